@@ -1,0 +1,80 @@
+"""Things that happened in a run: recorded, listed, marked on plots."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """What kind of thing happened."""
+
+    RUN_STARTED = "run_started"
+    RUN_PAUSED = "run_paused"
+    RUN_RESUMED = "run_resumed"
+    RUN_STOPPING = "run_stopping"
+    RUN_ENDED = "run_ended"
+    WORKERS_SCALED = "workers_scaled"
+    WORKER_PAUSED = "worker_paused"
+    WORKER_RESUMED = "worker_resumed"
+    WORKER_STOPPED = "worker_stopped"
+    WORKER_DIED = "worker_died"
+    WORKER_RESTARTED = "worker_restarted"
+    WORKER_FAILED = "worker_failed"
+    WORKER_HUNG = "worker_hung"
+    ENV_ERROR = "env_error"
+    SUPERVISOR_RESTARTED = "supervisor_restarted"
+    RECORDING_FAILED = "recording_failed"
+
+    @property
+    def is_mark(self) -> bool:
+        """Drawn as a vertical line on the plots."""
+        return self in _MARKS
+
+    @property
+    def is_bad(self) -> bool:
+        """Something that should not have happened."""
+        return self in _BAD
+
+
+_BAD = frozenset(
+    {
+        EventKind.WORKER_DIED,
+        EventKind.WORKER_FAILED,
+        EventKind.WORKER_HUNG,
+        EventKind.ENV_ERROR,
+        EventKind.SUPERVISOR_RESTARTED,
+        EventKind.RECORDING_FAILED,
+    },
+)
+_MARKS = frozenset(
+    {
+        EventKind.RUN_PAUSED,
+        EventKind.RUN_RESUMED,
+        EventKind.WORKERS_SCALED,
+        EventKind.WORKER_RESTARTED,
+        EventKind.WORKER_FAILED,
+        EventKind.SUPERVISOR_RESTARTED,
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        number: 1, 2, 3, ... within the run, without gaps.
+        t_s: Seconds since the run's start.
+        kind: What kind of thing.
+        text: One line for people.
+        worker_index: The worker concerned, or None for the whole run.
+        detail: A traceback or the cause in Ray's words; may be long.
+        count: How many like things this line stands for (errors are folded per worker and second).
+    """
+
+    number: int
+    t_s: float
+    kind: EventKind
+    text: str
+    worker_index: int | None = None
+    detail: str = ""
+    count: int = 1

@@ -1,0 +1,37 @@
+"""What went wrong, in the words that a user will read."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An error that reaches a user.
+
+    Attributes:
+        what: What happened, one plain sentence without a final full stop.
+        why: The cause as far as it is known.
+        remedy: What to do next.
+        detail: A traceback or log tail, shown one click away.
+        keys: The spec keys that are at fault (`env.id`), if the input was bad.
+        bad_input: True when the user's input was refused and nothing was started.
+    """
+
+    what: str
+    why: str = ""
+    remedy: str = ""
+    detail: str = ""
+    keys: tuple[str, ...] = ()
+    bad_input: bool = False
+
+    def sentence(self) -> str:
+        """What, why and remedy as running text."""
+        parts = [part.rstrip(". ") for part in (self.what, self.why, self.remedy) if part]
+        return ". ".join(parts) + "."
+
+
+class FaultError(Exception):
+    """Raised where a fault has to travel up the stack before it is shown."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.sentence())
+        self.fault = fault

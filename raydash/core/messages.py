@@ -1,0 +1,246 @@
+"""What passes between a window (or terminal) and its engine, and from an engine to a supervisor.
+
+Commands go one way; each carries a `command_id` and is answered exactly once by an `Answer`.
+`Hello`, and of a supervisor `status` and `stop`, never change: they let old and new meet.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from raydash.core.faults import Fault
+from raydash.core.spec import ClusterSpec, RunSpec
+from raydash.core.states import ClusterPhase, EndedBy, RunState
+from raydash.core.updates import RunUpdate
+
+PROTOCOL_VERSION = 1
+
+
+class Verb(StrEnum):
+    """What can be asked of a run or of some of its workers."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    DRAIN = "drain"
+    STOP = "stop"
+    RESTART = "restart"
+    KILL = "kill"
+    SCALE = "scale"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First frame in each direction."""
+
+    protocol_version: int
+    raydash_version: str
+    pid: int
+
+
+# --- commands: window -> engine ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Launch (or join) the local cluster, or attach to `cluster.address`. Once per engine."""
+
+    command_id: int
+    cluster: ClusterSpec
+
+
+@dataclass(frozen=True, slots=True)
+class CancelConnect:
+    """Give up a connect that is under way; the engine ends and the window starts another."""
+
+    command_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """Start a run. The answer carries its id.
+
+    Attributes:
+        command_id: For the answer.
+        spec: What to run.
+        source_dirs: Folders from which the user's own modules are imported.
+        keep: Do not end the run when its last window leaves.
+        simulated: Use simulated workers (bench and tests only).
+    """
+
+    command_id: int
+    spec: RunSpec
+    source_dirs: tuple[str, ...] = ()
+    keep: bool = False
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRun:
+    """Ask something of a run.
+
+    Attributes:
+        command_id: For the answer.
+        run_id: Which run.
+        verb: What to do.
+        workers: Indices of the workers meant; None means the whole run.
+        num_workers: The new number, for `scale`.
+        ended_by: For `stop` of a whole run: who asked.
+    """
+
+    command_id: int
+    run_id: str
+    verb: Verb
+    workers: tuple[int, ...] | None = None
+    num_workers: int | None = None
+    ended_by: EndedBy = EndedBy.USER
+
+
+@dataclass(frozen=True, slots=True)
+class AttachRun:
+    """Begin to send updates of a run, a snapshot first."""
+
+    command_id: int
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DetachRun:
+    """Send no more updates of a run."""
+
+    command_id: int
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopCluster:
+    """End the launched cluster and every run on it."""
+
+    command_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Asks the engine to answer at once."""
+
+    number: int
+
+
+Command = Connect | CancelConnect | StartRun | CommandRun | AttachRun | DetachRun | StopCluster
+
+# --- engine -> window -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The one answer to a command: done when `fault` is None."""
+
+    command_id: int
+    fault: Fault | None = None
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Answer to `Ping`."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """How the cluster is.
+
+    Attributes:
+        phase: Where in its life.
+        text: One line for people ("starting Ray: waiting for the raylet").
+        elapsed_s: Since the connect began.
+        launched: Ours (True) or attached (False).
+        address: HOST:PORT, empty while unknown.
+        num_nodes: Alive ones.
+        num_cpus: Sum over nodes.
+        num_cpus_free: Not reserved by actors.
+        num_gpus: Sum over nodes.
+        memory_bytes: Of all nodes.
+        token_auth: The cluster demands a token.
+        ray_version: Of the cluster.
+        fault: Why it failed or was lost.
+    """
+
+    phase: ClusterPhase
+    text: str = ""
+    elapsed_s: float = 0.0
+    launched: bool = True
+    address: str = ""
+    num_nodes: int = 0
+    num_cpus: float = 0.0
+    num_cpus_free: float = 0.0
+    num_gpus: float = 0.0
+    memory_bytes: float = 0.0
+    token_auth: bool = False
+    ray_version: str = ""
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnvRegistry:
+    """Environment ids that can be completed in the form."""
+
+    env_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A line in the list of live runs."""
+
+    run_id: str
+    name: str
+    env_id: str
+    owner: str
+    state: RunState
+    num_workers: int
+    started_utc: str
+    elapsed_s: float
+    num_env_steps_sampled_lifetime: int
+    num_episodes_lifetime: int
+    recording: str
+    keep: bool
+    raydash_version: str
+    protocol_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunList:
+    """All live runs on the cluster; sent when it changes, and once a second at most."""
+
+    runs: tuple[RunSummary, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHealth:
+    """Once a second: how the engine is, so that the window can tell alive from hung.
+
+    Attributes:
+        pid: Its process.
+        cpu_percent: Of one core.
+        rss_bytes: Resident memory.
+        loop_delay_ms: How late its loop came round, worst of the last second.
+        supervisor_latency_ms: Median time a supervisor took to answer; NaN if none is attached.
+        num_merged: Updates merged for this window because it (or the engine) was slow, in total.
+        num_log_lines_folded: Worker output lines that were folded away in the log.
+        log_path: Its log file.
+    """
+
+    pid: int
+    cpu_percent: float
+    rss_bytes: float
+    loop_delay_ms: float
+    supervisor_latency_ms: float
+    num_merged: int
+    num_log_lines_folded: int
+    log_path: str
+
+
+FromEngine = (
+    Hello | Answer | Pong | ClusterStatus | EnvRegistry | RunList | RunUpdate | EngineHealth
+)
+ToEngine = Hello | Command | Ping

@@ -1,0 +1,83 @@
+"""What may be asked of a run or a worker now, and if not, why not: pure functions of the state.
+
+The state machine refuses by these, and the buttons are enabled by them: one truth.
+"""
+
+from raydash.core.messages import Verb
+from raydash.core.states import Activity, RunState
+
+_PAUSED = (Activity.PAUSING, Activity.PAUSED)
+_GONE = (Activity.STOPPED, Activity.FAILED)
+
+
+def why_run_cannot(verb: Verb, state: RunState | None, *, paused: bool) -> str:
+    """Why `verb` can't be done to a whole run; empty if it can.
+
+    Args:
+        verb: What is asked.
+        state: The run's state; None: there is no run.
+        paused: The run has been asked to pause.
+    """
+    if state is None:
+        return "there is no run"
+    if state.is_over:
+        return f"the run is {state.value}"
+    if state is RunState.STOPPING and verb not in (Verb.STOP, Verb.KILL, Verb.KEEP):
+        return "the run is stopping"
+    match verb:
+        case Verb.PAUSE if paused:
+            return "the run is paused already"
+        case Verb.RESUME if not paused:
+            return "the run is not paused"
+        case Verb.STOP if state is RunState.STOPPING:
+            return "the run is stopping already"
+        case _:
+            return ""
+
+
+def why_worker_cannot(verb: Verb, activity: Activity, *, worker_paused: bool) -> str:
+    """Why `verb` can't be done to one worker of a run that is not over; empty if it can.
+
+    Args:
+        verb: What is asked.
+        activity: What the worker is doing.
+        worker_paused: The worker itself (not only its run) has been asked to pause.
+    """
+    match verb:
+        case Verb.SCALE | Verb.KEEP:
+            return "that is asked of a run, not of a worker"
+        case Verb.RESTART:
+            return "it is restarting already" if activity is Activity.RESTARTING else ""
+        case _ if activity in _GONE:
+            return f"it is {activity.word}"
+        case Verb.PAUSE if worker_paused:
+            return "it is paused already"
+        case Verb.RESUME if not worker_paused:
+            return "it is not paused by itself"
+        case Verb.STOP if activity is Activity.STOPPING:
+            return "it is stopping already"
+        case Verb.DRAIN if activity is Activity.DRAINING:
+            return "it is draining already"
+        case Verb.PAUSE | Verb.DRAIN if activity is Activity.STOPPING:
+            return "it is stopping"
+        case _:
+            return ""
+
+
+def worker_is_paused(activity: Activity) -> bool:
+    """Whether that activity means that somebody asked for a pause."""
+    return activity in _PAUSED
+
+
+def why_cannot_start(*, cluster_up: bool, state: RunState | None) -> str:
+    """Why no run can be started from the form; empty if one can.
+
+    Args:
+        cluster_up: The engine is connected to a cluster.
+        state: State of the run that is shown; None: there is none.
+    """
+    if not cluster_up:
+        return "the cluster is not up yet"
+    if state is not None and not state.is_over:
+        return "a run is going on; stop it first"
+    return ""

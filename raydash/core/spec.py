@@ -1,0 +1,332 @@
+"""What a user asks for: a frozen, validated `RunSpec`.
+
+One table (`FIELDS`) says of every key its type, its bounds and what it means; the TOML reader, the
+command line and the form all use it, and a bad spec is refused with *all* its violations at once.
+"""
+
+import difflib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+MAX_WORKERS = 10_000
+POLICY_KINDS = ("random",)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvSpec:
+    """Which environment: a Gymnasium id, `module:Id`, or `package.module:callable`."""
+
+    id: str = "CartPole-v1"
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySpec:
+    """What chooses the actions."""
+
+    kind: str = "random"
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutSpec:
+    """How the environments are stepped."""
+
+    num_workers: int | None = None
+    seed: int = 0
+    hang_timeout_s: float | None = None
+    stop_grace_s: float = 10.0
+    orphan_timeout_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class StopSpec:
+    """When the run ends by itself; whichever comes first. None: never."""
+
+    seconds: float | None = None
+    env_steps: int | None = None
+    episodes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """Which cluster, and what each worker needs of it.
+
+    `address` None launches (or joins) raydash's own local cluster. `num_cpus` None means 0 on a
+    launched cluster, where workers may share cores, and 1 on an attached one.
+    """
+
+    address: str | None = None
+    token_path: str | None = None
+    num_cpus: float | None = None
+    num_gpus: float = 0.0
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One rollout job."""
+
+    name: str = ""
+    env: EnvSpec = field(default_factory=EnvSpec)
+    policy: PolicySpec = field(default_factory=PolicySpec)
+    rollout: RolloutSpec = field(default_factory=RolloutSpec)
+    stop: StopSpec = field(default_factory=StopSpec)
+    cluster: ClusterSpec = field(default_factory=ClusterSpec)
+
+    def with_num_workers(self, num_workers: int) -> "RunSpec":
+        """The same run with another number of workers."""
+        return replace(self, rollout=replace(self.rollout, num_workers=num_workers))
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What one spec key takes.
+
+    Attributes:
+        kind: `str`, `int`, `float` or `table`.
+        help: One line for people.
+        minimum: Smallest value allowed.
+        maximum: Largest value allowed.
+        above: The value must be greater than this one.
+        choices: The words allowed.
+        optional: May be left out or None.
+    """
+
+    kind: str
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+
+    def allowed(self) -> str:
+        """What is allowed, in words."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        noun = {
+            "str": "a text",
+            "int": "a whole number",
+            "float": "a number",
+            "table": "a table of keys and values",
+        }[self.kind]
+        if self.minimum is not None and self.maximum is not None:
+            return f"{noun} from {self.minimum:,.0f} to {self.maximum:,.0f}".replace(",", " ")
+        if self.minimum is not None:
+            return f"{noun}, {self.minimum:g} or more"
+        if self.above is not None:
+            return f"{noun} above {self.above:g}"
+        return noun
+
+
+FIELDS: Mapping[str, Field] = {
+    "name": Field("str", "A name for people; empty: derived from the environment."),
+    "env.id": Field("str", "Gymnasium id, module:Id or package.module:callable."),
+    "env.kwargs": Field("table", "Keyword arguments of the environment's constructor."),
+    "policy.kind": Field("str", "What chooses the actions.", choices=POLICY_KINDS),
+    "rollout.num_workers": Field(
+        "int",
+        "Rollout workers; default: one per core.",
+        minimum=1,
+        maximum=MAX_WORKERS,
+        optional=True,
+    ),
+    "rollout.seed": Field(
+        "int",
+        "The run's seed; every worker derives its own.",
+        minimum=0,
+        maximum=2**63 - 1,
+    ),
+    "rollout.hang_timeout_s": Field(
+        "float",
+        "Restart a worker that is silent for so long; off when absent.",
+        above=0,
+        optional=True,
+    ),
+    "rollout.stop_grace_s": Field(
+        "float",
+        "How long a stopping worker may take before it is killed.",
+        above=0,
+    ),
+    "rollout.orphan_timeout_s": Field(
+        "float",
+        "A run that nobody chose to keep ends so long after its last window.",
+        above=0,
+    ),
+    "stop.seconds": Field(
+        "float", "End after so many seconds of stepping.", above=0, optional=True
+    ),
+    "stop.env_steps": Field(
+        "int", "End after so many environment steps.", minimum=1, optional=True
+    ),
+    "stop.episodes": Field("int", "End after so many episodes.", minimum=1, optional=True),
+    "cluster.address": Field(
+        "str", "HOST:PORT of a running Ray; absent: launch one here.", optional=True
+    ),
+    "cluster.token_path": Field("str", "File with the cluster's Ray token.", optional=True),
+    "cluster.num_cpus": Field("float", "CPUs a worker reserves.", minimum=0, optional=True),
+    "cluster.num_gpus": Field("float", "GPUs a worker reserves.", minimum=0),
+    "cluster.resources": Field("table", "Custom Ray resources a worker reserves."),
+}
+
+_PARTS: Mapping[str, type] = {
+    "env": EnvSpec,
+    "policy": PolicySpec,
+    "rollout": RolloutSpec,
+    "stop": StopSpec,
+    "cluster": ClusterSpec,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One thing that is wrong with a spec.
+
+    Attributes:
+        key: The dotted key, `rollout.num_workers`.
+        problem: What is wrong with it.
+        allowed: What it may be.
+    """
+
+    key: str
+    problem: str
+    allowed: str
+
+    def sentence(self) -> str:
+        """Key, problem and what is allowed, on one line."""
+        return f"{self.key}: {self.problem}; allowed: {self.allowed}"
+
+
+class SpecError(ValueError):
+    """A spec that can't be run; holds every violation."""
+
+    def __init__(self, violations: tuple[Violation, ...]) -> None:
+        super().__init__("\n".join(violation.sentence() for violation in violations))
+        self.violations = violations
+
+
+def check_value(key: str, value: object) -> Violation | None:
+    """Check one value against what `FIELDS` says of its key."""
+    rule = FIELDS[key]
+    if value is None:
+        return None if rule.optional else Violation(key, "is missing", rule.allowed())
+
+    def refused(problem: str) -> Violation:
+        return Violation(key, problem, rule.allowed())
+
+    shown = json.dumps(value, default=str)
+    match rule.kind:
+        case "table":
+            if not isinstance(value, Mapping):
+                return refused(f"{shown} is not a table")
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError):
+                return refused("holds values that JSON cannot carry")
+            if key == "cluster.resources" and not all(
+                isinstance(v, int | float) and not isinstance(v, bool) and v >= 0
+                for v in value.values()
+            ):
+                return refused("holds a value that is no amount")
+            return None
+        case "str":
+            if not isinstance(value, str):
+                return refused(f"{shown} is not a text")
+            if rule.choices and value not in rule.choices:
+                return refused(f"{shown} is unknown")
+            if key == "env.id" and not value.strip():
+                return refused("is empty")
+            return None
+        case _:
+            return _check_number(value, rule, refused, shown)
+
+
+def _check_number(
+    value: object, rule: Field, refused: Callable[[str], Violation], shown: str
+) -> Violation | None:
+    wanted = int if rule.kind == "int" else (int, float)
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        return refused(f"{shown} is not {'a whole number' if rule.kind == 'int' else 'a number'}")
+    if value != value or value in (float("inf"), float("-inf")):
+        return refused(f"{shown} is not finite")
+    too_small = rule.minimum is not None and value < rule.minimum
+    if too_small or (rule.above is not None and value <= rule.above):
+        return refused(f"{shown} is too small")
+    if rule.maximum is not None and value > rule.maximum:
+        return refused(f"{shown} is too large")
+    return None
+
+
+def spec_from_table(table: Mapping[str, Any]) -> RunSpec:
+    """Build a spec from nested tables, as TOML or the form gives them.
+
+    Raises:
+        SpecError: with every unknown key, wrong type and value out of bounds.
+    """
+    violations: list[Violation] = []
+    parts: dict[str, Any] = {}
+    for key, value in table.items():
+        if key == "name":
+            problem = check_value("name", value)
+            violations += [problem] if problem else []
+            parts["name"] = value
+        elif key not in _PARTS:
+            violations.append(_unknown(key, ["name", *_PARTS], "tables"))
+        elif not isinstance(value, Mapping):
+            violations.append(Violation(key, "is not a table", f"[{key}] with keys"))
+        else:
+            parts[key] = _part(key, value, violations)
+    if violations:
+        raise SpecError(tuple(violations))
+    return RunSpec(**parts)
+
+
+def _part(part: str, table: Mapping[str, Any], violations: list[Violation]) -> object:
+    names = [item.name for item in fields(_PARTS[part])]
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        key = f"{part}.{name}"
+        if name not in names:
+            violations.append(_unknown(key, [f"{part}.{n}" for n in names], "keys"))
+            continue
+        problem = check_value(key, value)
+        if problem:
+            violations.append(problem)
+            continue
+        is_float = FIELDS[key].kind == "float" and value is not None
+        values[name] = float(value) if is_float else value
+    return _PARTS[part](**values) if not violations else None
+
+
+def _unknown(key: str, known: list[str], what: str) -> Violation:
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return Violation(key, f"is unknown{hint}", f"the {what} " + ", ".join(known))
+
+
+def table_from_spec(spec: RunSpec) -> dict[str, Any]:
+    """The nested tables of a spec, without the keys that hold their default."""
+    table: dict[str, Any] = {"name": spec.name} if spec.name else {}
+    default = asdict(RunSpec())
+    for part, values in asdict(spec).items():
+        if part == "name":
+            continue
+        chosen = {
+            name: value
+            for name, value in values.items()
+            if value is not None and (value != default[part][name] or f"{part}.{name}" == "env.id")
+        }
+        if chosen:
+            table[part] = chosen
+    return table
+
+
+def violations_of(spec: RunSpec) -> tuple[Violation, ...]:
+    """Everything that is wrong with a spec that was built in code."""
+    try:
+        spec_from_table(asdict(spec))
+    except SpecError as error:
+        return error.violations
+    return ()

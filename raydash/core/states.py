@@ -1,0 +1,124 @@
+"""The states of a run and of its workers.
+
+Run::
+
+    starting --> running <--> paused
+        |           |            |
+        +-----------+------------+--> stopping --> finished   a stop condition was met
+                                                   stopped    somebody stopped it
+                                                   failed     no worker could go on
+                                                   interrupted  the cluster died under it
+
+Worker::
+
+    starting --> resetting <--> stepping --> pausing --> paused --> stepping ...
+        |              |                        |           |
+        +--------------+------------------------+-----------+--> draining --> stopping --> stopped
+        |                                                   |
+        +--> restarting (back-off, new incarnation) --> starting ...
+        +--> failed (five failures in a row)
+
+`stalled` and `unreachable` are derived for display: a silent worker, a node that does not answer.
+"""
+
+from enum import IntEnum, StrEnum
+
+
+class RunState(StrEnum):
+    """Where a run is in its life."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def is_over(self) -> bool:
+        """No worker will step again."""
+        return self in _OVER
+
+
+_OVER = frozenset(
+    {RunState.FINISHED, RunState.STOPPED, RunState.FAILED, RunState.INTERRUPTED},
+)
+
+
+class EndedBy(StrEnum):
+    """Why a run ended."""
+
+    SECONDS = "seconds"
+    ENV_STEPS = "env_steps"
+    EPISODES = "episodes"
+    USER = "user"
+    SIGNAL = "signal"
+    ORPHANED = "orphaned"
+    DRAINED = "drained"
+    WORKERS_FAILED = "workers_failed"
+    CLUSTER_LOST = "cluster_lost"
+
+
+class Activity(IntEnum):
+    """What a worker is doing. The numbers travel in update columns; only append."""
+
+    STARTING = 0
+    RESETTING = 1
+    STEPPING = 2
+    PAUSING = 3
+    PAUSED = 4
+    DRAINING = 5
+    STOPPING = 6
+    STOPPED = 7
+    RESTARTING = 8
+    FAILED = 9
+    STALLED = 10
+    UNREACHABLE = 11
+
+    @property
+    def word(self) -> str:
+        """The word for people."""
+        return self.name.lower()
+
+    @property
+    def is_alive(self) -> bool:
+        """A process exists or is on its way."""
+        return self not in (Activity.STOPPED, Activity.FAILED)
+
+
+class Ending(IntEnum):
+    """How an episode ended: four exclusive kinds. The numbers are recorded; only append."""
+
+    TERMINATED = 0
+    TRUNCATED = 1
+    BOTH = 2
+    ERROR = 3
+
+
+class ClusterPhase(StrEnum):
+    """What the window may say of the cluster.
+
+    ``absent -> checking -> launching | attaching -> connecting -> up -> lost``; ``failed`` when it
+    never came up.
+    """
+
+    ABSENT = "absent"
+    CHECKING = "checking"
+    LAUNCHING = "launching"
+    ATTACHING = "attaching"
+    CONNECTING = "connecting"
+    UP = "up"
+    FAILED = "failed"
+    LOST = "lost"
+
+    @property
+    def is_busy(self) -> bool:
+        """Something is under way that can be cancelled."""
+        return self in (
+            ClusterPhase.CHECKING,
+            ClusterPhase.LAUNCHING,
+            ClusterPhase.ATTACHING,
+            ClusterPhase.CONNECTING,
+        )

@@ -1,0 +1,282 @@
+"""What a reader of a run is told: one versioned structure for snapshots, updates and slow readers.
+
+A reader names the last `seq` it has; the supervisor answers with everything that changed since.
+`since_seq == 0` is the snapshot. A reader that was slow gets one update that spans many: nothing
+queues up for it, and `seq - since_seq - 1` says how many were merged. Columns of workers replace
+the reader's; history buckets replace buckets of the same number; episodes and events are new ones.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from raydash.core.events import Event
+from raydash.core.records import EpisodeColumns, Float32, Float64, Int32, Int64, UInt8
+from raydash.core.spec import RunSpec
+from raydash.core.states import EndedBy, RunState
+
+MAX_EPISODES_PER_UPDATE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerColumns:
+    """One row per worker, ordered by `worker_index`. Lifetime figures span all incarnations.
+
+    Attributes:
+        worker_index: 1..N.
+        incarnation: Lives before this one; the number of restarts.
+        activity: `Activity` numbers.
+        activity_age_s: How long it has been doing that.
+        node: Index into `RunUpdate.nodes`; -1 before the worker is placed.
+        pid: Process id on its node; 0 when there is none.
+        seed: Seed of the first reset of this incarnation.
+        num_env_steps: Steps, lifetime.
+        num_episodes: Episodes, lifetime.
+        num_terminated: Episodes with the flag `terminated`, lifetime.
+        num_truncated: Episodes with the flag `truncated`, lifetime.
+        num_error: Episodes that ended in an error, lifetime.
+        env_steps_per_s: Over the last 10 s.
+        return_mean: Of its last 100 episodes; NaN if none finished.
+        return_n: How many episodes that mean is over.
+        last_return: NaN if none finished.
+        partial_len: Steps so far in the unfinished episode of its first environment.
+        partial_return: Return so far of the same.
+        step_time_p95_s: Of sampled steps; NaN if none.
+        share_step: Share of the last 10 s spent in `env.step`; the four shares sum to at most 1.
+        share_reset: In `env.reset`.
+        share_policy: In the policy.
+        share_idle: Waiting for a request.
+        cpu_percent: Of one core; NaN if unknown.
+        rss_bytes: Resident memory; NaN if unknown.
+        data_age_s: Age of its newest chunk; NaN before the first.
+    """
+
+    worker_index: Int32
+    incarnation: Int32
+    activity: UInt8
+    activity_age_s: Float32
+    node: Int32
+    pid: Int32
+    seed: Int64
+    num_env_steps: Int64
+    num_episodes: Int64
+    num_terminated: Int64
+    num_truncated: Int64
+    num_error: Int64
+    env_steps_per_s: Float32
+    return_mean: Float64
+    return_n: Int32
+    last_return: Float64
+    partial_len: Int64
+    partial_return: Float64
+    step_time_p95_s: Float32
+    share_step: Float32
+    share_reset: Float32
+    share_policy: Float32
+    share_idle: Float32
+    cpu_percent: Float32
+    rss_bytes: Float64
+    data_age_s: Float32
+
+    def __len__(self) -> int:
+        return len(self.worker_index)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigures:
+    """The run's figures: lifetime counters over all workers, and rates over named spans.
+
+    Names are RLlib's where it has one. `episode_*` without a suffix are over the whole run;
+    `recent_*` over the last 100 episodes by finish time, all workers pooled. NaN: none yet.
+    """
+
+    elapsed_s: float = 0.0
+    num_env_steps_sampled_lifetime: int = 0
+    num_episodes_lifetime: int = 0
+    num_episodes_terminated_lifetime: int = 0
+    num_episodes_truncated_lifetime: int = 0
+    num_episodes_error_lifetime: int = 0
+    num_episodes_both_lifetime: int = 0
+    episode_return_mean: float = float("nan")
+    episode_return_min: float = float("nan")
+    episode_return_max: float = float("nan")
+    episode_len_mean: float = float("nan")
+    recent_return_mean: float = float("nan")
+    recent_return_min: float = float("nan")
+    recent_return_max: float = float("nan")
+    recent_len_mean: float = float("nan")
+    recent_n: int = 0
+    env_steps_per_s_1s: float = 0.0
+    env_steps_per_s_10s: float = 0.0
+    env_steps_per_s_60s: float = 0.0
+    episodes_per_s_10s: float = 0.0
+    share_step: float = 0.0
+    share_reset: float = 0.0
+    share_policy: float = 0.0
+    share_idle: float = 0.0
+    num_restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryDelta:
+    """The changed tail of one resolution of a run's history.
+
+    Bucket k covers `[k * bucket_s, (k + 1) * bucket_s)` of the run's clock. The rows here are
+    buckets `first_bucket`, `first_bucket + 1`, ...; they replace those that the reader has.
+    If `bucket_s` differs from the reader's, the reader forgets what it had.
+
+    Attributes:
+        bucket_s: Width of a bucket.
+        first_bucket: Number of the first row.
+        oldest_bucket: Buckets before this one are forgotten.
+        num_env_steps: Steps in the bucket, all workers.
+        num_terminated: Exclusive kind: terminated only.
+        num_truncated: Exclusive kind: truncated only.
+        num_both: Exclusive kind: both flags.
+        num_error: Exclusive kind: error.
+        return_n: Episodes behind the return figures.
+        return_mean: NaN where `return_n` is 0, like the next four.
+        return_min: Smallest.
+        return_max: Largest.
+        return_p10: 10 % quantile; approximate, error at most 1 % of the bucket's range.
+        return_p90: 90 % quantile, likewise.
+        worker_steps: Steps per worker, shape (rows, workers); column j is worker j + 1.
+        worker_return_mean: Mean return per worker, same shape; NaN where no episode ended.
+    """
+
+    bucket_s: float
+    first_bucket: int
+    oldest_bucket: int
+    num_env_steps: Float64
+    num_terminated: Int64
+    num_truncated: Int64
+    num_both: Int64
+    num_error: Int64
+    return_n: Int64
+    return_mean: Float64
+    return_min: Float64
+    return_max: Float64
+    return_p10: Float64
+    return_p90: Float64
+    worker_steps: Float32
+    worker_return_mean: Float32
+
+    def __len__(self) -> int:
+        return len(self.num_env_steps)
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What does not change during a run.
+
+    Attributes:
+        run_id: Unique; sorts by start.
+        owner: `user@host` of whoever started it.
+        started_utc: ISO 8601.
+        recording: Path of its DuckDB file.
+        log_dir: Folder of worker logs that were kept.
+        node: IP address of the supervisor's node.
+        raydash_version: Of the supervisor.
+        protocol_version: Of the supervisor.
+    """
+
+    run_id: str
+    owner: str
+    started_utc: str
+    recording: str
+    log_dir: str
+    node: str
+    raydash_version: str
+    protocol_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorHealth:
+    """How the supervisor itself is doing.
+
+    Attributes:
+        pid: Its process.
+        incarnation: Times that Ray restarted it.
+        tick_ms: Median duration of a loop turn.
+        results_per_s: Chunks collected, over 10 s.
+        recorder_lag_s: Age of the oldest uncommitted episode.
+        recording_bytes: Size of the file; 0 if unknown.
+        cpu_percent: Of one core.
+        num_readers: Engines attached.
+        keep: Somebody chose to keep the run.
+        recording_fault: Why recording fails, empty if it does not.
+    """
+
+    pid: int = 0
+    incarnation: int = 0
+    tick_ms: float = 0.0
+    results_per_s: float = 0.0
+    recorder_lag_s: float = 0.0
+    recording_bytes: int = 0
+    cpu_percent: float = 0.0
+    num_readers: int = 0
+    keep: bool = False
+    recording_fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunUpdate:
+    """What changed in a run between `since_seq` and `seq`.
+
+    Attributes:
+        run_id: Which run.
+        seq: The state this update leads to.
+        since_seq: The state it starts from; 0 for a snapshot.
+        t_s: The run's clock, seconds since its start.
+        state: Of the run.
+        ended_by: Why it ended, once it is over or stopping.
+        cause: The reason of a failed or interrupted run, in words.
+        paused: The whole run is asked to pause (its workers may still be pausing).
+        num_workers: How many the run is meant to have.
+        info: Only in a snapshot.
+        spec: Only in a snapshot.
+        figures: Whole-run figures.
+        workers: All workers.
+        nodes: Node addresses that `workers.node` points into.
+        pending: Per worker index: why it is not placed yet, in words.
+        episodes: Episodes since `since_seq`, the newest 2 000 of them.
+        num_episodes_omitted: How many older ones are left out (they are in the buckets).
+        recent: Buckets of 0.5 s, the last 10 minutes.
+        whole: Buckets of the whole run; their width doubles as it grows.
+        events: Events since `since_seq`.
+        health: Of the supervisor.
+        last: Nothing will follow: the recording is closed.
+    """
+
+    run_id: str
+    seq: int
+    since_seq: int
+    t_s: float
+    state: RunState
+    ended_by: EndedBy | None
+    cause: str
+    paused: bool
+    num_workers: int
+    info: RunInfo | None
+    spec: RunSpec | None
+    figures: RunFigures
+    workers: WorkerColumns
+    nodes: tuple[str, ...]
+    pending: dict[int, str]
+    episodes: EpisodeColumns
+    num_episodes_omitted: int
+    recent: HistoryDelta
+    whole: HistoryDelta
+    events: tuple[Event, ...]
+    health: SupervisorHealth = field(default_factory=SupervisorHealth)
+    last: bool = False
+
+    @property
+    def num_merged(self) -> int:
+        """Updates that this one stands for beyond itself; 0 for a snapshot."""
+        return max(0, self.seq - self.since_seq - 1) if self.since_seq else 0
+
+
+def nan_array(count: int) -> Float64:
+    """A column of `count` unknown values."""
+    return np.full(count, np.nan)

@@ -1,0 +1,92 @@
+"""Messages to bytes and back: msgpack of `[type name, body]`, one typed decoder per type.
+
+Unknown types, wrong types and missing fields raise `CodecError` with a path; nothing but the
+listed types can come out. Arrays travel as `[dtype, shape, bytes]`, of plain number types only.
+The only module that knows msgspec.
+"""
+
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from raydash.core import messages, records, updates
+
+_DTYPES = frozenset({"<f8", "<f4", "<i8", "<i4", "|u1"})
+
+MESSAGE_TYPES: tuple[type, ...] = (
+    messages.Hello,
+    messages.Connect,
+    messages.CancelConnect,
+    messages.StartRun,
+    messages.CommandRun,
+    messages.AttachRun,
+    messages.DetachRun,
+    messages.StopCluster,
+    messages.Ping,
+    messages.Answer,
+    messages.Pong,
+    messages.ClusterStatus,
+    messages.EnvRegistry,
+    messages.RunSummary,
+    messages.RunList,
+    messages.EngineHealth,
+    updates.RunUpdate,
+    records.RolloutChunk,
+    records.WorkerReady,
+)
+
+
+class CodecError(ValueError):
+    """Bytes that are no message of ours."""
+
+
+def _enc_hook(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return [value.dtype.str, value.shape, np.ascontiguousarray(value).tobytes()]
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot travel")
+
+
+def _dec_hook(wanted: type, value: Any) -> object:
+    if getattr(wanted, "__origin__", wanted) is not np.ndarray:
+        raise TypeError(f"unexpected type {wanted}")
+    dtype, shape, data = value
+    if dtype not in _DTYPES:
+        raise ValueError(f"array of {dtype!r} refused")
+    if math.prod(shape) * np.dtype(dtype).itemsize != len(data):
+        raise ValueError("array whose shape and size disagree")
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_enc_hook)
+_envelope = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
+_decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
+    kind.__name__: msgspec.msgpack.Decoder(kind, dec_hook=_dec_hook) for kind in MESSAGE_TYPES
+}
+
+
+def encode(message: object) -> bytes:
+    """The bytes of a message of one of `MESSAGE_TYPES`."""
+    name = type(message).__name__
+    if name not in _decoders:
+        raise CodecError(f"{name} is no message")
+    return _encoder.encode((name, message))
+
+
+def decode(data: bytes | bytearray | memoryview) -> Any:
+    """The message behind `encode`'s bytes.
+
+    Raises:
+        CodecError: if the bytes are not a message.
+    """
+    try:
+        name, body = _envelope.decode(data)
+        decoder = _decoders.get(name)
+        if decoder is None:
+            raise CodecError(f"unknown message type {name[:80]!r}")
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
+        raise CodecError(f"not a message: {error}") from error
