@@ -1,0 +1,133 @@
+"""What every test gets: private folders, and a failure if it leaves anything behind."""
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Private and short: a Unix socket's path has 107 bytes, and Ray's own part takes 64 of them.
+_HOME = Path(tempfile.mkdtemp(prefix="rdt-", dir="/tmp"))
+os.environ["RAYDASH_DATA_DIR"] = str(_HOME / "d")
+os.environ["RAYDASH_STATE_DIR"] = str(_HOME / "s")
+# Not private: Ray's byte-code, compiled once, saves each later session 6 s of Ray's start.
+os.environ.setdefault("RAYDASH_CACHE_DIR", str(Path(sys.prefix) / "raydash-test-cache"))
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+# Two shared cores: deadlines would measure the neighbours, and many examples cost minutes.
+settings.register_profile(
+    "two_cores", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("two_cores")
+
+_MARKS: dict[str, Callable[[str], bool]] = {
+    "ray": lambda fixture: fixture.startswith("ray_"),
+    "window": lambda fixture: fixture in ("qtbot", "qapp"),
+}
+_SETTLE_S = 5.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "ray: uses a real local Ray (by its fixtures)")
+    config.addinivalue_line("markers", "window: uses Qt (by its fixtures)")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        for mark, is_meant in _MARKS.items():
+            if any(is_meant(fixture) for fixture in fixtures):
+                item.add_marker(mark)
+
+
+def _threads() -> set[threading.Thread]:
+    return set(threading.enumerate())
+
+
+def _children() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
+
+
+def _everything() -> set[object]:
+    return {*_threads(), *_children()}
+
+
+def _check_nothing_left(before: set[object]) -> None:
+    ceiling = time.monotonic() + _SETTLE_S
+    while (left := _everything() - before) and time.monotonic() < ceiling:
+        threading.Event().wait(0.05)
+    if left:
+        pytest.fail(f"left behind: {left}", pytrace=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _session_leaves_nothing() -> Iterator[None]:
+    before = _everything()
+    yield
+    _check_nothing_left(before)
+
+
+@pytest.fixture(autouse=True)
+def _test_leaves_nothing() -> Iterator[None]:
+    """Wider fixtures are set up before this one: what they own is part of the baseline."""
+    before = _everything()
+    yield
+    _check_nothing_left(before)
+
+
+class _Warnings(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.name}: {record.getMessage()}")
+
+
+@pytest.fixture(autouse=True)
+def raydash_warnings() -> Iterator[list[str]]:
+    """Warnings that raydash logged; a test that expects some takes them out of the list."""
+    handler = _Warnings()
+    logger = logging.getLogger("raydash")
+    logger.addHandler(handler)
+    yield handler.lines
+    logger.removeHandler(handler)
+    if handler.lines:
+        pytest.fail("unexpected warnings:\n" + "\n".join(handler.lines), pytrace=False)
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    """`wait_until(condition, what)`: polls until it is true; fails after the ceiling of 30 s."""
+
+    def wait(condition: Callable[[], object], what: str = "", *, ceiling_s: float = 30.0) -> None:
+        end = time.monotonic() + ceiling_s
+        while not condition():
+            if time.monotonic() > end:
+                pytest.fail(f"not within {ceiling_s:g} s: {what or condition}")
+            threading.Event().wait(0.02)
+
+    return wait
+
+
+@pytest.fixture
+def private_dirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Data and state folders of this test alone; the byte-code stays shared."""
+    home = Path(tempfile.mkdtemp(prefix="t", dir=_HOME))
+    monkeypatch.setenv("RAYDASH_DATA_DIR", str(home / "d"))
+    monkeypatch.setenv("RAYDASH_STATE_DIR", str(home / "s"))
+    return home
