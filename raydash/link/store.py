@@ -5,6 +5,7 @@ that redraw themselves look at the `version` counters on the draw clock instead 
 """
 
 from collections import deque
+from dataclasses import replace
 
 from PySide6.QtCore import QObject, Signal
 
@@ -21,7 +22,7 @@ from raydash.core.messages import (
 )
 from raydash.core.series import HistorySeries
 from raydash.core.spec import RunSpec
-from raydash.core.states import ClusterPhase, RunState
+from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.core.updates import RunInfo, RunUpdate
 
 MAX_EVENTS = 5000
@@ -139,6 +140,16 @@ class Store(QObject):
             self.runs[run_id] = RunStore(run_id)
             self.runs_changed.emit()
         return self.runs[run_id]
+
+    def interrupt(self, run_id: str, cause: str) -> None:
+        """Mark a run that was going on as interrupted: its cluster, or the run on it, is gone."""
+        run = self.run(run_id)
+        if run.latest is not None and not run.latest.state.is_over:
+            run.latest = replace(
+                run.latest, state=RunState.INTERRUPTED, ended_by=EndedBy.CLUSTER_LOST, cause=cause
+            )
+            run.version += 1
+            self.run_state_changed.emit(run_id)
 
     def receive(self, message: FromEngine) -> None:
         """Take one message in."""

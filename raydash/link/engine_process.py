@@ -1,0 +1,370 @@
+"""The window's engine: a child process, its frames, its deaths. QtCore only; never imports ray.
+
+States::
+
+    starting --> ready --> reconnecting --> ready ...     it died, another was started
+                   |            |
+                   +--> hung ---+                         no frame for `hang_timeout_s`: killed
+                                +--> failed               it keeps dying, or speaks another protocol
+    any --> stopped                                       `shut_down`
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
+
+import raydash
+from raydash import paths
+from raydash.core.clock import Clock
+from raydash.core.faults import Fault
+from raydash.core.messages import (
+    PROTOCOL_VERSION,
+    Answer,
+    CancelConnect,
+    Command,
+    Hello,
+    Ping,
+    Pong,
+    ToEngine,
+)
+from raydash.protocol.codec import CodecError, decode, encode
+from raydash.protocol.frames import FrameError, FrameReader, frame
+
+STDERR_BYTES = 64 * 1024
+DEFAULT_COMMAND = (sys.executable, "-m", "raydash.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How patient the window is with its engine, all in seconds; tests shorten them.
+
+    Attributes:
+        ping_s: Between two pings.
+        hang_timeout_s: Silence after which a greeted engine counts as hung.
+        hello_timeout_s: Silence after which a new engine counts as hung.
+        quick_death_s: An engine that lived shorter than this died early.
+        backoff_s: Waits before the 1st, 2nd, ... start after early deaths in a row.
+        max_quick_deaths: After so many early deaths in a row no other is started.
+        end_grace_s: From closing the engine's input to killing it.
+    """
+
+    ping_s: float = 1.0
+    hang_timeout_s: float = 10.0
+    hello_timeout_s: float = 30.0
+    quick_death_s: float = 5.0
+    backoff_s: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
+    max_quick_deaths: int = 5
+    end_grace_s: float = 3.0
+
+
+class EngineProcess(QObject):
+    """Keeps one engine running and talks to it. Everything happens on the caller's event loop.
+
+    Each command sent is answered exactly once: by the engine, or here if the engine dies first.
+
+    Attributes:
+        state: `starting`, `ready`, `reconnecting`, `hung`, `failed` or `stopped`.
+        fault: Why it is `failed`, else why the previous engine died, or None.
+        latency_ms: From the newest ping to its answer; NaN before the first.
+
+    Signals:
+        message_received(object): A message other than Hello and Pong.
+        state_changed(str): `state` has a new value.
+        lost(Fault): An engine died that should not have.
+        stopped: `shut_down` is complete: no child is left.
+    """
+
+    message_received = Signal(object)
+    state_changed = Signal(str)
+    lost = Signal(object)
+    stopped = Signal()
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        command: Sequence[str] = DEFAULT_COMMAND,
+        timings: Timings | None = None,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.state = "starting"
+        self.fault: Fault | None = None
+        self.latency_ms = float("nan")
+        self._clock = clock
+        self._command = tuple(command)
+        self._timings = timings or Timings()
+        self._reader = FrameReader()
+        self._stderr = bytearray()
+        self._unanswered: dict[int, Command] = {}
+        self._reason: Fault | None = None
+        self._fatal = False
+        self._exit_expected = False
+        self._stopping = False
+        self._quick_deaths = 0
+        self._born_s = self._heard_s = self._ticked_s = 0.0
+        self._ping_number = 0
+        self._ping_is_out = False
+        self._pinged_s = 0.0
+
+        self._process = QProcess(self)
+        self._process.setProcessEnvironment(child_environment())
+        self._process.readyReadStandardOutput.connect(self._on_output)
+        self._process.readyReadStandardError.connect(self._on_stderr)
+        self._process.finished.connect(self._on_finished)
+        self._process.errorOccurred.connect(self._on_error)
+        self._ping_timer = _timer(self, self._on_tick, single=False)
+        self._restart_timer = _timer(self, self._launch)
+        self._kill_timer = _timer(self, self._process.kill)
+
+    @property
+    def pid(self) -> int:
+        """The child's process id; 0 when there is none."""
+        return int(self._process.processId())
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last 64 KiB of what the child printed to stderr."""
+        return self._stderr.decode("utf-8", "replace")
+
+    def start(self) -> None:
+        """Start the first engine."""
+        self._launch()
+
+    def retry(self) -> None:
+        """Start again after `failed`, with a clean slate."""
+        if self.state == "failed":
+            self._quick_deaths = 0
+            self._set_state("reconnecting")
+            self._launch()
+
+    def send(self, message: ToEngine) -> None:
+        """Send a command. If no engine is there to take it, it is answered here, with a fault."""
+        if not isinstance(message, Hello | Ping):
+            if self.state != "ready":
+                self._answer_here(message, "The engine is not there to take the command")
+                return
+            self._unanswered[message.command_id] = message
+        self._write(message)
+
+    def replace(self) -> None:
+        """End this engine in good order and start another at once; nothing counts as lost."""
+        if self._process.state() == QProcess.ProcessState.NotRunning:
+            self._quick_deaths = 0
+            self._restart_timer.start(0)
+            return
+        self.expect_exit()
+        self._process.closeWriteChannel()
+
+    def expect_exit(self) -> None:
+        """The engine was asked to end; when it has (or was killed for not doing so), go on."""
+        self._exit_expected = True
+        self._kill_timer.start(round(self._timings.end_grace_s * 1000))
+
+    def shut_down(self) -> None:
+        """End the engine by closing its input, kill it if it lingers; `stopped` tells when."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._restart_timer.stop()
+        if self._process.state() == QProcess.ProcessState.NotRunning:
+            self._finish_stopping()
+            return
+        self._process.closeWriteChannel()
+        self._kill_timer.start(round(self._timings.end_grace_s * 1000))
+
+    def kill_child(self) -> None:
+        """Kill the child at once: the last resort when the event loop is about to end."""
+        if self._process.state() != QProcess.ProcessState.NotRunning:
+            self._stopping = True
+            self._process.kill()
+            self._process.waitForFinished(1000)
+
+    # --- the child's life ---------------------------------------------------------------------
+
+    def _launch(self) -> None:
+        if self._stopping or self._process.state() != QProcess.ProcessState.NotRunning:
+            return
+        self._reader = FrameReader()
+        self._stderr.clear()
+        self._reason = None
+        self._fatal = self._exit_expected = False
+        self.latency_ms = float("nan")
+        self._ping_is_out = False
+        self._born_s = self._heard_s = self._ticked_s = self._clock()
+        self._process.start(self._command[0], list(self._command[1:]))
+        self._write(Hello(PROTOCOL_VERSION, raydash.__version__, os.getpid()))
+        self._ping_timer.start(round(self._timings.ping_s * 1000))
+
+    def _write(self, message: ToEngine) -> None:
+        if self._process.state() != QProcess.ProcessState.NotRunning:
+            self._process.write(frame(encode(message)))
+
+    def _on_tick(self) -> None:
+        now = self._clock()
+        # A late tick means that this process slept (or the laptop did): not the engine's fault.
+        if now - self._ticked_s > self._timings.ping_s + 2.0:
+            self._heard_s = now
+        self._ticked_s = now
+        greeted = self.state == "ready"
+        limit = self._timings.hang_timeout_s if greeted else self._timings.hello_timeout_s
+        if now - self._heard_s > limit and self._reason is None:
+            what = "The engine does not answer any more" if greeted else "The engine said nothing"
+            self._condemn(Fault(what, f"no sign of life for {limit:g} s"))
+            self._set_state("hung")
+        elif greeted and not self._ping_is_out:
+            self._ping_is_out = True
+            self._ping_number += 1
+            self._pinged_s = now
+            self._write(Ping(self._ping_number))
+
+    def _condemn(self, reason: Fault, *, fatal: bool = False) -> None:
+        self._reason = reason
+        self._fatal = fatal
+        self._process.kill()
+
+    def _on_stderr(self) -> None:
+        self._stderr += self._process.readAllStandardError().data()
+        del self._stderr[:-STDERR_BYTES]
+
+    def _on_output(self) -> None:
+        if self._reason is not None:
+            self._process.readAllStandardOutput()
+            return
+        try:
+            payloads = self._reader.feed(bytes(self._process.readAllStandardOutput().data()))
+            for payload in payloads:
+                self._receive(decode(payload))
+        except (FrameError, CodecError) as error:
+            self._condemn(Fault("The engine sent something that is no message", str(error)))
+
+    def _receive(self, message: object) -> None:
+        self._heard_s = self._clock()
+        match message:
+            case Hello(protocol_version=version) if version != PROTOCOL_VERSION:
+                self._condemn(
+                    Fault(
+                        "The engine speaks another protocol than this window",
+                        f"the engine is raydash {message.raydash_version} (protocol {version}), "
+                        f"the window is raydash {raydash.__version__} "
+                        f"(protocol {PROTOCOL_VERSION})",
+                        "Install one version for both, then press Retry",
+                    ),
+                    fatal=True,
+                )
+            case Hello():
+                self._set_state("ready")
+            case _ if self._reason is not None:
+                pass
+            case _ if self.state != "ready":
+                self._condemn(Fault("The engine did not greet first"))
+            case Pong(number):
+                if number == self._ping_number:
+                    self._ping_is_out = False
+                    self.latency_ms = (self._clock() - self._pinged_s) * 1000
+            case Answer(command_id):
+                if self._unanswered.pop(command_id, None) is not None:
+                    self.message_received.emit(message)
+            case _:
+                self.message_received.emit(message)
+
+    def _on_error(self, error: QProcess.ProcessError) -> None:
+        if error == QProcess.ProcessError.FailedToStart:
+            self._on_stderr()
+            self._buried(Fault("The engine could not be started", self._process.errorString()))
+
+    def _on_finished(self, exit_code: int, status: QProcess.ExitStatus) -> None:
+        self._on_output()
+        self._on_stderr()
+        reason = self._reason
+        if reason is None:
+            crashed = status == QProcess.ExitStatus.CrashExit
+            why = f"killed by signal {exit_code}" if crashed else f"exit code {exit_code}"
+            if not self._reader.is_between_frames:
+                why += ", in the middle of a message"
+            reason = Fault("The engine died", why)
+        self._buried(reason)
+
+    def _buried(self, reason: Fault) -> None:
+        """The child is gone: say so, answer for it, decide whether another comes."""
+        self._ping_timer.stop()
+        self._kill_timer.stop()
+        expected, self._exit_expected = self._exit_expected, False
+        if self._stopping:
+            self._answer_for_the_dead(expected=True)
+            self._finish_stopping()
+            return
+        lived_s = self._clock() - self._born_s
+        never_greeted = self.state != "ready" and self.state != "hung"
+        if expected:
+            self._quick_deaths = 0
+        elif lived_s < self._timings.quick_death_s or never_greeted:
+            self._quick_deaths += 1
+        else:
+            self._quick_deaths = 1
+        gives_up = not expected and (
+            self._fatal or self._quick_deaths >= self._timings.max_quick_deaths
+        )
+        fault = None if expected else self._explained(reason, gives_up=gives_up)
+        self.fault = fault
+        self._set_state("failed" if gives_up else "reconnecting")
+        if fault is not None:
+            self.lost.emit(fault)
+        self._answer_for_the_dead(expected=expected)
+        if not gives_up:
+            waits = self._timings.backoff_s
+            wait_s = waits[min(max(0, self._quick_deaths - 1), len(waits) - 1)]
+            self._restart_timer.start(round(wait_s * 1000))
+
+    def _explained(self, reason: Fault, *, gives_up: bool) -> Fault:
+        why = reason.why
+        if gives_up and not self._fatal:
+            why = f"{why}; it died {self._quick_deaths} times in a row".lstrip("; ")
+        remedy = reason.remedy or (
+            "Look at the details, then press Retry"
+            if gives_up
+            else "Another engine is being started; the run itself is not affected"
+        )
+        return Fault(reason.what, why, remedy, self.stderr_tail)
+
+    def _answer_for_the_dead(self, *, expected: bool) -> None:
+        unanswered, self._unanswered = self._unanswered, {}
+        for command in unanswered.values():
+            if expected and isinstance(command, CancelConnect):
+                self.message_received.emit(Answer(command.command_id))
+            else:
+                self._answer_here(command, "The engine died before it answered")
+
+    def _answer_here(self, command: Command, what: str) -> None:
+        fault = Fault(what, "the run itself is not affected", "Try again in a moment")
+        self.message_received.emit(Answer(command.command_id, fault))
+
+    def _finish_stopping(self) -> None:
+        self._set_state("stopped")
+        self.stopped.emit()
+
+    def _set_state(self, state: str) -> None:
+        if state != self.state:
+            self.state = state
+            self.state_changed.emit(state)
+
+
+def child_environment() -> QProcessEnvironment:
+    """The engine's environment: ours, with byte-code kept in our cache (imports are slow without).
+
+    A shell's PYTHONDONTWRITEBYTECODE would make every Ray process compile everything again.
+    """
+    environment = QProcessEnvironment.systemEnvironment()
+    environment.remove("PYTHONDONTWRITEBYTECODE")
+    environment.insert("PYTHONPYCACHEPREFIX", str(paths.cache_dir() / "pycache"))
+    return environment
+
+
+def _timer(parent: QObject, slot: Callable[[], object], *, single: bool = True) -> QTimer:
+    timer = QTimer(parent)
+    timer.setSingleShot(single)
+    timer.timeout.connect(slot)
+    return timer

@@ -1,0 +1,416 @@
+"""The window's brain without widgets: an engine kept running, a store kept true, commands answered.
+
+QtCore only. Widgets read the `store`, ask things of the `session`, and listen to both.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from raydash.core.clock import Clock
+from raydash.core.faults import Fault
+from raydash.core.messages import (
+    Answer,
+    AttachRun,
+    CancelConnect,
+    ClusterStatus,
+    Command,
+    CommandRun,
+    Connect,
+    RunList,
+    StartRun,
+    Verb,
+)
+from raydash.core.spec import ClusterSpec, RunSpec
+from raydash.core.states import ClusterPhase, EndedBy
+from raydash.link.engine_process import EngineProcess
+from raydash.link.store import Store
+
+Callback = Callable[[Answer], None]
+
+_DOING = {
+    Verb.PAUSE: "Pausing…",
+    Verb.RESUME: "Resuming…",
+    Verb.DRAIN: "Draining…",
+    Verb.STOP: "Stopping…",
+    Verb.RESTART: "Restarting…",
+    Verb.KILL: "Killing…",
+    Verb.SCALE: "Scaling…",
+    Verb.KEEP: "Keeping…",
+}
+_LAST_SNAPSHOT_MS = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    command: Command
+    callback: Callback | None
+    quiet: bool
+
+
+class Session(QObject):
+    """Drives the engine for one window.
+
+    Attributes:
+        store: What the widgets read.
+        engine: The engine process.
+        pending: Per unanswered command of the user: what is going on ("Pausing…").
+        own_runs: Ids of the runs that this window started.
+        source_dirs: Folders from which a run imports the user's own modules.
+
+    Signals:
+        fault_raised(Fault): Something went wrong that the user should read.
+        recovered: The engine is back after it was lost.
+        pending_changed: `pending` has other entries.
+        run_started(run_id): A run that this window asked for was accepted.
+        runs_stopped: What `stop_own_runs` waited for has come about (or took too long).
+        finished: `shut_down` is complete.
+    """
+
+    fault_raised = Signal(object)
+    recovered = Signal()
+    pending_changed = Signal()
+    run_started = Signal(str)
+    runs_stopped = Signal()
+    finished = Signal()
+
+    def __init__(
+        self,
+        engine: EngineProcess,
+        clock: Clock,
+        *,
+        source_dirs: tuple[str, ...] = (),
+        stop_timeout_s: float = 20.0,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.engine = engine
+        self.store = Store(clock, self)
+        self.pending: dict[int, str] = {}
+        self.own_runs: set[str] = set()
+        self.source_dirs = source_dirs
+        self._calls: dict[int, _Call] = {}
+        self._last_id = 0
+        self._wanted: ClusterSpec | None = None
+        self._connected = False
+        # The cluster was lost or never came up: connect again only when the user says so.
+        self._on_hold = False
+        self._engine_was_lost = False
+        self._attached: set[str] = set()
+        self._start_when_up: RunSpec | None = None
+        self._awaited: set[str] = set()
+        self._stop_timer = QTimer(self)
+        self._stop_timer.setSingleShot(True)
+        self._stop_timer.setInterval(round(stop_timeout_s * 1000))
+        self._stop_timer.timeout.connect(self._end_of_wait)
+
+        engine.message_received.connect(self._on_message)
+        engine.state_changed.connect(self._on_engine_state)
+        engine.lost.connect(self._on_engine_lost)
+        engine.stopped.connect(self.finished)
+        self.store.run_state_changed.connect(self._on_run_state_changed)
+
+    # --- the cluster --------------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        """Commands can reach the cluster now."""
+        return self._connected and self.store.cluster.phase is ClusterPhase.UP
+
+    @property
+    def cluster_spec(self) -> ClusterSpec:
+        """The cluster that is wanted, the local one by default."""
+        return self._wanted or ClusterSpec()
+
+    def start(self) -> None:
+        """Start the engine."""
+        self.engine.start()
+
+    def connect_cluster(self, spec: ClusterSpec) -> None:
+        """Launch the local cluster or attach to `spec.address`; leaves the one that is up."""
+        already_asked = self._wanted is not None
+        self._wanted = spec
+        self._on_hold = False
+        if already_asked and self.store.cluster.phase is not ClusterPhase.ABSENT:
+            self._replace_engine()
+        else:
+            self._connect()
+
+    def cancel_connect(self) -> None:
+        """Give up the connect that is under way. The engine ends; a fresh one waits idle."""
+        if self._wanted is None or self._connected:
+            return
+        self._wanted = None
+        self._start_when_up = None
+        self._call(lambda number: CancelConnect(number), quiet=True)
+        if self.engine.state == "ready":
+            self.engine.expect_exit()
+        self.store.set_cluster(ClusterStatus(ClusterPhase.ABSENT))
+
+    def relaunch(self) -> None:
+        """After the cluster was lost or never came up: a new engine, the same wish."""
+        self._wanted = self.cluster_spec
+        self._on_hold = False
+        if self.engine.state == "failed":
+            self.engine.retry()
+        else:
+            self._replace_engine()
+
+    def _replace_engine(self) -> None:
+        self._forget_connection()
+        self.engine.replace()
+
+    def _connect(self) -> None:
+        if self.engine.state != "ready" or self._wanted is None or self._on_hold:
+            return
+        spec = self._wanted
+        self._call(lambda number: Connect(number, spec), self._on_connect_answered, quiet=True)
+
+    def _on_connect_answered(self, answer: Answer) -> None:
+        if answer.fault is not None:
+            if self._wanted is not None and self.engine.state == "ready":
+                self._set_cluster_failed(answer.fault)
+                self.fault_raised.emit(answer.fault)
+            return
+        self._connected = True
+        for run_id, run in self.store.runs.items():
+            if run.latest and not run.latest.state.is_over and not run.latest.last:
+                self._attach(run_id)
+        self._show_something()
+        self.store.cluster_changed.emit()
+
+    def _set_cluster_failed(self, fault: Fault) -> None:
+        self._on_hold = True
+        if self.store.cluster.phase is not ClusterPhase.FAILED:
+            status = replace(self.store.cluster, phase=ClusterPhase.FAILED, fault=fault)
+            self.store.set_cluster(status)
+
+    # --- runs ---------------------------------------------------------------------------------
+
+    def start_run(self, spec: RunSpec, callback: Callback | None = None) -> int:
+        """Start a run; the answer carries its id, and it is shown."""
+
+        def on_answer(answer: Answer) -> None:
+            if answer.fault is None:
+                self.own_runs.add(answer.run_id)
+                self._attached.add(answer.run_id)
+                self.store.run(answer.run_id)
+                self.store.show_run(answer.run_id)
+                self.run_started.emit(answer.run_id)
+            if callback is not None:
+                callback(answer)
+
+        return self._call(
+            lambda number: StartRun(number, spec, self.source_dirs), on_answer, text="Starting…"
+        )
+
+    def start_when_up(self, spec: RunSpec) -> None:
+        """Start a run as soon as the cluster is up."""
+        if self.is_connected:
+            self.start_run(spec)
+        else:
+            self._start_when_up = spec
+
+    def show_run(self, run_id: str) -> None:
+        """Put a run on the screen, attaching to it first if it is live."""
+        if any(run.run_id == run_id for run in self.store.live_runs):
+            self._attach(run_id)
+        self.store.run(run_id)
+        self.store.show_run(run_id)
+
+    def command(
+        self,
+        verb: Verb,
+        workers: Iterable[int] | None = None,
+        num_workers: int | None = None,
+        *,
+        run_id: str = "",
+        ended_by: EndedBy = EndedBy.USER,
+        callback: Callback | None = None,
+    ) -> int:
+        """Ask something of a run (of the one on screen unless `run_id` names another)."""
+        target = run_id or self.store.shown_run_id
+        chosen = None if workers is None else tuple(sorted(workers))
+        return self._call(
+            lambda number: CommandRun(number, target, verb, chosen, num_workers, ended_by),
+            callback,
+            text=_DOING[verb],
+        )
+
+    def pending_verb(self, verb: Verb, run_id: str = "") -> bool:
+        """Whether `verb` has been asked of the whole run and is not answered yet."""
+        target = run_id or self.store.shown_run_id
+        return any(
+            isinstance(call.command, CommandRun)
+            and call.command.verb is verb
+            and call.command.run_id == target
+            and call.command.workers is None
+            for call in self._calls.values()
+        )
+
+    @property
+    def is_starting_run(self) -> bool:
+        """Whether a run has been asked for and is not accepted yet."""
+        return any(isinstance(call.command, StartRun) for call in self._calls.values())
+
+    def live_own_runs(self) -> tuple[str, ...]:
+        """The runs of this window that are not over."""
+        states = {run_id: self.store.run(run_id).state for run_id in sorted(self.own_runs)}
+        return tuple(
+            run_id for run_id, state in states.items() if state is None or not state.is_over
+        )
+
+    def stop_own_runs(self, ended_by: EndedBy = EndedBy.USER) -> None:
+        """Stop the runs of this window; `runs_stopped` tells when they have ended."""
+        self._awaited = set(self.live_own_runs()) if self.is_connected else set()
+        if not self._awaited:
+            QTimer.singleShot(0, self.runs_stopped.emit)
+            return
+        self._stop_timer.start()
+        for run_id in sorted(self._awaited):
+            self.command(Verb.STOP, run_id=run_id, ended_by=ended_by)
+
+    def keep_own_runs(self) -> None:
+        """Tell the runs of this window to go on without it; `runs_stopped` tells when they know."""
+        runs = self.live_own_runs()
+        self._awaited = set()
+        waiting = set(runs) if self.is_connected else set()
+        if not waiting:
+            QTimer.singleShot(0, self.runs_stopped.emit)
+            return
+        self._stop_timer.start()
+        for run_id in runs:
+
+            def on_answer(_answer: Answer, run_id: str = run_id) -> None:
+                waiting.discard(run_id)
+                if not waiting:
+                    self._end_of_wait()
+
+            self.command(Verb.KEEP, run_id=run_id, callback=on_answer)
+
+    def shut_down(self) -> None:
+        """End the engine; `finished` tells when nothing is left."""
+        self._stop_timer.stop()
+        self.engine.shut_down()
+
+    def _end_of_wait(self) -> None:
+        self._awaited = set()
+        self._stop_timer.stop()
+        self.runs_stopped.emit()
+
+    def _on_run_state_changed(self, run_id: str) -> None:
+        if run_id not in self._awaited:
+            return
+        latest = self.store.runs[run_id].latest
+        if latest is None or not latest.state.is_over:
+            return
+        if latest.last:
+            self._cease_waiting_for(run_id)
+        else:
+            QTimer.singleShot(_LAST_SNAPSHOT_MS, self, lambda: self._cease_waiting_for(run_id))
+
+    def _cease_waiting_for(self, run_id: str) -> None:
+        if run_id in self._awaited:
+            self._awaited.discard(run_id)
+            if not self._awaited:
+                self._end_of_wait()
+
+    def _attach(self, run_id: str) -> None:
+        if run_id in self._attached or not self._connected:
+            return
+        self._attached.add(run_id)
+
+        def on_answer(answer: Answer) -> None:
+            if answer.fault is not None and self.engine.state == "ready":
+                self._attached.discard(run_id)
+                self.store.interrupt(run_id, answer.fault.sentence())
+
+        self._call(lambda number: AttachRun(number, run_id), on_answer, quiet=True)
+
+    def _show_something(self) -> None:
+        """Start what was asked for at start-up, or else show the newest live run."""
+        if not self.is_connected:
+            return
+        if self._start_when_up is not None:
+            spec, self._start_when_up = self._start_when_up, None
+            self.start_run(spec)
+        elif not self.store.shown_run_id and self.store.live_runs and not self.is_starting_run:
+            self.show_run(max(self.store.live_runs, key=lambda run: run.started_utc).run_id)
+
+    # --- what comes from the engine -----------------------------------------------------------
+
+    def _call(
+        self,
+        make: Callable[[int], Command],
+        callback: Callback | None = None,
+        *,
+        text: str = "",
+        quiet: bool = False,
+    ) -> int:
+        self._last_id += 1
+        number = self._last_id
+        command = make(number)
+        self._calls[number] = _Call(command, callback, quiet)
+        if text:
+            self.pending[number] = text
+            self.pending_changed.emit()
+        self.engine.send(command)
+        return number
+
+    def _on_message(self, message: object) -> None:
+        match message:
+            case Answer():
+                self._on_answer(message)
+            case ClusterStatus(phase=ClusterPhase.LOST, fault=fault):
+                if self.store.cluster.phase is ClusterPhase.LOST:
+                    return
+                self._connected = False
+                self._on_hold = True
+                self._attached.clear()
+                self.store.set_cluster(message)
+                cause = fault.sentence() if fault else "the cluster was lost"
+                for run_id in self.store.runs:
+                    self.store.interrupt(run_id, cause)
+                self.fault_raised.emit(fault or Fault("The cluster was lost"))
+            case ClusterStatus() if self._wanted is None:
+                pass  # a word from an engine that is giving up a cancelled connect
+            case ClusterStatus():
+                self.store.set_cluster(message)
+                self._show_something()
+            case RunList():
+                self.store.receive(message)
+                self._show_something()
+            case _:
+                self.store.receive(message)  # type: ignore[arg-type]
+
+    def _on_answer(self, answer: Answer) -> None:
+        call = self._calls.pop(answer.command_id, None)
+        was_pending = self.pending.pop(answer.command_id, None) is not None
+        if call is not None and call.callback is not None:
+            call.callback(answer)
+        if was_pending:
+            self.pending_changed.emit()
+        if call is not None and answer.fault is not None and not call.quiet:
+            self.fault_raised.emit(answer.fault)
+        self.store.receive(answer)
+
+    def _on_engine_state(self, state: str) -> None:
+        if state != "ready":
+            self._forget_connection()
+        self.store.set_engine_state(state)
+        if state == "ready":
+            if self._engine_was_lost:
+                self._engine_was_lost = False
+                self.recovered.emit()
+            self._connect()
+
+    def _on_engine_lost(self, fault: Fault) -> None:
+        self._engine_was_lost = True
+        self.fault_raised.emit(fault)
+
+    def _forget_connection(self) -> None:
+        self._connected = False
+        self._attached.clear()
+        if self.store.cluster.phase is not ClusterPhase.ABSENT and not self._on_hold:
+            self.store.set_cluster(ClusterStatus(ClusterPhase.ABSENT))
