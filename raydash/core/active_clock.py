@@ -1,0 +1,36 @@
+"""The clock behind `elapsed_s` and `--for`: it runs from the first step on, while requests are out.
+
+So the time in which the whole run is paused, or has no worker, does not count, and steps divided by
+`elapsed_s` is the throughput.
+"""
+
+import math
+
+
+class ActiveClock:
+    """Adds up the time in which at least one request is in flight, from the first step on."""
+
+    def __init__(self, elapsed_s: float = 0.0) -> None:
+        self._elapsed_s = elapsed_s
+        self._has_stepped = elapsed_s > 0
+        self._last_s = 0.0
+        self._running = False
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds so far, up to the last `advance`."""
+        return self._elapsed_s
+
+    def advance(self, t_s: float, *, running: bool) -> None:
+        """Time has come to `t_s`; from now on the clock runs or stands."""
+        if self._running and self._has_stepped:
+            self._elapsed_s += t_s - self._last_s
+        self._last_s = t_s
+        self._running = running
+
+    def saw_chunk(self, t_s: float, duration_s: float, first_step_offset_s: float) -> None:
+        """A chunk arrived; the first one with a step says when the clock began."""
+        if not self._has_stepped and math.isfinite(first_step_offset_s):
+            self._has_stepped = True
+            self._elapsed_s = max(0.0, duration_s - first_step_offset_s)
+            self._last_s = t_s

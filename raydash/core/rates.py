@@ -1,0 +1,51 @@
+"""Rates over named spans, from cumulative totals."""
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from raydash.core.records import Float64
+
+
+class SpanRates:
+    """Remembers totals for a while and says how fast they grew over a span.
+
+    Totals may be a number or an array that grows at its end (workers that came later count from
+    zero). Memory: one entry per `resolution_s` for `longest_s`.
+    """
+
+    def __init__(self, longest_s: float, resolution_s: float) -> None:
+        self._longest_s = longest_s
+        self._resolution_s = resolution_s
+        self._marks: deque[tuple[float, Float64]] = deque()
+
+    def note(self, t_s: float, totals: ArrayLike) -> None:
+        """Take in the totals at a time."""
+        if self._marks and t_s - self._marks[-1][0] < self._resolution_s:
+            return
+        self._marks.append((t_s, np.atleast_1d(np.asarray(totals, np.float64)).copy()))
+        while len(self._marks) > 2 and t_s - self._marks[1][0] >= self._longest_s:
+            self._marks.popleft()
+
+    def growth(self, t_s: float, totals: ArrayLike, span_s: float) -> tuple[Float64, float]:
+        """How much the totals grew in the last `span_s`, and the seconds that were really covered.
+
+        Shorter than the span while there is not yet enough to look back on; never negative.
+        """
+        now = np.atleast_1d(np.asarray(totals, np.float64))
+        chosen: tuple[float, Float64] | None = None
+        for mark in self._marks:
+            if chosen is not None and mark[0] > t_s - span_s + 1e-9:
+                break
+            chosen = mark
+        if chosen is None or t_s - chosen[0] <= 0:
+            return np.zeros_like(now), 0.0
+        before = np.zeros_like(now)
+        before[: len(chosen[1])] = chosen[1]
+        return np.maximum(now - before, 0.0), t_s - chosen[0]
+
+    def rate_per_s(self, t_s: float, totals: ArrayLike, span_s: float) -> Float64:
+        """`growth` per second; zero before anything can be said."""
+        grown, seconds = self.growth(t_s, totals, span_s)
+        return grown / seconds if seconds > 0 else grown

@@ -1,0 +1,183 @@
+"""Into and out of the state machine: stimuli say what happened, instructions what to do.
+
+Every stimulus carries `t_s`, seconds on the run's clock; they must not go back.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from raydash.core.events import EventKind
+from raydash.core.faults import Fault
+from raydash.core.messages import CommandRun
+from raydash.core.states import EndedBy, RunState
+
+# --- stimuli ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReceived:
+    """Somebody asked for something; `token` is unique and names the answer."""
+
+    t_s: float
+    token: int
+    command: CommandRun
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerBecameReady:
+    """A new worker has its environment reset."""
+
+    t_s: float
+    worker_index: int
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkArrived:
+    """One request was answered. Totals are the run's, this chunk included."""
+
+    t_s: float
+    worker_index: int
+    incarnation: int
+    duration_s: float
+    first_step_offset_s: float
+    num_env_steps: int
+    num_episodes: int
+    failures_in_a_row: int = 0
+    error: str = ""
+    drained: bool = False
+
+
+class DeathCause(StrEnum):
+    """Why a worker process is gone."""
+
+    CRASHED = "crashed"
+    OUT_OF_MEMORY = "out of memory"
+    KILLED = "killed"
+    COULD_NOT_START = "could not start"
+    NODE_LOST = "node lost"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """A worker is gone, or never came to be; requests in flight are lost with it."""
+
+    t_s: float
+    worker_index: int
+    incarnation: int
+    cause: DeathCause
+    text: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerClosed:
+    """A worker closed its environment and left, as asked."""
+
+    t_s: float
+    worker_index: int
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressSeen:
+    """A worker whose request is out was seen to move."""
+
+    t_s: float
+    worker_index: int
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadersCounted:
+    """How many engines read this run now."""
+
+    t_s: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time went by."""
+
+    t_s: float
+
+
+Stimulus = (
+    CommandReceived
+    | WorkerBecameReady
+    | ChunkArrived
+    | WorkerDied
+    | WorkerClosed
+    | ProgressSeen
+    | ReadersCounted
+    | Ticked
+)
+
+# --- instructions -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CreateWorker:
+    """Make the process of a worker and prepare its environment."""
+
+    worker_index: int
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRollout:
+    """Send one request; at most two are out per worker."""
+
+    worker_index: int
+    incarnation: int
+    budget_s: float
+    drain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CloseWorker:
+    """Ask a worker without requests to close its environment and leave."""
+
+    worker_index: int
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillWorker:
+    """End a worker's process at once."""
+
+    worker_index: int
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEvent:
+    """Something to record, list and mark."""
+
+    kind: EventKind
+    text: str
+    worker_index: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCommand:
+    """The one answer to the command behind `token`."""
+
+    token: int
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndRun:
+    """All workers are gone: close the recording."""
+
+    state: RunState
+    ended_by: EndedBy
+    cause: str = ""
+
+
+Instruction = (
+    CreateWorker | RequestRollout | CloseWorker | KillWorker | RecordEvent | AnswerCommand | EndRun
+)
