@@ -1,0 +1,331 @@
+"""The terminal's side of an engine: a child process, frames over its stdin and stdout, its death.
+
+Blocking, one thread, no Qt; never imports ray. The window has its own (`raydash.link`), because a
+window must not block; both speak the same frames to the same engine.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+import raydash
+from raydash import paths
+from raydash.core.clock import Clock
+from raydash.core.faults import Fault, FaultError
+from raydash.core.messages import (
+    PROTOCOL_VERSION,
+    Answer,
+    Command,
+    EngineHealth,
+    FromEngine,
+    Hello,
+    Pong,
+    ToEngine,
+)
+from raydash.protocol.codec import CodecError, decode, encode
+from raydash.protocol.frames import FrameError, FrameReader, frame
+
+DEFAULT_COMMAND = (sys.executable, "-m", "raydash.engine")
+LOG_TAIL_BYTES = 16 * 1024
+_READ_BYTES = 256 * 1024
+_SLICE_S = 0.2
+
+
+class EngineGoneError(FaultError):
+    """The engine died, hung or spoke nonsense. Runs are not affected; another may be started."""
+
+
+def child_environment(base: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The engine's environment: ours, with byte-code kept in our cache (imports crawl without)."""
+    environment = {k: v for k, v in base.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(paths.cache_dir() / "pycache")
+    return environment
+
+
+class EngineClient:
+    """One engine, from its start to its end.
+
+    A context manager: leaving it closes the engine's input, which ends the engine (not its runs).
+
+    Attributes:
+        hello: What the engine said of itself.
+        pid: The engine's process.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str] = DEFAULT_COMMAND,
+        *,
+        clock: Clock = time.monotonic,
+        hello_timeout_s: float = 30.0,
+        silence_limit_s: float = 45.0,
+        end_grace_s: float = 5.0,
+    ) -> None:
+        """Start the engine and greet it.
+
+        Args:
+            command: What to start; must speak our frames on stdin and stdout.
+            clock: For all timeouts.
+            hello_timeout_s: How long the engine may take to greet.
+            silence_limit_s: An engine silent for so long while we listen is taken for hung. It
+                reports its health each second, but connecting can freeze it for a while.
+            end_grace_s: From closing its input to killing it.
+
+        Raises:
+            EngineGoneError: if it cannot be started, does not greet, or is of another version.
+        """
+        self._clock = clock
+        self._silence_limit_s = silence_limit_s
+        self._end_grace_s = end_grace_s
+        self._silent_s = 0.0
+        self._reader = FrameReader()
+        self._inbox: deque[FromEngine] = deque()
+        self._answers: dict[int, Answer] = {}
+        self._next_id = 1
+        self._log_path = ""
+        # An unnamed file rather than a pipe: nobody has to read it, and nothing is left behind.
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            self._process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=child_environment(),
+                start_new_session=True,  # the terminal's Ctrl-C is ours to answer, not the engine's
+                bufsize=0,
+            )
+        except OSError as error:
+            self._stderr.close()
+            raise EngineGoneError(
+                Fault("The engine could not be started", str(error), "Run raydash doctor")
+            ) from error
+        try:
+            self.hello = self._greet(hello_timeout_s)
+        except BaseException:
+            self.close(grace_s=0.0)
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The engine's process id."""
+        return self._process.pid
+
+    def __enter__(self) -> "EngineClient":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def send(self, command: Command) -> int:
+        """Send a command under a new id (whatever id it has) and give that id back.
+
+        Raises:
+            EngineGoneError: if nobody is there to take it.
+        """
+        command_id = self._next_id
+        self._next_id += 1
+        self._write(replace(command, command_id=command_id))
+        return command_id
+
+    def receive(self, timeout_s: float) -> FromEngine | None:
+        """The next message other than an answer that is waited for; None if none comes in time.
+
+        Raises:
+            EngineGoneError: if the engine died, hung or spoke nonsense.
+        """
+        end_s = self._clock() + timeout_s
+        while not self._inbox:
+            remaining_s = end_s - self._clock()
+            self._read(max(0.0, min(remaining_s, _SLICE_S)))
+            if remaining_s <= 0 and not self._inbox:
+                return None
+        return self._inbox.popleft()
+
+    def messages(self, timeout_s: float) -> Iterator[FromEngine]:
+        """Every message of the next `timeout_s` seconds, as it comes.
+
+        Raises:
+            EngineGoneError: as `receive`.
+        """
+        end_s = self._clock() + timeout_s
+        while (remaining_s := end_s - self._clock()) > 0:
+            message = self.receive(remaining_s)
+            if message is not None:
+                yield message
+
+    def wait_answer(
+        self,
+        command_id: int,
+        timeout_s: float,
+        on_message: Callable[[FromEngine], None] | None = None,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> Answer:
+        """The answer to a command that was done.
+
+        Args:
+            command_id: From `send`.
+            timeout_s: How long to wait.
+            on_message: Is given every other message that comes meanwhile.
+            give_up: Asked a few times a second; true ends the waiting as a timeout does.
+
+        Raises:
+            FaultError: if the command failed, or was not answered in time.
+            EngineGoneError: as `receive`.
+        """
+        end_s = self._clock() + timeout_s
+        while command_id not in self._answers:
+            remaining_s = end_s - self._clock()
+            if remaining_s <= 0 or give_up():
+                raise FaultError(
+                    Fault(
+                        "The engine has not answered",
+                        f"waited {timeout_s:g} s" if remaining_s <= 0 else "was not waited for",
+                        "Try again, or run raydash doctor",
+                    )
+                )
+            message = self.receive(min(remaining_s, _SLICE_S))
+            if isinstance(message, Answer):
+                self._answers[message.command_id] = message
+            elif message is not None and on_message is not None:
+                on_message(message)
+        answer = self._answers.pop(command_id)
+        if answer.fault is not None:
+            raise FaultError(answer.fault)
+        return answer
+
+    def close(self, *, grace_s: float | None = None) -> None:
+        """End the engine: close its input, wait a little, kill it by its id. May be repeated.
+
+        What it still says meanwhile is thrown away.
+        """
+        if self._stderr.closed:
+            return
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        end_s = self._clock() + (self._end_grace_s if grace_s is None else grace_s)
+        while self._process.poll() is None and self._clock() < end_s:
+            # Its output is read on, or an engine that has much to say could never end.
+            if select.select([self._process.stdout], [], [], 0.02)[0] and not os.read(
+                self._process.stdout.fileno(), _READ_BYTES
+            ):
+                break
+        try:
+            self._process.wait(max(0.0, end_s - self._clock()))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._stderr.close()
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _greet(self, timeout_s: float) -> Hello:
+        self._write(Hello(PROTOCOL_VERSION, raydash.__version__, os.getpid()))
+        match self.receive(timeout_s):
+            case Hello(protocol_version=version) as hello if version == PROTOCOL_VERSION:
+                return hello
+            case Hello(protocol_version=version, raydash_version=theirs):
+                raise EngineGoneError(
+                    Fault(
+                        "The engine speaks another protocol than this command",
+                        f"the engine is raydash {theirs} (protocol {version}), this is raydash "
+                        f"{raydash.__version__} (protocol {PROTOCOL_VERSION})",
+                        "Install one version for both",
+                    )
+                )
+            case None:
+                why = f"it said nothing for {timeout_s:g} s"
+            case other:
+                why = f"its first message was {type(other).__name__}"
+        raise self._gone("The engine did not greet", why)
+
+    def _write(self, message: ToEngine) -> None:
+        assert self._process.stdin is not None
+        data = memoryview(frame(encode(message)))
+        try:
+            while data:
+                data = data[self._process.stdin.write(data) :]
+        except (OSError, ValueError) as error:
+            raise self._death() from error
+
+    def _read(self, timeout_s: float) -> None:
+        """Wait for bytes once and put what is complete into the inbox."""
+        assert self._process.stdout is not None
+        if self._process.stdout.closed:
+            raise self._gone("The engine has been closed", "")
+        if not select.select([self._process.stdout], [], [], timeout_s)[0]:
+            # Summed in slices, so that a stopped terminal (Ctrl-Z) does not count as silence.
+            self._silent_s += timeout_s
+            if self._silent_s >= self._silence_limit_s:
+                self._process.kill()
+                raise self._gone(
+                    "The engine hangs", f"no sign of life for {self._silence_limit_s:g} s"
+                )
+            return
+        self._silent_s = 0.0
+        data = os.read(self._process.stdout.fileno(), _READ_BYTES)
+        if not data:
+            raise self._death()
+        try:
+            messages = [decode(payload) for payload in self._reader.feed(data)]
+        except (FrameError, CodecError) as error:
+            self._process.kill()
+            raise self._gone("The engine sent something that is no message", str(error)) from error
+        for message in messages:
+            if isinstance(message, EngineHealth):
+                self._log_path = message.log_path
+            if not isinstance(message, Pong):
+                self._inbox.append(message)
+
+    def _death(self) -> EngineGoneError:
+        try:
+            code = self._process.wait(self._end_grace_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._gone("The engine closed its output", "it was then ended")
+        ended = f"ended by {signal.Signals(-code).name}" if code < 0 else ""
+        why = ended or f"its exit code was {code}"
+        if not self._reader.is_between_frames:
+            why += ", in the middle of a message"
+        return self._gone("The engine died", why)
+
+    def _gone(self, what: str, why: str) -> EngineGoneError:
+        tail = self._log_tail()
+        last_line = tail.strip().rsplit("\n", 1)[-1].strip()
+        if last_line:
+            why += f"; its last words: {last_line[:300]}"
+        remedy = f"Its log: {self._log_path}" if self._log_path else "Run raydash doctor"
+        return EngineGoneError(Fault(what, why, remedy, detail=tail))
+
+    def _log_tail(self) -> str:
+        """The end of what it printed, else of its own log file."""
+        if not self._stderr.closed:
+            # By position: the child writes through the same open file, whose offset is shared.
+            size = os.fstat(self._stderr.fileno()).st_size
+            start = max(0, size - LOG_TAIL_BYTES)
+            text = os.pread(self._stderr.fileno(), LOG_TAIL_BYTES, start).decode("utf-8", "replace")
+            if text.strip():
+                return text
+        try:
+            with Path(self._log_path).open("rb") as log:
+                size = log.seek(0, os.SEEK_END)
+                log.seek(max(0, size - LOG_TAIL_BYTES))
+                return log.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
