@@ -1,0 +1,58 @@
+"""A session on an engine that only keeps what was sent; settings that touch nobody's."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raydash.core.clock import Clock
+from raydash.core.faults import Fault
+from raydash.core.spec import ClusterSpec
+from raydash.link.session import Session
+from tests.fakes.engine import FakeEngine, summary
+
+
+class Hands:
+    """A clock whose hands a test turns."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+def engine(qapp: object) -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def session(engine: FakeEngine, hands: Clock, private_dirs: Path) -> Iterator[Session]:
+    made = Session(engine, hands)  # type: ignore[arg-type]
+    made.start()
+    made.connect_cluster(ClusterSpec())
+    yield made
+    made.deleteLater()
+
+
+@pytest.fixture
+def faults(session: Session) -> list[Fault]:
+    raised: list[Fault] = []
+    session.fault_raised.connect(raised.append)
+    return raised
+
+
+@pytest.fixture
+def running(session: Session, engine: FakeEngine) -> Session:
+    """A session that shows a live run of 8 workers."""
+    engine.come_up(summary())
+    engine.answer()
+    engine.update()
+    engine.sent.clear()
+    return session
