@@ -1,0 +1,111 @@
+"""One clock draws everything: data arrive when they like, views are drawn when it ticks.
+
+A view that is hidden or has nothing new costs one question a tick.
+"""
+
+import statistics
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from PySide6.QtCore import QObject, QTimer
+
+from raydash.core.clock import Clock
+
+FRAMES_PER_S = 30
+
+
+class View(Protocol):
+    """What the clock draws. Widgets have `isVisible` from Qt."""
+
+    def isVisible(self) -> bool:
+        """Whether it can be seen."""
+
+    def is_dirty(self) -> bool:
+        """Whether `draw` would change what is seen. Asked 30 times a second."""
+
+    def draw(self) -> None:
+        """Take the latest data over and ask Qt for a repaint."""
+
+
+@runtime_checkable
+class TimesItsPaint(Protocol):
+    """A view that paints much, and says how long that took."""
+
+    def take_paint_s(self) -> float:
+        """Seconds spent painting since the last call."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawFigures:
+    """What drawing cost in the last second.
+
+    Attributes:
+        median_ms: Of the frames in which something was drawn; 0 if there was none.
+        worst_ms: The slowest of them.
+        frames_per_s: How many there were.
+    """
+
+    median_ms: float = 0.0
+    worst_ms: float = 0.0
+    frames_per_s: int = 0
+
+
+class DrawClock(QObject):
+    """Asks visible, changed views to draw, 30 times a second."""
+
+    def __init__(self, parent: QObject | None = None, clock: Clock = time.perf_counter) -> None:
+        super().__init__(parent)
+        self._clock = clock
+        self._views: list[View] = []
+        self._frames: deque[tuple[float, float]] = deque()
+        self._drawn_s = 0.0
+        self._timer = QTimer(self)
+        self._timer.setInterval(1000 // FRAMES_PER_S)
+        self._timer.timeout.connect(self.tick)
+
+    def register(self, view: View) -> None:
+        """Draw this view from now on."""
+        if view not in self._views:
+            self._views.append(view)
+
+    def unregister(self, view: View) -> None:
+        """Draw it no longer; call before the view is deleted."""
+        if view in self._views:
+            self._views.remove(view)
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Tick no longer."""
+        self._timer.stop()
+
+    def tick(self) -> None:
+        """Draw what is visible and changed; note what the frame before cost with its painting."""
+        now_s = self._clock()
+        painted_s = sum(
+            view.take_paint_s() for view in self._views if isinstance(view, TimesItsPaint)
+        )
+        if self._drawn_s or painted_s:
+            self._frames.append((now_s, (self._drawn_s + painted_s) * 1000.0))
+        self._drawn_s = 0.0
+        drew = False
+        for view in self._views:
+            if view.isVisible() and view.is_dirty():
+                view.draw()
+                drew = True
+        if drew:
+            self._drawn_s = max(self._clock() - now_s, 1e-9)
+
+    def figures(self) -> DrawFigures:
+        """What drawing cost in the last second."""
+        now_s = self._clock()
+        while self._frames and self._frames[0][0] < now_s - 1.0:
+            self._frames.popleft()
+        costs = [cost_ms for _, cost_ms in self._frames]
+        if not costs:
+            return DrawFigures()
+        return DrawFigures(statistics.median(costs), max(costs), len(costs))
