@@ -1,0 +1,281 @@
+"""The guardian: a tiny process that owns a launched Ray and ends it when nobody needs it.
+
+``python -m raydash.cluster.guardian FOLDER [LOCK_DESCRIPTOR]``
+
+It starts `ray start --head --block`, writes how that goes to `cluster.json`, and watches the
+leases. When the last one was given back, Ray is stopped at once; when a holder died, after a
+grace. SIGTERM stops Ray at once. If the guardian itself is killed, the kernel sends SIGTERM to Ray
+(PR_SET_PDEATHSIG). Standard library only, so that it starts fast and stays small.
+"""
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+
+from raydash.cluster import leases, private_ray, processes, ray_words
+from raydash.cluster.cluster_file import ClusterRecord, FileLock, GuardianPhase, Launch
+
+_PR_SET_PDEATHSIG = 1
+_START_POLL_S = 0.03
+
+
+def ray_command(launch: Launch) -> list[str]:
+    """`ray start` as raydash wants it: local, without dashboard, monitors or fixed ports."""
+    return [
+        launch.python,
+        *("-m", "ray.scripts.scripts", "start", "--head", "--block", "--port=0"),
+        # Kept by Ray, unlike 127.0.0.1, and not changed by a new Wi-Fi or VPN.
+        "--node-ip-address=127.0.0.2",
+        f"--temp-dir={launch.temp_dir}",
+        f"--num-cpus={launch.num_cpus}",
+        f"--object-store-memory={launch.settings.object_store_bytes}",
+        *("--include-dashboard=false", "--include-log-monitor=false", "--no-monitor"),
+        "--disable-usage-stats",
+    ]
+
+
+def ray_environment(launch: Launch, base: dict[str, str]) -> dict[str, str]:
+    """The environment of `ray start`, which every process of the cluster inherits."""
+    foreign = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_NAMESPACE", "PYTHONDONTWRITEBYTECODE")
+    environment = {name: value for name, value in base.items() if name not in foreign}
+    environment.update(
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN_PATH=launch.token_path,
+        RAY_ENABLE_AUTO_CONNECT="0",
+        RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
+        RAY_USAGE_STATS_ENABLED="0",
+        # Without it a stop first waits up to 30 s for actors.
+        RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="0",
+        # A worker rotates its logs only when this is in its environment.
+        RAY_ROTATION_MAX_BYTES="20000000",
+        RAY_ROTATION_BACKUP_COUNT="2",
+        # Ray starts three times faster with its byte-code cached.
+        PYTHONPYCACHEPREFIX=launch.pycache_dir,
+    )
+    environment[processes.MARKER] = launch.temp_dir
+    environment.update(launch.settings.env)
+    return environment
+
+
+class Guardian:
+    """One launched cluster, from `ray start` to the removal of its temp folder.
+
+    Attributes:
+        folder: The cluster's folder, `<state>/cluster`.
+        record: How it is; every change goes to `cluster.json`.
+    """
+
+    def __init__(self, folder: Path, launch: Launch) -> None:
+        self.folder = folder
+        self.record = ClusterRecord(
+            GuardianPhase.STARTING,
+            "starting Ray",
+            guardian_pid=os.getpid(),
+            guardian_mark=processes.birth_mark(os.getpid()),
+            token_path=launch.token_path,
+            temp_dir=launch.temp_dir,
+            leases_dir=launch.leases_dir,
+            started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            ray_version=_ray_version(),
+        )
+        self._launch = launch
+        self._settings = launch.settings
+        self._leases_dir = Path(launch.leases_dir)
+        self._temp_dir = Path(launch.temp_dir)
+        self._ray: subprocess.Popen[bytes] | None = None
+        self._keep_until_s = 0.0
+        self._told_to_stop = False
+
+    def run(self) -> None:
+        """Start, watch, stop."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        began_s = time.monotonic()
+        self._note()
+        try:
+            self._start_ray()
+            self._await_address(began_s)
+            while self.record.phase is GuardianPhase.UP and not self._should_end():
+                self._watch_ray()
+        finally:
+            self._clean_up()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._told_to_stop = True
+
+    def _note(self, **changes: object) -> None:
+        """Change the record. That the folder is gone must not keep Ray from being stopped."""
+        self.record = replace(self.record, **changes)  # type: ignore[arg-type]
+        try:
+            self.record.write(self.folder)
+        except OSError as error:
+            print(f"cannot write cluster.json: {error}", file=sys.stderr, flush=True)
+
+    def _start_ray(self) -> None:
+        (self._temp_dir / "ray_current_cluster").unlink(missing_ok=True)
+        parent = os.getpid()
+        libc = ctypes.CDLL(None)
+
+        def die_with_parent() -> None:
+            libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+            if os.getppid() != parent:
+                os._exit(1)
+
+        with (self.folder / "ray.log").open("wb") as log:
+            # Safe with preexec_fn: the guardian has no threads.
+            self._ray = subprocess.Popen(
+                ray_command(self._launch),
+                env=ray_environment(self._launch, dict(os.environ)),
+                cwd=Path.home(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        pid = self._ray.pid
+        self._note(ray_pid=pid, ray_mark=processes.birth_mark(pid))
+
+    def _await_address(self, began_s: float) -> None:
+        """Until Ray says that it is up, fails, or nobody wants it any more."""
+        assert self._ray is not None
+        while not self._should_end():
+            address = self._address() or private_ray.registered_address(self._temp_dir)
+            elapsed_s = time.monotonic() - began_s
+            if address:
+                self._note(phase=GuardianPhase.UP, text="up", address=address, up_after_s=elapsed_s)
+                return
+            code = self._ray.poll()
+            if code is not None or elapsed_s > self._settings.start_timeout_s:
+                log = ray_words.tail(self.folder / "ray.log")
+                self._fail(ray_words.start_failure(code, log), "Ray did not start", log)
+                return
+            text = self._progress()
+            if text != self.record.text:
+                self._note(text=text)
+            time.sleep(_START_POLL_S)
+
+    def _address(self) -> str:
+        try:
+            text = (self._temp_dir / "ray_current_cluster").read_text(encoding="utf-8").strip()
+        except OSError:
+            return ""
+        # Ray makes the file before it writes into it.
+        return text if text.rpartition(":")[2].isdecimal() else ""
+
+    def _progress(self) -> str:
+        """What `ray start` is at, from the logs that exist by now."""
+        logs = self._temp_dir / "session_latest" / "logs"
+        if (logs / "raylet.out").exists():
+            return "starting Ray: waiting for the node to register"
+        if (logs / "gcs_server.out").exists():
+            return "starting Ray: its control store is up"
+        return "starting Ray: loading it"
+
+    def _watch_ray(self) -> None:
+        assert self._ray is not None
+        try:
+            # Returns as soon as Ray dies, so this is the loop's pace and its alarm at once.
+            code = self._ray.wait(self._settings.poll_s)
+        except subprocess.TimeoutExpired:
+            return
+        exit_log = ray_words.tail(self._temp_dir / "session_latest/logs/ray_process_exit.log")
+        log = ray_words.tail(self.folder / "ray.log")
+        self._fail(ray_words.death(code, exit_log), "Ray died", f"{exit_log}\n\n{log}".strip())
+
+    def _fail(self, words: ray_words.Words, text: str, detail: str) -> None:
+        self._note(
+            phase=GuardianPhase.FAILED,
+            text=text,
+            reason=words.reason,
+            remedy=words.remedy,
+            detail=detail,
+        )
+
+    def _should_end(self) -> bool:
+        """Nobody needs the cluster, or the guardian was told to stop; then joining is over."""
+        if not self._told_to_stop and self._is_needed():
+            return False
+        # An engine takes this lock while it makes its lease: it sees "stopping", or is seen.
+        try:
+            lock = FileLock.try_acquire(self.folder / "launch.lock")
+        except OSError:
+            return True  # the folder is gone: nobody can join
+        if lock is None:
+            return False  # somebody is just joining; look again at the next turn
+        with lock:
+            if not self._told_to_stop and self._is_needed():
+                return False
+            self._note(phase=GuardianPhase.STOPPING, text="stopping Ray")
+        return True
+
+    def _is_needed(self) -> bool:
+        now_s = time.monotonic()
+        if leases.bury(self._leases_dir) or not self._leases_dir.is_dir():
+            self._keep_until_s = max(self._keep_until_s, now_s + self._settings.grace_s)
+            if not self._leases_dir.is_dir():
+                self._leases_dir.mkdir(parents=True, exist_ok=True)
+        return bool(leases.living(self._leases_dir)) or now_s < self._keep_until_s
+
+    def _clean_up(self) -> None:
+        """Stop Ray, and leave nothing of it but the record."""
+        if self._ray is not None and self._ray.poll() is None:
+            self._ray.terminate()
+            try:
+                self._ray.wait(self._settings.stop_grace_s)
+            except subprocess.TimeoutExpired:
+                self._ray.kill()
+                self._ray.wait()
+        processes.end_members(
+            session_id=self.record.ray_pid,
+            mark=self.record.ray_mark,
+            folder=self.record.temp_dir,
+        )
+        shutil.rmtree(self._temp_dir, ignore_errors=True)
+        shutil.rmtree(self._leases_dir, ignore_errors=True)
+        for name in ("launch.json", "token"):
+            (self.folder / name).unlink(missing_ok=True)
+        if self.record.phase is not GuardianPhase.FAILED:
+            self._note(phase=GuardianPhase.ENDED, text="ended")
+
+
+def _ray_version() -> str:
+    try:
+        return metadata.version("ray")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def main(arguments: list[str]) -> int:
+    """Guard the cluster that `FOLDER/launch.json` asks for.
+
+    Args:
+        arguments: The folder, and the descriptor of `guardian.lock` if the launcher locked it.
+    """
+    folder = Path(arguments[0])
+    if len(arguments) > 1:
+        lock: FileLock | None = FileLock(int(arguments[1]))
+    else:
+        lock = FileLock.try_acquire(folder / "guardian.lock")
+    launch = Launch.read(folder)
+    if lock is None or launch is None:
+        print("another guardian is here, or launch.json is unreadable", file=sys.stderr)
+        return 2
+    # The launcher waits for this process only: its child belongs to init and is never a zombie.
+    if os.fork():
+        os._exit(0)
+    Guardian(folder, launch).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

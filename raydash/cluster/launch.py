@@ -1,0 +1,415 @@
+"""Raydash's own local cluster: join the one that lives, or launch one under a guardian.
+
+Never imports ray. One cluster per state folder; see `cluster_file` for its files and locks.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from raydash.cluster import leases, processes, ray_words
+from raydash.cluster.cluster_file import (
+    ClusterRecord,
+    FileLock,
+    GuardianPhase,
+    GuardianSettings,
+    Launch,
+    guardian_lives,
+)
+from raydash.core.faults import Fault, FaultError
+
+_POLL_S = 0.03
+_MAX_TEMP_DIR = 43
+_LOCK_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchedCluster:
+    """A cluster of ours that is up, and our lease on it.
+
+    Attributes:
+        address: HOST:PORT of its control store.
+        token_path: File with its token.
+        temp_dir: Ray's temp folder.
+        leases_dir: Where others (supervisors) take their leases.
+        lease: The engine's; release it to leave.
+        ray_version: Of the Ray that runs.
+        folder: The cluster's folder, for `why_dead`.
+        joined: It lived before.
+    """
+
+    address: str
+    token_path: Path
+    temp_dir: Path
+    leases_dir: Path
+    lease: leases.Lease
+    ray_version: str
+    folder: Path
+    joined: bool
+
+
+def cluster_folder(state_dir: Path) -> Path:
+    """Where a state folder's launched cluster has its files."""
+    return state_dir / "cluster"
+
+
+def ensure_cluster(
+    *,
+    state_dir: Path,
+    cache_dir: Path,
+    num_cpus: int | None = None,
+    on_phase: Callable[[str], None] = lambda text: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    settings: GuardianSettings | None = None,
+    role: str = "engine",
+) -> LaunchedCluster:
+    """Join the live cluster of a state folder, or launch one, and wait until it is up.
+
+    Args:
+        state_dir: Whose cluster.
+        cache_dir: For Ray's byte-code.
+        num_cpus: CPUs that a new cluster is told of; None: those this process may use.
+        on_phase: Told a line for people whenever something changes.
+        cancelled: Asked often; True gives up, and leaves nothing that was started for us alone.
+        settings: Of a new cluster.
+        role: First part of the lease's name.
+
+    Raises:
+        FaultError: when there is no cluster at the end, with the reason.
+    """
+    settings = settings or GuardianSettings()
+    folder = cluster_folder(state_dir)
+    tell = _Teller(on_phase)
+    tell("looking for a running cluster")
+    deadline_s = time.monotonic() + settings.start_timeout_s + 30.0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        while time.monotonic() < deadline_s:
+            _check_cancelled(cancelled)
+            lock = FileLock.try_acquire(folder / "launch.lock")
+            if lock is None:
+                tell("waiting for another raydash that is launching")
+            else:
+                with lock:
+                    entered = _enter(folder, cache_dir, num_cpus, settings, role, tell)
+                if entered is not None:
+                    lease, joined = entered
+                    return _await_up(folder, lease, joined, tell, cancelled)
+                tell("waiting for the previous cluster to end")
+            time.sleep(_POLL_S)
+    except OSError as error:
+        raise FaultError(
+            Fault(
+                "The state folder cannot be written",
+                f"{folder}: {error.strerror or error}",
+                "Make it writable, or set RAYDASH_STATE_DIR to a folder on a local disk",
+            ),
+        ) from error
+    raise FaultError(
+        Fault(
+            "The launched cluster cannot be joined",
+            f"another process holds {folder} and does not get on",
+            "Run `raydash cluster status`, then `raydash cluster stop`",
+        ),
+    )
+
+
+def cluster_status(state_dir: Path) -> ClusterRecord | None:
+    """The record of the cluster that lives (or is on its way up or down); None if none does."""
+    folder = cluster_folder(state_dir)
+    return ClusterRecord.read(folder) if guardian_lives(folder) else None
+
+
+def stop_cluster(state_dir: Path, timeout_s: float = 20.0) -> bool:
+    """End the launched cluster and all that is left of a dead one.
+
+    Returns:
+        True if there was something to end.
+
+    Raises:
+        FaultError: if it is not over in time.
+    """
+    folder = cluster_folder(state_dir)
+    deadline_s = time.monotonic() + timeout_s
+    found = False
+    while guardian_lives(folder):
+        record = ClusterRecord.read(folder)
+        if record is not None and record.phase.is_joinable:
+            found = True
+            processes.send(record.guardian_pid, record.guardian_mark, signal.SIGTERM)
+        if time.monotonic() > deadline_s:
+            raise FaultError(
+                Fault(
+                    "The cluster did not end in time",
+                    f"its guardian (process {record.guardian_pid if record else '?'}) still lives",
+                    "Try again",
+                ),
+            )
+        time.sleep(_POLL_S)
+    return _sweep(folder) or found
+
+
+def why_dead(folder: Path) -> Fault | None:
+    """Why the launched cluster is not alive any more, in words; None while it is.
+
+    Looks at two small files; never at Ray. Cheap enough to be asked several times a second.
+
+    Args:
+        folder: `LaunchedCluster.folder`.
+    """
+    lives = guardian_lives(folder)
+    record = ClusterRecord.read(folder)
+    what = "The cluster is gone"
+    if record is None:
+        return None if lives else Fault(what, f"its record in {folder} was removed", "Relaunch")
+    match record.phase:
+        case GuardianPhase.FAILED:
+            return Fault(record.text, record.reason, record.remedy, record.detail)
+        case GuardianPhase.STOPPING | GuardianPhase.ENDED:
+            return Fault(what, "it was stopped", "Relaunch")
+        case _ if not lives:
+            return Fault(what, "its guardian was killed, and Ray with it", "Relaunch")
+        case _:
+            return None
+
+
+class _Teller:
+    """Says each thing once."""
+
+    def __init__(self, on_phase: Callable[[str], None]) -> None:
+        self._on_phase = on_phase
+        self._said = ""
+
+    def __call__(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            self._on_phase(text)
+
+
+def _enter(
+    folder: Path,
+    cache_dir: Path,
+    num_cpus: int | None,
+    settings: GuardianSettings,
+    role: str,
+    tell: _Teller,
+) -> tuple[leases.Lease, bool] | None:
+    """With `launch.lock` held: a lease on the live cluster or on a new one, and whether it lived.
+
+    None while the previous cluster is still going down.
+    """
+    guard = _lock_guardian(folder)
+    if guard is None:
+        record = ClusterRecord.read(folder)
+        launch = Launch.read(folder)
+        if launch is None or (record is not None and not record.phase.is_joinable):
+            return None
+        return leases.Lease.acquire(Path(launch.leases_dir), role), True
+    with guard:
+        if Launch.read(folder) is not None:
+            tell("clearing up after a cluster that was killed")
+        _sweep(folder)
+        _check_memory(settings)
+        launch = _prepare(folder, cache_dir, num_cpus, settings)
+        lease = leases.Lease.acquire(Path(launch.leases_dir), role)
+        try:
+            tell("starting Ray")
+            _spawn_guardian(folder, guard)
+        except BaseException:
+            lease.release()
+            raise
+    return lease, False
+
+
+def _lock_guardian(folder: Path) -> FileLock | None:
+    """The guardian's lock, or None if a guardian has it (and not just somebody who looks)."""
+    for _ in range(_LOCK_TRIES):
+        lock = FileLock.try_acquire(folder / "guardian.lock")
+        if lock is not None:
+            return lock
+        time.sleep(0.002)
+    return None
+
+
+def _prepare(
+    folder: Path, cache_dir: Path, num_cpus: int | None, settings: GuardianSettings
+) -> Launch:
+    """Everything a guardian finds when it starts."""
+    temp_dir = _make_temp_dir(Path(settings.temp_root))
+    token_path = folder / "token"
+    token_path.unlink(missing_ok=True)
+    descriptor = os.open(token_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32))
+    launch = Launch(
+        python=sys.executable,
+        num_cpus=num_cpus or len(os.sched_getaffinity(0)),
+        temp_dir=str(temp_dir),
+        token_path=str(token_path),
+        leases_dir=str(folder / "leases" / temp_dir.name),
+        pycache_dir=str(cache_dir / "pycache"),
+        settings=settings,
+    )
+    ClusterRecord.forget(folder)
+    launch.write(folder)
+    return launch
+
+
+def _make_temp_dir(root: Path) -> Path:
+    """A fresh folder below a private one of ours: Ray opens its own temp folder to everybody."""
+    parent = root / f"raydash-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        parent.mkdir(mode=0o700)
+    found = parent.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise FaultError(
+            Fault(
+                "Ray's temp folder is not safe to use",
+                f"{parent} is a link or belongs to somebody else",
+                f"Remove {parent}",
+            ),
+        )
+    parent.chmod(0o700)
+    temp_dir = parent / secrets.token_hex(4)
+    if len(str(temp_dir)) > _MAX_TEMP_DIR:
+        raise FaultError(
+            Fault(
+                "Ray's temp folder has too long a name",
+                f"{temp_dir} has more than {_MAX_TEMP_DIR} characters",
+                "Use a shorter temp folder",
+            ),
+        )
+    temp_dir.mkdir(mode=0o700)
+    return temp_dir
+
+
+def _spawn_guardian(folder: Path, guard: FileLock) -> None:
+    """Start the guardian; it inherits its lock, so there is no moment in which nobody has it."""
+    with (folder / "guardian.log").open("wb") as log:
+        code = subprocess.run(
+            [sys.executable, "-m", "raydash.cluster.guardian", str(folder), str(guard.descriptor)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=(guard.descriptor,),
+            env={name: v for name, v in os.environ.items() if name != processes.MARKER},
+            check=False,
+        ).returncode
+    if code:
+        detail = ray_words.tail(folder / "guardian.log")
+        _sweep(folder)
+        raise FaultError(
+            Fault(
+                "The cluster's guardian did not start",
+                ray_words.exit_words(code),
+                "Look at the log below",
+                detail,
+            ),
+        )
+
+
+def _await_up(
+    folder: Path,
+    lease: leases.Lease,
+    joined: bool,
+    tell: _Teller,
+    cancelled: Callable[[], bool],
+) -> LaunchedCluster:
+    """Until the guardian says that Ray is up; its own time limit ends this."""
+    try:
+        while True:
+            _check_cancelled(cancelled)
+            lives = guardian_lives(folder)
+            record = ClusterRecord.read(folder)
+            if record is not None and record.phase is GuardianPhase.UP and lives:
+                break
+            if record is not None and record.phase is GuardianPhase.FAILED:
+                raise FaultError(
+                    Fault(record.text, record.reason, record.remedy, record.detail),
+                )
+            if not lives or (record is not None and not record.phase.is_joinable):
+                raise FaultError(
+                    Fault(
+                        "The cluster ended while it was starting",
+                        "it was stopped, or its guardian was killed",
+                        "Try again",
+                        ray_words.tail(folder / "guardian.log"),
+                    ),
+                )
+            if record is not None:
+                tell(record.text)
+            time.sleep(_POLL_S)
+    except BaseException:
+        # Given back cleanly, so a guardian that nobody else wants ends at once.
+        lease.release()
+        raise
+    return LaunchedCluster(
+        address=record.address,
+        token_path=Path(record.token_path),
+        temp_dir=Path(record.temp_dir),
+        leases_dir=Path(record.leases_dir),
+        lease=lease,
+        ray_version=record.ray_version,
+        folder=folder,
+        joined=joined,
+    )
+
+
+def _sweep(folder: Path) -> bool:
+    """End and remove what a guardian that was killed left behind; True if there was anything."""
+    launch = Launch.read(folder)
+    if launch is None:
+        return False
+    record = ClusterRecord.read(folder)
+    session_id, mark = (record.ray_pid, record.ray_mark) if record else (0, "")
+    temp_dir = Path(launch.temp_dir)
+    left = processes.members(session_id=session_id, mark=mark, folder=launch.temp_dir)
+    found = bool(left) or temp_dir.exists()
+    # Its death sent SIGTERM to Ray; whoever is still there did not listen.
+    processes.end_members(session_id=session_id, mark=mark, folder=launch.temp_dir)
+    if temp_dir.parent.name == f"raydash-{os.getuid()}":
+        shutil.rmtree(temp_dir, ignore_errors=True)
+    shutil.rmtree(launch.leases_dir, ignore_errors=True)
+    (folder / "launch.json").unlink(missing_ok=True)
+    return found
+
+
+def _check_cancelled(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise FaultError(Fault("Cancelled", "the cluster is not needed any more"))
+
+
+def _check_memory(settings: GuardianSettings) -> None:
+    free = available_bytes()
+    if free < settings.min_free_bytes:
+        raise FaultError(
+            Fault(
+                "There is not enough memory to start Ray",
+                f"{free // 1_000_000} MB are available, {settings.min_free_bytes // 1_000_000} MB"
+                " are needed",
+                "Close something large and try again",
+            ),
+        )
+
+
+def available_bytes() -> int:
+    """Memory that can be had without swapping; very much if the kernel does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return sys.maxsize
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return sys.maxsize

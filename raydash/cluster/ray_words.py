@@ -1,0 +1,125 @@
+"""Ray's ways to fail, in plain words: pure functions of an exit code and the tail of a log.
+
+Standard library only: the guardian imports it.
+"""
+
+import re
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+_PARTS = {
+    "gcs_server": "Ray's control store (gcs_server)",
+    "raylet": "Ray's node manager (raylet)",
+    "log_monitor": "Ray's log monitor",
+    "monitor": "Ray's autoscaler monitor",
+    "dashboard": "Ray's dashboard",
+    "ray_client_server": "Ray's client server",
+}
+_EXIT = re.compile(r"(\w+) \[exit code=(-?\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Why, and what to do about it."""
+
+    reason: str
+    remedy: str
+
+
+# What a log says -> what a user should read. The first match wins.
+_START_FAILURES: tuple[tuple[str, Words], ...] = (
+    (
+        r"No module named '?ray\b",
+        Words("this Python has no Ray", "Install raydash's dependencies: scripts/setup"),
+    ),
+    (
+        r"Address already in use|Failed to bind|already in use",
+        Words(
+            "a port that Ray wants is taken",
+            "Try again: Ray picks other ports; unset RAY_* variables that fix one",
+        ),
+    ),
+    (
+        r"AF_UNIX path length|validate_socket_filename",
+        Words("Ray's temp folder has too long a name", "Use a shorter temp folder"),
+    ),
+    (
+        r"No space left on device|Errno 28",
+        Words("the disk is full", "Free some space in /tmp and try again"),
+    ),
+    (
+        r"Cannot allocate memory|MemoryError|std::bad_alloc|Errno 12",
+        Words("there is not enough memory", "Close something large and try again"),
+    ),
+    (
+        r"Resource temporarily unavailable|can't start new thread|Errno 11\b",
+        Words(
+            "the limit of processes or threads is reached",
+            "Raise it (ulimit -u) or end other processes",
+        ),
+    ),
+    (
+        r"Too many open files|Errno 24",
+        Words("the limit of open files is reached", "Raise it: ulimit -n 65536"),
+    ),
+    (
+        r"Permission denied|Errno 13|Read-only file system",
+        Words("Ray may not write where it has to", "Look at the rights of /tmp and /dev/shm"),
+    ),
+)
+
+
+def exit_words(code: int) -> str:
+    """How a process ended."""
+    if code >= 0:
+        return f"ended with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return "crashed (SIGSEGV)" if name == "SIGSEGV" else f"was killed ({name})"
+
+
+def start_failure(code: int | None, log: str) -> Words:
+    """Why `ray start` did not come up.
+
+    Args:
+        code: Its exit code; None if it was still at it when the time was up.
+        log: The tail of what it printed.
+    """
+    for pattern, words in _START_FAILURES:
+        if re.search(pattern, log):
+            return words
+    if code is None:
+        return Words("Ray was not up in time", "Look at the log below; the machine may be busy")
+    return Words(f"`ray start` {exit_words(code)}", "Look at the log below")
+
+
+def death(code: int, exit_log: str) -> Words:
+    """Why a cluster that was up is gone.
+
+    Args:
+        code: Exit code of `ray start --block`.
+        exit_log: Text of Ray's own `ray_process_exit.log`.
+    """
+    ends = dict.fromkeys(_EXIT.findall(exit_log))
+    parts = [f"{_PARTS.get(part, part)} {exit_words(int(number))}" for part, number in ends]
+    reason = " and ".join(parts) if parts else f"the Ray process itself {exit_words(code)}"
+    killed = "SIGKILL" in reason
+    remedy = "Relaunch" + ("; if it happens again, memory may have run out" if killed else "")
+    return Words(reason, remedy)
+
+
+def tail(path: Path, max_bytes: int = 4000) -> str:
+    """The end of a log, from a line's beginning; empty if there is none."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - max_bytes))
+            data = file.read()
+    except OSError:
+        return ""
+    if size > max_bytes:
+        data = data.partition(b"\n")[2]
+    return data.decode("utf-8", "replace").strip()
