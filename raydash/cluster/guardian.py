@@ -23,6 +23,7 @@ from types import FrameType
 
 from raydash.cluster import leases, private_ray, processes, ray_words
 from raydash.cluster.cluster_file import ClusterRecord, FileLock, GuardianPhase, Launch
+from raydash.cluster.temp_dir import remove_temp_dir
 
 _PR_SET_PDEATHSIG = 1
 _START_POLL_S = 0.03
@@ -93,6 +94,7 @@ class Guardian:
         self._temp_dir = Path(launch.temp_dir)
         self._ray: subprocess.Popen[bytes] | None = None
         self._keep_until_s = 0.0
+        self._leases_lost = False
         self._told_to_stop = False
 
     def run(self) -> None:
@@ -220,10 +222,10 @@ class Guardian:
 
     def _is_needed(self) -> bool:
         now_s = time.monotonic()
-        if leases.bury(self._leases_dir) or not self._leases_dir.is_dir():
-            self._keep_until_s = max(self._keep_until_s, now_s + self._settings.grace_s)
-            if not self._leases_dir.is_dir():
-                self._leases_dir.mkdir(parents=True, exist_ok=True)
+        lost = not self._leases_dir.is_dir()  # somebody removed it, and the leases with it
+        if leases.bury(self._leases_dir) or (lost and not self._leases_lost):
+            self._keep_until_s = now_s + self._settings.grace_s
+        self._leases_lost = lost
         return bool(leases.living(self._leases_dir)) or now_s < self._keep_until_s
 
     def _clean_up(self) -> None:
@@ -240,7 +242,7 @@ class Guardian:
             mark=self.record.ray_mark,
             folder=self.record.temp_dir,
         )
-        shutil.rmtree(self._temp_dir, ignore_errors=True)
+        remove_temp_dir(self._temp_dir)
         shutil.rmtree(self._leases_dir, ignore_errors=True)
         for name in ("launch.json", "token"):
             (self.folder / name).unlink(missing_ok=True)

@@ -3,12 +3,10 @@
 Never imports ray. One cluster per state folder; see `cluster_file` for its files and locks.
 """
 
-import contextlib
 import os
 import secrets
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -25,10 +23,10 @@ from raydash.cluster.cluster_file import (
     Launch,
     guardian_lives,
 )
+from raydash.cluster.temp_dir import make_temp_dir, remove_temp_dir
 from raydash.core.faults import Fault, FaultError
 
 _POLL_S = 0.03
-_MAX_TEMP_DIR = 43
 _LOCK_TRIES = 5
 
 
@@ -245,7 +243,7 @@ def _prepare(
     folder: Path, cache_dir: Path, num_cpus: int | None, settings: GuardianSettings
 ) -> Launch:
     """Everything a guardian finds when it starts."""
-    temp_dir = _make_temp_dir(Path(settings.temp_root))
+    temp_dir = make_temp_dir(Path(settings.temp_root))
     token_path = folder / "token"
     token_path.unlink(missing_ok=True)
     descriptor = os.open(token_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -263,34 +261,6 @@ def _prepare(
     ClusterRecord.forget(folder)
     launch.write(folder)
     return launch
-
-
-def _make_temp_dir(root: Path) -> Path:
-    """A fresh folder below a private one of ours: Ray opens its own temp folder to everybody."""
-    parent = root / f"raydash-{os.getuid()}"
-    with contextlib.suppress(FileExistsError):
-        parent.mkdir(mode=0o700)
-    found = parent.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise FaultError(
-            Fault(
-                "Ray's temp folder is not safe to use",
-                f"{parent} is a link or belongs to somebody else",
-                f"Remove {parent}",
-            ),
-        )
-    parent.chmod(0o700)
-    temp_dir = parent / secrets.token_hex(4)
-    if len(str(temp_dir)) > _MAX_TEMP_DIR:
-        raise FaultError(
-            Fault(
-                "Ray's temp folder has too long a name",
-                f"{temp_dir} has more than {_MAX_TEMP_DIR} characters",
-                "Use a shorter temp folder",
-            ),
-        )
-    temp_dir.mkdir(mode=0o700)
-    return temp_dir
 
 
 def _spawn_guardian(folder: Path, guard: FileLock) -> None:
@@ -373,13 +343,11 @@ def _sweep(folder: Path) -> bool:
         return False
     record = ClusterRecord.read(folder)
     session_id, mark = (record.ray_pid, record.ray_mark) if record else (0, "")
-    temp_dir = Path(launch.temp_dir)
     left = processes.members(session_id=session_id, mark=mark, folder=launch.temp_dir)
-    found = bool(left) or temp_dir.exists()
+    found = bool(left) or Path(launch.temp_dir).exists()
     # Its death sent SIGTERM to Ray; whoever is still there did not listen.
     processes.end_members(session_id=session_id, mark=mark, folder=launch.temp_dir)
-    if temp_dir.parent.name == f"raydash-{os.getuid()}":
-        shutil.rmtree(temp_dir, ignore_errors=True)
+    remove_temp_dir(Path(launch.temp_dir))
     shutil.rmtree(launch.leases_dir, ignore_errors=True)
     (folder / "launch.json").unlink(missing_ok=True)
     return found
