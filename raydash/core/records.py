@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from raydash.core.faults import Fault
+
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -129,6 +131,48 @@ class WorkerReady:
     seed: int
     log_paths: tuple[str, ...] = ()
     progress_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFault:
+    """A worker's answer when its environment can't be made, reset or closed.
+
+    Attributes:
+        worker_index: 1..N.
+        incarnation: 0 for the first life.
+        fault: What is wrong.
+    """
+
+    worker_index: int
+    incarnation: int
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReading:
+    """Vitals of some workers of one node; row i is the i-th worker that was asked for.
+
+    Attributes:
+        cpu_percent: Of one core, since the reading before; NaN if unknown.
+        rss_bytes: Resident memory; NaN if the process is gone.
+        phase: `raydash.worker.progress.Phase` numbers; 255 if unknown, the next three then -1.
+        num_env_steps: Steps of this incarnation.
+        episode_len: Steps of the unfinished episode.
+        counter: Grows with every batch of steps and every reset.
+        node_cpu_percent: Of all cores together, 0 to 100.
+        node_memory_used_bytes: Not available to new processes.
+        node_memory_bytes: Of the whole node.
+    """
+
+    cpu_percent: Float32
+    rss_bytes: Float64
+    phase: UInt8
+    num_env_steps: Int64
+    episode_len: Int64
+    counter: Int64
+    node_cpu_percent: float
+    node_memory_used_bytes: float
+    node_memory_bytes: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ MESSAGE_TYPES: tuple[type, ...] = (
     messages.DetachRun,
     messages.StopCluster,
     messages.Ping,
+    messages.Goodbye,
     messages.Answer,
     messages.Pong,
     messages.ClusterStatus,
@@ -35,6 +36,8 @@ MESSAGE_TYPES: tuple[type, ...] = (
     updates.RunUpdate,
     records.RolloutChunk,
     records.WorkerReady,
+    records.WorkerFault,
+    records.ProbeReading,
 )
 
 

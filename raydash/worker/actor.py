@@ -1,0 +1,139 @@
+"""The actor around a rollout loop: `ray.remote(RolloutWorker)`. Answers are bytes of the codec.
+
+Thin on purpose: everything worth testing without Ray is in `rollout` and `environments`. One call
+at a time, on the process's main thread, where signals and graphics of environments work.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import ray
+
+from raydash.core.faults import Fault, FaultError
+from raydash.core.records import WorkerFault, WorkerReady
+from raydash.core.spec import EnvSpec, PolicySpec
+from raydash.protocol.codec import encode
+from raydash.worker.environments import Env, first_reset, make_env, one_line
+from raydash.worker.policies import make_policy
+from raydash.worker.progress import ProgressWriter
+from raydash.worker.rollout import RolloutLoop
+from raydash.worker.seeds import env_seeds
+
+
+class RolloutWorker:
+    """One life of one worker. Its constructor only keeps its arguments, so it cannot fail."""
+
+    def __init__(
+        self,
+        *,
+        env: EnvSpec,
+        policy: PolicySpec,
+        seed: int,
+        worker_index: int,
+        incarnation: int,
+        source_dirs: Sequence[str] = (),
+        progress_dir: str = "",
+    ) -> None:
+        """Keep what was asked for.
+
+        Args:
+            env: Which environment.
+            policy: What chooses the actions.
+            seed: The run's; this worker derives its own from it.
+            worker_index: 1..N.
+            incarnation: 0 for the worker's first life.
+            source_dirs: Folders to import the user's modules from.
+            progress_dir: Folder on this node for the progress file; empty: none is written.
+        """
+        self._env_spec = env
+        self._policy_spec = policy
+        self._worker_index = worker_index
+        self._incarnation = incarnation
+        self._source_dirs = tuple(source_dirs)
+        self._seeds = env_seeds(seed, worker_index=worker_index, incarnation=incarnation)
+        name = f"w{worker_index}-{incarnation}-{os.getpid()}"
+        self._progress = ProgressWriter(Path(progress_dir) / name if progress_dir else None)
+        self._loop: RolloutLoop | None = None
+
+    def prepare(self) -> bytes:
+        """Make the environment and reset it: `WorkerReady`, or `WorkerFault` if that failed."""
+        # Ray sets it to a debugger that waits for someone to connect: a stray `breakpoint()` in
+        # user code would hang the worker for ever.
+        os.environ["PYTHONBREAKPOINT"] = "0"
+        try:
+            env = make_env(self._env_spec, self._source_dirs)
+            self._loop = self._loop_over(env)
+            self._loop.prepare(lambda env, seed: first_reset(env, self._env_spec, seed))
+        except FaultError as error:
+            return self._failed(error.fault)
+        except Exception as error:
+            return self._failed(
+                Fault(f"The policy or the action space raised {type(error).__name__}", str(error)),
+            )
+        node, node_id = _whereabouts()
+        return encode(
+            WorkerReady(
+                worker_index=self._worker_index,
+                incarnation=self._incarnation,
+                pid=os.getpid(),
+                node=node,
+                node_id=node_id,
+                seed=self._seeds.reset,
+                log_paths=_log_paths(),
+                progress_path=self._progress.path,
+            ),
+        )
+
+    def rollout(self, budget_s: float, drain: bool = False) -> bytes:
+        """One slice: a `RolloutChunk`; `WorkerFault` if the worker was never prepared."""
+        if self._loop is None:
+            return self._failed(Fault("The worker was asked to step before it was prepared"))
+        return encode(self._loop.run(budget_s, drain=drain))
+
+    def close(self) -> bytes:
+        """Close the environment: empty, or `WorkerFault` if its `close` raised."""
+        loop, self._loop = self._loop, None
+        try:
+            if loop is not None:
+                loop.close()
+        except Exception as error:
+            return self._failed(
+                Fault(f"Closing the environment raised {type(error).__name__}", one_line(error)),
+            )
+        finally:
+            self._progress.close()
+        return b""
+
+    def _loop_over(self, env: Env) -> RolloutLoop:
+        return RolloutLoop(
+            env,
+            make_policy(self._policy_spec, env.action_space, self._seeds.action_space),
+            worker_index=self._worker_index,
+            incarnation=self._incarnation,
+            reset_seed=self._seeds.reset,
+            clock=time.perf_counter,
+            progress=self._progress,
+            make_env=lambda: make_env(self._env_spec),
+        )
+
+    def _failed(self, fault: Fault) -> bytes:
+        return encode(WorkerFault(self._worker_index, self._incarnation, fault))
+
+
+def _whereabouts() -> tuple[str, str]:
+    """This node's address and Ray's id of it; empty outside of Ray."""
+    if not ray.is_initialized():
+        return "", ""
+    return ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id()
+
+
+def _log_paths() -> tuple[str, ...]:
+    # Only this function needs Ray's private parts; a worker without them runs, unlogged.
+    try:
+        from raydash.cluster.private_ray import worker_log_paths
+
+        return worker_log_paths()
+    except Exception:
+        return ()

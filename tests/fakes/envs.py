@@ -1,0 +1,226 @@
+"""Environments with known behaviour: a script, a crash, a hang, and ones that are badly made."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+Box = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+class FakeClock:
+    """A clock whose hands move by `tick_s` at each look, and when told to."""
+
+    def __init__(self, tick_s: float = 0.0) -> None:
+        self.now_s = 100.0
+        self.tick_s = tick_s
+
+    def __call__(self) -> float:
+        self.now_s += self.tick_s
+        return self.now_s
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of a script does.
+
+    Attributes:
+        reward: What it gives.
+        terminated: Its flag.
+        truncated: Its flag.
+        error: It raises this text instead.
+        lasts_s: By how much the fake clock moves.
+    """
+
+    reward: Any = 1.0
+    terminated: bool = False
+    truncated: bool = False
+    error: str = ""
+    lasts_s: float = 0.0
+
+
+class ScriptedEnv(gymnasium.Env[Any, Any]):
+    """Plays a list of steps over and over; resets do not rewind it.
+
+    Attributes:
+        taken: Every step that was played, in order, over all instances that share `tape`.
+        reset_seeds: The seed of every reset.
+        num_closed: Calls of `close`.
+    """
+
+    observation_space = Box
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(
+        self,
+        script: Sequence[Step] = (Step(), Step(), Step(terminated=True)),
+        *,
+        clock: FakeClock | None = None,
+        failing_resets: Sequence[int] = (),
+        tape: "ScriptedEnv | None" = None,
+    ) -> None:
+        self.script = script
+        self.clock = clock or FakeClock()
+        self.failing_resets = set(failing_resets)
+        self.taken: list[Step] = tape.taken if tape else []
+        self.reset_seeds: list[int | None] = tape.reset_seeds if tape else []
+        self.actions: list[Any] = tape.actions if tape else []
+        self.num_closed = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.reset_seeds.append(seed)
+        if len(self.reset_seeds) - 1 in self.failing_resets:
+            raise RuntimeError("the reset failed")
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        now = self.script[len(self.taken) % len(self.script)]
+        self.taken.append(now)
+        self.actions.append(action)
+        self.clock.now_s += now.lasts_s
+        if now.error:
+            raise RuntimeError(now.error)
+        return np.zeros(2, np.float32), now.reward, now.terminated, now.truncated, {}
+
+    def close(self) -> None:
+        self.num_closed += 1
+
+
+class CountingEnv(gymnasium.Env[Any, Any]):
+    """Ends each episode after `length` steps of reward 1; importable by name."""
+
+    observation_space = Box
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, length: int = 10, flavour: str = "plain") -> None:
+        if flavour not in ("plain", "sweet"):
+            raise ValueError(f"no such flavour: {flavour}")
+        self.length = length
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._steps = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        return np.zeros(2, np.float32), 1.0, self._steps >= self.length, False, {}
+
+
+class SlowEnv(CountingEnv):
+    """Each step takes `step_s` of wall time."""
+
+    def __init__(self, step_s: float = 0.01, length: int = 10) -> None:
+        super().__init__(length)
+        self.step_s = step_s
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        threading.Event().wait(self.step_s)
+        return super().step(action)
+
+
+class HangingEnv(CountingEnv):
+    """Hangs for ever in its constructor, in `reset` or after some steps."""
+
+    def __init__(self, where: str = "step", after_steps: int = 0) -> None:
+        super().__init__(length=1000)
+        self.where = where
+        self.after_steps = after_steps
+        if where == "constructor":
+            threading.Event().wait()
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        if self.where == "reset":
+            threading.Event().wait()
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self.where == "step" and self._steps >= self.after_steps:
+            threading.Event().wait()
+        return super().step(action)
+
+
+class CrashingEnv(CountingEnv):
+    """Takes its process down: by a signal, or by leaving."""
+
+    def __init__(self, where: str = "step", how: str = "segfault", after_steps: int = 0) -> None:
+        super().__init__(length=1000)
+        self.where, self.how, self.after_steps = where, how, after_steps
+        if where == "constructor":
+            self._crash()
+
+    def _crash(self) -> None:
+        print("last words of the environment", flush=True)
+        if self.how == "exit":
+            sys.exit(3)
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        if self.where == "reset":
+            self._crash()
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self.where == "step" and self._steps >= self.after_steps:
+            self._crash()
+        return super().step(action)
+
+
+class RaisingEnv(CountingEnv):
+    """Raises in its constructor, in `reset` or in every step."""
+
+    def __init__(self, where: str = "step") -> None:
+        super().__init__()
+        self.where = where
+        if where == "constructor":
+            raise RuntimeError("the licence server is away")
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        if self.where == "reset":
+            raise RuntimeError("the level file is missing")
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self.where == "step":
+            raise RuntimeError("the simulator has gone")
+        return super().step(action)
+
+
+class ChattyEnv(CountingEnv):
+    """Prints a lot, on Python's stdout and on the descriptor below it."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        print("{" * 300_000)
+        os.write(1, b"[]\n" * 10_000)
+        os.write(2, b"warning\n" * 10_000)
+        return super().reset(seed=seed, options=options)
+
+
+class SeedlessEnv(CountingEnv):
+    """Has the `reset` of an old API."""
+
+    def reset(self) -> Any:  # type: ignore[override]
+        return np.zeros(2, np.float32), {}
+
+
+class NotAnEnv:
+    """Has the methods but not the base class."""
+
+    def reset(self) -> None: ...
+
+    def step(self, action: Any) -> None: ...
+
+
+def make_counting(length: int = 3) -> CountingEnv:
+    """A function that gives an environment."""
+    return CountingEnv(length)
+
+
+gymnasium.register("raydash_tests/Counting-v0", entry_point=CountingEnv, max_episode_steps=7)
