@@ -6,15 +6,14 @@ at a time, on the process's main thread, where signals and graphics of environme
 
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import ray
 
 from raydash.core.faults import Fault, FaultError
+from raydash.core.messages import StartRun
 from raydash.core.records import WorkerFault, WorkerReady
-from raydash.core.spec import EnvSpec, PolicySpec
-from raydash.protocol.codec import encode
+from raydash.protocol.codec import decode, encode
 from raydash.worker.environments import Env, first_reset, make_env, one_line
 from raydash.worker.policies import make_policy
 from raydash.worker.progress import ProgressWriter
@@ -26,36 +25,30 @@ class RolloutWorker:
     """One life of one worker. Its constructor only keeps its arguments, so it cannot fail."""
 
     def __init__(
-        self,
-        *,
-        env: EnvSpec,
-        policy: PolicySpec,
-        seed: int,
-        worker_index: int,
-        incarnation: int,
-        source_dirs: Sequence[str] = (),
-        progress_dir: str = "",
+        self, order: bytes, worker_index: int, incarnation: int, *, progress_dir: str = ""
     ) -> None:
         """Keep what was asked for.
 
         Args:
-            env: Which environment.
-            policy: What chooses the actions.
-            seed: The run's; this worker derives its own from it.
+            order: An encoded `StartRun`: its spec and source folders are used.
             worker_index: 1..N.
             incarnation: 0 for the worker's first life.
-            source_dirs: Folders to import the user's modules from.
             progress_dir: Folder on this node for the progress file; empty: none is written.
         """
-        self._env_spec = env
-        self._policy_spec = policy
+        start: StartRun = decode(order)
+        self._spec = start.spec
+        self._source_dirs = start.source_dirs
         self._worker_index = worker_index
         self._incarnation = incarnation
-        self._source_dirs = tuple(source_dirs)
-        self._seeds = env_seeds(seed, worker_index=worker_index, incarnation=incarnation)
+        self._seeds = env_seeds(
+            start.spec.rollout.seed, worker_index=worker_index, incarnation=incarnation
+        )
         name = f"w{worker_index}-{incarnation}-{os.getpid()}"
         self._progress = ProgressWriter(Path(progress_dir) / name if progress_dir else None)
         self._loop: RolloutLoop | None = None
+
+    def ping(self) -> None:
+        """Answer: the process lives and its main thread is free."""
 
     def prepare(self) -> bytes:
         """Make the environment and reset it: `WorkerReady`, or `WorkerFault` if that failed."""
@@ -63,9 +56,9 @@ class RolloutWorker:
         # user code would hang the worker for ever.
         os.environ["PYTHONBREAKPOINT"] = "0"
         try:
-            env = make_env(self._env_spec, self._source_dirs)
+            env = make_env(self._spec.env, self._source_dirs)
             self._loop = self._loop_over(env)
-            self._loop.prepare(lambda env, seed: first_reset(env, self._env_spec, seed))
+            self._loop.prepare(lambda env, seed: first_reset(env, self._spec.env, seed))
         except FaultError as error:
             return self._failed(error.fault)
         except Exception as error:
@@ -109,13 +102,13 @@ class RolloutWorker:
     def _loop_over(self, env: Env) -> RolloutLoop:
         return RolloutLoop(
             env,
-            make_policy(self._policy_spec, env.action_space, self._seeds.action_space),
+            make_policy(self._spec.policy, env.action_space, self._seeds.action_space),
             worker_index=self._worker_index,
             incarnation=self._incarnation,
             reset_seed=self._seeds.reset,
             clock=time.perf_counter,
             progress=self._progress,
-            make_env=lambda: make_env(self._env_spec),
+            make_env=lambda: make_env(self._spec.env),
         )
 
     def _failed(self, fault: Fault) -> bytes:

@@ -184,7 +184,7 @@ def _unknown_id(env_id: str, error: Exception) -> FaultError:
     return FaultError(
         Fault(
             what=f"There is no environment {env_id}",
-            why=one_line(error),
+            why=one_line(error).partition(" Did you mean")[0],
             remedy=remedy,
             keys=("env.id",),
             bad_input=True,

@@ -4,7 +4,6 @@ The supervisor reads its own node in its own process; on other nodes `ray.remote
 small actor per node, answers with bytes of the codec.
 """
 
-import math
 import os
 import time
 from collections.abc import Sequence

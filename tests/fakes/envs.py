@@ -210,6 +210,13 @@ class SeedlessEnv(CountingEnv):
         return np.zeros(2, np.float32), {}
 
 
+class UnclosableEnv(CountingEnv):
+    """Raises when it is closed."""
+
+    def close(self) -> None:
+        raise RuntimeError("cannot close")
+
+
 class NotAnEnv:
     """Has the methods but not the base class."""
 

@@ -1,0 +1,229 @@
+"""One constructor and one reset in a throwaway process, before any cluster is started.
+
+Bad input ends here, and so does an environment that hangs or takes its process down. The child
+(`python -m raydash.worker.trial`) reads an order from stdin and answers on what was its stdout;
+descriptor 1 is moved to its log first, so whatever the environment prints disturbs nothing.
+
+    order:  {"env": {"id", "kwargs"}, "policy": {"kind"}, "source_dirs": [...]} or {"list": true}
+    answer: one JSON value a line: {"phase": "make"}, {"phase": "reset"}, then {"fault": ...} or
+            {"env_ids": [...]}
+
+The parent's side imports neither gymnasium nor Ray.
+"""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import IO, Any
+
+from raydash.core.faults import Fault, FaultError
+from raydash.core.spec import EnvSpec, PolicySpec
+from raydash.paths import cache_dir
+
+TIME_LIMIT_S = 20.0
+_POLL_S = 0.05
+_MAX_DETAIL = 8000
+_PHASES = {
+    "start": "Python could not start",
+    "import": "importing gymnasium",
+    "make": "the constructor",
+    "reset": "the first reset",
+}
+
+
+def _never() -> bool:
+    return False
+
+
+def try_environment(
+    env: EnvSpec,
+    policy: PolicySpec,
+    source_dirs: Sequence[str] = (),
+    *,
+    time_limit_s: float = TIME_LIMIT_S,
+    cancelled: Callable[[], bool] = _never,
+) -> Fault | None:
+    """Construct and reset an environment in a process of its own.
+
+    Args:
+        env: Which environment.
+        policy: What would choose the actions.
+        source_dirs: Folders to import the user's modules from.
+        time_limit_s: After so long it counts as hung.
+        cancelled: Asked 20 times a second; true ends the trial.
+
+    Returns:
+        What is wrong; None if the environment works, or if the trial was cancelled.
+    """
+    order = {
+        "env": {"id": env.id, "kwargs": dict(env.kwargs)},
+        "policy": asdict(policy),
+        "source_dirs": list(source_dirs),
+    }
+    keys = ("env.id", "env.kwargs") if env.kwargs else ("env.id",)
+    answers, ending, log = _ask(order, time_limit_s, cancelled)
+    if ending == "cancelled":
+        return None
+    last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
+    if "fault" in last:
+        fault = last["fault"]
+        return None if fault is None else Fault(**{**fault, "keys": tuple(fault["keys"])})
+    where = _PHASES.get(str(last.get("phase")), "the trial")
+    if ending == "late":
+        return Fault(
+            what=f"{env.id} gave no answer within {time_limit_s:g} s",
+            why=f"It hung in {where}",
+            remedy="Check what it waits for: a licence, a display, a port, a download",
+            detail=log,
+            keys=keys,
+            bad_input=True,
+        )
+    return Fault(
+        what=f"{env.id} took its process down in {where}",
+        why=ending,
+        remedy="Try it alone in a terminal; its last words are in the details",
+        detail=log,
+        keys=keys,
+        bad_input=True,
+    )
+
+
+def list_environments(
+    *, time_limit_s: float = TIME_LIMIT_S, cancelled: Callable[[], bool] = _never
+) -> tuple[str, ...]:
+    """Every id in Gymnasium's registry here; empty if that could not be found out."""
+    answers, _, _ = _ask({"list": True}, time_limit_s, cancelled)
+    env_ids = answers[-1].get("env_ids", []) if answers else []
+    return tuple(str(env_id) for env_id in env_ids)
+
+
+def _ask(
+    order: dict[str, Any], time_limit_s: float, cancelled: Callable[[], bool]
+) -> tuple[list[dict[str, Any]], str, str]:
+    """Run the child: its answers, how it ended (in words), and the end of its log."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(cache_dir() / "pycache")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Files, not pipes: they can't fill up, and nobody who inherits them can keep us waiting.
+    with (
+        tempfile.TemporaryFile() as question,
+        tempfile.TemporaryFile() as answer,
+        tempfile.TemporaryFile() as log,
+    ):
+        question.write(json.dumps(order).encode())
+        question.seek(0)
+        child = subprocess.Popen(
+            [sys.executable, "-m", "raydash.worker.trial", f"{time_limit_s:g}"],
+            stdin=question,
+            stdout=answer,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+        )
+        late = _wait(child.pid, time_limit_s, cancelled)
+        # Not reaped yet, so the number is still its own: what it started goes with it.
+        os.killpg(child.pid, signal.SIGKILL)
+        code = child.wait()
+        answer.seek(0)
+        log.seek(max(0, log.seek(0, os.SEEK_END) - _MAX_DETAIL))
+        answers, words = _parsed(answer.read()), log.read().decode(errors="replace")
+    return answers, late or _how_it_ended(code), words
+
+
+def _wait(pid: int, time_limit_s: float, cancelled: Callable[[], bool]) -> str:
+    """Wait until a child ends (it stays a zombie): empty, `late` or `cancelled`."""
+    until_s = time.monotonic() + time_limit_s
+    descriptor = os.pidfd_open(pid)
+    try:
+        while not select.select([descriptor], [], [], _POLL_S)[0]:
+            if cancelled():
+                return "cancelled"
+            if time.monotonic() > until_s:
+                return "late"
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+def _parsed(output: bytes) -> list[dict[str, Any]]:
+    answers: list[dict[str, Any]] = []
+    for line in output.splitlines():
+        try:
+            answers.append(json.loads(line))
+        except ValueError:
+            # A line that was cut off by the end of its writer.
+            break
+    return answers
+
+
+def _how_it_ended(code: int) -> str:
+    if code < 0:
+        try:
+            return f"It was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"It was ended by signal {-code}"
+    return f"It left with exit code {code}"
+
+
+# --- the child's side -------------------------------------------------------------------------
+
+
+def _answer(out: IO[str], **value: object) -> None:
+    out.write(json.dumps(value) + "\n")
+    out.flush()
+
+
+def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
+    from raydash.worker.environments import first_reset, make_env
+    from raydash.worker.policies import make_policy
+
+    spec = EnvSpec(order["env"]["id"], order["env"]["kwargs"])
+    try:
+        _answer(out, phase="make")
+        env = make_env(spec, order["source_dirs"])
+        _answer(out, phase="reset")
+        first_reset(env, spec, 0)
+        make_policy(PolicySpec(**order["policy"]), env.action_space, 0)(None)
+        env.close()
+    except FaultError as error:
+        return error.fault
+    except Exception as error:
+        return Fault(
+            what=f"{spec.id} raised {type(error).__name__} when it was tried",
+            why=str(error),
+            remedy="The traceback names the line",
+            detail=traceback.format_exc(),
+            keys=("env.id",),
+            bad_input=True,
+        )
+    return None
+
+
+def _main() -> None:
+    # If the parent is killed, nobody else would end an environment that hangs.
+    signal.alarm(int(float(sys.argv[1])) + 5)
+    order = json.load(sys.stdin)
+    with os.fdopen(os.dup(1), "w") as out:
+        os.dup2(2, 1)
+        _answer(out, phase="import")
+        if order.get("list"):
+            from raydash.worker.environments import registry_ids
+
+            _answer(out, env_ids=registry_ids())
+        else:
+            fault = _try(order, out)
+            _answer(out, fault=None if fault is None else asdict(fault))
+    # Simulators like to hang or crash while Python tears them down: the answer is given already.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,122 @@
+"""A throwaway process answers for an environment, whatever that environment does to it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from raydash.core.faults import Fault
+from raydash.core.spec import EnvSpec, PolicySpec
+from raydash.worker.trial import list_environments, try_environment
+
+FAKES = "tests.fakes.envs"
+
+
+@pytest.fixture(autouse=True)
+def _importable_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+
+
+def fault_of(env_id: str, time_limit_s: float = 20.0, **kwargs: object) -> Fault:
+    fault = try_environment(EnvSpec(env_id, kwargs), PolicySpec(), time_limit_s=time_limit_s)
+    assert fault is not None
+    assert fault.bad_input
+    return fault
+
+
+def test_working_environment_has_no_fault() -> None:
+    assert try_environment(EnvSpec(), PolicySpec()) is None
+
+
+def test_source_dirs_reach_the_process(tmp_path: Path) -> None:
+    (tmp_path / "here_only.py").write_text(
+        "from tests.fakes.envs import CountingEnv\nclass Mine(CountingEnv): pass\n"
+    )
+    spec = EnvSpec("here_only:Mine", {"length": 2})
+    assert try_environment(spec, PolicySpec(), [str(tmp_path)]) is None
+
+
+def test_fault_of_the_environment_comes_back_as_it_is() -> None:
+    fault = fault_of("CartPol-v1")
+    assert fault.what == "There is no environment CartPol-v1"
+    assert fault.keys == ("env.id",)
+
+
+@pytest.mark.parametrize(
+    ("where", "words"), [("constructor", "licence server"), ("reset", "level file")]
+)
+def test_exception_comes_back_in_words(where: str, words: str) -> None:
+    assert words in fault_of(f"{FAKES}:RaisingEnv", where=where).why
+
+
+@pytest.mark.parametrize(("where", "phase"), [("constructor", "constructor"), ("reset", "reset")])
+def test_crash_is_told_with_its_signal_its_phase_and_its_last_words(where: str, phase: str) -> None:
+    fault = fault_of(f"{FAKES}:CrashingEnv", where=where)
+    assert phase in fault.what
+    assert "SIGSEGV" in fault.why
+    assert "last words of the environment" in fault.detail
+
+
+def test_environment_that_leaves_python_is_told_with_its_exit_code() -> None:
+    assert "exit code 3" in fault_of(f"{FAKES}:CrashingEnv", where="reset", how="exit").why
+
+
+@pytest.mark.parametrize(("where", "phase"), [("constructor", "constructor"), ("reset", "reset")])
+def test_hang_is_told_after_the_limit_with_its_phase(where: str, phase: str) -> None:
+    fault = fault_of(f"{FAKES}:HangingEnv", time_limit_s=2.5, where=where)
+    assert "within 2.5 s" in fault.what
+    assert phase in fault.why
+
+
+def test_cancelling_ends_a_hanging_trial_without_a_fault(
+    wait_until: Callable[..., None],
+) -> None:
+    asked = []
+    spec = EnvSpec(f"{FAKES}:HangingEnv", {"where": "reset"})
+    fault = try_environment(spec, PolicySpec(), cancelled=lambda: len(asked) > 3 or asked.append(1))
+    assert fault is None
+
+
+def test_printing_environment_disturbs_nothing() -> None:
+    assert try_environment(EnvSpec(f"{FAKES}:ChattyEnv"), PolicySpec()) is None
+
+
+def test_processes_that_the_environment_started_end_with_the_trial(
+    tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    (tmp_path / "leaving_children.py").write_text(
+        "import subprocess, sys\n"
+        "from tests.fakes.envs import CountingEnv\n"
+        "class Mine(CountingEnv):\n"
+        "    def __init__(self, note):\n"
+        "        super().__init__()\n"
+        "        child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "        open(note, 'w').write(str(child.pid))\n"
+    )
+    note = tmp_path / "pid"
+    spec = EnvSpec("leaving_children:Mine", {"note": str(note)})
+    assert try_environment(spec, PolicySpec(), [str(tmp_path)]) is None
+    pid = int(note.read_text())
+    wait_until(
+        lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie",
+        "the simulator's end",
+    )
+
+
+def test_listing_gives_the_ids_of_the_registry() -> None:
+    assert "CartPole-v1" in list_environments()
+
+
+def test_callers_side_imports_neither_gymnasium_nor_ray() -> None:
+    code = (
+        "import sys, raydash.worker.trial;"
+        "print([name for name in ('gymnasium', 'ray', 'PySide6') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,92 @@
+"""The class inside a worker's actor, called directly: every answer is bytes, never an exception."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raydash.core.messages import StartRun
+from raydash.core.records import RolloutChunk, WorkerFault, WorkerReady
+from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec
+from raydash.protocol.codec import decode, encode
+from raydash.worker.actor import RolloutWorker
+from raydash.worker.progress import Phase, ProgressReader
+from raydash.worker.seeds import env_seeds
+
+FAKES = "tests.fakes.envs"
+
+
+def worker_of(env_id: str, progress_dir: str = "", **kwargs: Any) -> RolloutWorker:
+    spec = RunSpec(env=EnvSpec(env_id, kwargs), rollout=RolloutSpec(seed=5))
+    return RolloutWorker(encode(StartRun(1, spec)), 3, 2, progress_dir=progress_dir)
+
+
+def test_prepared_worker_tells_its_process_seed_and_progress_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONBREAKPOINT", "ray.util.rpdb._breakpoint")
+    worker = worker_of("CartPole-v1", str(tmp_path))
+    ready = decode(worker.prepare())
+    assert isinstance(ready, WorkerReady)
+    assert (ready.worker_index, ready.incarnation, ready.pid) == (3, 2, os.getpid())
+    assert ready.seed == env_seeds(5, worker_index=3, incarnation=2).reset
+    progress = ProgressReader(ready.progress_path).read()
+    assert progress is not None
+    assert progress.phase is Phase.IDLE
+    assert os.environ["PYTHONBREAKPOINT"] == "0"
+    assert worker.close() == b""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rollout_gives_a_chunk_that_goes_on_from_the_last() -> None:
+    worker = worker_of(f"{FAKES}:CountingEnv", length=10**9)
+    worker.prepare()
+    first, second = (decode(worker.rollout(0.01)) for _ in range(2))
+    assert isinstance(first, RolloutChunk)
+    assert (first.worker_index, first.incarnation) == (3, 2)
+    assert 0 < first.partial_len[0] < second.partial_len[0] == second.totals.num_env_steps
+    worker.close()
+
+
+def test_draining_worker_ends_between_episodes() -> None:
+    worker = worker_of(f"{FAKES}:CountingEnv", length=5)
+    worker.prepare()
+    worker.rollout(0.0)
+    assert decode(worker.rollout(1.0, True)).drained
+    worker.close()
+
+
+@pytest.mark.parametrize(
+    ("env_id", "kwargs", "words"),
+    [
+        ("CartPol-v1", {}, "no environment"),
+        (f"{FAKES}:RaisingEnv", {"where": "constructor"}, "constructor"),
+        (f"{FAKES}:RaisingEnv", {"where": "reset"}, "first reset"),
+        (f"{FAKES}:NotAnEnv", {}, "not a Gymnasium environment"),
+    ],
+)
+def test_fault_of_the_environment_is_an_answer(
+    env_id: str, kwargs: dict[str, Any], words: str
+) -> None:
+    worker = worker_of(env_id, **kwargs)
+    answer = decode(worker.prepare())
+    assert isinstance(answer, WorkerFault)
+    assert (answer.worker_index, answer.incarnation) == (3, 2)
+    assert words in answer.fault.what
+    worker.close()
+
+
+def test_stepping_an_unprepared_worker_is_answered_with_a_fault() -> None:
+    assert isinstance(decode(worker_of("CartPole-v1").rollout(0.1)), WorkerFault)
+
+
+def test_failing_close_is_answered_with_a_fault_and_the_progress_file_goes(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    worker = worker_of(f"{FAKES}:UnclosableEnv", str(tmp_path / "p"))
+    worker.prepare()
+    answer = decode(worker.close())
+    assert isinstance(answer, WorkerFault)
+    assert "cannot close" in answer.fault.why
+    assert list((tmp_path / "p").iterdir()) == []
+    assert worker.close() == b""
