@@ -113,7 +113,7 @@ class Field:
             "table": "a table of keys and values",
         }[self.kind]
         if self.minimum is not None and self.maximum is not None:
-            return f"{noun} from {self.minimum:,.0f} to {self.maximum:,.0f}".replace(",", " ")
+            return f"{noun} from {int(self.minimum):,} to {int(self.maximum):,}".replace(",", " ")
         if self.minimum is not None:
             return f"{noun}, {self.minimum:g} or more"
         if self.above is not None:

@@ -63,7 +63,7 @@ class EngineClient:
 
     def __init__(
         self,
-        command: Sequence[str] = DEFAULT_COMMAND,
+        command: Sequence[str] | None = None,
         *,
         clock: Clock = time.monotonic,
         hello_timeout_s: float = 30.0,
@@ -73,7 +73,7 @@ class EngineClient:
         """Start the engine and greet it.
 
         Args:
-            command: What to start; must speak our frames on stdin and stdout.
+            command: What to start, speaking our frames on stdin and stdout; default: our engine.
             clock: For all timeouts.
             hello_timeout_s: How long the engine may take to greet.
             silence_limit_s: An engine silent for so long while we listen is taken for hung. It
@@ -96,7 +96,7 @@ class EngineClient:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
-                list(command),
+                list(command or DEFAULT_COMMAND),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,

@@ -2,10 +2,23 @@
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
 from raydash.core.spec import RunSpec, SpecError, Violation, spec_from_table, table_from_spec
+
+
+def table_from_toml(text: str) -> dict[str, Any]:
+    """The tables of a spec file, unchecked: options may still be laid over them.
+
+    Raises:
+        SpecError: on malformed TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError((Violation("the file", f"is not TOML: {error}", "TOML 1.0"),)) from error
 
 
 def spec_from_toml(text: str) -> RunSpec:
@@ -14,11 +27,7 @@ def spec_from_toml(text: str) -> RunSpec:
     Raises:
         SpecError: on malformed TOML, and with every bad key and value.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError((Violation("the file", f"is not TOML: {error}", "TOML 1.0"),)) from error
-    return spec_from_table(table)
+    return spec_from_table(table_from_toml(text))
 
 
 def toml_from_spec(spec: RunSpec) -> str:
@@ -26,11 +35,11 @@ def toml_from_spec(spec: RunSpec) -> str:
     return tomli_w.dumps(table_from_spec(spec))
 
 
-def read_spec(path: Path) -> RunSpec:
-    """Read a spec file.
+def read_table(path: Path) -> dict[str, Any]:
+    """The tables of a spec file, unchecked.
 
     Raises:
-        SpecError: as `spec_from_toml`, and if the file cannot be read.
+        SpecError: on malformed TOML, and if the file cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -38,4 +47,13 @@ def read_spec(path: Path) -> RunSpec:
         raise SpecError(
             (Violation(str(path), f"cannot be read: {error}", "a TOML file"),)
         ) from error
-    return spec_from_toml(text)
+    return table_from_toml(text)
+
+
+def read_spec(path: Path) -> RunSpec:
+    """Read a spec file.
+
+    Raises:
+        SpecError: as `read_table`, and with every bad key and value.
+    """
+    return spec_from_table(read_table(path))

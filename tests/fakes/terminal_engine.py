@@ -226,6 +226,7 @@ class TerminalEngine:
                 if self.run is not None and self.story != "will_not_stop":
                     self.run.ended_by = ended_by
                 self.say(messages.Answer(command_id))
+                self.say(messages.RunList(RUNS[1:]))
             case messages.CancelConnect(command_id):
                 self.say(messages.Answer(command_id))
             case messages.Ping(number):
@@ -246,18 +247,19 @@ class TerminalEngine:
         ):
             self.say(messages.ClusterStatus(phase, text, 0.1, address="127.0.0.2:6379"))
         self.say(messages.Answer(command_id))
-        runs = (
-            messages.RunSummary(
-                RUN_ID, "mine", "CartPole-v1", OWNER, RunState.RUNNING, 2, "2026-11-22T10:15:00Z",
-                12.0, 3400, 170, "/r/x.duckdb", False, "0.1.0", 1,
-            ),
-            messages.RunSummary(
-                "20261122-111500-acrobot-v1-77aa", "", "Acrobot-v1", "somebody@elsewhere",
-                RunState.RUNNING, 4, "2026-11-22T11:15:00Z", 9.0, 10, 0, "", True, "0.1.0", 1,
-            ),
-        )  # fmt: skip
-        self.say(messages.RunList(() if self.story == "no_runs" else runs))
+        self.say(messages.RunList(() if self.story == "no_runs" else RUNS))
 
+
+RUNS = (
+    messages.RunSummary(
+        RUN_ID, "mine", "CartPole-v1", OWNER, RunState.RUNNING, 2, "2026-11-22T10:15:00Z",
+        12.0, 3400, 170, "/r/x.duckdb", False, "0.1.0", 1,
+    ),
+    messages.RunSummary(
+        "20261122-111500-acrobot-v1-77aa", "", "Acrobot-v1", "somebody@elsewhere",
+        RunState.RUNNING, 4, "2026-11-22T11:15:00Z", 9.0, 10, 0, "", True, "0.1.0", 1,
+    ),
+)  # fmt: skip
 
 UNKNOWN_ENV = Fault(
     "There is no environment NoSuchEnv-v0",

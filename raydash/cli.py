@@ -1,0 +1,311 @@
+"""The commands. Each imports what it needs when it is called, so that `--help` is instant."""
+
+import difflib
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import raydash
+
+BENCHES = ("rollout", "startup", "ui", "reactions")
+_PLAIN = ("--help", "-h", "--version", "--install-completion", "--show-completion")
+
+
+class _WindowByDefault(TyperGroup):
+    """`raydash [SPEC.toml] [--start]` means `raydash gui ...`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first = args[0] if args else ""
+        if first not in self.commands and first not in _PLAIN:
+            is_word = first.isidentifier() and not Path(first).exists()
+            if is_word:
+                near = difflib.get_close_matches(first, self.commands, n=1)
+                hint = f" Did you mean {near[0]}?" if near else ""
+                ctx.fail(f"{first} is neither a command nor a spec file.{hint}")
+            args = ["gui", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_WindowByDefault,
+    help=(
+        "Launch, control and live-plot reinforcement-learning rollouts on Ray.\n\n"
+        "Without a command, the window opens: raydash SPEC.toml --start"
+    ),
+    epilog=(
+        "Exit codes: 0 done, 2 bad input (nothing was started), 3 the cluster or the engine "
+        "failed, 4 the run failed, 130 interrupted."
+    ),
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+cluster_app = typer.Typer(
+    help="Look at the Ray cluster that raydash launched here, or end it.", rich_markup_mode=None
+)
+app.add_typer(cluster_app, name="cluster", no_args_is_help=True)
+
+SpecPath = Annotated[
+    Path | None, typer.Argument(metavar="SPEC.toml", help="A spec file.", show_default=False)
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="A running Ray that this machine is a node of; default: launch one here.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"raydash {raydash.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="The version."),
+    ] = False,
+) -> None:
+    from raydash.commands.options import why_wrong_platform
+
+    problem = why_wrong_platform()
+    if problem:
+        raise typer.Exit(_refuse(problem))
+
+
+@app.command()
+def gui(
+    spec_path: SpecPath = None,
+    start: Annotated[bool, typer.Option("--start", help="Start the run at once.")] = False,
+    address: Address = None,
+    quit_after: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            min=0.0,
+            help="Stop the window's runs and quit, S seconds after it was shown.",
+            show_default=False,
+        ),
+    ] = None,
+    screenshot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Save the window just before it quits.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Open the window. This is what happens without a command too."""
+    from raydash.commands.display import why_no_window
+    from raydash.commands.options import spec_from_options
+    from raydash.core.spec import SpecError
+
+    try:
+        spec = spec_from_options(spec_path, {"cluster.address": address})
+    except SpecError as error:
+        raise typer.Exit(_refuse(*str(error).splitlines())) from None
+    fault = why_no_window()
+    if fault is not None:
+        raise typer.Exit(_refuse(fault.sentence()))
+
+    from raydash.app import run_window
+
+    code = run_window(
+        spec=spec if spec_path else None,
+        spec_path=spec_path,
+        start=start,
+        address=address,
+        quit_after_s=quit_after,
+        screenshot=screenshot,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def run(
+    spec_path: SpecPath = None,
+    env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Gymnasium id, module:Id or package.module:callable; default: CartPole-v1.",
+            show_default=False,
+        ),
+    ] = None,
+    env_kwargs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON", help="Keyword arguments of the environment.", show_default=False
+        ),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="What chooses the actions.", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Workers; default: one per core.", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="S", help="The run's seed; default: 0.", show_default=False),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--for", metavar="S", help="End after S seconds.", show_default=False),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="End after N environment steps.", show_default=False),
+    ] = None,
+    episodes: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="End after N episodes.", show_default=False),
+    ] = None,
+    address: Address = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Print the run's id and leave it running.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run rollouts in the terminal.
+
+    Live progress goes to stderr, a summary to stdout at the end.
+
+    Options win over the spec file; --for, --steps or --episodes replace all its stop conditions,
+    and the first that is met ends the run. Ctrl-C stops the run and the summary still comes; a
+    second Ctrl-C leaves at once.
+    """
+    from raydash.commands.options import source_dirs, spec_from_options
+    from raydash.commands.run import run_headless
+
+    options = {
+        "env.id": env,
+        "policy.kind": policy,
+        "rollout.num_workers": workers,
+        "rollout.seed": seed,
+        "stop.seconds": seconds,
+        "stop.env_steps": steps,
+        "stop.episodes": episodes,
+        "cluster.address": address,
+    }
+    code = run_headless(
+        lambda: spec_from_options(spec_path, options, env_kwargs),
+        source_dirs=source_dirs(spec_path),
+        detach=detach,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def ps(address: Address = None, as_json: Json = False) -> None:
+    """List the live runs, whoever they belong to. Launches nothing."""
+    from raydash.commands.listing import list_runs
+
+    _exit_with(lambda: list_runs(address, as_json=as_json))
+
+
+@app.command()
+def stop(
+    run_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN", help="A run's id, its beginning, or its name.", show_default=False
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All runs of yours.")] = False,
+    address: Address = None,
+) -> None:
+    """Stop a run of yours, or all of them. Other people's runs are left alone."""
+    from raydash.commands.listing import stop_runs
+
+    if (run_id is None) != everything:
+        raise typer.Exit(_refuse("say which: raydash stop RUN, or raydash stop --all"))
+    _exit_with(lambda: stop_runs(run_id, address))
+
+
+@cluster_app.command("status")
+def cluster_status(as_json: Json = False) -> None:
+    """How it is. Launches nothing."""
+    from raydash.commands.listing import print_cluster_status
+
+    _exit_with(lambda: print_cluster_status(as_json=as_json))
+
+
+@cluster_app.command("stop")
+def cluster_stop() -> None:
+    """End it, and every run on it."""
+    from raydash.commands.listing import end_cluster
+
+    _exit_with(end_cluster)
+
+
+@app.command()
+def engine() -> None:
+    """What a window starts, here or through ssh.
+
+    It speaks frames on stdin and stdout, and ends with its input.
+    """
+    from raydash.engine.client import DEFAULT_COMMAND, child_environment
+
+    # A fresh interpreter in the same process: byte-code settings count from its very start.
+    os.execve(DEFAULT_COMMAND[0], DEFAULT_COMMAND, child_environment())
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine lacks, and the line that mends it. Exit code 2 if it lacks anything."""
+    from raydash.commands.doctor import print_report
+
+    raise typer.Exit(print_report(as_json=as_json))
+
+
+@app.command()
+def bench(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help=" | ".join(BENCHES), show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure raydash on this machine."""
+    if name not in BENCHES or importlib.util.find_spec(f"raydash.bench.{name}") is None:
+        raise typer.Exit(_refuse(f"no bench {name or 'was named'}; there are {', '.join(BENCHES)}"))
+    module = importlib.import_module(f"raydash.bench.{name}")
+    raise typer.Exit(module.run(json=as_json))
+
+
+def main() -> None:
+    """The entry point of the program."""
+    app(prog_name="raydash")
+
+
+def _exit_with(command: Callable[[], int]) -> None:
+    """Exit with what the command gives; a fault becomes a sentence on stderr."""
+    from raydash.core.faults import FaultError
+
+    try:
+        code = command()
+    except FaultError as error:
+        code = _refuse(error.fault.sentence(), code=2 if error.fault.bad_input else 3)
+    raise typer.Exit(code)
+
+
+def _refuse(*lines: str, code: int = 2) -> int:
+    for line in lines:
+        print(f"raydash: {line}", file=sys.stderr)
+    return code

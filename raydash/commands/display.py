@@ -1,0 +1,94 @@
+"""Whether a window can open here, asked before Qt is: Qt aborts the process when it cannot."""
+
+import ctypes
+import importlib.util
+import os
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from raydash.core.faults import Fault
+
+QT_PACKAGES = (
+    "libgl1 libegl1 libxkbcommon0 libxkbcommon-x11-0 libx11-xcb1 libxcb-cursor0 libxcb-icccm4 "
+    "libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-shm0 "
+    "libxcb-sync1 libxcb-xfixes0 libxcb-xkb1 libfontconfig1 libdbus-1-3 libglib2.0-0 "
+    "libwayland-client0 libwayland-cursor0"
+)
+APT_LINE = f"sudo apt-get install --no-install-recommends {QT_PACKAGES}"
+_SEVERAL_WAYS = (
+    "Start it from a desktop, through ssh -X, or under xvfb-run; raydash run needs no display"
+)
+
+
+def platform_plugin(environment: Mapping[str, str] = os.environ) -> str:
+    """Which of Qt's platforms will be used: `xcb`, `wayland`, `offscreen`, ...; empty if none."""
+    chosen = environment.get("QT_QPA_PLATFORM", "").split(";")[0].split(":")[0]
+    if chosen:
+        return chosen
+    if environment.get("WAYLAND_DISPLAY"):
+        return "wayland"
+    return "xcb" if environment.get("DISPLAY") else ""
+
+
+def why_no_window(environment: Mapping[str, str] = os.environ) -> Fault | None:
+    """Why no window can open here; None if one can."""
+    platform = platform_plugin(environment)
+    if not platform:
+        return Fault(
+            "There is no display for the window",
+            "neither DISPLAY nor WAYLAND_DISPLAY is set",
+            _SEVERAL_WAYS,
+            bad_input=True,
+        )
+    display = environment.get("DISPLAY", "")
+    if platform == "xcb" and not display_answers(display):
+        return Fault(
+            f"Nobody answers at the display {display or '(DISPLAY is not set)'}",
+            remedy=_SEVERAL_WAYS,
+            bad_input=True,
+        )
+    missing = missing_library(platform)
+    if missing:
+        return Fault("Qt cannot open a window", missing, f"Run: {APT_LINE}", bad_input=True)
+    return None
+
+
+def display_answers(display: str) -> bool:
+    """Whether an X server listens at `[HOST]:NUMBER[.SCREEN]`."""
+    match = re.fullmatch(r"(?P<host>[^:]*):(?P<number>\d+)(\.\d+)?", display)
+    if not match:
+        return False
+    number = int(match["number"])
+    # Names of its own: a Unix socket may be a file, or abstract (leading zero byte).
+    path = f"/tmp/.X11-unix/X{number}"
+    if match["host"] in ("", "unix"):
+        return any(_connects(socket.AF_UNIX, name) for name in (path, f"\0{path}"))
+    return _connects(socket.AF_INET, (match["host"], 6000 + number))
+
+
+def missing_library(platform: str) -> str:
+    """What the loader says is missing for Qt's plugin of that platform; empty if nothing."""
+    found = importlib.util.find_spec("PySide6")
+    if found is None or not found.submodule_search_locations:
+        return "PySide6 is not installed"
+    plugins = Path(found.submodule_search_locations[0]) / "Qt" / "plugins" / "platforms"
+    plugin = plugins / f"libq{platform}.so"
+    if not plugin.exists():
+        return f"PySide6 has no platform {platform}"
+    try:
+        ctypes.CDLL(str(plugin))
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _connects(family: socket.AddressFamily, address: str | tuple[str, int]) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(3.0)
+        try:
+            probe.connect(address)
+        except OSError:
+            return False
+        return True

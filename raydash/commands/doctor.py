@@ -1,0 +1,203 @@
+"""`raydash doctor`: what this machine lacks, and the line that mends it."""
+
+import importlib.metadata
+import json
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from raydash import paths
+from raydash.cluster.launch import cluster_status
+from raydash.commands.display import APT_LINE, missing_library, why_no_window
+from raydash.commands.options import why_wrong_platform
+
+RAY_TRIED = ((2, 55), (2, 60))
+"""Oldest and newest minor version of Ray that were tried."""
+
+_GIB = 1024**3
+_SETUP = "Run scripts/setup (in a checkout), or reinstall raydash"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What.
+        ok: Whether it is well.
+        text: What was found.
+        remedy: The line that mends it.
+    """
+
+    name: str
+    ok: bool
+    text: str
+    remedy: str = ""
+
+
+def examine(environment: Mapping[str, str] = os.environ) -> list[Check]:
+    """Look at everything; nothing is started or changed."""
+    looks: tuple[tuple[str, Callable[[], Check]], ...] = (
+        ("platform", _platform),
+        ("Python", _python),
+        ("PySide6", _pyside),
+        ("Qt libraries", _qt_libraries),
+        ("display", lambda: _display(environment)),
+        ("fonts", _fonts),
+        ("Ray", _ray),
+        ("byte-code", _byte_code),
+        ("memory", _memory),
+        ("/dev/shm", _shared_memory),
+        ("data folder", lambda: _folder("data folder", paths.data_dir(), "RAYDASH_DATA_DIR")),
+        ("state folder", lambda: _folder("state folder", paths.state_dir(), "RAYDASH_STATE_DIR")),
+        ("cache folder", lambda: _folder("cache folder", paths.cache_dir(), "RAYDASH_CACHE_DIR")),
+        ("cluster", _cluster),
+    )
+    checks = []
+    for name, look in looks:
+        try:
+            checks.append(look())
+        except Exception as error:  # a doctor who falls ill says so and goes on
+            checks.append(Check(name, False, f"could not be looked at: {error!r}"))
+    return checks
+
+
+def print_report(*, as_json: bool = False) -> int:
+    """Print what `examine` found; 0 if all is well, 2 if something is wrong."""
+    checks = examine()
+    if as_json:
+        print(json.dumps({"checks": [asdict(check) for check in checks]}))
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            print(f"{'ok   ' if check.ok else 'WRONG'}  {check.name:<{width}}  {check.text}")
+            if not check.ok and check.remedy:
+                print(f"{'':7}{'':{width}}  -> {check.remedy}")
+    return 0 if all(check.ok for check in checks) else 2
+
+
+def _version(distribution: str) -> tuple[int, ...]:
+    text = importlib.metadata.version(distribution)
+    return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def _platform() -> Check:
+    problem = why_wrong_platform()
+    return Check("platform", not problem, problem or "Linux")
+
+
+def _python() -> Check:
+    version = sys.version_info[:3]
+    remedy = "Use Python 3.11, 3.12 or 3.13"
+    return Check("Python", version >= (3, 11), f"{_dotted(version)}, {sys.executable}", remedy)
+
+
+def _pyside() -> Check:
+    try:
+        version = _version("PySide6-Essentials")
+    except importlib.metadata.PackageNotFoundError:
+        return Check("PySide6", False, "is not installed", _SETUP)
+    text = f"{_dotted(version)} on Python {_dotted(sys.version_info[:2])}"
+    if version >= (6, 12) and sys.version_info < (3, 12):
+        text += ": it drops references to None there and aborts after a few hundred plot updates"
+        return Check("PySide6", False, text, "pip install 'PySide6-Essentials<6.12'")
+    return Check("PySide6", True, text)
+
+
+def _qt_libraries() -> Check:
+    missing = [problem for name in ("xcb", "offscreen") if (problem := missing_library(name))]
+    if missing:
+        return Check("Qt libraries", False, "; ".join(missing), APT_LINE)
+    return Check("Qt libraries", True, "the xcb and offscreen platforms load")
+
+
+def _display(environment: Mapping[str, str]) -> Check:
+    fault = why_no_window(environment)
+    if fault is None:
+        shown = environment.get("QT_QPA_PLATFORM") or environment.get("WAYLAND_DISPLAY")
+        return Check("display", True, shown or environment.get("DISPLAY", ""))
+    text = f"{fault.what}: {fault.why}" if fault.why else fault.what
+    return Check("display", False, text, fault.remedy)
+
+
+def _fonts() -> Check:
+    places = [Path("/usr/share/fonts"), Path("/usr/local/share/fonts")]
+    places += [Path.home() / ".local/share/fonts", Path.home() / ".fonts"]
+    for place in places:
+        for kind in ("*.ttf", "*.otf", "*.ttc"):
+            font = next(place.rglob(kind), None) if place.is_dir() else None
+            if font is not None:
+                return Check("fonts", True, str(font))
+    remedy = "sudo apt-get install fonts-dejavu-core"
+    return Check("fonts", False, "there are none: the window would show boxes", remedy)
+
+
+def _ray() -> Check:
+    oldest, newest = RAY_TRIED
+    tried = f"tried: {_dotted(oldest)} to {_dotted(newest)}"
+    remedy = f"pip install 'ray>={_dotted(oldest)},<{newest[0]}.{newest[1] + 1}'"
+    try:
+        version = _version("ray")
+    except importlib.metadata.PackageNotFoundError:
+        return Check("Ray", False, f"is not installed ({tried})", remedy)
+    is_tried = oldest <= version[:2] <= newest
+    return Check("Ray", is_tried, f"{_dotted(version)} ({tried})", remedy)
+
+
+def _byte_code() -> Check:
+    ray = Path(sysconfig.get_path("purelib")) / "ray"
+    tag = sys.implementation.cache_tag
+    own = ray / "__pycache__" / f"__init__.{tag}.pyc"
+    ours = Path(f"{paths.cache_dir()}/pycache{ray}") / f"__init__.{tag}.pyc"
+    if own.exists() or ours.exists():
+        return Check("byte-code", True, "Ray is compiled")
+    text = "Ray is not compiled: its first start takes about 10 s instead of 3"
+    remedy = f"env -u PYTHONDONTWRITEBYTECODE {sys.executable} -m compileall -qq {ray}"
+    return Check("byte-code", False, text, remedy)
+
+
+def _memory() -> Check:
+    free = psutil.virtual_memory().available
+    text = f"{free / _GIB:.1f} GiB available; Ray takes 0.4, each worker 0.1 or more"
+    return Check("memory", free > _GIB, text, "Close something, or use a larger machine")
+
+
+def _shared_memory() -> Check:
+    free = shutil.disk_usage("/dev/shm").free
+    text = f"{free / 2**20:.0f} MiB free; Ray's object store takes up to 200"
+    remedy = "Enlarge it, for Docker: --shm-size=512m"
+    return Check("/dev/shm", free > 250 * 2**20, text, remedy)
+
+
+def _folder(name: str, folder: Path, variable: str) -> Check:
+    """Whether files can be made in a folder, or where it would be made; and the room there."""
+    place = folder
+    while not place.exists():
+        place = place.parent
+    remedy = f"Set {variable} to a folder on a local disk that you may write to"
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return Check(name, False, f"{folder}: {error.strerror or error}", remedy)
+    free = shutil.disk_usage(place).free
+    text = f"{folder}, {free / _GIB:.1f} GiB free"
+    return Check(name, free > _GIB // 2, text, remedy)
+
+
+def _cluster() -> Check:
+    record = cluster_status(paths.state_dir())
+    if record is None:
+        return Check("cluster", True, "none is alive; one is launched when it is needed")
+    return Check("cluster", True, f"{record.phase.value} at {record.address or '-'}")

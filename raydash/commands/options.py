@@ -1,0 +1,83 @@
+"""From what was typed to a spec: a TOML file with options laid over it, refused as a whole."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from raydash.core.faults import Fault
+from raydash.core.spec import RunSpec, SpecError, Violation, spec_from_table
+from raydash.protocol.spec_file import read_table
+
+
+def spec_from_options(
+    spec_path: Path | None,
+    options: Mapping[str, object],
+    env_kwargs: str | None = None,
+) -> RunSpec:
+    """The spec of a command line.
+
+    Args:
+        spec_path: A TOML file, or None.
+        options: Dotted spec keys; None means that the option was not given. If any `stop.*` is
+            given, those replace the file's stop conditions altogether.
+        env_kwargs: JSON of `env.kwargs`, or None.
+
+    Raises:
+        SpecError: with everything that is wrong, in the file and in the options.
+    """
+    table = read_table(spec_path) if spec_path else {}
+    violations: list[Violation] = []
+    given = {key: value for key, value in options.items() if value is not None}
+    if env_kwargs is not None:
+        try:
+            given["env.kwargs"] = json.loads(env_kwargs)
+        except json.JSONDecodeError as error:
+            problem = f"--env-kwargs is not JSON: {error}"
+            violations.append(Violation("env.kwargs", problem, "a JSON object, '{\"name\": 1}'"))
+    if any(key.startswith("stop.") for key in given):
+        table.pop("stop", None)
+    for key, value in given.items():
+        _lay_over(table, key, value)
+    try:
+        spec = spec_from_table(table)
+    except SpecError as error:
+        raise SpecError((*violations, *error.violations)) from None
+    if violations:
+        raise SpecError(tuple(violations))
+    return spec
+
+
+def _lay_over(table: dict[str, Any], key: str, value: object) -> None:
+    part, _, name = key.partition(".")
+    section = table.setdefault(part, {})
+    if isinstance(section, dict):  # else the file is wrong there, and is refused as such
+        section[name] = value
+
+
+def source_dirs(spec_path: Path | None) -> tuple[str, ...]:
+    """Where the user's own modules are looked for: beside the spec file, and here."""
+    places = [spec_path.absolute().parent] if spec_path else []
+    return tuple(dict.fromkeys(str(place) for place in [*places, Path.cwd()]))
+
+
+def fault_of(error: SpecError) -> Fault:
+    """A refused spec as a fault; the details hold one violation per line."""
+    return Fault(
+        "The spec was refused",
+        "; ".join(violation.sentence() for violation in error.violations),
+        detail=str(error),
+        keys=tuple(violation.key for violation in error.violations),
+        bad_input=True,
+    )
+
+
+def why_wrong_platform(platform: str = sys.platform) -> str:
+    """Why raydash cannot run here; empty if it can."""
+    if platform.startswith("linux"):
+        return ""
+    return (
+        f"raydash runs on Linux only, and this is {platform}: use a Linux machine, a container, "
+        "or WSL on Windows."
+    )

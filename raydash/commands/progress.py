@@ -1,0 +1,94 @@
+"""What a terminal run says while it goes on: one line rewritten on a tty, else a line per 2 s."""
+
+import math
+import shutil
+from collections import Counter
+from typing import TextIO
+
+from raydash.core.clock import Clock
+from raydash.core.messages import ClusterStatus
+from raydash.core.states import Activity, RunState
+from raydash.core.updates import RunUpdate
+
+LINE_INTERVAL_S = 2.0
+REWRITE_INTERVAL_S = 0.1
+_CLEAR = "\r\x1b[K"
+
+
+class Progress:
+    """Writes to one stream; never more often than people can read."""
+
+    def __init__(self, stream: TextIO, clock: Clock) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._is_tty = stream.isatty()
+        self._interval_s = REWRITE_INTERVAL_S if self._is_tty else LINE_INTERVAL_S
+        self._shown_s = -math.inf
+        self._topic = ""
+        self._has_line = False
+
+    def show(self, text: str, topic: str = "") -> None:
+        """Say how things are. A new topic is said at once, else what comes too soon is dropped."""
+        now = self._clock()
+        if topic == self._topic and now - self._shown_s < self._interval_s:
+            return
+        self._shown_s, self._topic = now, topic
+        if self._is_tty:
+            width = shutil.get_terminal_size().columns - 1
+            self._write(_CLEAR + text[:width])
+            self._has_line = True
+        else:
+            self._write(text + "\n")
+
+    def note(self, text: str) -> None:
+        """Say something that stays."""
+        self.end()
+        self._write(text + "\n")
+
+    def end(self) -> None:
+        """Take the rewritten line away."""
+        if self._has_line:
+            self._write(_CLEAR)
+            self._has_line = False
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass  # nobody listens any more; the run is what counts
+
+
+def grouped(number: float) -> str:
+    """12345.6 as `12 346`."""
+    return f"{number:,.0f}".replace(",", " ")
+
+
+def words_for_cluster(status: ClusterStatus) -> str:
+    """The cluster's phase and its seconds."""
+    where = f" at {status.address}" if status.address else ""
+    return f"cluster {status.phase.value}{where}  {status.elapsed_s:.1f} s  {status.text}".rstrip()
+
+
+def words_for_run(update: RunUpdate) -> str:
+    """The run's clock, counters, rates and workers on one line."""
+    figures = update.figures
+    steps = figures.num_env_steps_sampled_lifetime
+    if figures.num_episodes_lifetime:
+        mean = figures.recent_return_mean
+        episodes = f"{grouped(figures.num_episodes_lifetime)} episodes  return " + (
+            f"{mean:.1f} (last {figures.recent_n})" if math.isfinite(mean) else "-"
+        )
+    else:
+        episodes = "no episode finished yet"
+    state = "" if update.state is RunState.RUNNING else f"{update.state.value}  "
+    return (
+        f"{state}{figures.elapsed_s:.1f} s  {grouped(steps)} steps  "
+        f"{grouped(figures.env_steps_per_s_10s)} steps/s  {episodes}  {_workers(update)}"
+    )
+
+
+def _workers(update: RunUpdate) -> str:
+    counts = Counter(int(number) for number in update.workers.activity)
+    parts = [f"{count} {Activity(number).word}" for number, count in sorted(counts.items())]
+    return f"workers: {', '.join(parts)}" if parts else f"{update.num_workers} workers to come"

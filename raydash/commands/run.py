@@ -1,0 +1,291 @@
+"""`raydash run`: one run from the terminal, from connecting to its summary."""
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TextIO
+
+from raydash.commands.options import fault_of
+from raydash.commands.progress import Progress, words_for_cluster, words_for_run
+from raydash.commands.summary import Summary
+from raydash.core.clock import Clock
+from raydash.core.faults import Fault, FaultError
+from raydash.core.messages import (
+    Answer,
+    AttachRun,
+    CancelConnect,
+    ClusterStatus,
+    CommandRun,
+    Connect,
+    FromEngine,
+    StartRun,
+    Verb,
+)
+from raydash.core.spec import RunSpec, SpecError
+from raydash.core.states import ClusterPhase, EndedBy, RunState
+from raydash.core.updates import RunInfo, RunUpdate
+from raydash.engine.client import EngineClient, EngineGoneError
+
+EXIT_DONE = 0
+EXIT_BAD_INPUT = 2
+EXIT_CLUSTER_FAILED = 3
+EXIT_RUN_FAILED = 4
+EXIT_INTERRUPTED = 130
+
+MAX_NEW_ENGINES = 3
+_START_TIMEOUT_S = 120.0
+_COMMAND_TIMEOUT_S = 60.0
+_LAST_WORDS_S = 15.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+OpenEngine = Callable[[], EngineClient]
+
+
+def run_headless(
+    read_spec: Callable[[], RunSpec],
+    *,
+    source_dirs: tuple[str, ...] = (),
+    detach: bool = False,
+    as_json: bool = False,
+    open_engine: OpenEngine = EngineClient,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+    clock: Clock = time.monotonic,
+) -> int:
+    """Do one run and say how it went.
+
+    Args:
+        read_spec: Gives the spec, or raises `SpecError`.
+        source_dirs: Folders of the user's own modules.
+        detach: Leave as soon as the run goes on; it is kept.
+        as_json: Exactly one JSON object on `out`, whatever happens.
+        open_engine: Starts an engine.
+        out: For the summary, the JSON object, or the id of a detached run; default: stdout.
+        err: For progress and faults; default: stderr.
+        clock: For progress and ceilings.
+
+    Returns:
+        The exit code.
+    """
+    out, err = out or sys.stdout, err or sys.stderr
+    try:
+        spec = read_spec()
+    except SpecError as error:
+        err.write("".join(f"raydash: {v.sentence()}\n" for v in error.violations))
+        if as_json:
+            print(Summary(None, fault=fault_of(error)).json(), file=out, flush=True)
+        return EXIT_BAD_INPUT
+    run = _HeadlessRun(spec, source_dirs, detach, open_engine, Progress(err, clock), clock)
+    code = run.perform()
+    summary = run.summary()
+    text = summary.json() if as_json else run.run_id if detach else summary.text()
+    if text:
+        print(text, file=out, flush=True)
+    return code
+
+
+class _HeadlessRun:
+    """One run as the terminal sees it; outlives up to three engines."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        source_dirs: tuple[str, ...],
+        detach: bool,
+        open_engine: OpenEngine,
+        progress: Progress,
+        clock: Clock,
+    ) -> None:
+        self.run_id = ""
+        self._spec = spec
+        self._source_dirs = source_dirs
+        self._detach = detach
+        self._open_engine = open_engine
+        self._progress = progress
+        self._clock = clock
+        self._client: EngineClient | None = None
+        self._num_signals = 0
+        self._latest: RunUpdate | None = None
+        self._info: RunInfo | None = None
+        self._fault: Fault | None = None
+        self._cluster_is_lost = False
+        self._newest_event = 0
+        self._is_over_since_s = math.inf
+
+    def perform(self) -> int:
+        """All of it, up to a closed engine; gives the exit code."""
+        try:
+            with self._signals_counted():
+                try:
+                    self._begin()
+                    if self.run_id and not self._detach:
+                        self._follow_to_the_end()
+                finally:
+                    self._progress.end()
+                    if self._client is not None:
+                        self._client.close()
+        except KeyboardInterrupt:
+            if self._client is not None:
+                self._client.close(grace_s=0.0)
+        except FaultError as error:
+            self._fault = error.fault
+        if self._fault is not None and (self.run_id or not self._num_signals):
+            self._progress.note(f"raydash: {self._fault.sentence()}")
+        return self._exit_code()
+
+    def summary(self) -> Summary:
+        """What is known now."""
+        lost = self._cluster_is_lost
+        return Summary(
+            self._spec,
+            self.run_id,
+            self._latest,
+            self._info,
+            state=RunState.INTERRUPTED if lost else None,
+            ended_by=EndedBy.CLUSTER_LOST if lost else None,
+            fault=self._fault,
+        )
+
+    def _exit_code(self) -> int:
+        state = self._latest.state if self._latest else None
+        if self._num_signals:
+            return EXIT_INTERRUPTED
+        if self._fault is not None:
+            return EXIT_BAD_INPUT if self._fault.bad_input else EXIT_CLUSTER_FAILED
+        if state is RunState.FAILED:
+            return EXIT_RUN_FAILED
+        if state is RunState.INTERRUPTED:
+            return EXIT_CLUSTER_FAILED
+        return EXIT_DONE
+
+    @contextmanager
+    def _signals_counted(self) -> Iterator[None]:
+        """The first signal is looked at where it suits; the second one leaves at once."""
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            self._num_signals += 1
+            if self._num_signals > 1:
+                raise KeyboardInterrupt
+
+        before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    # --- beginning ----------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Connect and start the run. Without a run id at the end, it was interrupted."""
+        self._progress.show("starting the engine", "engine")
+        client = self._connect()
+        if client is None:
+            return
+        self._progress.show(f"trying {self._spec.env.id}", "start")
+        command = StartRun(0, self._spec, self._source_dirs, keep=self._detach)
+        self.run_id = client.wait_answer(
+            client.send(command), _START_TIMEOUT_S, self._on_message
+        ).run_id
+        if self._detach:
+            return
+        self._progress.note(f"run {self.run_id}")
+
+    def _connect(self) -> EngineClient | None:
+        """A connected engine, or None if a signal came first."""
+        client = self._client = self._open_engine()
+        connect_id = client.send(Connect(0, self._spec.cluster))
+        try:
+            client.wait_answer(
+                connect_id, math.inf, self._on_message, give_up=lambda: self._num_signals > 0
+            )
+        except FaultError:
+            if not self._num_signals:
+                raise
+            client.send(CancelConnect(0))
+            return None
+        return client if not self._num_signals else None
+
+    # --- following ----------------------------------------------------------------------------
+
+    def _follow_to_the_end(self) -> None:
+        num_engines = 0
+        is_attached = True
+        while True:
+            try:
+                if not is_attached:
+                    self._attach_again()
+                    is_attached = True
+                self._follow()
+                return
+            except EngineGoneError as gone:
+                num_engines += 1
+                if num_engines > MAX_NEW_ENGINES:
+                    raise
+                is_attached = False
+                self._progress.note(
+                    f"raydash: {gone.fault.sentence()} The run itself is not affected; starting "
+                    f"another engine ({num_engines} of {MAX_NEW_ENGINES})"
+                )
+
+    def _attach_again(self) -> None:
+        """Follow the same run through another engine."""
+        assert self._client is not None
+        self._client.close(grace_s=0.0)
+        client = self._client = self._open_engine()
+        for command, timeout_s in (
+            (Connect(0, self._spec.cluster), math.inf),
+            (AttachRun(0, self.run_id), _COMMAND_TIMEOUT_S),
+        ):
+            client.wait_answer(client.send(command), timeout_s, self._on_message)
+
+    def _follow(self) -> None:
+        """Take updates in until the last one."""
+        client = self._client
+        assert client is not None
+        stop_id = 0
+        while not self._has_last_word():
+            if self._num_signals and not stop_id:
+                self._progress.note("stopping the run (once more to leave at once)")
+                stop = CommandRun(0, self.run_id, Verb.STOP, ended_by=EndedBy.SIGNAL)
+                stop_id = client.send(stop)
+            message = client.receive(0.2)
+            if message is not None:
+                self._on_message(message)
+
+    def _has_last_word(self) -> bool:
+        """Nothing will follow, or what should follow has not come for long."""
+        if self._latest is not None and self._latest.last:
+            return True
+        return self._clock() - self._is_over_since_s > _LAST_WORDS_S
+
+    def _on_message(self, message: FromEngine) -> None:
+        match message:
+            case RunUpdate() if not self.run_id or message.run_id == self.run_id:
+                self._take(message)
+            case ClusterStatus(phase=ClusterPhase.LOST | ClusterPhase.FAILED, fault=fault):
+                self._fault = fault or Fault("The cluster is gone", message.text)
+                if self.run_id:
+                    self._cluster_is_lost = True
+                    raise FaultError(self._fault)
+            case ClusterStatus():
+                self._progress.show(words_for_cluster(message), message.phase.value)
+            case Answer(fault=Fault() as fault):
+                self._progress.note(f"raydash: {fault.sentence()}")
+            case _:
+                pass
+
+    def _take(self, update: RunUpdate) -> None:
+        self._latest = update
+        self._info = update.info or self._info
+        if update.state.is_over and self._is_over_since_s == math.inf:
+            self._is_over_since_s = self._clock()
+        for event in update.events:
+            if event.number > self._newest_event and event.kind.is_bad:
+                self._progress.note(f"{event.t_s:.1f} s  {event.text}")
+            self._newest_event = max(self._newest_event, event.number)
+        self._progress.show(words_for_run(update), update.state.value)

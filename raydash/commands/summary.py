@@ -1,0 +1,132 @@
+"""What a terminal run says at its end: one JSON object, or a few lines for people."""
+
+import json
+import math
+from dataclasses import dataclass
+
+from raydash.commands.progress import grouped
+from raydash.core.faults import Fault
+from raydash.core.spec import RunSpec
+from raydash.core.states import EndedBy, RunState
+from raydash.core.updates import RunFigures, RunInfo, RunUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything known of a run when the terminal leaves it; None where nothing is.
+
+    Attributes:
+        spec: What was asked for; None if it was refused.
+        run_id: Empty if no run was started.
+        update: The newest one.
+        info: From the snapshot.
+        state: The run's state if it is known better than from `update`.
+        ended_by: Likewise.
+        fault: What went wrong.
+    """
+
+    spec: RunSpec | None
+    run_id: str = ""
+    update: RunUpdate | None = None
+    info: RunInfo | None = None
+    state: RunState | None = None
+    ended_by: EndedBy | None = None
+    fault: Fault | None = None
+
+    def table(self) -> dict[str, object]:
+        """The figures over the whole run under their stable names; None where there is none."""
+        update, figures = self.update, self.update.figures if self.update else None
+        state = self.state or (update.state if update else None)
+        ended_by = self.ended_by or (update.ended_by if update else None)
+        wanted = self.spec.rollout.num_workers if self.spec else None
+        return {
+            "run_id": self.run_id or None,
+            "env_id": self.spec.env.id if self.spec else None,
+            "num_workers": update.num_workers if update else wanted,
+            "seed": self.spec.rollout.seed if self.spec else None,
+            "elapsed_s": _known(figures, "elapsed_s"),
+            "num_env_steps_sampled_lifetime": _known(figures, "num_env_steps_sampled_lifetime"),
+            "num_episodes_lifetime": _known(figures, "num_episodes_lifetime"),
+            "num_episodes_terminated_lifetime": _known(figures, "num_episodes_terminated_lifetime"),
+            "num_episodes_truncated_lifetime": _known(figures, "num_episodes_truncated_lifetime"),
+            "num_episodes_error_lifetime": _known(figures, "num_episodes_error_lifetime"),
+            "episode_return_mean": _known(figures, "episode_return_mean"),
+            "episode_return_min": _known(figures, "episode_return_min"),
+            "episode_return_max": _known(figures, "episode_return_max"),
+            "episode_len_mean": _known(figures, "episode_len_mean"),
+            "env_steps_per_s": env_steps_per_s(figures),
+            "num_restarts": _known(figures, "num_restarts"),
+            "state": state.value if state else None,
+            "ended_by": ended_by.value if ended_by else None,
+            "cause": (update.cause if update else "") or None,
+            "recording": (self.info.recording if self.info else "") or None,
+            "error": self.fault.sentence() if self.fault else None,
+            "error_keys": list(self.fault.keys) if self.fault else [],
+        }
+
+    def json(self) -> str:
+        """The table as one line of JSON."""
+        return json.dumps(self.table(), allow_nan=False)
+
+    def text(self) -> str:
+        """The table for people; empty if no run was started."""
+        if not self.run_id:
+            return ""
+        table = self.table()
+        lines = [("run", f"{self.run_id}  {_ending_words(table)}")]
+        if self.spec:
+            workers = f"{table['num_workers']} workers, " if table["num_workers"] else ""
+            lines.append(("env", f"{self.spec.env.id}, {workers}seed {table['seed']}"))
+        if self.update:
+            lines += _figure_lines(self.update.figures)
+        for key in ("cause", "recording"):
+            if table[key]:
+                lines.append((key, str(table[key])))
+        return "\n".join(f"{name:<10} {value}" for name, value in lines)
+
+
+def env_steps_per_s(figures: RunFigures | None) -> float | None:
+    """Throughput over the whole run: its steps over its `elapsed_s`."""
+    if figures is None or figures.elapsed_s <= 0:
+        return None
+    return figures.num_env_steps_sampled_lifetime / figures.elapsed_s
+
+
+def _known(figures: RunFigures | None, name: str) -> float | int | None:
+    value: float | int | None = getattr(figures, name) if figures else None
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _ending_words(table: dict[str, object]) -> str:
+    by = f" by {str(table['ended_by']).replace('_', ' ')}" if table["ended_by"] else ""
+    return f"{table['state'] or 'started'}{by}"
+
+
+def _figure_lines(figures: RunFigures) -> list[tuple[str, str]]:
+    rate = env_steps_per_s(figures)
+    steps = grouped(figures.num_env_steps_sampled_lifetime)
+    lines = [
+        (
+            "stepped",
+            f"{figures.elapsed_s:.1f} s, {steps} env steps"
+            + (f", {grouped(rate)} env steps/s" if rate is not None else ""),
+        ),
+        (
+            "episodes",
+            f"{grouped(figures.num_episodes_lifetime)}: "
+            f"terminated {grouped(figures.num_episodes_terminated_lifetime)}, "
+            f"truncated {grouped(figures.num_episodes_truncated_lifetime)}, "
+            f"error {grouped(figures.num_episodes_error_lifetime)}",
+        ),
+    ]
+    if math.isfinite(figures.episode_return_mean):
+        lines.append(
+            (
+                "return",
+                f"mean {figures.episode_return_mean:.2f}, min {figures.episode_return_min:g}, "
+                f"max {figures.episode_return_max:g}; length mean {figures.episode_len_mean:.1f} "
+                "(whole run)",
+            )
+        )
+    lines.append(("restarts", grouped(figures.num_restarts)))
+    return lines

@@ -1,0 +1,248 @@
+"""What is refused: by name, with every fault at once, exit code 2, and nothing started."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from raydash.cli import app
+from raydash.commands import display, doctor
+from raydash.commands.listing import list_runs, own_name, stop_runs
+from raydash.commands.options import why_wrong_platform
+from raydash.engine.client import EngineClient
+from tests.fakes import terminal_engine
+from tests.fakes.terminal_engine import RUN_ID
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_started(private_dirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any engine would be a program that does not exist."""
+    monkeypatch.setattr("raydash.engine.client.DEFAULT_COMMAND", ("/nonexistent",))
+
+
+def typed(*words: str) -> Result:
+    return CliRunner().invoke(app, words)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--workers", "0"], "rollout.num_workers: 0 is too small"),
+        (["--workers", "-1"], "rollout.num_workers: -1 is too small"),
+        (["--workers", "1000000"], "rollout.num_workers: 1000000 is too large"),
+        (["--env-kwargs", "{oops"], "env.kwargs: --env-kwargs is not JSON"),
+        (["--env-kwargs", "[1]"], "env.kwargs: [1] is not a table"),
+        (["--policy", "clever"], 'policy.kind: "clever" is unknown; allowed: one of random'),
+        (["--env", ""], "env.id: is empty"),
+        (["--seed", "-3"], "rollout.seed: -3 is too small"),
+        (["--for", "0"], "stop.seconds: 0.0 is too small"),
+        (["--for", "nan"], "stop.seconds: NaN is not finite"),
+        (["--steps", "0"], "stop.env_steps: 0 is too small"),
+        (["--episodes", "-5"], "stop.episodes: -5 is too small"),
+        (["missing.toml"], "missing.toml: cannot be read"),
+    ],
+)
+def test_bad_option_of_run_is_named(words: list[str], named: str) -> None:
+    result = typed("run", *words)
+    assert result.exit_code == 2
+    assert f"raydash: {named}" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[env\n", "the file: is not TOML"),
+        ("[evn]\nid = 'x'\n", "evn: is unknown (did you mean env?)"),
+        ("[rollout]\nnum_worker = 2\n", "did you mean rollout.num_workers?"),
+        ("[rollout]\nnum_workers = 'two'\n", 'rollout.num_workers: "two" is not a whole number'),
+        ("env = 3\n", "env: is not a table"),
+    ],
+)
+def test_bad_spec_file_is_refused_by_run_and_by_window(
+    text: str, named: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    for words in (["run", str(path)], [str(path), "--start"]):
+        result = typed(*words)
+        assert result.exit_code == 2
+        assert named in result.stderr
+
+
+def test_all_violations_come_at_once_from_file_and_options(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("[rollout]\nnum_workers = 0\nsede = 1\n[stop]\nseconds = 'long'\n")
+    result = typed("run", str(path), "--env-kwargs", "{", "--seed", "-1", "--json")
+    assert result.exit_code == 2
+    keys = {"env.kwargs", "rollout.num_workers", "rollout.sede", "rollout.seed", "stop.seconds"}
+    table = json.loads(result.stdout)
+    assert set(table["error_keys"]) == keys
+    assert table["run_id"] is None
+
+
+def test_options_that_are_no_numbers_or_unknown_are_refused() -> None:
+    assert typed("run", "--workers", "two").exit_code == 2
+    assert typed("run", "--wrokers", "2").exit_code == 2
+    assert typed("run", "a.toml", "b.toml").exit_code == 2
+
+
+def test_mistyped_command_is_not_taken_for_a_spec_file() -> None:
+    result = typed("rnu")
+    assert result.exit_code == 2
+    assert "Did you mean run?" in result.stderr
+
+
+def test_window_without_display_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    result = typed("--start")
+    assert result.exit_code == 2
+    assert "There is no display for the window" in result.stderr
+    assert "raydash run needs no display" in result.stderr
+
+
+def test_display_that_does_not_answer_is_refused_in_words() -> None:
+    fault = display.why_no_window({"DISPLAY": ":61999"})
+    assert fault is not None
+    assert "Nobody answers at the display :61999" in fault.sentence()
+
+
+@pytest.mark.parametrize("name", ["", "nonsense", "localhost", ":x"])
+def test_nonsense_is_no_display(name: str) -> None:
+    assert not display.display_answers(name)
+
+
+def test_stop_wants_to_know_which() -> None:
+    assert typed("stop").exit_code == 2
+    assert typed("stop", "x", "--all").exit_code == 2
+
+
+def test_listing_and_stopping_launch_no_cluster() -> None:
+    assert "no run is alive" in typed("ps").stdout
+    assert json.loads(typed("ps", "--json").stdout) == {"runs": []}
+    assert typed("stop", "--all").exit_code == 0
+    assert typed("stop", "20261122").exit_code == 2
+    assert "no launched cluster is alive" in typed("cluster", "status").stdout
+    assert typed("cluster", "stop").exit_code == 0
+
+
+def test_unknown_bench_lists_the_names() -> None:
+    result = typed("bench", "coffee")
+    assert result.exit_code == 2
+    assert "rollout, startup, ui, reactions" in result.stderr
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32", "cygwin"])
+def test_other_platforms_are_refused_in_one_sentence(platform: str) -> None:
+    sentence = why_wrong_platform(platform)
+    assert platform in sentence
+    assert sentence.count(".") == 1
+
+
+@pytest.mark.parametrize("command", ["gui", "run", "ps", "stop", "engine", "doctor", "bench"])
+def test_every_command_explains_itself(command: str) -> None:
+    result = typed(command, "--help")
+    assert result.exit_code == 0
+    assert f"Usage: raydash {command}" in result.stdout.replace("root", "raydash")
+
+
+def test_program_is_also_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "raydash", "run", "--workers", "0"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "rollout.num_workers" in done.stderr
+
+
+# --- listing and stopping through a stand-in engine -----------------------------------------------
+
+
+@pytest.fixture
+def open_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> partial[EngineClient]:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    folder = tmp_path / "engine"
+    return partial(EngineClient, (sys.executable, terminal_engine.__file__, "well", str(folder)))
+
+
+def test_live_runs_are_listed_with_their_owners(
+    open_engine: partial[EngineClient], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert list_runs("10.0.0.1:6379", open_engine=open_engine) == 0
+    header, mine, theirs = capsys.readouterr().out.splitlines()
+    assert header.split()[0] == "RUN"
+    assert mine.startswith(RUN_ID)
+    assert mine.endswith(own_name())
+    assert theirs.endswith("somebody@elsewhere")
+
+
+def test_own_run_is_stopped_by_the_beginning_of_its_id(
+    open_engine: partial[EngineClient], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert stop_runs(RUN_ID[:12], "10.0.0.1:6379", open_engine=open_engine) == 0
+    assert f"{RUN_ID} has stopped" in capsys.readouterr().out
+
+
+def test_all_means_all_of_ones_own(
+    open_engine: partial[EngineClient], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert stop_runs(None, "10.0.0.1:6379", open_engine=open_engine) == 0
+    assert capsys.readouterr().out.split()[0] == RUN_ID
+    assert (tmp_path / "engine" / "sent").read_text().count("Verb.STOP") == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        ("20261122-111500", "belongs to somebody@elsewhere"),
+        ("20261122", "may be any of"),
+        ("nothing", "no run nothing; live runs:"),
+    ],
+)
+def test_run_that_is_not_ones_own_or_not_clear_is_left_alone(
+    open_engine: partial[EngineClient],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    wanted: str,
+    why: str,
+) -> None:
+    assert stop_runs(wanted, "10.0.0.1:6379", open_engine=open_engine) == 2
+    assert why in capsys.readouterr().err
+    assert "Verb.STOP" not in (tmp_path / "engine" / "sent").read_text()
+
+
+# --- doctor ---------------------------------------------------------------------------------------
+
+
+def test_doctor_names_what_is_wrong_with_a_remedy(
+    private_dirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocker = private_dirs / "file"
+    blocker.write_text("not a folder")
+    monkeypatch.setenv("RAYDASH_STATE_DIR", str(blocker / "s"))
+    checks = {check.name: check for check in doctor.examine({})}
+    assert not checks["display"].ok
+    assert not checks["state folder"].ok
+    assert "RAYDASH_STATE_DIR" in checks["state folder"].remedy
+    assert checks["Python"].ok
+    assert all(check.ok or check.remedy for check in checks.values())
+
+
+def test_doctor_speaks_json_and_exits_2_when_something_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad = doctor.Check("display", ok=False, text="none", remedy="buy one")
+    monkeypatch.setattr(doctor, "examine", lambda: [bad])
+    result = typed("doctor", "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["checks"][0]["remedy"] == "buy one"
