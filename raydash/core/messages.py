@@ -125,6 +125,15 @@ class Ping:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The window leaves on purpose: the engine gives its lease back and ends.
+
+    Without it the end of the input means that the window died, and a launched cluster waits a
+    while for another one.
+    """
+
+
 Command = Connect | CancelConnect | StartRun | CommandRun | AttachRun | DetachRun | StopCluster
 
 # --- engine -> window -------------------------------------------------------------------------
@@ -243,4 +252,4 @@ class EngineHealth:
 FromEngine = (
     Hello | Answer | Pong | ClusterStatus | EnvRegistry | RunList | RunUpdate | EngineHealth
 )
-ToEngine = Hello | Command | Ping
+ToEngine = Hello | Command | Ping | Goodbye

@@ -1,0 +1,188 @@
+"""From "connect me" to a connected Ray driver: launch or attach, told in phases, can be cancelled.
+
+Runs on a thread of the engine. Once per engine: another cluster is another engine process.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from raydash import paths
+from raydash.cluster import launch, preflight
+from raydash.cluster.leases import Lease
+from raydash.cluster.ray_env import apply_driver_environment
+from raydash.core.faults import Fault, FaultError
+from raydash.core.messages import ClusterStatus
+from raydash.core.spec import ClusterSpec
+from raydash.core.states import ClusterPhase
+
+INIT_TIMEOUT_S = 30.0
+NAMESPACE = "raydash"
+
+
+@dataclass(slots=True)
+class Connection:
+    """A connected driver.
+
+    Attributes:
+        status: As it was when the connection stood.
+        launched: The launched cluster, or None when attached.
+        token_path: File with the cluster's token, if it has one.
+        node_id: Ray's id of the node the engine is on, hex.
+    """
+
+    status: ClusterStatus
+    launched: launch.LaunchedCluster | None
+    token_path: Path | None
+    node_id: str
+
+    @property
+    def lease(self) -> Lease | None:
+        """The engine's claim on a launched cluster."""
+        return self.launched.lease if self.launched else None
+
+    @property
+    def leases_dir(self) -> Path | None:
+        """Where supervisors take their leases."""
+        return self.launched.leases_dir if self.launched else None
+
+
+@dataclass(slots=True)
+class Connector:
+    """One attempt to connect.
+
+    Attributes:
+        spec: Which cluster.
+        tell: Takes each `ClusterStatus` on the way; called from the connecting thread.
+        give_up: Called when `ray.init` hangs: the engine has to end (ray_facts, rule 5).
+    """
+
+    spec: ClusterSpec
+    tell: Callable[[ClusterStatus], None]
+    give_up: Callable[[Fault], None]
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+    _started_s: float = field(default_factory=time.monotonic)
+
+    def cancel(self) -> None:
+        """Give up at the next opportunity."""
+        self._cancelled.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Somebody gave up."""
+        return self._cancelled.is_set()
+
+    def connect(self) -> Connection:
+        """Do it.
+
+        Raises:
+            FaultError: with the reason in words.
+        """
+        if self.spec.address is None:
+            return self._launch()
+        return self._attach(self.spec.address)
+
+    def status(self, phase: ClusterPhase, text: str, fault: Fault | None = None) -> ClusterStatus:
+        """How things stand in this attempt."""
+        return ClusterStatus(
+            phase,
+            text,
+            elapsed_s=time.monotonic() - self._started_s,
+            launched=self.spec.address is None,
+            address=self.spec.address or "",
+            fault=fault,
+        )
+
+    def _say(self, phase: ClusterPhase, text: str) -> None:
+        self.tell(self.status(phase, text))
+
+    def _launch(self) -> Connection:
+        self._say(ClusterPhase.LAUNCHING, "looking for a running cluster")
+        # Ray is imported while its daemons start: half a second that nobody waits for. It reads
+        # its settings at import, so the token's path (the file comes later) is set before.
+        token_path = launch.cluster_folder(paths.state_dir()) / "token"
+        apply_driver_environment(token_path=token_path, cache_dir=paths.cache_dir())
+        importer = threading.Thread(target=_import_ray, daemon=True)
+        importer.start()
+        cluster = launch.ensure_cluster(
+            state_dir=paths.state_dir(),
+            cache_dir=paths.cache_dir(),
+            on_phase=lambda text: self._say(ClusterPhase.LAUNCHING, text),
+            cancelled=self._cancelled.is_set,
+        )
+        importer.join()
+        return self._init(cluster.address, cluster, cluster.token_path, cluster.ray_version)
+
+    def _attach(self, text: str) -> Connection:
+        self._say(ClusterPhase.CHECKING, f"checking {text}")
+        address = preflight.parse_address(text)
+        token_path = Path(self.spec.token_path).expanduser() if self.spec.token_path else None
+        metadata = preflight.probe(address, token_path, cancelled=self._cancelled.is_set)
+        apply_driver_environment(token_path=token_path, cache_dir=paths.cache_dir())
+        connection = self._init(address, None, token_path, metadata.ray_version)
+        self._say(ClusterPhase.ATTACHING, "asking the nodes for raydash and gymnasium")
+        import ray
+
+        faults = preflight.check_nodes(ray)
+        if faults:
+            raise FaultError(faults[0])
+        return connection
+
+    def _init(
+        self,
+        address: str,
+        cluster: launch.LaunchedCluster | None,
+        token_path: Path | None,
+        ray_version: str,
+    ) -> Connection:
+        self._say(ClusterPhase.CONNECTING, f"connecting to {address}")
+        watchdog = threading.Timer(INIT_TIMEOUT_S, self._init_hangs, args=(address,))
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            import ray
+
+            ray.init(
+                address=address,
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                logging_level="error",
+                configure_logging=True,
+            )
+        except Exception as error:
+            raise FaultError(
+                Fault(
+                    f"Ray refused the connection to {address}",
+                    str(error).strip().splitlines()[0] if str(error).strip() else repr(error),
+                    "Run raydash doctor, or look at the engine's log",
+                    detail=str(error),
+                )
+            ) from error
+        finally:
+            watchdog.cancel()
+        if self.is_cancelled:
+            raise FaultError(Fault("Connecting was cancelled"))
+        status = replace(
+            self.status(ClusterPhase.UP, ""),
+            address=address,
+            ray_version=ray_version,
+            token_auth=os.environ.get("RAY_AUTH_MODE") == "token",
+        )
+        node_id = ray.get_runtime_context().get_node_id()
+        return Connection(status, cluster, token_path, node_id)
+
+    def _init_hangs(self, address: str) -> None:
+        self.give_up(
+            Fault(
+                f"Ray at {address} does not finish the connection",
+                f"ray.init has hung for {INIT_TIMEOUT_S:g} s, as it does when the node is frozen",
+                "Try again; if it stays so, restart that Ray",
+            )
+        )
+
+
+def _import_ray() -> None:
+    import ray  # noqa: F401

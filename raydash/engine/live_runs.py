@@ -1,0 +1,135 @@
+"""The engine's view of supervisors: starting them, finding them by name, reading what they say.
+
+A run is a detached named actor in the namespace `raydash`; nothing of it is kept here that a new
+engine could not find again. Reading is event-driven: one `pull` per attached run is always out,
+and answers when the supervisor has something new.
+"""
+
+import functools
+import getpass
+import os
+import socket
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from raydash.core.messages import CommandRun
+
+ACTOR_PREFIX = "run:"
+PULL_WAIT_S = 1.0
+RETRY_S = 0.25
+MAX_BACKLOG = 2
+
+
+def owner() -> str:
+    """Who we are, for the list of runs: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+@dataclass(slots=True)
+class Pulled:
+    """One answer of a supervisor to `pull`, or the exception instead."""
+
+    incarnation: int = 0
+    seq: int = 0
+    last: bool = False
+    payloads: tuple[bytes, ...] = ()
+    error: BaseException | None = None
+
+
+class RunReader:
+    """Reads one run for one window.
+
+    Attributes:
+        run_id: Which run.
+        handle: Its supervisor.
+        is_over: The last update has come, or the supervisor is gone.
+        num_merged: Updates that were merged because we or the window were slow.
+        latency_s: How long the newest submit took to be taken; NaN before.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        handle: Any,
+        reader_id: str,
+        on_pulled: Callable[["RunReader", Pulled], None],
+    ) -> None:
+        """A reader; `on_pulled` is called on one of Ray's threads."""
+        self.run_id = run_id
+        self.handle = handle
+        self.is_over = False
+        self.num_merged = 0
+        self.failures = 0
+        self._reader_id = reader_id
+        self._on_pulled = on_pulled
+        self._incarnation = -1
+        self._seq = 0
+        self._is_out = False
+        self._wants_snapshot = False
+
+    def pull(self) -> None:
+        """Ask for what is new, unless that question is out already."""
+        if self._is_out or self.is_over:
+            return
+        self._is_out = True
+        if self._wants_snapshot:
+            self._incarnation, self._seq, self._wants_snapshot = -1, 0, False
+        reference = self.handle.pull.remote(
+            self._reader_id, self._incarnation, self._seq, PULL_WAIT_S
+        )
+        reference.future().add_done_callback(self._done)
+
+    def restart(self) -> None:
+        """Read from the beginning: the window wants a snapshot (again)."""
+        self._wants_snapshot = True
+
+    def take(self, pulled: Pulled) -> None:
+        """Note how far we have read."""
+        self._is_out = False
+        if pulled.error is not None:
+            self.failures += 1
+            return
+        self.failures = 0
+        if pulled.incarnation == self._incarnation and self._seq:
+            self.num_merged += max(0, pulled.seq - self._seq - 1)
+        self._incarnation, self._seq = pulled.incarnation, pulled.seq
+        self.is_over = pulled.last
+
+    def submit(self, command: CommandRun, payload: bytes) -> Any:
+        """Pass a command on; gives the reference that fails if it could not be passed."""
+        return self.handle.submit.remote(self._reader_id, payload)
+
+    def leave(self) -> None:
+        """Tell the supervisor that we go."""
+        self.handle.leave.remote(self._reader_id)
+
+    def _done(self, future: "Future[Any]") -> None:
+        error = future.exception()
+        if error is not None:
+            self._on_pulled(self, Pulled(error=error))
+            return
+        incarnation, seq, last, payloads = future.result()
+        self._on_pulled(self, Pulled(incarnation, seq, last, tuple(payloads)))
+
+
+def when_done(reference: Any, then: Callable[[BaseException | None], None]) -> None:
+    """Call `then` on one of Ray's threads with the exception of a call, or None."""
+
+    def done(future: "Future[Any]") -> None:
+        then(future.exception())
+
+    reference.future().add_done_callback(done)
+
+
+@functools.cache
+def supervisor_class() -> Any:
+    """The Ray actor class; looked up late because it imports ray."""
+    from raydash.supervise.actor import remote_supervisor
+
+    return remote_supervisor()

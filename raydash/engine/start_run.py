@@ -1,0 +1,192 @@
+"""From a spec to a living supervisor: everything that can be refused is refused before Ray.
+
+Runs on a thread of the engine.
+"""
+
+import os
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+
+from raydash import paths
+from raydash.core.faults import Fault, FaultError
+from raydash.core.messages import StartRun
+from raydash.core.spec import RunSpec, violations_of
+from raydash.engine.connection import NAMESPACE, Connection
+from raydash.engine.live_runs import ACTOR_PREFIX, owner, supervisor_class
+from raydash.engine.watch import ClusterWatch
+from raydash.protocol.codec import decode, encode
+from raydash.worker.trial import try_environment
+
+WORKER_BYTES = 100 * 1024 * 1024
+HELLO_TIMEOUT_S = 60.0
+
+
+def start(
+    message: StartRun,
+    await_connection: Callable[[], Connection],
+    *,
+    watch: Callable[[], ClusterWatch | None],
+) -> tuple[str, Any]:
+    """Check a run, try its environment, wait for the cluster and create the supervisor.
+
+    Returns:
+        The run's id and the handle of its supervisor.
+
+    Raises:
+        FaultError: with the reason; nothing is left behind.
+    """
+    spec = message.spec
+    violations = violations_of(spec)
+    if violations:
+        raise FaultError(
+            Fault(
+                "The spec is refused",
+                "; ".join(violation.sentence() for violation in violations),
+                "Mend it and start again",
+                keys=tuple(violation.key for violation in violations),
+                bad_input=True,
+            )
+        )
+    if not message.simulated:
+        fault = try_environment(spec.env, spec.policy, message.source_dirs)
+        if fault is not None:
+            raise FaultError(replace(fault, bad_input=True))
+    connection = await_connection()
+    num_workers = _num_workers(spec, connection)
+    if connection.launched is not None and not message.simulated:
+        _check_memory(num_workers)
+    return _create(message, connection, num_workers)
+
+
+def _num_workers(spec: RunSpec, connection: Connection) -> int:
+    if spec.rollout.num_workers is not None:
+        return spec.rollout.num_workers
+    if connection.launched is not None:
+        return len(os.sched_getaffinity(0))
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _check_memory(num_workers: int) -> None:
+    available = psutil.virtual_memory().available
+    needed = num_workers * WORKER_BYTES
+    if needed > available:
+        fits = available // WORKER_BYTES
+        raise FaultError(
+            Fault(
+                f"{num_workers} workers do not fit into this machine's memory",
+                f"each takes about 100 MB, and {available / 1e9:.1f} GB are free",
+                f"Choose at most {fits} workers",
+                keys=("rollout.num_workers",),
+                bad_input=True,
+            )
+        )
+
+
+def _create(message: StartRun, connection: Connection, num_workers: int) -> tuple[str, Any]:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from raydash.supervise.actor import Posting, new_run_id
+
+    run_id = new_run_id(message.spec.env.id)
+    folder = paths.data_dir() / "runs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FaultError(
+            Fault(
+                "The data folder cannot be written",
+                f"{folder}: {error.strerror}",
+                "Make it writable, or set RAYDASH_DATA_DIR",
+            )
+        ) from error
+    posting = Posting(
+        run_id=run_id,
+        owner=owner(),
+        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        started_s=time.monotonic(),
+        recording=str(folder / f"{run_id}.duckdb"),
+        log_dir=str(folder / f"{run_id}.logs"),
+        scratch_dir=_scratch_dir(run_id, connection),
+        leases_dir=str(connection.leases_dir or ""),
+        num_workers=num_workers,
+    )
+    try:
+        handle = (
+            supervisor_class()
+            .options(
+                name=ACTOR_PREFIX + run_id,
+                namespace=NAMESPACE,
+                lifetime="detached",
+                scheduling_strategy=NodeAffinitySchedulingStrategy(connection.node_id, soft=False),
+            )
+            .remote(encode(message), posting)
+        )
+        decode(ray.get(handle.hello.remote(), timeout=HELLO_TIMEOUT_S))
+    except Exception as error:
+        raise FaultError(
+            Fault(
+                "The run's supervisor could not be started",
+                _last_line(error),
+                "Look at the engine's log; run raydash doctor",
+                detail=str(error),
+            )
+        ) from error
+    return run_id, handle
+
+
+def _scratch_dir(run_id: str, connection: Connection) -> str:
+    """A launched cluster's temp folder ends with it; elsewhere memory that every Linux has."""
+    if connection.launched is not None:
+        return str(connection.launched.temp_dir / "progress" / run_id)
+    return f"/dev/shm/raydash-{os.getuid()}/{run_id}"
+
+
+def find(run_id: str, connection: Connection) -> Any:
+    """The supervisor of a live run.
+
+    Raises:
+        FaultError: if there is none.
+    """
+    import ray
+
+    deadline_s = time.monotonic() + 3.0
+    while True:
+        try:
+            return ray.get_actor(ACTOR_PREFIX + run_id, namespace=NAMESPACE)
+        except ValueError as error:
+            if time.monotonic() > deadline_s:
+                raise FaultError(
+                    Fault(f"Run {run_id} is not live", "no supervisor has that name")
+                ) from error
+            time.sleep(0.2)
+
+
+def is_dead(error: BaseException) -> bool:
+    """Ray says of an actor that it will not come back."""
+    import ray
+
+    return isinstance(error, ray.exceptions.ActorDiedError)
+
+
+def unexpected(error: Exception) -> Fault:
+    """A fault out of an exception that nobody foresaw."""
+    return Fault(
+        "Something went wrong inside raydash",
+        f"{type(error).__name__}: {error}",
+        "The engine's log may say more",
+        detail="".join(traceback.format_exception(error)),
+    )
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

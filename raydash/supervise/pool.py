@@ -1,0 +1,58 @@
+"""What the supervisor asks of workers, whoever they are: Ray actors, or simulated ones.
+
+A pool performs and reports; it decides nothing. No call blocks, and a dead worker is a report, not
+an exception. `collect` gives each fact once.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from raydash.core.records import RolloutChunk, WorkerReady
+from raydash.core.stimuli import DeathCause
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A worker closed its environment and its process ends."""
+
+    worker_index: int
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """A worker is gone, or never came to be."""
+
+    worker_index: int
+    incarnation: int
+    cause: DeathCause
+    text: str
+    detail: str = ""
+
+
+Report = WorkerReady | RolloutChunk | Closed | Died
+
+
+class WorkerPool(Protocol):
+    """Performs the machine's instructions on workers."""
+
+    def create(self, worker_index: int, incarnation: int) -> None:
+        """Make a process and prepare its environment: reports `WorkerReady` or `Died`."""
+
+    def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
+        """Ask for one slice: reports a `RolloutChunk` or `Died`."""
+
+    def close_worker(self, worker_index: int, incarnation: int) -> None:
+        """Close the environment and end the process: reports `Closed` or `Died`."""
+
+    def kill(self, worker_index: int, incarnation: int) -> None:
+        """End the process at once: reports `Died` with cause `KILLED`."""
+
+    def collect(self) -> list[Report]:
+        """Everything that has come in since the last call. Never waits."""
+
+    def pending_reasons(self) -> dict[int, str]:
+        """Per worker that is not placed yet: what it waits for, in words."""
+
+    def shut_down(self) -> None:
+        """End all that is left."""

@@ -1,0 +1,247 @@
+"""Workers as Ray actors: plain children of the supervisor, so orphans are impossible.
+
+Results are collected with `ray.wait(..., timeout=0)` and one batched `ray.get` of the ready ones.
+`max_restarts=0`: the machine re-creates workers itself, faster and with the cause in hand
+(ray_facts: 13 ms against 1.2 s).
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    ActorUnschedulableError,
+    NodeDiedError,
+    OutOfMemoryError,
+    RayTaskError,
+)
+
+from raydash.core.clock import Clock
+from raydash.core.records import RolloutChunk, WorkerFault, WorkerReady
+from raydash.core.stimuli import DeathCause
+from raydash.protocol.codec import decode
+from raydash.supervise.pool import Closed, Died, Report
+
+PING_AFTER_S = 1.0
+SLOW_TO_PLACE_S = 2.0
+MAX_TEXT = 200
+
+
+@dataclass(slots=True)
+class _Worker:
+    handle: Any
+    index: int
+    incarnation: int
+    born_s: float
+    is_ready: bool = False
+    refs: set[Any] = field(default_factory=set)
+    heard_s: float = 0.0
+
+
+class RayPool:
+    """A `WorkerPool` of Ray actors.
+
+    Args of the constructor:
+        make_worker: Creates the actor of a worker: `(worker_index, incarnation) -> handle`.
+        clock: Monotonic.
+    """
+
+    def __init__(
+        self,
+        make_worker: Callable[[int, int], Any],
+        *,
+        clock: Clock,
+    ) -> None:
+        self._make_worker = make_worker
+        self._clock = clock
+        self._workers: dict[tuple[int, int], _Worker] = {}
+        self._kinds: dict[Any, tuple[_Worker, str]] = {}
+        self._reports: list[Report] = []
+        self._reasons: dict[int, str] = {}
+
+    def create(self, worker_index: int, incarnation: int) -> None:
+        """See `WorkerPool`."""
+        try:
+            handle = self._make_worker(worker_index, incarnation)
+        except Exception as error:
+            # Whatever Ray refuses here (bad resources, a lost cluster) is this worker's failure.
+            cause = DeathCause.COULD_NOT_START
+            self._reports.append(
+                Died(worker_index, incarnation, cause, _first_line(error), str(error))
+            )
+            return
+        worker = _Worker(handle, worker_index, incarnation, self._clock())
+        self._workers[worker_index, incarnation] = worker
+        self._call(worker, "prepare", handle.prepare.remote())
+
+    def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
+        """See `WorkerPool`."""
+        worker = self._workers.get((worker_index, incarnation))
+        if worker is not None:
+            self._call(worker, "rollout", worker.handle.rollout.remote(budget_s, drain))
+
+    def close_worker(self, worker_index: int, incarnation: int) -> None:
+        """See `WorkerPool`."""
+        worker = self._workers.get((worker_index, incarnation))
+        if worker is not None:
+            self._call(worker, "close", worker.handle.close.remote())
+
+    def kill(self, worker_index: int, incarnation: int) -> None:
+        """See `WorkerPool`."""
+        worker = self._workers.get((worker_index, incarnation))
+        if worker is not None:
+            self._drop(worker)
+            died = Died(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
+            self._reports.append(died)
+
+    def collect(self) -> list[Report]:
+        """See `WorkerPool`."""
+        self._ping_quiet_workers()
+        refs = list(self._kinds)
+        if refs:
+            ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
+            for ref, value in zip(ready, _values(ready), strict=True):
+                self._take(ref, value)
+        reports, self._reports = self._reports, []
+        return reports
+
+    def waiting(self) -> dict[int, str]:
+        """Actor ids (hex) of workers that take long to be placed, by worker index."""
+        now_s = self._clock()
+        return {
+            worker.index: worker.handle._actor_id.hex()
+            for worker in list(self._workers.values())
+            if not worker.is_ready and now_s - worker.born_s > SLOW_TO_PLACE_S
+        }
+
+    def set_pending_reasons(self, reasons: dict[int, str]) -> None:
+        """Say why workers wait: looked up elsewhere, because asking Ray may block."""
+        self._reasons = reasons
+
+    def pending_reasons(self) -> dict[int, str]:
+        """See `WorkerPool`."""
+        return self._reasons
+
+    def shut_down(self) -> None:
+        """See `WorkerPool`."""
+        for worker in list(self._workers.values()):
+            self._drop(worker)
+        self._reports.clear()
+
+    def _call(self, worker: _Worker, kind: str, ref: Any) -> None:
+        worker.refs.add(ref)
+        self._kinds[ref] = (worker, kind)
+
+    def _ping_quiet_workers(self) -> None:
+        """A paused worker has no request out, so nothing would tell of its death."""
+        now_s = self._clock()
+        for worker in self._workers.values():
+            if worker.is_ready and not worker.refs and now_s - worker.heard_s > PING_AFTER_S:
+                self._call(worker, "ping", worker.handle.ping.remote())
+
+    def _take(self, ref: Any, value: Any) -> None:
+        worker, kind = self._kinds.pop(ref, (None, ""))
+        if worker is None:
+            return
+        worker.refs.discard(ref)
+        worker.heard_s = self._clock()
+        index, life = worker.index, worker.incarnation
+        if isinstance(value, Exception):
+            self._drop(worker)
+            self._reports.append(died_from(value, index, life))
+            return
+        match kind:
+            case "close":
+                self._drop(worker)
+                self._reports.append(Closed(index, life))
+            case "ping":
+                pass
+            case _:
+                self._take_message(worker, decode(value))
+
+    def _take_message(
+        self, worker: _Worker, message: WorkerReady | RolloutChunk | WorkerFault
+    ) -> None:
+        if isinstance(message, WorkerFault):
+            self._drop(worker)
+            fault = message.fault
+            text = f"{fault.what}: {fault.why}" if fault.why else fault.what
+            cause = DeathCause.COULD_NOT_START
+            self._reports.append(Died(worker.index, worker.incarnation, cause, text, fault.detail))
+            return
+        worker.is_ready = True
+        self._reports.append(message)
+
+    def _drop(self, worker: _Worker) -> None:
+        """Forget a worker and see to it that its process ends."""
+        self._workers.pop((worker.index, worker.incarnation), None)
+        for ref in worker.refs:
+            self._kinds.pop(ref, None)
+        worker.refs.clear()
+        ray.kill(worker.handle, no_restart=True)
+
+
+def _values(refs: list[Any]) -> list[Any]:
+    """Results or exceptions of refs that are ready, in one batch if none is an exception."""
+    if not refs:
+        return []
+    try:
+        return list(ray.get(refs, timeout=5.0))
+    except Exception:
+        return [_value(ref) for ref in refs]
+
+
+def _value(ref: Any) -> Any:
+    try:
+        return ray.get(ref, timeout=5.0)
+    except Exception as error:
+        return error
+
+
+def died_from(error: Exception, worker_index: int, incarnation: int) -> Died:
+    """What an exception out of Ray says of a worker's end (taxonomy: ray_facts, rule 7)."""
+    detail = str(error)
+    match error:
+        case OutOfMemoryError():
+            cause, text = DeathCause.OUT_OF_MEMORY, "the node ran out of memory"
+        case ActorUnschedulableError():
+            cause, text = DeathCause.COULD_NOT_START, _first_line(error)
+        case ActorUnavailableError() | NodeDiedError():
+            cause, text = DeathCause.NODE_LOST, "its node does not answer"
+        case ActorDiedError() if "creation task" in detail:
+            cause, text = DeathCause.COULD_NOT_START, _last_line(detail)
+        case ActorDiedError() if "node" in detail and "died" in detail.split("node", 1)[1][:40]:
+            cause, text = DeathCause.NODE_LOST, "its node died"
+        case ActorDiedError():
+            cause, text = DeathCause.CRASHED, _how_it_ended(detail)
+        case RayTaskError():
+            cause, text = DeathCause.CRASHED, _last_line(detail)
+        case _:
+            cause, text = DeathCause.CRASHED, _first_line(error)
+    return Died(worker_index, incarnation, cause, text[:MAX_TEXT], detail)
+
+
+def _how_it_ended(detail: str) -> str:
+    signal = re.search(r"SIG[A-Z]+", detail)
+    if signal:
+        return f"its process ended by {signal.group()}"
+    code = re.search(r"exit[ _]code:?\s*=?\s*(-?\d+)", detail)
+    if code:
+        return f"its process ended with exit code {code.group(1)}"
+    if "connection error" in detail or "unexpectedly" in detail:
+        return "its process ended unexpectedly (killed, or crashed in native code)"
+    return "its process ended"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _last_line(detail: str) -> str:
+    lines = [line for line in detail.strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""

@@ -1,0 +1,150 @@
+"""Simulated workers: a stand-in for actors, for the bench and for tests only.
+
+They answer the supervisor's instructions through the same reports as real ones, in the time that
+a request is given, with made-up CartPole-like episodes whose totals are exact. No process, no
+environment: 256 of them show what the supervisor, the engine, the frames and the window cost.
+"""
+
+import numpy as np
+
+from raydash.core.clock import Clock
+from raydash.core.records import RolloutChunk, WorkerReady, WorkerTotals
+from raydash.core.states import Ending
+from raydash.core.stimuli import DeathCause
+from raydash.supervise.pool import Closed, Died, Report
+
+STEPS_PER_S = 3000.0
+
+
+class _Worker:
+    def __init__(self, index: int, incarnation: int, seed: int) -> None:
+        self.index = index
+        self.incarnation = incarnation
+        self.rng = np.random.default_rng([seed, index, incarnation])
+        self.due: list[tuple[float, float, bool]] = []
+        self.free_s = 0.0
+        self.steps = 0
+        self.episodes = 0
+        self.terminated = 0
+        self.truncated = 0
+        self.busy_s = 0.0
+        self.left_over = 0
+
+
+class SimulatedPool:
+    """A `WorkerPool` without processes. Not for users: it says so in its node name."""
+
+    def __init__(self, clock: Clock, *, seed: int = 0, start_s: float = 0.05) -> None:
+        self._clock = clock
+        self._seed = seed
+        self._start_s = start_s
+        self._workers: dict[tuple[int, int], _Worker] = {}
+        self._starting: dict[tuple[int, int], float] = {}
+        self._reports: list[Report] = []
+
+    def create(self, worker_index: int, incarnation: int) -> None:
+        """See `WorkerPool`."""
+        self._starting[worker_index, incarnation] = self._clock() + self._start_s
+
+    def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
+        """See `WorkerPool`."""
+        worker = self._workers.get((worker_index, incarnation))
+        if worker is not None:
+            begin = max(self._clock(), worker.free_s)
+            worker.free_s = begin + budget_s
+            worker.due.append((worker.free_s, budget_s, drain))
+
+    def close_worker(self, worker_index: int, incarnation: int) -> None:
+        """See `WorkerPool`."""
+        self._workers.pop((worker_index, incarnation), None)
+        self._reports.append(Closed(worker_index, incarnation))
+
+    def kill(self, worker_index: int, incarnation: int) -> None:
+        """See `WorkerPool`."""
+        self.crash(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
+
+    def crash(
+        self,
+        worker_index: int,
+        incarnation: int,
+        cause: DeathCause = DeathCause.CRASHED,
+        text: str = "simulated crash",
+    ) -> None:
+        """Let a worker die, as a test wishes."""
+        self._workers.pop((worker_index, incarnation), None)
+        self._starting.pop((worker_index, incarnation), None)
+        self._reports.append(Died(worker_index, incarnation, cause, text))
+
+    def collect(self) -> list[Report]:
+        """See `WorkerPool`."""
+        now = self._clock()
+        reports, self._reports = self._reports, []
+        for key in [key for key, due_s in self._starting.items() if due_s <= now]:
+            del self._starting[key]
+            self._workers[key] = _Worker(*key, self._seed)
+            reports.append(
+                WorkerReady(*key, pid=0, node="simulated", node_id="", seed=self._seed + key[0])
+            )
+        for worker in self._workers.values():
+            while worker.due and worker.due[0][0] <= now:
+                _, budget_s, drain = worker.due.pop(0)
+                reports.append(_chunk(worker, budget_s, drain=drain))
+        return reports
+
+    def pending_reasons(self) -> dict[int, str]:
+        """See `WorkerPool`."""
+        return {}
+
+    def shut_down(self) -> None:
+        """See `WorkerPool`."""
+        self._workers.clear()
+        self._starting.clear()
+
+
+def _chunk(worker: _Worker, budget_s: float, *, drain: bool) -> RolloutChunk:
+    rng = worker.rng
+    steps = max(1, int(STEPS_PER_S * budget_s * rng.uniform(0.8, 1.2)))
+    lengths: list[int] = []
+    left = steps + worker.left_over
+    while True:
+        length = int(np.clip(rng.geometric(1 / 22) + 8, 8, 500))
+        if length > left:
+            break
+        lengths.append(length)
+        left -= length
+    worker.left_over = 0 if drain else left
+    n = len(lengths)
+    ending = np.where(rng.random(n) < 0.02, Ending.TRUNCATED, Ending.TERMINATED).astype(np.uint8)
+    worker.steps += steps
+    worker.episodes += n
+    worker.truncated += int((ending == Ending.TRUNCATED).sum())
+    worker.terminated += int((ending == Ending.TERMINATED).sum())
+    worker.busy_s += budget_s
+    length_column = np.array(lengths, np.int32)
+    return RolloutChunk(
+        worker_index=worker.index,
+        incarnation=worker.incarnation,
+        duration_s=budget_s,
+        first_step_offset_s=budget_s / steps,
+        totals=WorkerTotals(
+            num_env_steps=worker.steps,
+            num_episodes=worker.episodes,
+            num_terminated=worker.terminated,
+            num_truncated=worker.truncated,
+            step_time_s=0.8 * worker.busy_s,
+            reset_time_s=0.05 * worker.busy_s,
+            policy_time_s=0.1 * worker.busy_s,
+            busy_time_s=worker.busy_s,
+        ),
+        env_index=np.zeros(n, np.int32),
+        episode_return=length_column.astype(np.float64),
+        episode_len=length_column,
+        ending=ending,
+        end_offset_s=np.cumsum(length_column) / max(1, steps + left) * budget_s,
+        episode_duration_s=(length_column / STEPS_PER_S).astype(np.float32),
+        step_time_s=rng.normal(3e-4, 2e-5, 4).astype(np.float32),
+        reset_time_s=np.empty(0, np.float32),
+        partial_len=np.array([worker.left_over], np.int32),
+        partial_return=np.array([float(worker.left_over)]),
+        drained=drain,
+    )

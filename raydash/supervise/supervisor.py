@@ -1,0 +1,488 @@
+"""One run, performed: the thin shell around the state machine. Knows nothing of Ray.
+
+A loop calls `turn` some fifty times a second: reports of workers and commands of readers go into
+the machine, its instructions go to the pool, the recording and the readers. Readers `pull` from
+other threads. State is versioned by `seq`; a reader names the last one it has (core.updates).
+"""
+
+import itertools
+import statistics
+import threading
+from collections import deque
+from dataclasses import replace
+from typing import Protocol
+
+from raydash.core.clock import Clock
+from raydash.core.events import Event, EventKind
+from raydash.core.history import History
+from raydash.core.machine import RunMachine
+from raydash.core.messages import PROTOCOL_VERSION, Answer, CommandRun, RunSummary
+from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerReady, WorkerTotals
+from raydash.core.spec import RunSpec
+from raydash.core.stimuli import (
+    AnswerCommand,
+    ChunkArrived,
+    CloseWorker,
+    CommandReceived,
+    CreateWorker,
+    EndRun,
+    Instruction,
+    KillWorker,
+    ProgressSeen,
+    ReadersCounted,
+    RecordEvent,
+    RequestRollout,
+    Ticked,
+    WorkerBecameReady,
+    WorkerClosed,
+    WorkerDied,
+)
+from raydash.core.updates import (
+    MAX_EPISODES_PER_UPDATE,
+    RunInfo,
+    RunUpdate,
+    SupervisorHealth,
+)
+from raydash.protocol.codec import encode
+from raydash.supervise.ledger import Ledger
+from raydash.supervise.pool import Closed, Died, Report, WorkerPool
+from raydash.supervise.roster import Probes, Roster
+
+TICK_S = 0.1
+READER_GONE_AFTER_S = 4.0
+LAST_PULL_GRACE_S = 10.0
+MAX_EVENTS = 5000
+ERROR_FOLD_S = 1.0
+
+
+class Recording(Protocol):
+    """Where everything that happened goes. Never blocks, never raises."""
+
+    @property
+    def fault(self) -> str:
+        """Why it fails, in words; empty if it does not."""
+
+    @property
+    def lag_s(self) -> float:
+        """Age of the oldest thing that is not committed."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the file."""
+
+    def add(
+        self,
+        t_s: float,
+        elapsed_s: float,
+        episodes: EpisodeColumns,
+        totals: list[tuple[int, int, WorkerTotals]],
+        events: list[Event],
+    ) -> None:
+        """Take in what a tick brought; totals are (worker_index, incarnation, of that life)."""
+
+    def close(self, last: RunUpdate) -> None:
+        """Write how the run ended and close the file."""
+
+
+class Supervisor:
+    """Performs a run. Thread-safe: `turn` on one thread, everything else from any."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        info: RunInfo,
+        *,
+        machine: RunMachine,
+        pool: WorkerPool,
+        probes: Probes,
+        recording: Recording,
+        clock: Clock,
+        started_s: float,
+        ledger: Ledger | None = None,
+        history: History | None = None,
+        events: list[Event] | None = None,
+        health: SupervisorHealth | None = None,
+    ) -> None:
+        """A supervisor for a new run, or for one that goes on from its recording.
+
+        Args:
+            spec: What to run.
+            info: What does not change.
+            machine: Decides; not started yet.
+            pool: Performs on workers.
+            probes: Vitals of workers.
+            recording: Keeps everything.
+            clock: Monotonic.
+            started_s: The run's start on that clock.
+            ledger: Totals to go on from.
+            history: History to go on from.
+            events: Events of the run so far.
+            health: Process id and incarnation.
+        """
+        self.spec = spec
+        self.info = info
+        self._machine = machine
+        self._pool = pool
+        self._probes = probes
+        self._recording = recording
+        self._clock = clock
+        self._started_s = started_s
+        self._ledger = ledger or Ledger()
+        self._history = history or History()
+        self._health = health or SupervisorHealth()
+        self._roster = Roster()
+        self._changed = threading.Condition()
+        self._seq = 1
+        self._events: deque[tuple[int, Event]] = deque(
+            ((1, event) for event in events or []), maxlen=MAX_EVENTS
+        )
+        self._next_event = events[-1].number + 1 if events else 1
+        self._unrecorded: list[Event] = []
+        self._tick_episodes: list[EpisodeColumns] = []
+        self._kept_episodes: deque[tuple[int, EpisodeColumns]] = deque()
+        self._dirty_workers: set[int] = set()
+        self._errors: dict[int, tuple[float, int, str, str]] = {}
+        self._error_counts: dict[tuple[int, int], int] = {}
+        self._inbox: deque[tuple[str, CommandRun]] = deque()
+        self._tokens: dict[int, tuple[str, CommandRun]] = {}
+        self._next_token = itertools.count(1)
+        self._answers: dict[str, list[Answer]] = {}
+        self._readers: dict[str, float] = {}
+        self._num_readers = 0
+        self._moved: dict[int, float] = {}
+        self._last_tick_s = -TICK_S
+        self._turn_ms: deque[float] = deque(maxlen=200)
+        self._result_times: deque[float] = deque()
+        self._ended_s: float | None = None
+        self._told_last: set[str] = set()
+        self._cache: tuple[int, int, bytes] = (0, 0, b"")
+
+    # --- the loop ----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin the run: create its workers."""
+        with self._changed:
+            t_s = self._now_s()
+            goes_on = self._health.incarnation > 0
+            kind = EventKind.SUPERVISOR_RESTARTED if goes_on else EventKind.RUN_STARTED
+            text = "supervisor restarted, the run goes on" if goes_on else "run started"
+            self._note_event(RecordEvent(kind, text), t_s)
+            self._perform(self._machine.start(t_s), t_s)
+
+    def turn(self) -> None:
+        """One round of the loop: nothing in it waits."""
+        began_s = self._clock()
+        with self._changed:
+            t_s = self._now_s()
+            if self._ended_s is not None:
+                self._take_commands(t_s)
+                self._changed.notify_all()
+                return
+            for report in self._pool.collect():
+                self._take(report, t_s)
+            self._take_commands(t_s)
+            self._take_vitals(t_s)
+            self._perform(self._machine.handle(Ticked(t_s)), t_s)
+            urgent = any(self._answers.values())
+            if urgent or t_s - self._last_tick_s >= TICK_S:
+                self._tick(t_s)
+        self._turn_ms.append((self._clock() - began_s) * 1000)
+
+    @property
+    def is_done(self) -> bool:
+        """The run is over, recorded, and its readers know (or have had their time)."""
+        if self._ended_s is None:
+            return False
+        waited_s = self._clock() - self._ended_s
+        with self._changed:
+            waiting = set(self._readers) - self._told_last
+        return not waiting or waited_s > LAST_PULL_GRACE_S
+
+    def _now_s(self) -> float:
+        return self._clock() - self._started_s
+
+    def _take(self, report: Report, t_s: float) -> None:
+        match report:
+            case RolloutChunk():
+                self._take_chunk(report, t_s)
+                return
+            case WorkerReady(worker_index=index, incarnation=life):
+                self._roster.took_place(report)
+                self._probes.watch(report)
+                stimulus: WorkerBecameReady | WorkerClosed | WorkerDied = WorkerBecameReady(
+                    t_s, index, life
+                )
+            case Closed(worker_index=index, incarnation=life):
+                self._forget(index, keep_log=False)
+                stimulus = WorkerClosed(t_s, index, life)
+            case Died(worker_index=index, incarnation=life, cause=cause, text=text, detail=detail):
+                self._forget(index, keep_log=True)
+                stimulus = WorkerDied(t_s, index, life, cause, text, detail)
+        self._perform(self._machine.handle(stimulus), t_s)
+
+    def _forget(self, worker_index: int, *, keep_log: bool) -> None:
+        ready = self._roster.left(worker_index)
+        self._probes.forget(worker_index)
+        if ready is not None and keep_log:
+            self._probes.keep_log(ready)
+
+    def _take_chunk(self, chunk: RolloutChunk, t_s: float) -> None:
+        index = chunk.worker_index
+        steps = self._ledger.take(chunk, t_s)
+        self._history.widen(self._ledger.num_workers)
+        started_s = t_s - chunk.duration_s
+        self._history.add_steps(index, max(0.0, started_s), t_s, steps, self._seq + 1)
+        self._tick_episodes.append(EpisodeColumns.from_chunk(chunk, started_s=started_s))
+        self._dirty_workers.add(index)
+        self._result_times.append(t_s)
+        self._fold_errors(chunk, t_s)
+        stimulus = ChunkArrived(
+            t_s,
+            index,
+            chunk.incarnation,
+            chunk.duration_s,
+            chunk.first_step_offset_s,
+            self._ledger.num_env_steps(),
+            self._ledger.num_episodes(),
+            chunk.failures_in_a_row,
+            chunk.errors[-1].message if chunk.errors else "",
+            chunk.drained,
+        )
+        self._perform(self._machine.handle(stimulus), t_s)
+
+    def _fold_errors(self, chunk: RolloutChunk, t_s: float) -> None:
+        """An environment may fail thousands of times a second: one event per worker and second."""
+        key = (chunk.worker_index, chunk.incarnation)
+        new = chunk.totals.num_error - self._error_counts.get(key, 0)
+        if new <= 0:
+            return
+        self._error_counts[key] = chunk.totals.num_error
+        since_s, count, text, detail = self._errors.get(chunk.worker_index, (t_s, 0, "", ""))
+        if chunk.errors and not text:
+            text = f"{chunk.errors[0].where} raised {chunk.errors[0].message}"
+            detail = chunk.errors[0].traceback
+        self._errors[chunk.worker_index] = (since_s, count + new, text, detail)
+        if chunk.failures_in_a_row or count == 0:
+            self._flush_errors(t_s, force=count == 0)
+
+    def _flush_errors(self, t_s: float, *, force: bool = False) -> None:
+        for index, (since_s, count, text, detail) in list(self._errors.items()):
+            if count and (force or t_s - since_s >= ERROR_FOLD_S):
+                words = f"worker {index}: {text}" + (f" ({count} times)" if count > 1 else "")
+                self._note_event(RecordEvent(EventKind.ENV_ERROR, words, index, detail), t_s, count)
+                self._errors[index] = (t_s, 0, "", "")
+            elif not count and t_s - since_s >= ERROR_FOLD_S:
+                del self._errors[index]
+
+    def _take_commands(self, t_s: float) -> None:
+        while self._inbox:
+            reader_id, command = self._inbox.popleft()
+            token = next(self._next_token)
+            self._tokens[token] = (reader_id, command)
+            self._perform(self._machine.handle(CommandReceived(t_s, token, command)), t_s)
+
+    def _take_vitals(self, t_s: float) -> None:
+        now_s = self._clock()
+        gone = [r for r, at_s in self._readers.items() if now_s - at_s > READER_GONE_AFTER_S]
+        for reader_id in gone:
+            del self._readers[reader_id]
+            self._answers.pop(reader_id, None)
+        if len(self._readers) != self._num_readers:
+            self._num_readers = len(self._readers)
+            self._perform(self._machine.handle(ReadersCounted(t_s, self._num_readers)), t_s)
+        for index, vitals in self._probes.vitals().items():
+            worker = self._machine.workers.get(index)
+            if worker is not None and vitals.moved_s > self._moved.get(index, 0.0):
+                self._moved[index] = vitals.moved_s
+                seen = ProgressSeen(t_s, index, worker.incarnation)
+                self._perform(self._machine.handle(seen), t_s)
+
+    # --- instructions ------------------------------------------------------------------------
+
+    def _perform(self, instructions: list[Instruction], t_s: float) -> None:
+        for instruction in instructions:
+            match instruction:
+                case CreateWorker(worker_index=index, incarnation=life):
+                    self._ledger.widen(index)
+                    self._history.widen(index)
+                    self._pool.create(index, life)
+                case RequestRollout(worker_index=index, incarnation=life):
+                    self._pool.request(index, life, instruction.budget_s, drain=instruction.drain)
+                case CloseWorker(worker_index=index, incarnation=life):
+                    self._pool.close_worker(index, life)
+                case KillWorker(worker_index=index, incarnation=life):
+                    self._pool.kill(index, life)
+                case RecordEvent():
+                    self._note_event(instruction, t_s)
+                case AnswerCommand(token=token, fault=fault):
+                    reader_id, command = self._tokens.pop(token)
+                    answer = Answer(command.command_id, fault, command.run_id)
+                    self._answers.setdefault(reader_id, []).append(answer)
+                case EndRun():
+                    self._end(t_s)
+
+    def _note_event(self, event: RecordEvent, t_s: float, count: int = 1) -> None:
+        entry = Event(
+            self._next_event,
+            t_s,
+            event.kind,
+            event.text,
+            event.worker_index,
+            event.detail,
+            count,
+        )
+        self._next_event += 1
+        self._events.append((self._seq + 1, entry))
+        self._unrecorded.append(entry)
+
+    def _tick(self, t_s: float) -> None:
+        """Close a version of the state: account, record, wake the readers."""
+        self._last_tick_s = t_s
+        self._flush_errors(t_s)
+        self._seq += 1
+        episodes = EpisodeColumns.joined(self._tick_episodes)
+        self._tick_episodes = []
+        self._ledger.take_episodes(episodes)
+        self._ledger.note(t_s)
+        self._history.add_episodes(episodes, self._seq)
+        self._history.pass_time(t_s, self._seq)
+        if len(episodes):
+            self._kept_episodes.append((self._seq, episodes))
+            kept = sum(len(batch) for _, batch in self._kept_episodes)
+            while kept - len(self._kept_episodes[0][1]) > MAX_EPISODES_PER_UPDATE:
+                kept -= len(self._kept_episodes.popleft()[1])
+        totals = [
+            (index, self._machine.workers[index].incarnation, self._ledger.life_totals(index))
+            for index in sorted(self._dirty_workers)
+            if index in self._machine.workers
+        ]
+        self._dirty_workers.clear()
+        self._recording.add(t_s, self._machine.elapsed_s, episodes, totals, self._unrecorded)
+        self._unrecorded = []
+        self._changed.notify_all()
+
+    def _end(self, t_s: float) -> None:
+        self._flush_errors(t_s, force=True)
+        self._tick(t_s)
+        self._pool.shut_down()
+        self._probes.shut_down()
+        self._recording.close(self._update(self._seq))
+        self._seq += 1
+        self._ended_s = self._clock()
+        self._changed.notify_all()
+
+    # --- readers -----------------------------------------------------------------------------
+
+    def submit(self, reader_id: str, command: CommandRun) -> None:
+        """Take a command; its answer comes with a later `pull` of the same reader."""
+        with self._changed:
+            self._readers[reader_id] = self._clock()
+            self._inbox.append((reader_id, command))
+
+    def pull(
+        self, reader_id: str, incarnation: int, since_seq: int, max_wait_s: float = 1.0
+    ) -> tuple[int, int, bool, list[bytes]]:
+        """What is new for a reader; waits until something is, at most `max_wait_s`.
+
+        Args:
+            reader_id: Unique per engine.
+            incarnation: Of the supervisor that `since_seq` came from.
+            since_seq: The last state the reader has; 0 for a snapshot.
+            max_wait_s: Answer with nothing after so long.
+
+        Returns:
+            Incarnation, seq, whether nothing will follow, and the encoded messages.
+        """
+        if incarnation != self._health.incarnation or since_seq > self._seq:
+            since_seq = 0
+        with self._changed:
+            self._readers[reader_id] = self._clock()
+            self._changed.wait_for(
+                lambda: self._seq > since_seq or self._answers.get(reader_id), max_wait_s
+            )
+            self._readers[reader_id] = self._clock()
+            answers = [encode(answer) for answer in self._answers.pop(reader_id, [])]
+            messages = [] if self._seq == since_seq else [self._encoded(since_seq)]
+            last = self._ended_s is not None
+            if last:
+                self._told_last.add(reader_id)
+            return self._health.incarnation, self._seq, last, messages + answers
+
+    def leave(self, reader_id: str) -> None:
+        """A reader goes."""
+        with self._changed:
+            self._readers.pop(reader_id, None)
+            self._answers.pop(reader_id, None)
+
+    def summary(self) -> RunSummary:
+        """One line for the list of runs."""
+        with self._changed:
+            machine, info = self._machine, self.info
+            return RunSummary(
+                run_id=info.run_id,
+                name=self.spec.name,
+                env_id=self.spec.env.id,
+                owner=info.owner,
+                state=machine.state,
+                num_workers=machine.num_workers,
+                started_utc=info.started_utc,
+                elapsed_s=machine.elapsed_s,
+                num_env_steps_sampled_lifetime=self._ledger.num_env_steps(),
+                num_episodes_lifetime=self._ledger.num_episodes(),
+                recording=info.recording,
+                keep=machine.keep,
+                raydash_version=info.raydash_version,
+                protocol_version=PROTOCOL_VERSION,
+            )
+
+    def _encoded(self, since_seq: int) -> bytes:
+        if self._cache[:2] != (since_seq, self._seq):
+            self._cache = (since_seq, self._seq, encode(self._update(since_seq)))
+        return self._cache[2]
+
+    def _update(self, since_seq: int) -> RunUpdate:
+        t_s = self._now_s() if self._ended_s is None else self._ended_s - self._started_s
+        machine, snapshot = self._machine, since_seq == 0
+        fresh = [batch for seq, batch in self._kept_episodes if seq > since_seq]
+        episodes = EpisodeColumns.joined(fresh).tail(MAX_EPISODES_PER_UPDATE)
+        restarts = sum(worker.incarnation for worker in machine.workers.values())
+        figures = self._ledger.figures(t_s, elapsed_s=machine.elapsed_s, num_restarts=restarts)
+        finished = figures.num_episodes_lifetime if snapshot else sum(map(len, fresh))
+        return RunUpdate(
+            run_id=self.info.run_id,
+            seq=self._seq,
+            since_seq=since_seq,
+            t_s=t_s,
+            state=machine.state,
+            ended_by=machine.ended_by,
+            cause=machine.cause,
+            paused=machine.paused,
+            num_workers=machine.num_workers,
+            info=self.info if snapshot else None,
+            spec=self.spec if snapshot else None,
+            figures=figures,
+            workers=self._roster.columns(machine, self._ledger, self._probes.vitals(), t_s),
+            nodes=tuple(self._roster.nodes),
+            pending=self._pool.pending_reasons(),
+            episodes=episodes,
+            num_episodes_omitted=max(0, finished - len(episodes)),
+            recent=self._history.recent.delta(since_seq),
+            whole=self._history.whole.delta(since_seq),
+            events=tuple(event for seq, event in self._events if seq > since_seq),
+            health=self._present_health(t_s),
+            last=self._ended_s is not None,
+        )
+
+    def _present_health(self, t_s: float) -> SupervisorHealth:
+        while self._result_times and self._result_times[0] < t_s - 10.0:
+            self._result_times.popleft()
+        return replace(
+            self._health,
+            tick_ms=statistics.median(self._turn_ms) if self._turn_ms else 0.0,
+            results_per_s=len(self._result_times) / 10.0,
+            recorder_lag_s=self._recording.lag_s,
+            recording_bytes=self._recording.num_bytes,
+            num_readers=len(self._readers),
+            keep=self._machine.keep,
+            recording_fault=self._recording.fault,
+        )
