@@ -169,7 +169,7 @@ def probe(
         if child.stdout is not None:
             child.stdout.close()
     token_sent = environment["RAY_AUTH_MODE"] == "token"
-    return _judge(address, answer, token_sent=token_sent, need_local_node=need_local_node)
+    return judge(address, answer, token_sent=token_sent, need_local_node=need_local_node)
 
 
 def _parse_answer(data: bytes) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _no_answer(address: str) -> FaultError:
     )
 
 
-def _judge(
+def judge(
     address: str, answer: dict[str, Any], *, token_sent: bool, need_local_node: bool
 ) -> ClusterMetadata:
     """What the child's answer means."""

@@ -78,3 +78,19 @@ def is_gone(state_dir: Path, record: ClusterRecord) -> Callable[[], bool]:
         )
 
     return gone
+
+
+def ask_ray(cluster: LaunchedCluster, question: str) -> Any:
+    """What a throw-away driver (`ray_driver`) answers on a real cluster."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.fakes.ray_driver"),
+            *(cluster.address, str(cluster.token_path), question),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

@@ -1,8 +1,10 @@
 """The guardian's rules, with a real guardian and a stand-in for Ray that starts in no time."""
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -331,10 +333,11 @@ def test_a_state_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "file") in caught.value.fault.why
 
 
-def test_a_temp_folder_that_is_a_link_is_refused(state_dir: Path, tmp_path: Path) -> None:
-    (tmp_path / f"raydash-{os.getuid()}").symlink_to("/")
-    with pytest.raises(FaultError, match="not safe"):
-        launch(state_dir, stand_in_settings(temp_root=str(tmp_path)))
+def test_a_temp_folder_that_is_a_link_is_refused(state_dir: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as root:
+        (Path(root) / f"raydash-{os.getuid()}").symlink_to("/")
+        with pytest.raises(FaultError, match="not safe"):
+            launch(state_dir, stand_in_settings(temp_root=root))
 
 
 def test_a_temp_folder_with_too_long_a_name_is_refused_before_anything_starts(
@@ -366,8 +369,6 @@ def test_a_record_round_trips_and_an_unreadable_one_counts_as_none(tmp_path: Pat
 
 
 def test_removing_the_state_folder_ends_the_cluster(state_dir: Path, wait_until: WaitUntil) -> None:
-    import shutil
-
     cluster = launch(state_dir, stand_in_settings(grace_s=0.1))
     record = record_of(state_dir)
     shutil.rmtree(cluster_folder(state_dir))

@@ -1,0 +1,104 @@
+"""A throw-away Ray driver for tests: runs one question on a cluster, prints the answer as JSON.
+
+``python -m tests.fakes.ray_driver ADDRESS TOKEN_PATH QUESTION``
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from raydash.cluster import preflight, private_ray
+from raydash.cluster.ray_env import apply_driver_environment
+
+
+def main() -> None:
+    address, token_path, question = sys.argv[1:]
+    answers = os.dup(1)
+    os.dup2(2, 1)  # Ray prints to stdout
+    apply_driver_environment(token_path=Path(token_path))
+    answer = _QUESTIONS[question](address)
+    with os.fdopen(answers, "w") as file:
+        file.write(json.dumps(answer))
+    os._exit(0)
+
+
+def _connect(address: str) -> Any:
+    import ray
+
+    ray.init(address=address, log_to_driver=False, configure_logging=False)
+    return ray
+
+
+def _pretend(address: str) -> None:
+    """Make the cluster look like one of another Ray."""
+    private_ray.set_gcs_metadata(address, {"ray_version": "2.9.3", "python_version": "3.11.7"})
+
+
+def _actors(address: str) -> dict[str, Any]:
+    ray = _connect(address)
+
+    class Actor:
+        def about(self) -> tuple[int, str, tuple[str, ...]]:
+            print("printed by the actor", flush=True)
+            return os.getpid(), ray.get_runtime_context().get_node_id(), _log_paths()
+
+    # Nested, like the class: by value, so that the worker needs no tests package.
+    def _log_paths() -> tuple[str, ...]:
+        from raydash.cluster.private_ray import worker_log_paths
+
+        return worker_log_paths()
+
+    remote = ray.remote(num_cpus=0)(Actor)
+    actor = remote.options(name="probe").remote()
+    pid, node_id, paths = ray.get(actor.about.remote(), timeout=30)
+    alive = _row(actor)
+    ray.kill(actor)
+    _wait_for(lambda: _row(actor)["state"] == "DEAD")
+    greedy = remote.options(num_cpus=1000).remote()
+    _wait_for(lambda: _row(greedy)["state"] == "PENDING_CREATION")
+    demand = {"CPU": 1000.0}
+    return {
+        "pid": pid,
+        "node_id": node_id,
+        "paths": paths,
+        "out": Path(paths[0]).read_text() if paths else "",
+        "alive": alive,
+        "dead": _row(actor),
+        "pending": private_ray.pending_reason(greedy._actor_id.hex(), demand),
+        "not_pending": private_ray.pending_reason(actor._actor_id.hex(), {}),
+        "available": private_ray.available_per_node(),
+    }
+
+
+def _row(actor: Any) -> dict[str, Any]:
+    rows = private_ray.actor_table()
+    return asdict(next(row for row in rows if row.actor_id == actor._actor_id.hex()))
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    import threading
+
+    for _ in range(1500):
+        if condition():
+            return
+        threading.Event().wait(0.02)
+    raise TimeoutError
+
+
+def _nodes(address: str) -> dict[str, Any]:
+    ray = _connect(address)
+    return {"faults": [fault.what for fault in preflight.check_nodes(ray)]}
+
+
+_QUESTIONS: dict[str, Callable[[str], Any]] = {
+    "actors": _actors,
+    "nodes": _nodes,
+    "pretend": _pretend,
+}
+
+if __name__ == "__main__":
+    main()
