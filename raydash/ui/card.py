@@ -77,6 +77,7 @@ class Card(QFrame):
         self.setProperty("card", True)
         self._title = QLabel(title)
         self._title.setProperty("role", "title")
+        self._title.setMinimumHeight(20)  # a small control may come and go without a jump
         self._subtitle = ElidedLabel(subtitle)
         self._subtitle.setProperty("role", "muted")
         self.header = QHBoxLayout()

@@ -140,7 +140,7 @@ def percent(share: float) -> str:
     if not math.isfinite(share):
         return UNKNOWN
     value = share * 100
-    text = f"{value:.0f}" if value == 0 or value >= 9.95 else f"{value:.1f}"
+    text = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}".removesuffix(".0")
     return f"{text}{NBSP}%"
 
 

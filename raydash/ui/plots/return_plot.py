@@ -1,0 +1,190 @@
+"""Episode returns over time: mean, 10-90 % band, and curves of selected workers."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QPainter, QPen
+from PySide6.QtWidgets import QWidget
+
+from raydash.core.records import Float64
+from raydash.ui import words
+from raydash.ui.plots.canvas import Frame, LegendItem
+from raydash.ui.plots.geometry import pieces, polygon, widest_gap
+from raydash.ui.plots.plot_base import Columns, Plot
+from raydash.ui.plots.scope import Part, PlotScope
+from raydash.ui.plots.ticks import nice_limits
+
+Curve = tuple[Float64, Float64]
+
+_PX_PER_POINT = 2.0
+_EMPTY: Curve = (np.empty(0), np.empty(0))
+
+
+class ReturnPlot(Plot):
+    """Episode return.
+
+    A point of the mean speaks of all episodes that ended in its buckets (two pixels' worth); points
+    of the band and of workers are averages of their buckets' figures. The read-out is exact.
+    """
+
+    def __init__(self, scope: PlotScope | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(
+            "Episode return",
+            "mean, 10–90 % band, selected workers",
+            object_name="plot_episode_return",
+            unit="return",
+            scope=scope,
+            parent=parent,
+        )
+        self._point_s = 0.5
+        self._mean = self._low = self._high = _EMPTY
+        self._curves: dict[int, Curve] = {}
+
+    def take(self, part: Part) -> str:
+        """Keep the points where episodes ended."""
+        series, rows = part.series, part.rows
+        has = series.return_n[rows] > 0
+        if not has.any():
+            return self._waiting_for()
+        starts, edges_s = part.grouped(self.canvas.frame().area.width() / _PX_PER_POINT)
+        middles_s = (edges_s[:-1] + edges_s[1:]) / 2
+        self._point_s = float(np.median(np.diff(edges_s)))
+        n = series.return_n[rows]
+        self._mean = _averaged(middles_s, starts, series.return_mean[rows], n)
+        self._low = _averaged(middles_s, starts, series.return_p10[rows], n)
+        self._high = _averaged(middles_s, starts, series.return_p90[rows], n)
+        self._curves = {}
+        width = series.worker_return_mean.shape[1]
+        for worker in self.selected_workers:
+            if worker <= width:
+                values = series.worker_return_mean[rows, worker - 1]
+                self._curves[worker] = _averaged(middles_s, starts, values, np.isfinite(values))
+        return ""
+
+    def _waiting_for(self) -> str:
+        latest = self.scope.latest
+        if latest is None or latest.figures.num_episodes_lifetime:
+            return "no episode finished in this range"
+        steps = words.count(latest.figures.num_env_steps_sampled_lifetime)
+        return f"no episode finished yet, {steps} steps so far"
+
+    def value_limits(self) -> tuple[float, float]:
+        """All of the band, and of the curves."""
+        lows = [self._low[1].min(), self._mean[1].min()]
+        highs = [self._high[1].max(), self._mean[1].max()]
+        for _, values in self._coloured():
+            if len(values):
+                lows.append(values.min())
+                highs.append(values.max())
+        return nice_limits(float(np.min(lows)), float(np.max(highs)))
+
+    def paint(self, painter: QPainter, frame: Frame) -> None:
+        """The band, many workers in grey, a few in colour, the mean above all."""
+        gap_s = widest_gap(self._mean[0], self._point_s)
+        band = QColor(self.theme.accent)
+        band.setAlpha(64 if self.theme.is_dark else 48)
+        t_s, low = self._low
+        high = self._high[1]
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(band)
+        for piece in pieces(t_s, low, gap_s):
+            x = frame.px(self._widened(t_s[piece]))
+            lower, upper = frame.py(_doubled(low[piece])), frame.py(_doubled(high[piece]))
+            painter.drawPolygon(
+                polygon(np.concatenate([x, x[::-1]]), np.concatenate([lower, upper[::-1]]))
+            )
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        coloured = self._coloured()
+        for curve in list(self._curves.values())[len(coloured) :]:
+            self._paint_line(painter, frame, curve, QPen(QColor(self.theme.disabled), 1))
+        for colour, curve in zip(self.theme.series, coloured, strict=False):
+            self._paint_line(painter, frame, curve, QPen(QColor(colour), 1))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(self._mean[0]) < 1500)
+        self._paint_line(painter, frame, self._mean, QPen(QColor(self.theme.accent), 1.5))
+
+    def _coloured(self) -> list[Curve]:
+        return list(self._curves.values())[: len(self.theme.series)]
+
+    def _paint_line(self, painter: QPainter, frame: Frame, curve: Curve, pen: QPen) -> None:
+        t_s, values = curve
+        painter.setPen(pen)
+        for piece in pieces(t_s, values, widest_gap(t_s, self._point_s)):
+            x, y = self._widened(t_s[piece]), values[piece]
+            if len(x) != len(y):
+                y = _doubled(y)
+            painter.drawPolyline(polygon(frame.px(x), frame.py(y)))
+
+    def _widened(self, t_s: Float64) -> Float64:
+        """A single point has no extent: it becomes as wide as what it speaks of."""
+        if len(t_s) != 1:
+            return t_s
+        return np.asarray([t_s[0] - self._point_s / 2, t_s[0] + self._point_s / 2])
+
+    def legend(self) -> list[LegendItem]:
+        """The mean, the band, the workers in colour."""
+        band = QColor(self.theme.accent)
+        band.setAlpha(110)
+        items = [
+            LegendItem(QColor(self.theme.accent), "mean"),
+            LegendItem(band, "10–90 %"),
+        ]
+        workers = list(self._curves)
+        for colour, worker in zip(self.theme.series, workers, strict=False):
+            items.append(LegendItem(QColor(colour), f"worker {worker}"))
+        rest = len(workers) - len(self.theme.series)
+        if rest > 0:
+            items.append(LegendItem(QColor(self.theme.disabled), f"{rest} more"))
+        return items
+
+    def read_out(self, part: Part, index: int) -> str:
+        """Mean, band, n, and the selected workers."""
+        series, row = part.series, part.rows.start + index
+        n = int(series.return_n[row])
+        if not n:
+            return "no episode ended"
+        said = [
+            f"mean {words.decimal(series.return_mean[row])}",
+            f"10–90 % {words.decimal(series.return_p10[row])}–"
+            f"{words.decimal(series.return_p90[row])}",
+            f"n = {words.count(n)}",
+        ]
+        for worker in self.selected_workers[:3]:
+            if worker <= series.worker_return_mean.shape[1]:
+                mean = float(series.worker_return_mean[row, worker - 1])
+                said.append(f"worker {worker}: {words.decimal(mean)}")
+        return " · ".join(said)
+
+    def columns(self, part: Part) -> Columns:
+        """The figures of each bucket, and the selected workers' means."""
+        series, rows = part.series, part.rows
+        columns: Columns = {
+            "episode_return_n": series.return_n[rows],
+            "episode_return_mean": series.return_mean[rows],
+            "episode_return_min": series.return_min[rows],
+            "episode_return_max": series.return_max[rows],
+            "episode_return_p10": series.return_p10[rows],
+            "episode_return_p90": series.return_p90[rows],
+        }
+        for worker in self.selected_workers:
+            if worker <= series.worker_return_mean.shape[1]:
+                values = series.worker_return_mean[rows, worker - 1]
+                columns[f"episode_return_mean_worker_{worker}"] = values
+        return columns
+
+
+def _doubled(values: Float64) -> Float64:
+    return values if len(values) != 1 else np.repeat(values, 2)
+
+
+def _averaged(
+    middles_s: Float64,
+    starts: NDArray[np.intp],
+    values: NDArray[np.floating],
+    weights: NDArray[np.integer] | NDArray[np.bool_],
+) -> Curve:
+    """The weighted mean of each group of buckets; groups without weight are left out."""
+    known = np.where(weights > 0, values, 0.0).astype(np.float64)
+    weight = np.add.reduceat(weights.astype(np.float64), starts)
+    has = weight > 0
+    total = np.add.reduceat(known * weights, starts)
+    return middles_s[has], np.asarray(total[has] / weight[has])

@@ -1,0 +1,74 @@
+"""Env steps per second, all workers together."""
+
+import numpy as np
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QPainter, QPen
+from PySide6.QtWidgets import QWidget
+
+from raydash.core.records import Float64
+from raydash.ui import words
+from raydash.ui.plots.canvas import Frame
+from raydash.ui.plots.geometry import polygon
+from raydash.ui.plots.plot_base import Columns, Plot
+from raydash.ui.plots.scope import Part, PlotScope
+from raydash.ui.plots.ticks import nice_limits
+
+
+class ThroughputPlot(Plot):
+    """Total env steps per second."""
+
+    def __init__(self, scope: PlotScope | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(
+            "Throughput",
+            "all workers together",
+            object_name="plot_throughput",
+            unit="env steps/s",
+            scope=scope,
+            parent=parent,
+        )
+        self.canvas.mark_labels = False
+        self._t_s: Float64 = np.empty(0)
+        self._per_s: Float64 = np.empty(0)
+
+    def take(self, part: Part) -> str:
+        """One point a pixel: the mean rate of its buckets."""
+        starts, edges_s = part.grouped(self.canvas.frame().area.width())
+        steps = np.add.reduceat(part.series.num_env_steps[part.rows], starts)
+        self._t_s = (edges_s[:-1] + edges_s[1:]) / 2
+        self._per_s = steps / np.diff(edges_s)
+        if not self._per_s.any():
+            latest = self.scope.latest
+            if latest is not None and not latest.figures.num_env_steps_sampled_lifetime:
+                return "no env step yet: workers are starting"
+        return ""
+
+    def value_limits(self) -> tuple[float, float]:
+        """From nothing to the best."""
+        return 0.0, nice_limits(0.0, max(float(self._per_s.max()) * 1.04, 1.0))[1]
+
+    def paint(self, painter: QPainter, frame: Frame) -> None:
+        """A line over a tinted ground."""
+        x, y = frame.px(self._t_s), frame.py(self._per_s)
+        floor = float(frame.py(np.zeros(1))[0])
+        ground = QColor(self.theme.throughput)
+        ground.setAlpha(38 if self.theme.is_dark else 30)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(ground)
+        painter.drawPolygon(
+            polygon(np.concatenate([x, x[-1:], x[:1]]), np.concatenate([y, [floor, floor]]))
+        )
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(x) < 1500)
+        painter.setPen(QPen(QColor(self.theme.throughput), 1.5))
+        painter.drawPolyline(polygon(x, y))
+
+    def read_out(self, part: Part, index: int) -> str:
+        """The rate of the bucket."""
+        width_s = float(part.edges_s[index + 1] - part.edges_s[index])
+        steps = float(part.series.num_env_steps[part.rows.start + index])
+        return f"{words.count(steps / width_s)} env steps/s"
+
+    def columns(self, part: Part) -> Columns:
+        """Steps of each bucket and their rate."""
+        steps = part.series.num_env_steps[part.rows]
+        return {"num_env_steps": steps, "env_steps_per_s": steps / np.diff(part.edges_s)}
