@@ -12,10 +12,9 @@ worker that is not live; every command is answered exactly once; a run that is o
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from raydash.core.active_clock import ActiveClock
+from raydash.core.command_book import CommandBook, PendingCommand, refusal
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
 from raydash.core.messages import CommandRun, Verb
@@ -41,89 +40,13 @@ from raydash.core.stimuli import (
     WorkerClosed,
     WorkerDied,
 )
-
-MAX_IN_FLIGHT = 2
-
-
-@dataclass(frozen=True, slots=True)
-class MachineSettings:
-    """Times and limits that tests may shorten.
-
-    Attributes:
-        backoff_first_s: Wait before the first re-creation of a worker; doubles each time.
-        backoff_max_s: Longest such wait.
-        max_failures_in_a_row: A worker that failed so often without living well is given up.
-        healthy_after_s: A worker that lived so long has its failures forgotten.
-        budget_per_worker_s: The slice grows with the number of workers by this much ...
-        budget_min_s: ... from this ...
-        budget_max_s: ... to this.
-    """
-
-    backoff_first_s: float = 0.2
-    backoff_max_s: float = 30.0
-    max_failures_in_a_row: int = 5
-    healthy_after_s: float = 10.0
-    budget_per_worker_s: float = 0.006
-    budget_min_s: float = 0.1
-    budget_max_s: float = 1.0
-
-
-class Phase(Enum):
-    """Where a worker is between creation and its end; `activity_of` makes words of it."""
-
-    STARTING = auto()
-    LIVE = auto()
-    CLOSING = auto()
-    KILLING = auto()
-    BACKOFF = auto()
-    STOPPED = auto()
-    FAILED = auto()
-
-
-class Fate(Enum):
-    """What becomes of a worker once its process is gone."""
-
-    RECREATE = auto()
-    RESTART = auto()
-    STOP = auto()
-    FAIL = auto()
-
-
-_GONE = (Phase.STOPPED, Phase.FAILED)
-
-
-@dataclass(slots=True)
-class WorkerRecord:
-    """What the machine knows of one worker."""
-
-    index: int
-    incarnation: int
-    phase: Phase = Phase.STARTING
-    fate: Fate = Fate.RECREATE
-    paused: bool = False
-    draining: bool = False
-    leaving: bool = False
-    in_flight: int = 0
-    failures: int = 0
-    since_s: float = 0.0
-    ready_s: float = 0.0
-    heard_s: float = 0.0
-    retry_s: float = 0.0
-    leaving_s: float = 0.0
-    last_error: str = ""
-
-    @property
-    def is_gone(self) -> bool:
-        """No process, and none will come by itself."""
-        return self.phase in _GONE
-
-
-@dataclass(slots=True)
-class _Pending:
-    token: int
-    verb: Verb
-    targets: tuple[int, ...] | None
-    incarnations: dict[int, int] = field(default_factory=dict)
+from raydash.core.worker_record import (
+    MAX_IN_FLIGHT,
+    Fate,
+    MachineSettings,
+    Phase,
+    WorkerRecord,
+)
 
 
 class RunMachine:
@@ -179,9 +102,7 @@ class RunMachine:
         self._in_flight = 0
         self._t_s = 0.0
         self._orphan_since_s: float | None = 0.0
-        self._pending: list[_Pending] = []
-        self._received: set[int] = set()
-        self._answered: set[int] = set()
+        self._commands = CommandBook()
         self._out: list[Instruction] = []
 
     # --- what others may read ----------------------------------------------------------------
@@ -199,7 +120,7 @@ class RunMachine:
     @property
     def has_pending_commands(self) -> bool:
         """Somebody waits for an answer."""
-        return bool(self._pending)
+        return not self._commands.is_empty
 
     def budget_s(self) -> float:
         """How long one request may take: grows with the number of workers."""
@@ -213,28 +134,8 @@ class RunMachine:
         return budget
 
     def activity_of(self, worker: WorkerRecord) -> Activity:
-        """What the worker is doing, as far as requests and answers tell."""
-        match worker.phase:
-            case Phase.STARTING:
-                return Activity.RESTARTING if worker.incarnation else Activity.STARTING
-            case Phase.BACKOFF:
-                return Activity.RESTARTING
-            case Phase.STOPPED:
-                return Activity.STOPPED
-            case Phase.FAILED:
-                return Activity.FAILED
-            case Phase.CLOSING:
-                return Activity.STOPPING
-            case Phase.KILLING:
-                recreated = worker.fate in (Fate.RECREATE, Fate.RESTART)
-                return Activity.RESTARTING if recreated else Activity.STOPPING
-        if worker.leaving:
-            return Activity.STOPPING
-        if worker.draining:
-            return Activity.DRAINING
-        if worker.paused or self.paused:
-            return Activity.PAUSING if worker.in_flight else Activity.PAUSED
-        return Activity.STEPPING
+        """What a worker is doing, as far as requests and answers tell."""
+        return worker.activity(run_paused=self.paused)
 
     # --- in and out --------------------------------------------------------------------------
 
@@ -255,7 +156,7 @@ class RunMachine:
             return self._done()
         match stimulus:
             case CommandReceived():
-                self._received.add(stimulus.token)
+                self._commands.receive(stimulus.token)
                 self._on_command(stimulus.token, stimulus.command)
             case ReadersCounted(count=count):
                 self._on_readers(count)
@@ -275,10 +176,10 @@ class RunMachine:
 
     def _handle_when_over(self, stimulus: Stimulus) -> None:
         if isinstance(stimulus, CommandReceived):
-            self._received.add(stimulus.token)
+            self._commands.receive(stimulus.token)
             reason = why_run_cannot(stimulus.command.verb, self.state, paused=self.paused)
             done = stimulus.command.verb in (Verb.STOP, Verb.KEEP)
-            self._answer(stimulus.token, None if done else _refusal(stimulus.command.verb, reason))
+            self._answer(stimulus.token, None if done else refusal(stimulus.command.verb, reason))
 
     # --- commands ----------------------------------------------------------------------------
 
@@ -292,19 +193,18 @@ class RunMachine:
         verb = command.verb
         reason = why_run_cannot(verb, self.state, paused=self.paused)
         if verb is Verb.STOP and self.state is RunState.STOPPING:
-            self._pending.append(_Pending(token, verb, None))
+            self._commands.wait(PendingCommand(token, verb))
             return
         if reason:
-            self._answer(token, _refusal(verb, reason))
+            self._answer(token, refusal(verb, reason))
             return
-        pending = _Pending(token, verb, None)
         match verb:
             case Verb.PAUSE:
                 self.paused = True
                 self._event(EventKind.RUN_PAUSED, "paused")
             case Verb.RESUME:
                 self.paused = False
-                self._supersede(Verb.PAUSE, "the run was resumed before it was paused")
+                self._overtake(Verb.PAUSE, "the run was resumed before it was paused")
                 self._event(EventKind.RUN_RESUMED, "resumed")
             case Verb.STOP:
                 self._stop(command.ended_by)
@@ -321,7 +221,7 @@ class RunMachine:
                 targets = tuple(i for i, worker in self.workers.items() if not worker.is_gone)
                 self._on_worker_command(token, verb, targets)
                 return
-        self._pending.append(pending)
+        self._commands.wait(PendingCommand(token, verb))
 
     def _on_worker_command(self, token: int, verb: Verb, indices: Iterable[int]) -> None:
         able: list[WorkerRecord] = []
@@ -339,13 +239,12 @@ class RunMachine:
         if self.state is RunState.STOPPING and verb is not Verb.KILL:
             able, reasons = [], ["the run is stopping"]
         if not able:
-            self._answer(token, _refusal(verb, "; ".join(reasons[:5]) or "no worker is meant"))
+            self._answer(token, refusal(verb, "; ".join(reasons[:5]) or "no worker is meant"))
             return
-        pending = _Pending(token, verb, tuple(worker.index for worker in able))
+        incarnations = {worker.index: worker.incarnation for worker in able}
         for worker in able:
-            pending.incarnations[worker.index] = worker.incarnation
             self._command_worker(worker, verb)
-        self._pending.append(pending)
+        self._commands.wait(PendingCommand(token, verb, tuple(incarnations), incarnations))
 
     def _command_worker(self, worker: WorkerRecord, verb: Verb) -> None:
         number = worker.index
@@ -399,13 +298,12 @@ class RunMachine:
         self._event(EventKind.WORKERS_SCALED, f"{len(staying)} → {wanted} workers")
         return True
 
-    def _supersede(self, verb: Verb, reason: str) -> None:
-        for pending in [p for p in self._pending if p.verb is verb and p.targets is None]:
-            self._pending.remove(pending)
-            self._answer(pending.token, _refusal(verb, reason))
+    def _overtake(self, verb: Verb, reason: str) -> None:
+        for token in self._commands.withdraw(verb):
+            self._answer(token, refusal(verb, reason))
 
     def _answer(self, token: int, fault: Fault | None = None) -> None:
-        self._answered.add(token)
+        self._commands.answer(token)
         self._out.append(AnswerCommand(token, fault))
 
     # --- workers -----------------------------------------------------------------------------
@@ -668,39 +566,8 @@ class RunMachine:
         self._out.append(EndRun(self.state, self.ended_by, self.cause))
 
     def _settle_commands(self) -> None:
-        for pending in list(self._pending):
-            fault = self._outcome(pending)
-            if fault is not _NOT_YET:
-                self._pending.remove(pending)
-                self._answer(pending.token, fault)
-
-    def _outcome(self, pending: _Pending) -> Fault | None:
-        if self.is_over:
-            done = pending.verb in (Verb.STOP, Verb.DRAIN, Verb.KILL, Verb.KEEP, Verb.PAUSE)
-            return None if done else _refusal(pending.verb, "the run ended first")
-        targets = pending.targets if pending.targets is not None else tuple(self.workers)
-        workers = [self.workers[index] for index in targets]
-        match pending.verb:
-            case Verb.RESUME | Verb.KEEP:
-                return None
-            case Verb.PAUSE:
-                return None if all(w.in_flight == 0 for w in workers) else _NOT_YET
-            case Verb.STOP | Verb.DRAIN | Verb.KILL:
-                over = pending.targets is not None and all(w.is_gone for w in workers)
-                return None if over else _NOT_YET
-            case Verb.RESTART:
-                failed = [w for w in workers if w.phase is Phase.FAILED]
-                if failed:
-                    return _refusal(pending.verb, failed[0].last_error)
-                renewed = all(
-                    w.incarnation > pending.incarnations[w.index] and w.phase is Phase.LIVE
-                    for w in workers
-                )
-                return None if renewed else _NOT_YET
-            case Verb.SCALE:
-                moving = (Phase.STARTING, Phase.CLOSING, Phase.KILLING)
-                busy = any(w.phase in moving or w.leaving for w in workers)
-                return _NOT_YET if busy else None
+        for token, fault in self._commands.settled(self.workers, is_over=self.is_over):
+            self._answer(token, fault)
 
     def _event(
         self, kind: EventKind, text: str, worker_index: int | None = None, detail: str = ""
@@ -718,17 +585,8 @@ class RunMachine:
             assert not (worker.is_gone and (worker.leaving or worker.draining)), worker
             total += worker.in_flight
         assert total == self._in_flight, (total, self._in_flight)
-        waiting = {pending.token for pending in self._pending}
-        assert waiting | self._answered == self._received, "a command is lost"
-        assert not waiting & self._answered, "a command was answered twice"
+        self._commands.validate()
         if self.is_over:
             assert all(worker.is_gone for worker in self.workers.values())
-            assert not self._pending
+            assert self._commands.is_empty
             assert self.ended_by is not None
-
-
-_NOT_YET = Fault("not yet")
-
-
-def _refusal(verb: Verb, reason: str) -> Fault:
-    return Fault(f"{verb.value.capitalize()} was not done", reason)

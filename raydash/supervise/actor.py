@@ -20,11 +20,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import raydash
 from raydash.cluster import private_ray
 from raydash.cluster.leases import Lease
-from raydash.core.machine import MachineSettings, RunMachine
+from raydash.core.machine import RunMachine
 from raydash.core.messages import PROTOCOL_VERSION, CommandRun, Hello, StartRun, Verb
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy
 from raydash.core.updates import RunInfo, SupervisorHealth
+from raydash.core.worker_record import MachineSettings
 from raydash.protocol.codec import decode, encode
 from raydash.supervise.pool import WorkerPool
 from raydash.supervise.probes import NodeProbes

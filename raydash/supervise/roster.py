@@ -5,10 +5,11 @@ from typing import Protocol
 
 import numpy as np
 
-from raydash.core.machine import RunMachine, WorkerRecord
+from raydash.core.machine import RunMachine
 from raydash.core.records import WorkerReady
 from raydash.core.states import Activity
 from raydash.core.updates import WorkerColumns
+from raydash.core.worker_record import WorkerRecord
 from raydash.supervise.ledger import Ledger, time_shares
 
 STALL_AFTER_S = 5.0
