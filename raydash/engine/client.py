@@ -4,6 +4,7 @@ Blocking, one thread, no Qt; never imports ray. The window has its own (`raydash
 window must not block; both speak the same frames to the same engine.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -27,6 +28,7 @@ from raydash.core.messages import (
     Command,
     EngineHealth,
     FromEngine,
+    Goodbye,
     Hello,
     Pong,
     ToEngine,
@@ -209,7 +211,7 @@ class EngineClient:
         return answer
 
     def close(self, *, grace_s: float | None = None) -> None:
-        """End the engine: close its input, wait a little, kill it by its id. May be repeated.
+        """End the engine: say goodbye, wait a little, kill it by its id. May be repeated.
 
         What it still says meanwhile is thrown away.
         """
@@ -217,6 +219,8 @@ class EngineClient:
             return
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        with contextlib.suppress(OSError, ValueError):  # it may be gone already
+            self._process.stdin.write(frame(encode(Goodbye())))
         self._process.stdin.close()
         end_s = self._clock() + (self._end_grace_s if grace_s is None else grace_s)
         while self._process.poll() is None and self._clock() < end_s:

@@ -6,7 +6,7 @@ The only module that knows msgspec.
 """
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -47,6 +47,8 @@ class CodecError(ValueError):
 
 def _enc_hook(value: object) -> object:
     if isinstance(value, np.ndarray):
+        if value.dtype.str not in _DTYPES:
+            raise CodecError(f"an array of {value.dtype.str!r} cannot travel")
         return [value.dtype.str, value.shape, np.ascontiguousarray(value).tobytes()]
     if isinstance(value, np.generic):
         return value.item()
@@ -59,6 +61,9 @@ def _dec_hook(wanted: type, value: Any) -> object:
     dtype, shape, data = value
     if dtype not in _DTYPES:
         raise ValueError(f"array of {dtype!r} refused")
+    declared = np.dtype(get_args(get_args(wanted)[1])[0]).str  # of ndarray[shape, dtype[number]]
+    if dtype != declared:
+        raise ValueError(f"array of {dtype!r} where {declared!r} belongs")
     if math.prod(shape) * np.dtype(dtype).itemsize != len(data):
         raise ValueError("array whose shape and size disagree")
     return np.frombuffer(data, dtype).reshape(shape)

@@ -168,6 +168,12 @@ def test_engine_may_write_byte_code_into_our_cache(monkeypatch: pytest.MonkeyPat
     assert environment == {"HOME": "/h", "PYTHONPYCACHEPREFIX": "/somewhere/pycache"}
 
 
+def test_leaving_says_goodbye(start: Start, tmp_path: Path) -> None:
+    with start("well"):
+        pass
+    assert (tmp_path / "engine" / "sent").read_text().splitlines()[-1] == "Goodbye()"
+
+
 def test_closing_twice_is_harmless(start: Start) -> None:
     client = start("well")
     client.close()
