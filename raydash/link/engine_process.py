@@ -25,6 +25,7 @@ from raydash.core.messages import (
     Answer,
     CancelConnect,
     Command,
+    Goodbye,
     Hello,
     Ping,
     Pong,
@@ -143,7 +144,7 @@ class EngineProcess(QObject):
 
     def send(self, message: ToEngine) -> None:
         """Send a command. If no engine is there to take it, it is answered here, with a fault."""
-        if not isinstance(message, Hello | Ping):
+        if not isinstance(message, Hello | Ping | Goodbye):
             if self.state != "ready":
                 self._answer_here(message, "The engine is not there to take the command")
                 return
@@ -157,7 +158,7 @@ class EngineProcess(QObject):
             self._restart_timer.start(0)
             return
         self.expect_exit()
-        self._process.closeWriteChannel()
+        self._say_goodbye()
 
     def expect_exit(self) -> None:
         """The engine was asked to end; when it has (or was killed for not doing so), go on."""
@@ -165,7 +166,7 @@ class EngineProcess(QObject):
         self._kill_timer.start(round(self._timings.end_grace_s * 1000))
 
     def shut_down(self) -> None:
-        """End the engine by closing its input, kill it if it lingers; `stopped` tells when."""
+        """End the engine in order, kill it if it lingers; `stopped` tells when it is gone."""
         if self._stopping:
             return
         self._stopping = True
@@ -173,7 +174,7 @@ class EngineProcess(QObject):
         if self._process.state() == QProcess.ProcessState.NotRunning:
             self._finish_stopping()
             return
-        self._process.closeWriteChannel()
+        self._say_goodbye()
         self._kill_timer.start(round(self._timings.end_grace_s * 1000))
 
     def kill_child(self) -> None:
@@ -202,6 +203,12 @@ class EngineProcess(QObject):
     def _write(self, message: ToEngine) -> None:
         if self._process.state() != QProcess.ProcessState.NotRunning:
             self._process.write(frame(encode(message)))
+
+    def _say_goodbye(self) -> None:
+        """End of input alone would look like a dead window; this one leaves on purpose."""
+        if self.state == "ready":
+            self._write(Goodbye())
+        self._process.closeWriteChannel()
 
     def _on_tick(self) -> None:
         now = self._clock()

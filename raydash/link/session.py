@@ -100,6 +100,7 @@ class Session(QObject):
         self._attached: set[str] = set()
         self._start_when_up: RunSpec | None = None
         self._awaited: set[str] = set()
+        self._ended_by = EndedBy.USER
         self._stop_timer = QTimer(self)
         self._stop_timer.setSingleShot(True)
         self._stop_timer.setInterval(round(stop_timeout_s * 1000))
@@ -177,6 +178,7 @@ class Session(QObject):
         for run_id, run in self.store.runs.items():
             if run.latest and not run.latest.state.is_over and not run.latest.last:
                 self._attach(run_id)
+        self._stop_awaited()
         self._show_something()
         self.store.cluster_changed.emit()
 
@@ -261,15 +263,26 @@ class Session(QObject):
             run_id for run_id, state in states.items() if state is None or not state.is_over
         )
 
+    def runs_at_stake(self) -> tuple[str, ...]:
+        """Live runs of this window that would end some time after it, for nobody kept them."""
+        kept = {summary.run_id for summary in self.store.live_runs if summary.keep}
+        return tuple(run_id for run_id in self.live_own_runs() if run_id not in kept)
+
     def stop_own_runs(self, ended_by: EndedBy = EndedBy.USER) -> None:
         """Stop the runs of this window; `runs_stopped` tells when they have ended."""
-        self._awaited = set(self.live_own_runs()) if self.is_connected else set()
+        self._awaited = set(self.live_own_runs())
+        self._ended_by = ended_by
         if not self._awaited:
             QTimer.singleShot(0, self.runs_stopped.emit)
             return
         self._stop_timer.start()
-        for run_id in sorted(self._awaited):
-            self.command(Verb.STOP, run_id=run_id, ended_by=ended_by)
+        self._stop_awaited()
+
+    def _stop_awaited(self) -> None:
+        """Now, or when the engine is back."""
+        if self.is_connected:
+            for run_id in sorted(self._awaited):
+                self.command(Verb.STOP, run_id=run_id, ended_by=self._ended_by)
 
     def keep_own_runs(self) -> None:
         """Tell the runs of this window to go on without it; `runs_stopped` tells when they know."""

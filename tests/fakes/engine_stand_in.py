@@ -28,6 +28,7 @@ from raydash.core.messages import (
     Connect,
     EngineHealth,
     EnvRegistry,
+    Goodbye,
     Hello,
     Ping,
     Pong,
@@ -168,6 +169,9 @@ class StandIn:
         match message:
             case Hello():
                 pass
+            case Goodbye():
+                if self.args.mode != "deaf_to_the_end":
+                    raise SystemExit(0)
             case Ping(number):
                 self.send(Pong(number))
             case Connect():

@@ -1,0 +1,172 @@
+"""The composition root of the window. Never imports ray, gymnasium or duckdb: it must open fast."""
+
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QSocketNotifier, QTimer
+from PySide6.QtWidgets import QApplication
+
+import raydash
+from raydash.commands.display import why_no_window
+from raydash.commands.options import source_dirs
+from raydash.core.messages import ClusterStatus
+from raydash.core.spec import ClusterSpec, RunSpec
+from raydash.core.states import ClusterPhase, EndedBy
+from raydash.link.engine_process import DEFAULT_COMMAND, EngineProcess
+from raydash.link.session import Session
+from raydash.ui.main_window import MainWindow
+from raydash.ui.settings import remember_spec, settings
+from raydash.ui.theme import Appearance, ThemeManager, apply
+
+EXIT_FAILED, EXIT_INTERRUPTED = 3, 130
+
+
+def run_window(
+    *,
+    spec: RunSpec | None,
+    spec_path: Path | None,
+    start: bool,
+    address: str | None,
+    quit_after_s: float | None = None,
+    screenshot: Path | None = None,
+    engine_command: Sequence[str] = DEFAULT_COMMAND,
+    on_first_paint: Callable[[], None] | None = None,
+) -> int:
+    """Open the window and run it to its end.
+
+    Args:
+        spec: What to put into the form; None: the default.
+        spec_path: Where it was read from, if from a file.
+        start: Start it as soon as the cluster is up.
+        address: HOST:PORT to attach to instead of launching; wins over the spec.
+        quit_after_s: Counted from the window being shown: stop this window's runs, then quit.
+        screenshot: Where to save a picture of the window just before it quits.
+        engine_command: What to start as the engine (tests and benches).
+        on_first_paint: Called once the window was painted.
+
+    Returns:
+        0; 3 if there is no display, or engine or cluster had failed when it quit by itself;
+        130 after SIGINT or SIGTERM.
+    """
+    fault = why_no_window()
+    if fault is not None:
+        print(f"raydash: {fault.sentence()}", file=sys.stderr)
+        return EXIT_FAILED
+    app = QApplication.instance() or QApplication(["raydash"])
+    assert isinstance(app, QApplication)
+    app.setApplicationName("raydash")
+    app.setApplicationVersion(raydash.__version__)
+    app.setDesktopFileName("raydash")
+    app.setQuitOnLastWindowClosed(False)
+
+    cluster = spec.cluster if spec else ClusterSpec()
+    engine = EngineProcess(time.monotonic, command=engine_command)
+    session = Session(engine, time.monotonic, source_dirs=source_dirs(spec_path))
+    # First of all: the engine starts while the window is being built.
+    session.start()
+    session.connect_cluster(replace(cluster, address=address) if address else cluster)
+
+    window = MainWindow(session, _themes(app))
+    if spec is not None:
+        window.form.set_spec(spec)
+    if spec_path is not None:
+        remember_spec(spec_path)
+    if start:
+        session.start_when_up(window.form.spec())
+    ender = _Ender(app, window, session, screenshot)
+    if on_first_paint is not None:
+        window.painted.connect(on_first_paint)
+    window.show()
+    if quit_after_s is not None:
+        QTimer.singleShot(round(quit_after_s * 1000), ender.on_time_up)
+    with _Signals(ender.on_signal):
+        app.exec()
+    engine.kill_child()
+    return ender.exit_code
+
+
+def _themes(app: QApplication) -> ThemeManager:
+    stored = str(settings().value("appearance") or "")
+    known = stored in {appearance.value for appearance in Appearance}
+    return apply(app, Appearance(stored) if known else Appearance.SYSTEM)
+
+
+class _Ender(QObject):
+    """Ends the window in order, whoever asked for it, and knows the exit code."""
+
+    def __init__(
+        self, app: QApplication, window: MainWindow, session: Session, screenshot: Path | None
+    ) -> None:
+        super().__init__(app)
+        self.exit_code = 0
+        self._app = app
+        self._window = window
+        self._session = session
+        self._screenshot = screenshot
+        self._was_signalled = False
+        window.leaving.connect(self._take_screenshot)
+        window.closed.connect(app.quit)
+
+    def on_time_up(self) -> None:
+        """`quit_after_s` is over."""
+        if self._failure(self._session.store.cluster):
+            self.exit_code = EXIT_FAILED
+        self._window.stop_and_close()
+
+    def on_signal(self) -> None:
+        """SIGINT or SIGTERM: in order the first time, at once the second."""
+        self.exit_code = EXIT_INTERRUPTED
+        if self._was_signalled:
+            self._app.quit()
+        self._was_signalled = True
+        self._window.stop_and_close(EndedBy.SIGNAL)
+
+    def _failure(self, cluster: ClusterStatus) -> bool:
+        gone = (ClusterPhase.FAILED, ClusterPhase.LOST)
+        return self._session.engine.state == "failed" or cluster.phase in gone
+
+    def _take_screenshot(self) -> None:
+        if self._screenshot is None:
+            return
+        path, self._screenshot = self._screenshot, None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._window.grab().save(str(path)):
+            print(f"raydash: no picture could be saved as {path}", file=sys.stderr)
+            self.exit_code = self.exit_code or 1
+
+
+class _Signals:
+    """Turns SIGINT and SIGTERM into a call on Qt's event loop, which Python would not interrupt."""
+
+    def __init__(self, slot: Callable[[], None]) -> None:
+        self._slot = slot
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def __enter__(self) -> None:
+        self._old_fd = signal.set_wakeup_fd(self._writer.fileno())
+        self._old = {
+            number: signal.signal(number, lambda *_: None)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        self._notifier = QSocketNotifier(self._reader.fileno(), QSocketNotifier.Type.Read)
+        self._notifier.activated.connect(self._on_wakeup)
+
+    def __exit__(self, *_: object) -> None:
+        self._notifier.setEnabled(False)
+        signal.set_wakeup_fd(self._old_fd)
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+        self._reader.close()
+        self._writer.close()
+
+    def _on_wakeup(self) -> None:
+        numbers = self._reader.recv(64)
+        if signal.SIGINT in numbers or signal.SIGTERM in numbers:
+            self._slot()

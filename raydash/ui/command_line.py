@@ -1,0 +1,47 @@
+"""A spec as the command that does the same in a terminal. Pure; no Qt."""
+
+import json
+import shlex
+
+from raydash.core.spec import RunSpec, table_from_spec
+
+_FLAGS = {
+    "env.id": "--env",
+    "env.kwargs": "--env-kwargs",
+    "policy.kind": "--policy",
+    "rollout.num_workers": "--workers",
+    "rollout.seed": "--seed",
+    "stop.seconds": "--for",
+    "stop.env_steps": "--steps",
+    "stop.episodes": "--episodes",
+    "cluster.address": "--address",
+}
+
+
+def command_from_spec(spec: RunSpec) -> tuple[str, tuple[str, ...]]:
+    """The `raydash run ...` line of a spec, quoted for a shell.
+
+    Returns:
+        The line, and the keys that no flag can carry: those need a spec file.
+    """
+    words = ["raydash", "run"]
+    left_out: list[str] = []
+    for part, values in table_from_spec(spec).items():
+        if not isinstance(values, dict):
+            left_out.append(part)
+            continue
+        for name, value in values.items():
+            key = f"{part}.{name}"
+            if key in _FLAGS:
+                words += [_FLAGS[key], _word(value)]
+            else:
+                left_out.append(key)
+    return shlex.join(words), tuple(left_out)
+
+
+def _word(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:g}"
+    return json.dumps(value)

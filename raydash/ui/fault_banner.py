@@ -1,0 +1,141 @@
+"""A fault on the screen: what, why and what to do; details one click away; never in the way."""
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from raydash.core.faults import Fault
+from raydash.core.states import ClusterPhase
+from raydash.link.session import Session
+
+
+class FaultBanner(QFrame):
+    """Shows the newest fault until it is dismissed or mended.
+
+    Signals:
+        relaunch_requested: The user wants the cluster, or the engine, started again.
+    """
+
+    relaunch_requested = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("card", True)
+        self.setObjectName("fault_banner")
+        self.setAccessibleName("Fault")
+        self._session = session
+        self._fault: Fault | None = None
+        self._is_transient = False
+        self._what = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
+        self._what.setProperty("role", "problem")
+        self._what.setObjectName("fault_what")
+        self._why = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
+        self._why.setObjectName("fault_why")
+        for label in (self._what, self._why):
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            label.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        self._details = self._button("Details…", "fault_details", self._show_details)
+        self._relaunch = self._button("Relaunch", "fault_relaunch", self._on_relaunch)
+        self._relaunch.setProperty("primary", True)
+        dismiss = self._button("Dismiss", "fault_dismiss", self.dismiss)
+        texts = QVBoxLayout()
+        texts.setSpacing(2)
+        texts.addWidget(self._what)
+        texts.addWidget(self._why)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 8, 12, 8)
+        row.addLayout(texts, 1)
+        for button in (self._details, self._relaunch, dismiss):
+            row.addWidget(button, 0, Qt.AlignmentFlag.AlignVCenter)
+        self.hide()
+        session.fault_raised.connect(self.show_fault)
+        session.recovered.connect(self._on_recovered)
+        session.store.cluster_changed.connect(self._on_cluster_changed)
+        session.store.engine_changed.connect(self._refresh_buttons)
+
+    @property
+    def fault(self) -> Fault | None:
+        """The fault on screen."""
+        return self._fault
+
+    def show_fault(self, fault: Fault) -> None:
+        """Show a fault in place of the one before."""
+        self._fault = fault
+        self._is_transient = self._session.store.engine_state in ("reconnecting", "hung")
+        self._what.setText(fault.what.rstrip("."))
+        parts = [part.rstrip(". ") for part in (fault.why, fault.remedy) if part]
+        sentences = [part[:1].upper() + part[1:] + "." for part in parts]
+        self._why.setText(" ".join(sentences))
+        self._why.setVisible(bool(sentences))
+        self._details.setVisible(bool(fault.detail))
+        self._refresh_buttons()
+        self.show()
+
+    def dismiss(self) -> None:
+        """Take it off the screen."""
+        self._fault = None
+        self.hide()
+
+    def _refresh_buttons(self) -> None:
+        store = self._session.store
+        engine_failed = store.engine_state == "failed"
+        cluster_gone = store.cluster.phase in (ClusterPhase.LOST, ClusterPhase.FAILED)
+        self._relaunch.setText("Retry" if engine_failed or self._attaches() else "Relaunch")
+        self._relaunch.setVisible(engine_failed or cluster_gone)
+
+    def _attaches(self) -> bool:
+        return self._session.cluster_spec.address is not None
+
+    def _on_recovered(self) -> None:
+        if self._is_transient:
+            self.dismiss()
+
+    def _on_cluster_changed(self) -> None:
+        self._refresh_buttons()
+
+    def _on_relaunch(self) -> None:
+        self.dismiss()
+        self.relaunch_requested.emit()
+
+    def _show_details(self) -> None:
+        if self._fault is not None:
+            show_details(self, self._fault.what, self._fault.detail)
+
+    def _button(self, text: str, name: str, slot: object) -> QPushButton:
+        button = QPushButton(text)
+        button.setObjectName(name)
+        button.clicked.connect(slot)
+        return button
+
+
+def show_details(parent: QWidget, title: str, text: str) -> QDialog:
+    """A non-modal window with a traceback or log tail that can be copied."""
+    dialog = QDialog(parent)
+    dialog.setObjectName("details_dialog")
+    dialog.setWindowTitle(title)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    view = QPlainTextEdit(text)
+    view.setReadOnly(True)
+    view.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+    font = view.font()
+    font.setFamilies(["DejaVu Sans Mono", "monospace"])
+    view.setFont(font)
+    view.setAccessibleName("Details")
+    buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+    buttons.rejected.connect(dialog.close)
+    layout = QVBoxLayout(dialog)
+    layout.addWidget(view)
+    layout.addWidget(buttons)
+    dialog.resize(820, 440)
+    dialog.open()
+    return dialog

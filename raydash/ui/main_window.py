@@ -1,0 +1,352 @@
+"""The main window: composition only.
+
+::
+
+    tool bar: Start Pause Resume Stop Drain | Freeze Range Axis           cluster badge, menu
+    fault banner (when there is a fault)
+    key figures
+    run form  | four plots
+    run list  |
+    ----------+-------------------------------------------------
+    workers, events (tabs)
+    status bar
+"""
+
+from pathlib import Path
+
+from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, Signal
+from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent
+from PySide6.QtWidgets import (
+    QMainWindow,
+    QMenu,
+    QSplitter,
+    QToolBar,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from raydash.core.messages import Verb
+from raydash.core.spec import ClusterSpec
+from raydash.core.states import EndedBy
+from raydash.link.session import Session
+from raydash.ui.actions import Actions
+from raydash.ui.bottom_panel import BottomPanel
+from raydash.ui.card import Card
+from raydash.ui.close_dialog import CloseDialog
+from raydash.ui.cluster_badge import ClusterBadge
+from raydash.ui.connect_dialog import ConnectDialog
+from raydash.ui.draw_clock import DrawClock
+from raydash.ui.fault_banner import FaultBanner
+from raydash.ui.icons import app_icon
+from raydash.ui.overview import Overview
+from raydash.ui.run_form import RunForm
+from raydash.ui.run_list import RunList
+from raydash.ui.settings import settings
+from raydash.ui.spec_files import SpecFiles
+from raydash.ui.status_bar import StatusBar
+from raydash.ui.theme import Appearance, ThemeManager
+from raydash.ui.view_controls import ViewControls
+
+_GAP = 10
+
+
+class MainWindow(QMainWindow):
+    """The window of one session.
+
+    Signals:
+        painted: It was painted for the first time.
+        leaving: It is about to stop its runs and close; still as the user saw it.
+        closed: It has closed in order: nothing of it is left running.
+    """
+
+    painted = Signal()
+    leaving = Signal()
+    closed = Signal()
+
+    def __init__(self, session: Session, themes: ThemeManager) -> None:
+        super().__init__()
+        self.setObjectName("main_window")
+        self.setWindowTitle("raydash")
+        self.setWindowIcon(app_icon())
+        self.setAcceptDrops(True)
+        self.setMinimumSize(1080, 680)
+        self._session = session
+        self._themes = themes
+        self._was_painted = False
+        self._is_closing = False
+        self._is_closed = False
+        self.clock = DrawClock(self)
+
+        self.form = RunForm(session)
+        self.actions_ = Actions(session, self.form, themes, self)
+        self.files = SpecFiles(self.form, self)
+        self.banner = FaultBanner(session)
+        self.overview = Overview()
+        self.overview.set_theme(themes.theme)
+        self.overview.register_with(self.clock)
+        self.controls = ViewControls(self.overview, themes)
+        self.run_list = RunList(session, themes)
+        self.bottom = BottomPanel(session, themes, self.clock)
+        self.badge = ClusterBadge(session, themes)
+        self.status = StatusBar(session, self.clock)
+        self._compose()
+        self._connect()
+        self._restore()
+        self.clock.start()
+
+    # --- composition --------------------------------------------------------------------------
+
+    def _compose(self) -> None:
+        form_card = Card("Run")
+        form_card.body.addWidget(self.form)
+        runs_card = Card("Runs")
+        runs_card.body.addWidget(self.run_list)
+        left = QWidget()
+        column = QVBoxLayout(left)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(_GAP)
+        column.addWidget(form_card)
+        column.addWidget(runs_card, 1)
+        left.setMinimumWidth(236)
+
+        self._top = self._splitter(Qt.Orientation.Horizontal, left, self.overview, sizes=[250, 990])
+        self._whole = self._splitter(
+            Qt.Orientation.Vertical, self._top, self.bottom, sizes=[420, 220]
+        )
+        centre = QWidget()
+        rows = QVBoxLayout(centre)
+        rows.setContentsMargins(12, 2, 12, 4)
+        rows.setSpacing(_GAP)
+        rows.addWidget(self.banner)
+        rows.addWidget(self.overview.tiles)
+        rows.addWidget(self._whole, 1)
+        outer = QWidget()
+        frame = QVBoxLayout(outer)
+        frame.setContentsMargins(0, 0, 0, 0)
+        frame.setSpacing(0)
+        frame.addWidget(centre, 1)
+        frame.addWidget(self.status)
+        self.setCentralWidget(outer)
+        self.addToolBar(self._tool_bar())
+
+    def _splitter(
+        self, orientation: Qt.Orientation, first: QWidget, second: QWidget, *, sizes: list[int]
+    ) -> QSplitter:
+        splitter = QSplitter(orientation)
+        splitter.setHandleWidth(_GAP)
+        splitter.setChildrenCollapsible(False)
+        splitter.addWidget(first)
+        splitter.addWidget(second)
+        is_row = orientation == Qt.Orientation.Horizontal
+        splitter.setStretchFactor(0, 0 if is_row else 3)
+        splitter.setStretchFactor(1, 1)
+        splitter.setSizes(sizes)
+        return splitter
+
+    def _tool_bar(self) -> QToolBar:
+        bar = QToolBar("Run")
+        bar.setObjectName("tool_bar")
+        bar.setMovable(False)
+        bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
+        bar.setIconSize(QSize(16, 16))
+        bar.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        verbs = self.actions_.verbs
+        for action, longest in (
+            (self.actions_.start, "Starting…"),
+            (verbs[Verb.PAUSE], "Pausing…"),
+            (verbs[Verb.RESUME], "Resuming…"),
+            (verbs[Verb.STOP], "Stopping…"),
+            (verbs[Verb.DRAIN], "Draining…"),
+        ):
+            bar.addAction(action)
+            button = bar.widgetForAction(action)
+            assert button is not None
+            button.setObjectName(action.objectName().replace("action_", "button_"))
+            button.setAccessibleName(action.text())
+            # As wide as its longest text, so that nothing moves under the mouse.
+            button.setMinimumWidth(button.fontMetrics().horizontalAdvance(longest) + 36)
+            if action is self.actions_.start:
+                button.setProperty("primary", True)
+        bar.addSeparator()
+        bar.addWidget(self.controls)
+        bar.addWidget(self.badge)
+        bar.addWidget(self._menu_button())
+        return bar
+
+    def _menu_button(self) -> QToolButton:
+        acts = self.actions_
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        menu.addAction(acts.open_spec)
+        recent = menu.addMenu("Recent specs")
+        recent.setToolTipsVisible(True)
+        recent.aboutToShow.connect(lambda: self.files.fill_recent(recent))
+        menu.addAction(acts.save_spec)
+        menu.addAction(acts.copy_command)
+        menu.addSeparator()
+        menu.addActions([acts.attach, acts.local, acts.relaunch])
+        menu.addSeparator()
+        menu.addMenu("Appearance").addActions(acts.appearance.actions())
+        menu.addSeparator()
+        menu.addAction(acts.quit)
+        self.addActions(menu.actions())
+        button = QToolButton()
+        button.setObjectName("menu_button")
+        button.setText("☰")
+        button.setAccessibleName("Menu")
+        button.setToolTip("Specs, cluster, appearance")
+        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        button.setMenu(menu)
+        return button
+
+    def _connect(self) -> None:
+        acts, session = self.actions_, self._session
+        acts.open_spec.triggered.connect(self.files.ask_open)
+        acts.save_spec.triggered.connect(self.files.ask_save)
+        acts.copy_command.triggered.connect(self.files.copy_command)
+        acts.attach.triggered.connect(self.ask_address)
+        acts.local.triggered.connect(lambda: session.connect_cluster(ClusterSpec()))
+        acts.relaunch.triggered.connect(session.relaunch)
+        acts.quit.triggered.connect(self.close)
+        acts.appearance.triggered.connect(self._on_appearance)
+        self.files.failed.connect(self.banner.show_fault)
+        self.files.said.connect(self.status.say)
+        self.banner.relaunch_requested.connect(session.relaunch)
+        self.bottom.workers.selection_changed.connect(
+            lambda workers: self.overview.set_selected_workers(list(workers))
+        )
+        self._themes.changed.connect(self.overview.set_theme)
+        session.runs_stopped.connect(self._on_runs_settled)
+        session.finished.connect(self._on_session_finished)
+        session.store.shown_run_changed.connect(self._on_shown_run)
+        session.store.run_state_changed.connect(self._refresh_title)
+
+    def _on_shown_run(self) -> None:
+        self.overview.set_run(self._session.store.shown)
+        self._refresh_title()
+
+    def _refresh_title(self) -> None:
+        run = self._session.store.shown
+        name = (run.spec.name or run.spec.env.id) if run and run.spec else ""
+        self.setWindowTitle(f"{name} – raydash" if name else "raydash")
+
+    def ask_address(self) -> None:
+        """Ask for a cluster to attach to."""
+        dialog = ConnectDialog(self._session.cluster_spec, self)
+        dialog.chosen.connect(self._session.connect_cluster)
+        dialog.open()
+
+    def _on_appearance(self, action: QAction) -> None:
+        self._themes.set_appearance(action.data())
+        settings().setValue("appearance", Appearance(action.data()).value)
+
+    # --- closing ------------------------------------------------------------------------------
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Ask if something would be lost; otherwise end in order, without blocking."""
+        if self._is_closed:
+            event.accept()
+            return
+        event.ignore()
+        if self._is_closing:
+            return
+        at_stake = self._session.runs_at_stake()
+        if not at_stake:
+            self._leave()
+            return
+        names = tuple(self._name_of(run_id) for run_id in at_stake)
+        dialog = CloseDialog(names, self)
+        dialog.stop_chosen.connect(self.stop_and_close)
+        dialog.keep_chosen.connect(self._keep_and_close)
+        dialog.open()
+
+    def stop_and_close(self, ended_by: EndedBy = EndedBy.USER) -> None:
+        """Stop the runs that this window started, then close."""
+        if self._is_closing:
+            return
+        self._begin_to_close()
+        self.status.say("stopping the runs of this window…")
+        self._session.stop_own_runs(ended_by)
+
+    def _keep_and_close(self) -> None:
+        self._begin_to_close()
+        self._session.keep_own_runs()
+
+    def _name_of(self, run_id: str) -> str:
+        run = self._session.store.runs.get(run_id)
+        return (run.spec.name or run.spec.env.id) if run and run.spec else run_id
+
+    def _on_runs_settled(self) -> None:
+        if self._is_closing:
+            self._leave()
+
+    def _begin_to_close(self) -> None:
+        self._is_closing = True
+        self._save()
+        self.leaving.emit()
+
+    def _leave(self) -> None:
+        if not self._is_closing:
+            self._begin_to_close()
+        self.clock.stop()
+        self._session.shut_down()
+
+    def _on_session_finished(self) -> None:
+        self._is_closed = True
+        self.close()
+        self.closed.emit()
+
+    # --- remembered ---------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        store = settings()
+        store.setValue("window/geometry", self.saveGeometry())
+        store.setValue("window/top", self._top.saveState())
+        store.setValue("window/whole", self._whole.saveState())
+        self.bottom.workers.save_header()
+        store.sync()
+
+    def _restore(self) -> None:
+        store = settings()
+        for action in self.actions_.appearance.actions():
+            action.setChecked(action.data() == self._themes.appearance)
+        self.resize(1440, 900)
+        if geometry := _bytes(store, "window/geometry"):
+            self.restoreGeometry(geometry)
+        if top := _bytes(store, "window/top"):
+            self._top.restoreState(top)
+        if whole := _bytes(store, "window/whole"):
+            self._whole.restoreState(whole)
+
+    # --- events -------------------------------------------------------------------------------
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Tell when the window is first seen."""
+        super().paintEvent(event)
+        if not self._was_painted:
+            self._was_painted = True
+            self.painted.emit()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """A TOML file may be dropped."""
+        if _dropped_toml(event) is not None:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open the dropped spec."""
+        path = _dropped_toml(event)
+        if path is not None:
+            event.acceptProposedAction()
+            self.files.read(path)
+
+
+def _bytes(store: QSettings, key: str) -> QByteArray | None:
+    value = store.value(key)
+    return value if isinstance(value, QByteArray) else None
+
+
+def _dropped_toml(event: QDropEvent) -> Path | None:
+    paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+    return next((path for path in paths if path.suffix == ".toml"), None)
