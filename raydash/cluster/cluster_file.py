@@ -117,6 +117,7 @@ class ClusterRecord:
         started_utc: When the guardian began, ISO 8601.
         up_after_s: From the guardian's start to the address.
         ray_version: Of the Ray that was launched.
+        python_version: Of the Python that runs it.
         reason: Why it failed, in words.
         remedy: What to do about it.
         detail: Tail of Ray's logs when it failed.
@@ -135,6 +136,7 @@ class ClusterRecord:
     started_utc: str = ""
     up_after_s: float = 0.0
     ray_version: str = ""
+    python_version: str = ""
     reason: str = ""
     remedy: str = ""
     detail: str = ""

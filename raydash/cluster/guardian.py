@@ -10,6 +10,8 @@ grace. SIGTERM stops Ray at once. If the guardian itself is killed, the kernel s
 
 import ctypes
 import os
+import platform
+import select
 import shutil
 import signal
 import subprocess
@@ -87,12 +89,14 @@ class Guardian:
             leases_dir=launch.leases_dir,
             started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
             ray_version=_ray_version(),
+            python_version=platform.python_version(),
         )
         self._launch = launch
         self._settings = launch.settings
         self._leases_dir = Path(launch.leases_dir)
         self._temp_dir = Path(launch.temp_dir)
         self._ray: subprocess.Popen[bytes] | None = None
+        self._ray_alive = -1
         self._keep_until_s = 0.0
         self._leases_lost = False
         self._told_to_stop = False
@@ -104,7 +108,11 @@ class Guardian:
         began_s = time.monotonic()
         self._note()
         try:
-            self._start_ray()
+            try:
+                self._start_ray()
+            except OSError as error:
+                self._fail(ray_words.start_failure(1, str(error)), "Ray did not start", str(error))
+                return
             self._await_address(began_s)
             while self.record.phase is GuardianPhase.UP and not self._should_end():
                 self._watch_ray()
@@ -125,6 +133,7 @@ class Guardian:
     def _start_ray(self) -> None:
         (self._temp_dir / "ray_current_cluster").unlink(missing_ok=True)
         parent = os.getpid()
+        home = Path.home()  # the workers' working folder, wherever the first engine was started
         libc = ctypes.CDLL(None)
 
         def die_with_parent() -> None:
@@ -137,7 +146,7 @@ class Guardian:
             self._ray = subprocess.Popen(
                 ray_command(self._launch),
                 env=ray_environment(self._launch, dict(os.environ)),
-                cwd=Path.home(),
+                cwd=home if home.is_dir() else "/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -145,6 +154,7 @@ class Guardian:
                 preexec_fn=die_with_parent,
             )
         pid = self._ray.pid
+        self._ray_alive = os.pidfd_open(pid)  # readable when Ray is not
         self._note(ray_pid=pid, ray_mark=processes.birth_mark(pid))
 
     def _await_address(self, began_s: float) -> None:
@@ -185,10 +195,10 @@ class Guardian:
 
     def _watch_ray(self) -> None:
         assert self._ray is not None
-        try:
-            # Returns as soon as Ray dies, so this is the loop's pace and its alarm at once.
-            code = self._ray.wait(self._settings.poll_s)
-        except subprocess.TimeoutExpired:
+        # Returns as soon as Ray dies, so this is the loop's pace and its alarm at once.
+        select.select([self._ray_alive], [], [], self._settings.poll_s)
+        code = self._ray.poll()
+        if code is None:
             return
         exit_log = ray_words.tail(self._temp_dir / "session_latest/logs/ray_process_exit.log")
         log = ray_words.tail(self.folder / "ray.log")

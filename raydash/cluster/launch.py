@@ -3,7 +3,9 @@
 Never imports ray. One cluster per state folder; see `cluster_file` for its files and locks.
 """
 
+import errno
 import os
+import platform
 import secrets
 import shutil
 import signal
@@ -12,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from raydash.cluster import leases, processes, ray_words
@@ -106,13 +109,7 @@ def ensure_cluster(
                 tell("waiting for the previous cluster to end")
             time.sleep(_POLL_S)
     except OSError as error:
-        raise FaultError(
-            Fault(
-                "The state folder cannot be written",
-                f"{folder}: {error.strerror or error}",
-                "Make it writable, or set RAYDASH_STATE_DIR to a folder on a local disk",
-            ),
-        ) from error
+        raise FaultError(_system_fault(error, folder)) from error
     raise FaultError(
         Fault(
             "The launched cluster cannot be joined",
@@ -320,6 +317,7 @@ def _await_up(
             if record is not None:
                 tell(record.text)
             time.sleep(_POLL_S)
+        _check_versions(record)
     except BaseException:
         # Given back cleanly, so a guardian that nobody else wants ends at once.
         lease.release()
@@ -351,6 +349,37 @@ def _sweep(folder: Path) -> bool:
     shutil.rmtree(launch.leases_dir, ignore_errors=True)
     (folder / "launch.json").unlink(missing_ok=True)
     return found
+
+
+def _system_fault(error: OSError, folder: Path) -> Fault:
+    """What the operating system refused."""
+    why = f"{error.filename or folder}: {error.strerror or error}"
+    match error.errno:
+        case errno.ENOMEM | errno.EAGAIN | errno.ENFILE | errno.EMFILE:
+            return Fault("The cluster's guardian cannot be started", why, "End other processes")
+        case errno.ENOSPC | errno.EDQUOT:
+            return Fault("The disk is full", why, "Free some space and try again")
+        case _:
+            return Fault(
+                "The state folder cannot be written",
+                why,
+                "Make it writable, or set RAYDASH_STATE_DIR to a folder on a local disk",
+            )
+
+
+def _check_versions(record: ClusterRecord) -> None:
+    """That a driver of this environment can join: two environments may share a state folder."""
+    theirs = (record.ray_version, record.python_version)
+    ours = (metadata.version("ray"), platform.python_version())
+    if theirs != ours:
+        raise FaultError(
+            Fault(
+                "Another raydash environment runs the cluster",
+                f"there it is Ray {theirs[0]} on Python {theirs[1]}, here Ray {ours[0]} on Python"
+                f" {ours[1]}, and Ray connects only like with like",
+                "Run `raydash cluster stop`, or set RAYDASH_STATE_DIR to another folder",
+            ),
+        )
 
 
 def _check_cancelled(cancelled: Callable[[], bool]) -> None:

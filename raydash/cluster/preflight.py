@@ -216,7 +216,7 @@ def judge(
             raise _refuse(
                 f"{address} demands a token",
                 "none was given and there is no ~/.ray/auth_token here",
-                "Copy ~/.ray/auth_token from the head, or give --token-path",
+                "Copy ~/.ray/auth_token from the head, or set cluster.token_path",
                 _TOKEN_KEY,
             )
         case "ok":

@@ -91,7 +91,10 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 
 def _nodes(address: str) -> dict[str, Any]:
     ray = _connect(address)
-    return {"faults": [fault.what for fault in preflight.check_nodes(ray)]}
+    return {
+        "impatient": [fault.what for fault in preflight.check_nodes(ray, timeout_s=0.0)],
+        "patient": [fault.what for fault in preflight.check_nodes(ray)],
+    }
 
 
 _QUESTIONS: dict[str, Callable[[str], Any]] = {

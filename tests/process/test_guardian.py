@@ -325,6 +325,19 @@ def test_a_zombie_counts_as_dead() -> None:
     child.wait()
 
 
+def test_a_cluster_of_another_environment_is_not_joined_but_named(
+    state_dir: Path, wait_until: WaitUntil
+) -> None:
+    first = launch(state_dir, stand_in_settings())
+    record = record_of(state_dir)
+    replace(record, ray_version="2.9.3").write(first.folder)
+    with pytest.raises(FaultError, match=r"there it is Ray 2\.9\.3"):
+        launch(state_dir, stand_in_settings())
+    assert why_dead(first.folder) is None
+    first.lease.release()
+    wait_until(is_gone(state_dir, record))
+
+
 def test_a_state_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FaultError) as caught:

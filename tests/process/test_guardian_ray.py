@@ -45,7 +45,7 @@ def test_a_cluster_takes_drivers_and_leaves_nothing_when_its_lease_is_given_back
     assert re.fullmatch(r"127\.0\.0\.2:\d+", cluster.address)
     assert "starting Ray: waiting for the node to register" in said
     # A driver that comes as early as it can.
-    assert ask_ray(cluster, "nodes") == {"faults": []}
+    assert ask_ray(cluster, "nodes")["patient"] == []
     wait_until((cluster.temp_dir / "ray_current_cluster").exists)
     told = (cluster.temp_dir / "ray_current_cluster").read_text(encoding="utf-8")
     assert told == cluster.address

@@ -131,8 +131,13 @@ def test_another_python_is_said_with_what_to_do(ray_cluster: LaunchedCluster) ->
     assert f"runs Python {found.python_version}, here it is 3.11.99" in patch.what
 
 
-def test_nodes_that_have_what_is_needed_have_no_faults(ray_cluster: LaunchedCluster) -> None:
-    assert ask_ray(ray_cluster, "nodes") == {"faults": []}
+def test_a_silent_node_is_a_fault_and_one_that_has_what_is_needed_is_none(
+    ray_cluster: LaunchedCluster,
+) -> None:
+    assert ask_ray(ray_cluster, "nodes") == {
+        "impatient": ["Node 127.0.0.2 did not answer within 0 s"],
+        "patient": [],
+    }
 
 
 def test_private_calls_of_ray_still_answer_as_documented(ray_cluster: LaunchedCluster) -> None:
