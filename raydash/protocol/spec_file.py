@@ -31,8 +31,16 @@ def spec_from_toml(text: str) -> RunSpec:
 
 
 def toml_from_spec(spec: RunSpec) -> str:
-    """Write a spec; keys that hold their default are left out."""
-    return tomli_w.dumps(table_from_spec(spec))
+    """Write a spec; keys that hold their default are left out.
+
+    Raises:
+        SpecError: if the environment's arguments hold a null, which TOML does not know.
+    """
+    try:
+        return tomli_w.dumps(table_from_spec(spec))
+    except TypeError as error:
+        problem = "holds a null, which a TOML file cannot"
+        raise SpecError((Violation("env.kwargs", problem, "TOML's values"),)) from error
 
 
 def read_table(path: Path) -> dict[str, Any]:

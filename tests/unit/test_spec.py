@@ -1,0 +1,191 @@
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raydash.core.spec import (
+    FIELDS,
+    MAX_WORKERS,
+    ClusterSpec,
+    EnvSpec,
+    PolicySpec,
+    RolloutSpec,
+    RunSpec,
+    SpecError,
+    StopSpec,
+    check_value,
+    spec_from_table,
+    table_from_spec,
+    violations_of,
+)
+
+PARTS = {
+    "env": EnvSpec,
+    "policy": PolicySpec,
+    "rollout": RolloutSpec,
+    "stop": StopSpec,
+    "cluster": ClusterSpec,
+}
+
+
+def refused(table: dict[str, Any]) -> dict[str, str]:
+    with pytest.raises(SpecError) as caught:
+        spec_from_table(table)
+    return {violation.key: violation.sentence() for violation in caught.value.violations}
+
+
+def test_every_key_of_a_spec_has_a_rule_and_every_rule_a_key() -> None:
+    keys = {f"{part}.{item.name}" for part, kind in PARTS.items() for item in fields(kind)}
+    assert keys | {"name"} == set(FIELDS)
+    assert {item.name for item in fields(RunSpec)} == {"name", *PARTS}
+
+
+def test_empty_table_is_the_default_run() -> None:
+    assert spec_from_table({}) == RunSpec()
+    assert RunSpec().env.id == "CartPole-v1"
+    assert violations_of(RunSpec()) == ()
+
+
+def test_table_of_a_spec_holds_what_differs_and_the_environment() -> None:
+    assert table_from_spec(RunSpec()) == {"env": {"id": "CartPole-v1"}}
+    spec = RunSpec("n", rollout=RolloutSpec(num_workers=3), stop=StopSpec(episodes=5))
+    assert table_from_spec(spec) == {
+        "name": "n",
+        "env": {"id": "CartPole-v1"},
+        "rollout": {"num_workers": 3},
+        "stop": {"episodes": 5},
+    }
+
+
+def test_all_violations_come_at_once() -> None:
+    found = refused(
+        {
+            "name": 3,
+            "evn": {},
+            "env": {"id": " ", "kwargs": []},
+            "policy": 5,
+            "rollout": {"num_workers": 0, "num_worker": 1, "seed": 1.5},
+            "stop": {"seconds": "long"},
+        }
+    )
+    assert set(found) == {
+        "name",
+        "evn",
+        "env.id",
+        "env.kwargs",
+        "policy",
+        "rollout.num_workers",
+        "rollout.num_worker",
+        "rollout.seed",
+        "stop.seconds",
+    }
+    assert "did you mean env?" in found["evn"]
+    assert "did you mean rollout.num_workers?" in found["rollout.num_worker"]
+    assert found["rollout.num_workers"].endswith("allowed: a whole number from 1 to 10 000")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rollout.num_workers", 0),
+        ("rollout.num_workers", -1),
+        ("rollout.num_workers", MAX_WORKERS + 1),
+        ("rollout.num_workers", 2.0),
+        ("rollout.num_workers", True),
+        ("rollout.num_workers", "2"),
+        ("rollout.seed", -1),
+        ("rollout.seed", 2**63),
+        ("rollout.seed", None),
+        ("rollout.stop_grace_s", 0),
+        ("rollout.stop_grace_s", None),
+        ("rollout.hang_timeout_s", -0.1),
+        ("stop.seconds", 0),
+        ("stop.seconds", float("nan")),
+        ("stop.seconds", float("inf")),
+        ("stop.seconds", False),
+        ("stop.env_steps", 0),
+        ("stop.episodes", 1.5),
+        ("env.id", ""),
+        ("env.id", 3),
+        ("env.id", None),
+        ("env.kwargs", {"x": object()}),
+        ("env.kwargs", {"x": {1, 2}}),
+        ("env.kwargs", "x"),
+        ("policy.kind", "Random"),
+        ("cluster.num_cpus", -1),
+        ("cluster.resources", {"TPU": -1}),
+        ("cluster.resources", {"TPU": True}),
+        ("cluster.resources", {"TPU": "1"}),
+        ("cluster.address", 6379),
+    ],
+)
+def test_value_that_is_not_allowed_is_refused_by_its_key(key: str, value: object) -> None:
+    problem = check_value(key, value)
+    assert problem is not None
+    assert problem.key == key
+    assert problem.allowed
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rollout.num_workers", 1),
+        ("rollout.num_workers", MAX_WORKERS),
+        ("rollout.num_workers", None),
+        ("rollout.seed", 2**63 - 1),
+        ("stop.seconds", 1),
+        ("stop.seconds", 0.001),
+        ("env.kwargs", {"a": [1, {"b": None}]}),
+        ("cluster.resources", {"TPU": 0.5}),
+        ("cluster.num_cpus", 0),
+        ("cluster.address", None),
+    ],
+)
+def test_allowed_value_is_accepted(key: str, value: object) -> None:
+    assert check_value(key, value) is None
+
+
+def test_whole_numbers_are_accepted_where_numbers_are_and_become_them() -> None:
+    seconds = spec_from_table({"stop": {"seconds": 20}}).stop.seconds
+    assert isinstance(seconds, float)
+    assert seconds == 20.0
+
+
+def test_spec_built_in_code_is_checked_alike() -> None:
+    spec = replace(RunSpec(), rollout=RolloutSpec(num_workers=0), stop=StopSpec(seconds=-1.0))
+    assert [v.key for v in violations_of(spec)] == ["rollout.num_workers", "stop.seconds"]
+
+
+def test_number_of_workers_can_be_replaced() -> None:
+    spec = RunSpec("n", stop=StopSpec(episodes=1)).with_num_workers(7)
+    assert spec.rollout.num_workers == 7
+    assert (spec.name, spec.stop.episodes) == ("n", 1)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+KEYS = st.sampled_from([key.split(".")[-1] for key in FIELDS]) | st.text(max_size=5)
+TABLES = st.dictionaries(
+    st.sampled_from(["name", *PARTS]) | st.text(max_size=5),
+    st.dictionaries(KEYS, VALUES, max_size=3) | VALUES,
+    max_size=4,
+)
+
+
+@given(TABLES)
+def test_any_table_is_either_a_valid_spec_or_refused_in_words(table: dict[str, Any]) -> None:
+    try:
+        spec = spec_from_table(table)
+    except SpecError as refusal:
+        violations = refusal.violations
+    else:
+        violations = ()
+        assert violations_of(spec) == ()
+        assert spec_from_table(table_from_spec(spec)) == spec
+        assert spec_from_table(asdict(spec)) == spec
+    assert all(v.problem and v.allowed for v in violations)
