@@ -97,8 +97,18 @@ def _nodes(address: str) -> dict[str, Any]:
     }
 
 
+def _local_node(address: str) -> dict[str, bool]:
+    """Whether this machine has a node, as it is and as if its raylets were another cluster's."""
+    here = private_ray.has_local_node(address)
+    from ray._private import services
+
+    services.find_node_ids = lambda: {"00" * 28}
+    return {"here": here, "elsewhere": private_ray.has_local_node(address)}
+
+
 _QUESTIONS: dict[str, Callable[[str], Any]] = {
     "actors": _actors,
+    "local_node": _local_node,
     "nodes": _nodes,
     "pretend": _pretend,
 }

@@ -140,6 +140,12 @@ def test_a_silent_node_is_a_fault_and_one_that_has_what_is_needed_is_none(
     }
 
 
+def test_a_node_on_this_machine_is_told_from_those_of_other_clusters(
+    ray_cluster: LaunchedCluster,
+) -> None:
+    assert ask_ray(ray_cluster, "local_node") == {"here": True, "elsewhere": False}
+
+
 def test_private_calls_of_ray_still_answer_as_documented(ray_cluster: LaunchedCluster) -> None:
     said = ask_ray(ray_cluster, "actors")
     alive = said["alive"]
