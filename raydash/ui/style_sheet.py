@@ -11,6 +11,7 @@ QMainWindow::separator { width: 6px; height: 6px; background: transparent; }
 QLabel { background: transparent; }
 QLabel[role="title"] { font-weight: 600; }
 QLabel[role="muted"], QLabel[role="small"] { color: $muted; }
+QLabel[role="problem"] { color: $bad; }
 QLabel:disabled { color: $disabled; }
 
 QFrame[card="true"] { background: $card; border: 1px solid $border; border-radius: 7px; }
