@@ -73,6 +73,7 @@ class RunMachine:
         num_env_steps: int = 0,
         num_episodes: int = 0,
         incarnations: Mapping[int, int] | None = None,
+        paused: bool = False,
     ) -> None:
         """A machine for a new run, or for one that goes on from its recording.
 
@@ -85,9 +86,10 @@ class RunMachine:
             num_env_steps: Likewise.
             num_episodes: Likewise.
             incarnations: The next incarnation of each worker that has lived before.
+            paused: The whole run was paused.
         """
         self.state = RunState.STARTING
-        self.paused = False
+        self.paused = paused
         self.ended_by: EndedBy | None = None
         self.cause = ""
         self.num_workers = num_workers

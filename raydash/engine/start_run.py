@@ -117,6 +117,7 @@ def _create(message: StartRun, connection: Connection, num_workers: int) -> tupl
         log_dir=str(folder / f"{run_id}.logs"),
         scratch_dir=_scratch_dir(run_id, connection),
         leases_dir=str(connection.leases_dir or ""),
+        cluster="" if connection.launched else connection.status.address,
         num_workers=num_workers,
     )
     try:

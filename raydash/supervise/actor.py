@@ -30,10 +30,10 @@ from raydash.protocol.codec import decode, encode
 from raydash.supervise.pool import WorkerPool
 from raydash.supervise.probes import NodeProbes
 from raydash.supervise.ray_pool import RayPool
-from raydash.supervise.recording import open_recording
+from raydash.supervise.recording import NotRecorded, Past, open_recording, read_past
 from raydash.supervise.roster import NoProbes, Probes
 from raydash.supervise.simulated import SimulatedPool
-from raydash.supervise.supervisor import Supervisor
+from raydash.supervise.supervisor import Recording, Supervisor
 from raydash.worker.actor import RolloutWorker
 
 TURN_S = 0.02
@@ -55,6 +55,7 @@ class Posting:
         log_dir: Folder of worker logs that are kept.
         scratch_dir: Folder for progress files, the same path on every node.
         leases_dir: Where to take a lease on a launched cluster; empty on an attached one.
+        cluster: Address of an attached cluster; empty: launched.
         num_workers: Workers to begin with.
     """
 
@@ -66,6 +67,7 @@ class Posting:
     log_dir: str
     scratch_dir: str
     leases_dir: str
+    cluster: str
     num_workers: int
 
 
@@ -175,19 +177,29 @@ class SupervisorActor:
             raydash_version=raydash.__version__,
             protocol_version=PROTOCOL_VERSION,
         )
-        opened = open_recording(spec, info, clock=time.monotonic, simulated=start.simulated)
-        past = opened.past
+        past = Past() if start.simulated else read_past(Path(posting.recording))
+        self._is_over = past.is_closed
+        ledger = past.ledger
         machine = RunMachine(
             spec,
             num_workers=past.num_workers or posting.num_workers,
             settings=MachineSettings(),
             keep=start.keep or past.keep,
             elapsed_s=past.elapsed_s,
-            num_env_steps=past.num_env_steps,
-            num_episodes=past.num_episodes,
+            num_env_steps=ledger.num_env_steps(),
+            num_episodes=ledger.num_episodes(),
             incarnations=past.incarnations,
+            paused=past.paused,
         )
-        health = SupervisorHealth(pid=os.getpid(), incarnation=past.supervisor_incarnation)
+        pid = os.getpid()
+        recording: Recording = (
+            NotRecorded()
+            if start.simulated or past.is_closed
+            else open_recording(
+                spec, info, past, clock=time.monotonic, pid=pid, cluster=posting.cluster
+            )
+        )
+        health = SupervisorHealth(pid=pid, incarnation=past.supervisor_incarnation)
         # The machine's monotonic clock went on while we were dead, unless it was rebooted.
         started_s = min(posting.started_s, time.monotonic() - past.last_t_s)
         return Supervisor(
@@ -196,18 +208,19 @@ class SupervisorActor:
             machine=machine,
             pool=self._pool,
             probes=probes,
-            recording=opened.recording,
+            recording=recording,
             clock=time.monotonic,
             started_s=started_s,
-            ledger=past.ledger,
+            ledger=ledger,
             history=past.history,
             events=past.events,
             health=health,
         )
 
     def _loop(self) -> None:
-        self._supervisor.start()
-        while not self._supervisor.is_done:
+        if not self._is_over:
+            self._supervisor.start()
+        while not (self._is_over or self._supervisor.is_done):
             self._supervisor.turn()
             time.sleep(TURN_S)
         if self._lease is not None:

@@ -1,54 +1,60 @@
-"""Between a supervisor and its recording on disk: what is written, and what a restart goes on from."""
+"""Between a supervisor and its recording: what is written, and what a restart goes on from."""
 
+import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 
 from raydash.core.clock import Clock
 from raydash.core.events import Event
+from raydash.core.faults import FaultError
 from raydash.core.history import History
-from raydash.core.records import EpisodeColumns, WorkerTotals
 from raydash.core.spec import RunSpec
+from raydash.core.states import Ending
 from raydash.core.updates import RunInfo, RunUpdate
+from raydash.record.recorder import Recorder
+from raydash.record.restore import (
+    Restored,
+    episodes_in_time_order,
+    restore,
+    worker_steps_over_time,
+)
+from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
 from raydash.supervise.ledger import Ledger
 from raydash.supervise.supervisor import Recording
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What earlier lives of a run's supervisor left.
+    """What earlier lives of a run's supervisor left; the defaults are those of a new run.
 
     Attributes:
         supervisor_incarnation: 0 for the first life.
+        is_closed: The run had ended before the supervisor died.
         num_workers: How many the run was meant to have; None: not known.
+        paused: The whole run.
         keep: Somebody chose to keep it.
         elapsed_s: Of stepping.
         last_t_s: The run's clock at the last commit.
-        num_env_steps: Lifetime.
-        num_episodes: Lifetime.
         incarnations: The next incarnation of each worker.
         ledger: Totals.
         history: Buckets.
         events: So far.
+        fault: Why an earlier recording could not be gone on with, in words.
     """
 
     supervisor_incarnation: int = 0
+    is_closed: bool = False
     num_workers: int | None = None
+    paused: bool = False
     keep: bool = False
     elapsed_s: float = 0.0
     last_t_s: float = 0.0
-    num_env_steps: int = 0
-    num_episodes: int = 0
     incarnations: dict[int, int] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     history: History = field(default_factory=History)
-    events: list[Event] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A recording that is open for writing, and what it held."""
-
-    recording: Recording
-    past: Past
+    events: tuple[Event, ...] = ()
+    fault: str = ""
 
 
 class NotRecorded:
@@ -58,19 +64,139 @@ class NotRecorded:
     lag_s = 0.0
     num_bytes = 0
 
-    def add(
-        self,
-        t_s: float,
-        elapsed_s: float,
-        episodes: EpisodeColumns,
-        totals: list[tuple[int, int, WorkerTotals]],
-        events: list[Event],
-    ) -> None:
+    def add(self, batch: RecordBatch) -> None:
         """See `Recording`."""
 
     def close(self, last: RunUpdate) -> None:
         """See `Recording`."""
 
 
-def open_recording(spec: RunSpec, info: RunInfo, *, clock: Clock, simulated: bool) -> Opened:
-    return Opened(NotRecorded(), Past())
+class DuckRecording:
+    """A `Recording` in a DuckDB file."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    @property
+    def fault(self) -> str:
+        """See `Recording`."""
+        return self._recorder.fault
+
+    @property
+    def lag_s(self) -> float:
+        """See `Recording`."""
+        return self._recorder.lag_s
+
+    @property
+    def num_bytes(self) -> int:
+        """See `Recording`."""
+        return self._recorder.num_bytes
+
+    def add(self, batch: RecordBatch) -> None:
+        """See `Recording`."""
+        self._recorder.append(batch)
+
+    def close(self, last: RunUpdate) -> None:
+        """See `Recording`."""
+        self._recorder.close(
+            RunEndRow(
+                state=last.state,
+                ended_by=last.ended_by,
+                cause=last.cause,
+                ended_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+                ended_s=last.t_s,
+                elapsed_s=last.figures.elapsed_s,
+            )
+        )
+
+
+def read_past(path: Path) -> Past:
+    """What a recording says of the run so far; a damaged one is set aside and the run begins anew.
+
+    Args:
+        path: The DuckDB file; need not exist.
+    """
+    try:
+        restored = restore(path)
+        return Past() if restored is None else _past_of(restored, path)
+    except FaultError as error:
+        return Past(fault=error.fault.sentence())
+
+
+def open_recording(
+    spec: RunSpec, info: RunInfo, past: Past, *, clock: Clock, pid: int, cluster: str
+) -> Recording:
+    """Begin (or go on) to write a run.
+
+    Args:
+        spec: What is run.
+        info: What does not change during it.
+        past: What the file holds already.
+        clock: Monotonic.
+        pid: Of the supervisor.
+        cluster: Address of an attached cluster; empty: launched.
+    """
+    recorder = Recorder(Path(info.recording), clock=clock)
+    life = IncarnationRow(
+        incarnation=past.supervisor_incarnation,
+        started_s=past.last_t_s,
+        started_utc=datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
+        node=info.node,
+        pid=pid,
+    )
+    run = RunRow(
+        run_id=info.run_id,
+        spec=spec,
+        owner=info.owner,
+        started_utc=info.started_utc,
+        cluster=cluster,
+    )
+    recorder.begin(run, life)
+    return DuckRecording(recorder)
+
+
+def _past_of(restored: Restored, path: Path) -> Past:
+    ledger, history = Ledger(), History()
+    for worker in restored.workers:
+        ledger.restore(
+            worker.worker_index, worker.totals, worker.recent_returns, worker.incarnation + 1
+        )
+    ledger.restore_recent(restored.recent)
+    returns = ledger.returns
+    returns.count, returns.total = restored.return_n, restored.return_sum
+    returns.minimum, returns.maximum = restored.return_min, restored.return_max
+    returns.total_len = restored.len_sum
+    returns.num_both = int(restored.ending_counts[Ending.BOTH])
+    history.widen(ledger.num_workers)
+    for episodes in episodes_in_time_order(path):
+        history.add_episodes(episodes, seq=1)
+    _replay_steps(path, history)
+    return Past(
+        supervisor_incarnation=restored.num_incarnations,
+        is_closed=restored.is_closed,
+        num_workers=restored.num_workers or None,
+        paused=restored.paused,
+        keep=restored.keep,
+        elapsed_s=restored.elapsed_s,
+        last_t_s=restored.last_t_s,
+        incarnations={worker.worker_index: worker.incarnation + 1 for worker in restored.workers},
+        ledger=ledger,
+        history=history,
+        events=restored.events,
+    )
+
+
+def _replay_steps(path: Path, history: History) -> None:
+    seen: dict[tuple[int, int], tuple[float, int]] = {}
+    for columns in worker_steps_over_time(path):
+        rows = zip(
+            columns.t_s.tolist(),
+            columns.worker_index.tolist(),
+            columns.incarnation.tolist(),
+            columns.num_env_steps.tolist(),
+            strict=True,
+        )
+        for t_s, index, life, steps in rows:
+            before_s, before = seen.get((index, life), (max(0.0, t_s - 0.5), 0))
+            history.add_steps(index, before_s, t_s, steps - before, seq=1)
+            seen[index, life] = (t_s, steps)

@@ -9,6 +9,7 @@ import itertools
 import statistics
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from raydash.core.events import Event, EventKind
 from raydash.core.history import History
 from raydash.core.machine import RunMachine
 from raydash.core.messages import PROTOCOL_VERSION, Answer, CommandRun, RunSummary
-from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerReady, WorkerTotals
+from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerReady
 from raydash.core.spec import RunSpec
 from raydash.core.stimuli import (
     AnswerCommand,
@@ -44,6 +45,7 @@ from raydash.core.updates import (
     SupervisorHealth,
 )
 from raydash.protocol.codec import encode
+from raydash.record.rows import RecordBatch
 from raydash.supervise.ledger import Ledger
 from raydash.supervise.pool import Closed, Died, Report, WorkerPool
 from raydash.supervise.roster import Probes, Roster
@@ -70,15 +72,8 @@ class Recording(Protocol):
     def num_bytes(self) -> int:
         """Size of the file."""
 
-    def add(
-        self,
-        t_s: float,
-        elapsed_s: float,
-        episodes: EpisodeColumns,
-        totals: list[tuple[int, int, WorkerTotals]],
-        events: list[Event],
-    ) -> None:
-        """Take in what a tick brought; totals are (worker_index, incarnation, of that life)."""
+    def add(self, batch: RecordBatch) -> None:
+        """Take in what a tick brought."""
 
     def close(self, last: RunUpdate) -> None:
         """Write how the run ended and close the file."""
@@ -100,7 +95,7 @@ class Supervisor:
         started_s: float,
         ledger: Ledger | None = None,
         history: History | None = None,
-        events: list[Event] | None = None,
+        events: Sequence[Event] = (),
         health: SupervisorHealth | None = None,
     ) -> None:
         """A supervisor for a new run, or for one that goes on from its recording.
@@ -134,7 +129,7 @@ class Supervisor:
         self._changed = threading.Condition()
         self._seq = 1
         self._events: deque[tuple[int, Event]] = deque(
-            ((1, event) for event in events or []), maxlen=MAX_EVENTS
+            ((1, event) for event in events), maxlen=MAX_EVENTS
         )
         self._next_event = events[-1].number + 1 if events else 1
         self._unrecorded: list[Event] = []
@@ -357,7 +352,18 @@ class Supervisor:
             if index in self._machine.workers
         ]
         self._dirty_workers.clear()
-        self._recording.add(t_s, self._machine.elapsed_s, episodes, totals, self._unrecorded)
+        self._recording.add(
+            RecordBatch(
+                t_s=t_s,
+                elapsed_s=self._machine.elapsed_s,
+                num_workers=self._machine.num_workers,
+                paused=self._machine.paused,
+                keep=self._machine.keep,
+                episodes=episodes,
+                totals=totals,
+                events=self._unrecorded,
+            )
+        )
         self._unrecorded = []
         self._changed.notify_all()
 
