@@ -25,6 +25,7 @@ from types import FrameType
 
 from raydash.cluster import leases, private_ray, processes, ray_words
 from raydash.cluster.cluster_file import ClusterRecord, FileLock, GuardianPhase, Launch
+from raydash.cluster.ray_env import DRIVER_ONLY
 from raydash.cluster.temp_dir import remove_temp_dir
 
 _PR_SET_PDEATHSIG = 1
@@ -48,7 +49,8 @@ def ray_command(launch: Launch) -> list[str]:
 
 def ray_environment(launch: Launch, base: dict[str, str]) -> dict[str, str]:
     """The environment of `ray start`, which every process of the cluster inherits."""
-    foreign = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_NAMESPACE", "PYTHONDONTWRITEBYTECODE")
+    foreign = {"RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_NAMESPACE", "PYTHONDONTWRITEBYTECODE"}
+    foreign |= DRIVER_ONLY.keys()  # the engine that launched us has set them for itself
     environment = {name: value for name, value in base.items() if name not in foreign}
     environment.update(
         RAY_AUTH_MODE="token",

@@ -15,11 +15,14 @@ _FIXED = {
     # Under `uv run` Ray would ship the working folder and start its workers through uv.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+}
+DRIVER_ONLY = {
     # A wrong token is told after 1 s instead of 20 s, a dead port after 6 s instead of never.
     "RAY_gcs_server_port_wait_time_s": "1",
     "RAY_py_gcs_connect_timeout_s": "3",
     "RAY_gcs_rpc_server_connect_timeout_s": "1",
 }
+"""Impatience that suits a driver that somebody waits for; a launched cluster must not inherit it."""
 _FOREIGN = (
     "RAY_ADDRESS",  # the address is always given explicitly
     "RAY_NAMESPACE",
@@ -56,7 +59,7 @@ def driver_environment(
         cache_dir: Where to keep byte-code; None leaves that as it is.
     """
     environment = {name: value for name, value in base.items() if name not in _FOREIGN}
-    environment.update(_FIXED)
+    environment.update(_FIXED | DRIVER_ONLY)
     token = find_token(base, token_path)
     # Explicit in any case: with an address given, Ray never turns the token on by itself.
     environment["RAY_AUTH_MODE"] = "disabled" if token is None else "token"

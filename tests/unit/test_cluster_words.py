@@ -227,9 +227,11 @@ def test_ray_is_started_without_fixed_ports_dashboard_or_the_users_token() -> No
     command = guardian.ray_command(launch)
     assert command[1:6] == ["-m", "ray.scripts.scripts", "start", "--head", "--block"]
     assert {"--port=0", "--num-cpus=3", "--node-ip-address=127.0.0.2"} <= set(command)
+    engine = driver_environment({"MUJOCO_GL": "egl"}, token_path=Path("/other/token"))
     environment = guardian.ray_environment(
-        launch, {"RAY_AUTH_TOKEN": "t", "PYTHONDONTWRITEBYTECODE": "1", "MUJOCO_GL": "egl"}
+        launch, {**engine, "RAY_AUTH_TOKEN": "t", "PYTHONDONTWRITEBYTECODE": "1"}
     )
+    assert not [name for name in environment if name.startswith("RAY_gcs")]
     assert environment["MUJOCO_GL"] == "egl"
     assert environment["RAY_AUTH_TOKEN_PATH"] == "/s/cluster/token"
     assert environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] == "0"
