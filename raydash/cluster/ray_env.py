@@ -22,7 +22,7 @@ DRIVER_ONLY = {
     "RAY_py_gcs_connect_timeout_s": "3",
     "RAY_gcs_rpc_server_connect_timeout_s": "1",
 }
-"""Impatience that suits a driver that somebody waits for; a launched cluster must not inherit it."""
+"""Impatience that suits a driver somebody waits for; a launched cluster must not inherit it."""
 _FOREIGN = (
     "RAY_ADDRESS",  # the address is always given explicitly
     "RAY_NAMESPACE",
