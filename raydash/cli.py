@@ -110,14 +110,14 @@ def gui(
 ) -> None:
     """Open the window. This is what happens without a command too."""
     from raydash.commands.display import why_no_window
-    from raydash.commands.options import spec_from_options
+    from raydash.commands.options import spec_from_options, unwritable_folder
     from raydash.core.spec import SpecError
 
     try:
         spec = spec_from_options(spec_path, {"cluster.address": address})
     except SpecError as error:
         raise typer.Exit(_refuse(*str(error).splitlines())) from None
-    fault = why_no_window()
+    fault = why_no_window() or unwritable_folder()
     if fault is not None:
         raise typer.Exit(_refuse(fault.sentence()))
 
@@ -286,7 +286,7 @@ def bench(
     if name not in BENCHES or importlib.util.find_spec(f"raydash.bench.{name}") is None:
         raise typer.Exit(_refuse(f"no bench {name or 'was named'}; there are {', '.join(BENCHES)}"))
     module = importlib.import_module(f"raydash.bench.{name}")
-    raise typer.Exit(module.run(json=as_json))
+    raise typer.Exit(module.run(as_json=as_json))
 
 
 def main() -> None:

@@ -2,10 +2,12 @@
 
 import json
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from raydash import paths
 from raydash.core.faults import Fault
 from raydash.core.spec import RunSpec, SpecError, Violation, spec_from_table
 from raydash.protocol.spec_file import read_table
@@ -60,6 +62,27 @@ def source_dirs(spec_path: Path | None) -> tuple[str, ...]:
     """Where the user's own modules are looked for: beside the spec file, and here."""
     places = [spec_path.absolute().parent] if spec_path else []
     return tuple(dict.fromkeys(str(place) for place in [*places, Path.cwd()]))
+
+
+def unwritable_folder() -> Fault | None:
+    """Why state or recordings could not be written; None if they can. Makes the folders."""
+    for variable, folder in (
+        ("RAYDASH_STATE_DIR", paths.state_dir()),
+        ("RAYDASH_DATA_DIR", paths.data_dir()),
+    ):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            return Fault(
+                f"{folder} cannot be written",
+                error.strerror or str(error),
+                f"Make it writable, or set {variable} to a folder on a local disk",
+                keys=(variable,),
+                bad_input=True,
+            )
+    return None
 
 
 def fault_of(error: SpecError) -> Fault:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TextIO
 
-from raydash.commands.options import fault_of
+from raydash import paths
+from raydash.cluster.launch import cluster_status
+from raydash.commands.options import fault_of, unwritable_folder
 from raydash.commands.progress import Progress, words_for_cluster, words_for_run
 from raydash.commands.summary import Summary
 from raydash.core.clock import Clock
@@ -29,6 +31,7 @@ from raydash.core.spec import RunSpec, SpecError
 from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.core.updates import RunInfo, RunUpdate
 from raydash.engine.client import EngineClient, EngineGoneError
+from raydash.worker.trial import try_environment
 
 EXIT_DONE = 0
 EXIT_BAD_INPUT = 2
@@ -43,6 +46,7 @@ _LAST_WORDS_S = 15.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 OpenEngine = Callable[[], EngineClient]
+TryFirst = Callable[..., Fault | None]
 
 
 def run_headless(
@@ -52,6 +56,7 @@ def run_headless(
     detach: bool = False,
     as_json: bool = False,
     open_engine: OpenEngine = EngineClient,
+    try_first: TryFirst = try_environment,
     out: TextIO | None = None,
     err: TextIO | None = None,
     clock: Clock = time.monotonic,
@@ -64,6 +69,7 @@ def run_headless(
         detach: Leave as soon as the run goes on; it is kept.
         as_json: Exactly one JSON object on `out`, whatever happens.
         open_engine: Starts an engine.
+        try_first: Tries an environment before a cluster is launched for it.
         out: For the summary, the JSON object, or the id of a detached run; default: stdout.
         err: For progress and faults; default: stderr.
         clock: For progress and ceilings.
@@ -79,7 +85,8 @@ def run_headless(
         if as_json:
             print(Summary(None, fault=fault_of(error)).json(), file=out, flush=True)
         return EXIT_BAD_INPUT
-    run = _HeadlessRun(spec, source_dirs, detach, open_engine, Progress(err, clock), clock)
+    progress = Progress(err, clock)
+    run = _HeadlessRun(spec, source_dirs, detach, open_engine, try_first, progress, clock)
     code = run.perform()
     summary = run.summary()
     text = summary.json() if as_json else run.run_id if detach else summary.text()
@@ -97,6 +104,7 @@ class _HeadlessRun:
         source_dirs: tuple[str, ...],
         detach: bool,
         open_engine: OpenEngine,
+        try_first: TryFirst,
         progress: Progress,
         clock: Clock,
     ) -> None:
@@ -105,6 +113,7 @@ class _HeadlessRun:
         self._source_dirs = source_dirs
         self._detach = detach
         self._open_engine = open_engine
+        self._try_first = try_first
         self._progress = progress
         self._clock = clock
         self._client: EngineClient | None = None
@@ -182,11 +191,14 @@ class _HeadlessRun:
 
     def _begin(self) -> None:
         """Connect and start the run. Without a run id at the end, it was interrupted."""
+        self._check_before_launch()
+        if self._num_signals:
+            return
         self._progress.show("starting the engine", "engine")
         client = self._connect()
         if client is None:
             return
-        self._progress.show(f"trying {self._spec.env.id}", "start")
+        self._progress.show(f"starting {self._spec.env.id}", "start")
         command = StartRun(0, self._spec, self._source_dirs, keep=self._detach)
         self.run_id = client.wait_answer(
             client.send(command), _START_TIMEOUT_S, self._on_message
@@ -194,6 +206,22 @@ class _HeadlessRun:
         if self._detach:
             return
         self._progress.note(f"run {self.run_id}")
+
+    def _check_before_launch(self) -> None:
+        """Refuse bad input while nothing is started: where Ray runs, the engine does that."""
+        fault = unwritable_folder()
+        if fault is None and self._spec.cluster.address is None:
+            if cluster_status(paths.state_dir()) is not None:
+                return
+            self._progress.show(f"trying {self._spec.env.id}", "trial")
+            fault = self._try_first(
+                self._spec.env,
+                self._spec.policy,
+                self._source_dirs,
+                cancelled=lambda: self._num_signals > 0,
+            )
+        if fault is not None:
+            raise FaultError(fault)
 
     def _connect(self) -> EngineClient | None:
         """A connected engine, or None if a signal came first."""

@@ -26,7 +26,7 @@ class Fault:
     def sentence(self) -> str:
         """What, why and remedy as running text."""
         parts = [part.rstrip(". ") for part in (self.what, self.why, self.remedy) if part]
-        return ". ".join(parts) + "."
+        return " ".join(part if part.endswith(("?", "!")) else f"{part}." for part in parts)
 
 
 class FaultError(Exception):

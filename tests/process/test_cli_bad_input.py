@@ -86,6 +86,35 @@ def test_all_violations_come_at_once_from_file_and_options(tmp_path: Path) -> No
     assert table["run_id"] is None
 
 
+@pytest.mark.parametrize(
+    ("words", "key", "said"),
+    [
+        (["--env", "CartPol-v1"], "env.id", "Did you mean CartPole-v1"),
+        (["--env", "NoSuchModule:NoSuch-v0"], "env.id", "NoSuchModule"),
+        (["--env-kwargs", '{"no_such": 1}'], "env.kwargs", "no_such"),
+    ],
+)
+def test_environment_that_cannot_be_made_is_refused_before_any_cluster_is_launched(
+    words: list[str], key: str, said: str
+) -> None:
+    result = typed("run", *words, "--json")
+    assert result.exit_code == 2
+    table = json.loads(result.stdout)
+    assert key in table["error_keys"]
+    assert said in table["error"]
+
+
+@pytest.mark.parametrize("variable", ["RAYDASH_STATE_DIR", "RAYDASH_DATA_DIR"])
+def test_folder_that_cannot_be_written_is_named(
+    variable: str, private_dirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private_dirs.joinpath("file").write_text("not a folder")
+    monkeypatch.setenv(variable, str(private_dirs / "file" / "s"))
+    result = typed("run", "--json")
+    assert result.exit_code == 2
+    assert variable in json.loads(result.stdout)["error"]
+
+
 def test_options_that_are_no_numbers_or_unknown_are_refused() -> None:
     assert typed("run", "--workers", "two").exit_code == 2
     assert typed("run", "--wrokers", "2").exit_code == 2
