@@ -43,5 +43,10 @@ def _word(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, float):
-        return f"{value:g}"
+        return plain_number(value)
     return json.dumps(value)
+
+
+def plain_number(value: float) -> str:
+    """The shortest text that means exactly this number: `20`, not `20.0`."""
+    return str(int(value)) if value.is_integer() else repr(value)

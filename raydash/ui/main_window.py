@@ -14,7 +14,7 @@
 
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, Signal
+from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent
 from PySide6.QtWidgets import (
     QMainWindow,
@@ -96,6 +96,11 @@ class MainWindow(QMainWindow):
         self.clock.start()
 
     # --- composition --------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session:
+        """What the window shows and asks."""
+        return self._session
 
     def _compose(self) -> None:
         form_card = Card("Run")
@@ -294,6 +299,10 @@ class MainWindow(QMainWindow):
         self._session.shut_down()
 
     def _on_session_finished(self) -> None:
+        # Not from inside a close event, where Qt would ignore another close.
+        QTimer.singleShot(0, self._close_for_good)
+
+    def _close_for_good(self) -> None:
         self._is_closed = True
         self.close()
         self.closed.emit()

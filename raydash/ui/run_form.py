@@ -31,6 +31,7 @@ from raydash.core.spec import (
     table_from_spec,
 )
 from raydash.link.session import Session
+from raydash.ui.command_line import plain_number
 
 _NO_LIMIT = "never"
 _ONE_PER_CORE = "one per core"
@@ -138,7 +139,7 @@ class RunForm(QWidget):
             self._policy.setCurrentIndex(max(0, self._policy.findData(spec.policy.kind)))
             self._workers.setValue(spec.rollout.num_workers or 0)
             self._seed.setText(str(spec.rollout.seed) if spec.rollout.seed else "")
-            self._seconds.setText("" if stop.seconds is None else f"{stop.seconds:g}")
+            self._seconds.setText("" if stop.seconds is None else plain_number(stop.seconds))
             self._env_steps.setText("" if stop.env_steps is None else str(stop.env_steps))
             self._episodes.setText("" if stop.episodes is None else str(stop.episodes))
         self._on_edited()

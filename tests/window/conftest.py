@@ -4,11 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
 
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault
 from raydash.core.spec import ClusterSpec
 from raydash.link.session import Session
+from raydash.ui.main_window import MainWindow
+from raydash.ui.run_form import RunForm
+from raydash.ui.theme import Appearance, ThemeManager, apply
 from tests.fakes.engine import FakeEngine, summary
 
 
@@ -56,3 +61,27 @@ def running(session: Session, engine: FakeEngine) -> Session:
     engine.update()
     engine.sent.clear()
     return session
+
+
+@pytest.fixture(scope="session")
+def themes(qapp: QApplication) -> ThemeManager:
+    return apply(qapp, Appearance.LIGHT)
+
+
+@pytest.fixture
+def form(session: Session, themes: ThemeManager, qtbot: QtBot) -> RunForm:
+    made = RunForm(session)
+    qtbot.addWidget(made)
+    made.show()
+    return made
+
+
+@pytest.fixture
+def window(session: Session, themes: ThemeManager, qtbot: QtBot) -> Iterator[MainWindow]:
+    made = MainWindow(session, themes)
+    made.resize(1280, 800)
+    qtbot.addWidget(made)
+    made.show()
+    qtbot.waitExposed(made)
+    yield made
+    made.clock.stop()

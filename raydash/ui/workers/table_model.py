@@ -8,7 +8,6 @@ go, only when the order or the filter says so.
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import (
-    QAbstractItemModel,
     QAbstractTableModel,
     QModelIndex,
     QObject,
@@ -205,8 +204,7 @@ class WorkerTableModel(QAbstractTableModel):
         return mask
 
     def _move_to(self, order: NDArray[np.intp]) -> None:
-        hint = QAbstractItemModel.LayoutChangeHint.VerticalSortHint
-        self.layoutAboutToBeChanged.emit([], hint)
+        self.layoutAboutToBeChanged.emit()
         new_row = np.empty(int(order.max()) + 1, np.intp)
         new_row[order] = np.arange(len(order))
         before, old_order = self.persistentIndexList(), self._order
@@ -215,7 +213,7 @@ class WorkerTableModel(QAbstractTableModel):
             self.index(int(new_row[old_order[index.row()]]), index.column()) for index in before
         ]
         self.changePersistentIndexList(before, after)
-        self.layoutChanged.emit([], hint)
+        self.layoutChanged.emit()
 
     def _tell_all_changed(self) -> None:
         if len(self._order):

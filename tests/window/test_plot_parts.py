@@ -1,0 +1,131 @@
+"""The pure parts of plots: ticks, geometry, reductions."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raydash.ui import words
+from raydash.ui.plots.geometry import pieces, polygon, stairs, widest_gap
+from raydash.ui.plots.reduce import group_sums, high_mark, lowest_of_each
+from raydash.ui.plots.ticks import (
+    ago_ticks,
+    clock_ticks,
+    nice_limits,
+    nice_step,
+    value_ticks,
+)
+
+FINITE = st.floats(-1e12, 1e12)
+
+
+def labels(ticks: list[tuple[float, str]]) -> list[str]:
+    return [label.replace(words.NBSP, " ").replace(words.MINUS, "-") for _, label in ticks]
+
+
+def test_ticks_say_how_long_ago() -> None:
+    assert labels(ago_ticks(540, 600, 600, 4)) == ["-60 s", "-45 s", "-30 s", "-15 s", "now"]
+    assert labels(ago_ticks(0, 600, 600, 2)) == ["-10 min", "-5 min", "now"]
+    assert labels(ago_ticks(300, 600, 600, 6))[:2] == ["-5 min", "-4 min"]
+    assert labels(ago_ticks(0, 7200, 7200, 4)) == ["-2 h", "-90 min", "-1 h", "-30 min", "now"]
+
+
+@pytest.mark.parametrize(
+    ("low_s", "high_s", "most", "said"),
+    [
+        (0, 600, 2, ["0:00", "5:00", "10:00"]),
+        (0, 7200, 2, ["0:00", "1:00:00", "2:00:00"]),
+        (-5, 1, 3, ["0:00"]),
+        (10, 11, 2, ["0:10.0", "0:10.5", "0:11.0"]),
+    ],
+)
+def test_ticks_on_the_run_clock_begin_at_its_start(
+    low_s: float, high_s: float, most: int, said: list[str]
+) -> None:
+    assert labels(clock_ticks(low_s, high_s, most)) == said
+
+
+def test_ticks_share_one_unit() -> None:
+    assert labels(value_ticks(0, 250_000, 5)) == ["0", "50 k", "100 k", "150 k", "200 k", "250 k"]
+    assert labels(value_ticks(0, 3e6, 6))[1] == "0.5 M"
+    assert labels(value_ticks(-1, 1, 2)) == ["-1", "0", "1"]
+    assert labels(value_ticks(0, 0.06, 3)) == ["0", "0.02", "0.04", "0.06"]
+
+
+def test_worker_numbers_have_no_decimals() -> None:
+    assert labels(value_ticks(0.5, 4.5, 10, whole=True)) == ["1", "2", "3", "4"]
+
+
+@given(FINITE, FINITE)
+def test_nice_limits_hold_the_values(one: float, other: float) -> None:
+    low, high = min(one, other), max(one, other)
+    nice_low, nice_high = nice_limits(low, high)
+    slack = 1e-6 * max(1.0, abs(low), abs(high))
+    assert nice_low <= low + slack
+    assert nice_high >= high - slack
+    assert nice_high > nice_low
+
+
+def test_limits_of_nothing_are_some() -> None:
+    assert nice_limits(math.nan, math.nan) == (0.0, 1.0)
+
+
+@given(st.floats(1e-9, 1e12))
+def test_nice_step_is_next_above(rough: float) -> None:
+    step = nice_step(rough)
+    assert rough * 0.999 <= step <= rough * 2.51
+
+
+@given(st.floats(0.5, 1e7), st.integers(1, 12))
+def test_ticks_are_never_too_many(span_s: float, most: int) -> None:
+    assert len(clock_ticks(0, span_s, most)) <= most + 2
+    assert len(ago_ticks(0, span_s, span_s, most)) <= most + 2
+
+
+def test_polygon_has_the_points() -> None:
+    made = polygon(np.array([1.0, 2.5]), np.array([3.0, -4.0]))
+    assert [(point.x(), point.y()) for point in made] == [(1.0, 3.0), (2.5, -4.0)]
+    assert made.size() == 2
+
+
+def test_line_is_torn_at_wide_gaps_only() -> None:
+    x = np.array([0.0, 1.0, 2.0, 100.0, 101.0])
+    assert pieces(x, x, 20.0) == [slice(0, 3), slice(3, 5)]
+    assert pieces(x, x, 200.0) == [slice(0, 5)]
+    assert pieces(x[:0], x[:0], 1.0) == []
+
+
+def test_rare_episodes_are_still_joined() -> None:
+    x = np.arange(10) * 60.0
+    assert len(pieces(x, x, widest_gap(x, 0.5))) == 1
+
+
+def test_stairs_outline_bars() -> None:
+    x, y = stairs(np.array([0.0, 1.0, 2.0]), np.array([5.0, 7.0]))
+    assert x.tolist() == [0, 1, 1, 2]
+    assert y.tolist() == [5, 5, 7, 7]
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 20))
+def test_group_sums_equal_numpys(count: int, every: int, first_bucket: int) -> None:
+    matrix = np.arange(count * 3, dtype=np.float32).reshape(count, 3)
+    offset = (-first_bucket) % every
+    starts = np.unique(np.concatenate([[0], np.arange(offset, count, every)])).astype(np.intp)
+    starts = starts[starts < count]
+    assert np.array_equal(group_sums(matrix, starts), np.add.reduceat(matrix, starts, axis=0))
+
+
+@given(st.integers(1, 30), st.integers(1, 7))
+def test_lowest_of_each_finds_the_stuck_one(workers: int, each: int) -> None:
+    matrix = np.random.default_rng(workers).random((4, workers)).astype(np.float32)
+    rows = np.arange(0, workers, each)
+    assert np.array_equal(lowest_of_each(matrix, each), np.minimum.reduceat(matrix, rows, axis=1))
+
+
+def test_high_mark_ignores_a_single_burst() -> None:
+    matrix = np.ones((100, 100), np.float32)
+    matrix[0, 0] = 1e6
+    assert high_mark(matrix) == 1.0
+    assert high_mark(matrix[:0]) == 0.0

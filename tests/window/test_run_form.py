@@ -1,0 +1,173 @@
+"""The form: what it builds, what it refuses and in which words, and how it scales a live run."""
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QSpinBox
+from pytestqt.qtbot import QtBot
+
+from raydash.core.faults import Fault
+from raydash.core.messages import CommandRun, EnvRegistry, Verb
+from raydash.core.spec import (
+    EnvSpec,
+    RolloutSpec,
+    RunSpec,
+    SpecError,
+    StopSpec,
+)
+from raydash.core.states import RunState
+from raydash.link.session import Session
+from raydash.ui.run_form import RunForm
+from tests.fakes.engine import FakeEngine
+from tests.fakes.updates import RUN_ID
+
+FULL = RunSpec(
+    name="cliff",
+    env=EnvSpec("CliffWalking-v1", {"is_slippery": True}),
+    rollout=RolloutSpec(num_workers=3, seed=2**40, hang_timeout_s=5.0),
+    stop=StopSpec(seconds=1.5, env_steps=10_000, episodes=7),
+)
+
+
+def line(form: RunForm, name: str) -> QLineEdit:
+    found = form.findChild(QLineEdit, name)
+    assert found is not None
+    return found
+
+
+def env(form: RunForm) -> QComboBox:
+    found = form.findChild(QComboBox, "form_env")
+    assert found is not None
+    return found
+
+
+def workers(form: RunForm) -> QSpinBox:
+    found = form.findChild(QSpinBox, "form_num_workers")
+    assert found is not None
+    return found
+
+
+def problem(form: RunForm, name: str) -> str:
+    label = form.findChild(QLabel, f"{name}_problem")
+    assert label is not None
+    return label.text() if label.isVisibleTo(form) else ""
+
+
+def test_fresh_form_holds_the_default_spec(form: RunForm) -> None:
+    assert form.spec() == RunSpec()
+
+
+def test_spec_that_is_set_comes_out_again_with_the_keys_that_have_no_field(form: RunForm) -> None:
+    form.set_spec(FULL)
+    assert form.spec() == FULL
+
+
+def test_what_is_typed_is_in_the_spec(form: RunForm, qtbot: QtBot) -> None:
+    env(form).setEditText("Pendulum-v1")
+    qtbot.keyClicks(line(form, "form_env_kwargs"), '{"g": 9.81}')
+    qtbot.keyClicks(line(form, "form_seed"), "42")
+    qtbot.keyClicks(line(form, "form_stop_seconds"), "2.5")
+    qtbot.keyClicks(line(form, "form_stop_env_steps"), "1e6")
+    qtbot.keyClicks(line(form, "form_stop_episodes"), "1 000")
+    workers(form).setValue(4)
+    assert form.spec() == RunSpec(
+        env=EnvSpec("Pendulum-v1", {"g": 9.81}),
+        rollout=RolloutSpec(num_workers=4, seed=42),
+        stop=StopSpec(seconds=2.5, env_steps=1_000_000, episodes=1000),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "words"),
+    [
+        ("form_env_kwargs", "{gravity: 1}", "is not JSON"),
+        ("form_env_kwargs", "[1]", "is not a table"),
+        ("form_env_kwargs", '{"a": NaN}', "NaN is no JSON"),
+        ("form_seed", "-1", "-1 is too small; allowed: a whole number from 0"),
+        ("form_seed", "1.5", "is not a whole number"),
+        ("form_stop_seconds", "0", "too small; allowed: a number above 0"),
+        ("form_stop_env_steps", "many", '"many" is not a whole number'),
+        ("form_stop_episodes", "0", "0 is too small; allowed: a whole number, 1 or more"),
+    ],
+)
+def test_mistake_is_told_beside_its_field_while_typing(
+    form: RunForm, qtbot: QtBot, name: str, typed: str, words: str
+) -> None:
+    qtbot.keyClicks(line(form, name), typed)
+    assert words in problem(form, name)
+    assert line(form, name).property("invalid") is True
+    with pytest.raises(SpecError):
+        form.spec()
+    line(form, name).clear()
+    assert problem(form, name) == ""
+    assert line(form, name).property("invalid") is False
+
+
+def test_all_mistakes_are_told_at_once(form: RunForm, qtbot: QtBot) -> None:
+    env(form).setEditText(" ")
+    qtbot.keyClicks(line(form, "form_env_kwargs"), "{")
+    qtbot.keyClicks(line(form, "form_seed"), "x")
+    assert "is empty" in problem(form, "form_env")
+    assert "is not JSON" in problem(form, "form_env_kwargs")
+    assert "is not a whole number" in problem(form, "form_seed")
+    assert {violation.key for violation in form.violations} == {
+        "env.id",
+        "env.kwargs",
+        "rollout.seed",
+    }
+
+
+def test_environments_of_the_registry_are_completed_in_any_place(
+    form: RunForm, engine: FakeEngine
+) -> None:
+    engine.say(EnvRegistry(("Acrobot-v1", "CartPole-v1")))
+    completer = env(form).completer()
+    completer.setCompletionPrefix("pole")
+    assert completer.currentCompletion() == "CartPole-v1"
+    assert env(form).currentText() == "CartPole-v1"
+
+
+def test_id_that_is_nearly_registered_gets_a_hint_but_is_no_mistake(
+    form: RunForm, engine: FakeEngine
+) -> None:
+    engine.say(EnvRegistry(("Acrobot-v1", "CartPole-v1")))
+    env(form).setEditText("CartPole-v9")
+    assert problem(form, "form_env") == "Not registered; did you mean CartPole-v1?"
+    assert form.violations == ()
+
+
+def test_fault_of_the_engine_marks_the_fields_that_it_names(form: RunForm) -> None:
+    form.mark_fault(Fault("CartPole-v1 takes no gravity", keys=("env.kwargs",)))
+    assert problem(form, "form_env_kwargs") == "CartPole-v1 takes no gravity"
+
+
+def test_apply_scales_the_live_run(
+    running: Session, form: RunForm, engine: FakeEngine, qtbot: QtBot
+) -> None:
+    apply = form.findChild(QPushButton, "form_apply_workers")
+    assert apply is not None
+    workers(form).setValue(12)
+    assert apply.isVisibleTo(form)
+    qtbot.mouseClick(apply, Qt.MouseButton.LeftButton)
+    assert engine.sent == [CommandRun(1 + 2, RUN_ID, Verb.SCALE, None, 12)]
+    assert not apply.isEnabled()
+    engine.answer()
+    engine.update(num_workers=12, snapshot=False)
+    assert not apply.isVisibleTo(form)
+
+
+def test_enter_in_the_number_of_workers_scales_the_live_run(
+    running: Session, form: RunForm, engine: FakeEngine, qtbot: QtBot
+) -> None:
+    workers(form).setValue(12)
+    qtbot.keyClick(workers(form), Qt.Key.Key_Return)
+    assert [command.verb for command in engine.sent] == [Verb.SCALE]  # type: ignore[union-attr]
+
+
+def test_there_is_nothing_to_apply_without_a_live_run(
+    running: Session, form: RunForm, engine: FakeEngine
+) -> None:
+    apply = form.findChild(QPushButton, "form_apply_workers")
+    assert apply is not None
+    engine.update(state=RunState.STOPPED, snapshot=False)
+    workers(form).setValue(12)
+    assert not apply.isVisibleTo(form)
