@@ -1,0 +1,116 @@
+"""Opening a recording, and what a database's complaints mean in plain words."""
+
+import re
+from pathlib import Path
+
+import duckdb
+
+from raydash.core.faults import Fault
+from raydash.record.schema import Connection, NewerSchemaError
+
+_CONFIG = {"memory_limit": "128MB", "threads": 1}
+"""The supervisor shares its machine with the workers: no more than this for the recording."""
+
+
+def connect(path: Path, *, read_only: bool = False) -> Connection:
+    """Open a recording; committed rows of a killed writer are there again.
+
+    Raises:
+        duckdb.Error: see `why_not`.
+    """
+    config: dict[str, object] = dict(_CONFIG)
+    if not read_only:
+        # Beside the file, so that a full /tmp is no matter; only huge sorts need it.
+        config["temp_directory"] = f"{path}.tmp"
+    return duckdb.connect(str(path), read_only=read_only, config=config)
+
+
+def wal_of(path: Path) -> Path:
+    """The file in which DuckDB keeps what is committed and not yet moved into its place."""
+    return path.with_name(path.name + ".wal")
+
+
+def size_of(path: Path) -> int:
+    """Bytes on disk; 0 if there is no such file."""
+    total = 0
+    for part in (path, wal_of(path)):
+        try:
+            total += part.stat().st_size
+        except OSError:
+            continue
+    return total
+
+
+_REASONS: tuple[tuple[str, str, str], ...] = (
+    (
+        r"Could not set lock",
+        "another program has the file open",
+        "Close that program",
+    ),
+    (
+        r"different configuration",
+        "this program has the file open for writing",
+        "Wait until the run has ended",
+    ),
+    (
+        r"No space left|disk quota|File too large",
+        "the disk is full",
+        "Free some space: recording goes on by itself",
+    ),
+    (
+        r"Read-only file system|Permission denied",
+        "the folder is not writable",
+        "Make it writable, or choose another with RAYDASH_DATA_DIR",
+    ),
+    (
+        r"No such file or directory|does not exist",
+        "the folder or file is gone",
+        "Make the folder again, or choose another with RAYDASH_DATA_DIR",
+    ),
+    (
+        r"version number|newer version|schema \d+ is newer",
+        "the file was written by a newer version",
+        "Open it with that version of raydash",
+    ),
+    (
+        r"[Oo]ut of [Mm]emory|failed to (allocate|pin)",
+        "there was not enough memory to read it",
+        "Close something and try again",
+    ),
+)
+
+
+_DAMAGE = re.compile(
+    r"not a valid DuckDB|read enough bytes|[Cc]orrupt|checksum|replaying WAL|[Dd]eserializ|"
+    r"INTERNAL Error|Catalog Error|Binder Error|has been invalidated",
+)
+
+
+def why_not(error: Exception) -> tuple[str, str]:
+    """The reason behind an error of a recording, and what to do about it."""
+    text = str(error)
+    if isinstance(error, NewerSchemaError):
+        text = f"newer version: {text}"
+    for pattern, reason, remedy in _REASONS:
+        if re.search(pattern, text):
+            held = re.search(r"PID (\d+)", text)
+            return reason + (f" (process {held.group(1)})" if held else ""), remedy
+    if _DAMAGE.search(text):
+        return "the file is damaged", ""
+    return f"{type(error).__name__}: {text}".splitlines()[0][:300], ""
+
+
+def is_damage(error: Exception) -> bool:
+    """The file itself is broken: trying again can't help."""
+    return why_not(error)[0] == "the file is damaged"
+
+
+def reading_fault(path: Path, error: Exception) -> Fault:
+    """Why a recording can't be opened or read."""
+    reason, remedy = why_not(error)
+    return Fault(
+        what=f"The recording {path.name} can't be read",
+        why=reason,
+        remedy=remedy,
+        detail=f"{path}\n{error}",
+    )

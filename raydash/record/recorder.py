@@ -1,0 +1,348 @@
+"""Writes a run to disk from a thread of its own. A failing disk never touches the run.
+
+`append` puts a batch on a list and returns. The thread commits everything that has gathered as one
+transaction, twice a second. If that fails it keeps what it has, says why (`fault`), and tries
+again with a new connection; a commit whose outcome is unknown is recognised by its number, so
+nothing is written twice. What it keeps is bounded: beyond `max_pending_episodes` new episodes are
+let go, counted, and that is said too.
+"""
+
+import json
+import logging
+import threading
+from dataclasses import asdict, astuple, replace
+from pathlib import Path
+
+import numpy as np
+
+from raydash.core.clock import Clock
+from raydash.core.records import EpisodeColumns
+from raydash.record.database import connect, size_of, why_not
+from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
+from raydash.record.schema import SCHEMA_VERSION, Connection, bring_up_to_date
+
+MAX_PENDING_EPISODES = 2_000_000
+"""About 75 MB."""
+MAX_PENDING_EVENTS = 10_000
+MAX_PENDING_BATCHES = 1000
+MAX_RETRY_S = 10.0
+_TIME_DECIMALS = 5
+
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """A recording that is being written. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        commit_interval_s: float = 0.5,
+        max_pending_episodes: int = MAX_PENDING_EPISODES,
+    ) -> None:
+        """Nothing is opened before `begin`.
+
+        Args:
+            path: The DuckDB file; made if missing, gone on with if it is there.
+            clock: Monotonic seconds.
+            commit_interval_s: Between commits.
+            max_pending_episodes: Kept at most while the disk fails.
+        """
+        self.path = path
+        self._clock = clock
+        self._interval_s = commit_interval_s
+        self._max_pending = max_pending_episodes
+        self._run: RunRow | None = None
+        self._incarnation: IncarnationRow | None = None
+
+        self._lock = threading.Lock()  # never held while the disk is touched
+        self._arrived: list[RecordBatch] = []
+        self._oldest_s: float | None = None
+        self._num_pending = 0
+        self._num_dropped = 0
+        self._fault = ""
+        self._num_bytes = 0
+
+        # The thread's own:
+        self._connection: Connection = None
+        self._held: list[RecordBatch] = []
+        self._held_since_s: float | None = None
+        self._number = 0
+        self._doubtful: tuple[int, int] | None = None
+        self._retry_s = 0.0
+        self._end: RunEndRow | None = None
+        self._close_by_s = 0.0
+
+        self._closing = threading.Event()
+        self._is_closed_well = False
+        self._thread = threading.Thread(target=self._loop, name="recorder", daemon=True)
+
+    # --- any thread --------------------------------------------------------------------------
+
+    def begin(self, run: RunRow, incarnation: IncarnationRow) -> None:
+        """Start writing. The run's row is written once, the incarnation's in any case."""
+        self._run, self._incarnation = run, incarnation
+        self._thread.start()
+
+    def append(self, batch: RecordBatch) -> None:
+        """Take a batch in. Never waits for the disk, never raises for it."""
+        with self._lock:
+            count = len(batch.episodes)
+            if count and self._num_pending + count > self._max_pending:
+                self._num_dropped += count
+                batch, count = replace(batch, episodes=EpisodeColumns()), 0
+            self._num_pending += count
+            self._arrived.append(batch)
+            if self._oldest_s is None:
+                self._oldest_s = self._clock()
+
+    @property
+    def fault(self) -> str:
+        """Why recording fails, in words; empty if it does not."""
+        with self._lock:
+            parts = [self._fault] if self._fault else []
+            if self._num_dropped:
+                parts.append(f"{self._num_dropped} episodes could not be kept")
+            return "; ".join(parts)
+
+    @property
+    def lag_s(self) -> float:
+        """Age of the oldest batch that is not committed; 0 if there is none."""
+        with self._lock:
+            times = [since for since in (self._oldest_s, self._held_since_s) if since is not None]
+            return max(0.0, self._clock() - min(times)) if times else 0.0
+
+    @property
+    def num_bytes(self) -> int:
+        """Size on disk after the last commit."""
+        return self._num_bytes
+
+    def close(self, end: RunEndRow | None = None, *, timeout_s: float = 10.0) -> bool:
+        """Commit what is left, write how the run ended, and close the file.
+
+        Args:
+            end: The end; None leaves the run open, as a crash would.
+            timeout_s: How long to try if the disk fails.
+
+        Returns:
+            Whether everything was written.
+        """
+        self._end = end
+        self._close_by_s = self._clock() + timeout_s
+        self._closing.set()
+        if self._thread.ident is not None:
+            # Twice, because a single commit may hang in a stalled disk: the thread is a daemon.
+            self._thread.join(2 * timeout_s)
+        return self._is_closed_well
+
+    # --- the recorder's thread ---------------------------------------------------------------
+
+    def _loop(self) -> None:
+        wait_s = 0.0
+        while not self._closing.wait(wait_s):
+            wait_s = self._interval_s if self._commit() else self._backed_off_s()
+        pause = threading.Event()
+        while not (self._commit() and self._finish()):
+            if self._clock() >= self._close_by_s:
+                log.warning("recording %s was not closed well: %s", self.path, self.fault)
+                break
+            pause.wait(min(0.2, self._interval_s))
+        self._let_go()
+
+    def _backed_off_s(self) -> float:
+        self._retry_s = min(max(2 * self._retry_s, self._interval_s), MAX_RETRY_S)
+        return self._retry_s
+
+    def _commit(self) -> bool:
+        """Write everything that has gathered; False if the disk did not take it."""
+        with self._lock:
+            self._held += self._arrived
+            self._arrived = []
+            if self._held_since_s is None:
+                self._held_since_s = self._oldest_s
+            self._oldest_s = None
+        try:
+            if self._connection is None:
+                self._open()
+            if self._held:
+                self._write(RecordBatch.merged(self._held))
+                self._forget(len(self._held))
+            if not self.path.exists():
+                raise FileNotFoundError("No such file or directory: somebody deleted it")
+        except Exception as error:
+            # Whatever a disk or a database may raise: the run goes on, and the user is told.
+            self._fail(error)
+            return False
+        self._retry_s = 0.0
+        self._num_bytes = size_of(self.path)
+        with self._lock:
+            self._fault = ""
+        return True
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = connect(self.path)
+        try:
+            bring_up_to_date(connection)
+            self._write_header(connection)
+            (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM commits").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._number = last
+        if self._doubtful is not None:
+            number, count = self._doubtful
+            self._doubtful = None
+            if last >= number:
+                self._forget(count)
+
+    def _write_header(self, connection: Connection) -> None:
+        run, life = self._run, self._incarnation
+        assert run is not None
+        assert life is not None
+        spec = run.spec
+        connection.execute("BEGIN")
+        connection.execute(
+            "INSERT INTO run BY NAME SELECT ? AS run_id, ? AS schema_version, ? AS name,"
+            " ? AS env_id, ? AS seed, ? AS spec_json, ? AS owner, ? AS cluster,"
+            " ? AS started_utc, ? AS versions_json, ? AS machine_json"
+            " WHERE NOT EXISTS (FROM run)",
+            [
+                run.run_id,
+                SCHEMA_VERSION,
+                spec.name or spec.env.id,
+                spec.env.id,
+                spec.rollout.seed,
+                json.dumps(asdict(spec)),
+                run.owner,
+                run.cluster,
+                run.started_utc,
+                json.dumps(dict(run.versions)),
+                json.dumps(dict(run.machine)),
+            ],
+        )
+        connection.execute(
+            "INSERT INTO incarnations SELECT ?, ?, ?, ?, ?"
+            " WHERE NOT EXISTS (FROM incarnations WHERE incarnation = ?)",
+            [*astuple(life), life.incarnation],
+        )
+        connection.execute("COMMIT")
+
+    def _write(self, batch: RecordBatch) -> None:
+        connection = self._connection
+        self._doubtful = (self._number + 1, len(self._held))
+        connection.execute("BEGIN")
+        if len(batch.episodes):
+            # DuckDB reads NaN in arrays as NULL; here it is a return.
+            exact = "* REPLACE (coalesce(episode_return, 'nan') AS episode_return)"
+            _insert(connection, "episodes", _episode_columns(batch.episodes), exact)
+        if batch.totals:
+            _insert(connection, "worker_totals", _totals_columns(batch))
+        if batch.events:
+            connection.executemany(
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    [e.number, e.t_s, e.kind.value, e.text, e.worker_index, e.detail, e.count]
+                    for e in batch.events
+                ],
+            )
+        connection.execute(
+            "INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                self._number + 1,
+                batch.t_s,
+                batch.elapsed_s,
+                batch.num_workers,
+                batch.paused,
+                batch.keep,
+            ],
+        )
+        connection.execute("COMMIT")
+        self._number += 1
+        self._doubtful = None
+
+    def _forget(self, count: int) -> None:
+        """The oldest batches are on disk."""
+        done, self._held = self._held[:count], self._held[count:]
+        with self._lock:
+            self._num_pending -= sum(len(batch.episodes) for batch in done)
+            if not self._held:
+                self._held_since_s = None
+
+    def _fail(self, error: Exception) -> None:
+        fault, _ = why_not(error)
+        with self._lock:
+            news, self._fault = fault != self._fault, fault
+        if news:
+            log.info("recording %s fails: %s", self.path, error)
+        self._let_go()
+        start = self._doubtful[1] if self._doubtful else 0
+        if len(self._held) - start > MAX_PENDING_BATCHES:
+            merged = RecordBatch.merged(self._held[start:])
+            events = merged.events[-MAX_PENDING_EVENTS:]
+            self._held[start:] = [replace(merged, events=events)]
+
+    def _finish(self) -> bool:
+        end = self._end
+        try:
+            if end is not None:
+                self._connection.execute(
+                    "UPDATE run SET state = ?, ended_by = ?, cause = ?, ended_utc = ?,"
+                    " ended_s = ?, elapsed_s = ?",
+                    [
+                        end.state.value,
+                        end.ended_by.value if end.ended_by else None,
+                        end.cause,
+                        end.ended_utc,
+                        end.ended_s,
+                        end.elapsed_s,
+                    ],
+                )
+            self._connection.execute("CHECKPOINT")
+        except Exception as error:
+            self._fail(error)
+            return False
+        self._let_go()
+        self._num_bytes = size_of(self.path)
+        self._is_closed_well = True
+        return True
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            connection.close()
+        except Exception as error:
+            # Closing checkpoints: on a full disk that fails, and the rows stay in the WAL.
+            log.info("closing %s: %s", self.path, error)
+
+
+def _insert(
+    connection: Connection, table: str, columns: dict[str, np.ndarray], what: str = "*"
+) -> None:
+    # Not undone when the insert fails: that would hide its error, and the connection is given up.
+    connection.register("incoming", columns)
+    connection.execute(f"INSERT INTO {table} BY NAME SELECT {what} FROM incoming")
+    connection.unregister("incoming")
+
+
+def _episode_columns(episodes: EpisodeColumns) -> dict[str, np.ndarray]:
+    """Times are rounded: full precision would be five bytes an episode of noise."""
+    columns = {name: getattr(episodes, name) for name in EpisodeColumns.__slots__}
+    columns["end_s"] = np.round(episodes.end_s, _TIME_DECIMALS)
+    columns["duration_s"] = np.round(episodes.duration_s, _TIME_DECIMALS)
+    columns["evaluation"] = np.zeros(len(episodes), bool)
+    return columns
+
+
+def _totals_columns(batch: RecordBatch) -> dict[str, np.ndarray]:
+    rows = [asdict(totals) for _, _, totals in batch.totals]
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    columns["t_s"] = np.full(len(rows), batch.t_s)
+    columns["worker_index"] = np.array([index for index, _, _ in batch.totals], np.int32)
+    columns["incarnation"] = np.array([life for _, life, _ in batch.totals], np.int32)
+    return columns

@@ -1,0 +1,142 @@
+"""What goes into a recording: the rows of `run` and `incarnations`, and batches of the rest."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+
+from raydash.core.events import Event
+from raydash.core.records import EpisodeColumns, WorkerTotals
+from raydash.core.spec import RunSpec
+from raydash.core.states import EndedBy, RunState
+
+_PACKAGES = ("raydash", "ray", "gymnasium", "numpy", "duckdb", "msgspec")
+
+
+def versions_here() -> dict[str, str]:
+    """Versions of what a run's figures may depend on."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def this_machine() -> dict[str, str | int]:
+    """The node that the supervisor runs on."""
+    return {
+        "host": platform.node(),
+        "system": platform.platform(),
+        "cpu": platform.machine(),
+        "num_cpus": len(os.sched_getaffinity(0)),
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """How a run began.
+
+    Attributes:
+        run_id: Unique.
+        spec: What was asked for.
+        owner: `user@host`.
+        started_utc: ISO 8601.
+        cluster: Its address; empty: launched by raydash.
+        versions: Package name to version.
+        machine: Host, cores, memory, system.
+    """
+
+    run_id: str
+    spec: RunSpec
+    owner: str
+    started_utc: str
+    cluster: str = ""
+    versions: Mapping[str, str] = field(default_factory=versions_here)
+    machine: Mapping[str, str | int] = field(default_factory=this_machine)
+
+
+@dataclass(frozen=True, slots=True)
+class IncarnationRow:
+    """One life of the supervisor.
+
+    Attributes:
+        incarnation: 0 for the first.
+        started_s: On the run's clock.
+        started_utc: The same instant, ISO 8601.
+        node: Address.
+        pid: Process id.
+    """
+
+    incarnation: int
+    started_s: float
+    started_utc: str
+    node: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunEndRow:
+    """How a run ended.
+
+    Attributes:
+        state: Finished, stopped, failed or interrupted.
+        ended_by: Why.
+        cause: Of a failure, in words.
+        ended_utc: ISO 8601.
+        ended_s: On the run's clock.
+        elapsed_s: Without the time paused or without a worker.
+    """
+
+    state: RunState
+    ended_by: EndedBy | None
+    cause: str
+    ended_utc: str
+    ended_s: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """What one tick brought; it is committed whole, so totals and episodes always agree.
+
+    Attributes:
+        t_s: The run's clock.
+        elapsed_s: Without the time paused or without a worker.
+        num_workers: That the run is meant to have.
+        paused: The whole run.
+        keep: Somebody chose to keep the run.
+        episodes: Finished ones.
+        totals: (worker_index, incarnation, totals of that life), of workers that were heard of.
+        events: What happened.
+    """
+
+    t_s: float
+    elapsed_s: float
+    num_workers: int = 0
+    paused: bool = False
+    keep: bool = False
+    episodes: EpisodeColumns = field(default_factory=EpisodeColumns)
+    totals: Sequence[tuple[int, int, WorkerTotals]] = ()
+    events: Sequence[Event] = ()
+
+    @staticmethod
+    def merged(batches: "Sequence[RecordBatch]") -> "RecordBatch":
+        """One batch for several, oldest first; of a worker's totals the newest of each life."""
+        last = batches[-1]
+        totals: dict[tuple[int, int], WorkerTotals] = {}
+        for batch in batches:
+            totals.update({(index, life): values for index, life, values in batch.totals})
+        return RecordBatch(
+            t_s=last.t_s,
+            elapsed_s=last.elapsed_s,
+            num_workers=last.num_workers,
+            paused=last.paused,
+            keep=last.keep,
+            episodes=EpisodeColumns.joined([batch.episodes for batch in batches]),
+            totals=[(index, life, values) for (index, life), values in totals.items()],
+            events=[event for batch in batches for event in batch.events],
+        )

@@ -1,0 +1,151 @@
+"""The tables of a recording, and how an old file becomes a new one.
+
+Seconds are on the run's clock (since its start) unless a name ends in `_utc` (ISO 8601).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Connection = Any
+"""A DuckDB connection; DuckDB ships no types."""
+
+SCHEMA_VERSION = 1
+
+DDL = """
+-- One row: what was asked for, by whom, with what, and how it ended.
+CREATE TABLE IF NOT EXISTS run (
+    run_id VARCHAR NOT NULL,
+    schema_version INTEGER NOT NULL,
+    name VARCHAR NOT NULL,           -- for people
+    env_id VARCHAR NOT NULL,
+    seed BIGINT NOT NULL,            -- every worker derives its own: raydash.worker.seeds
+    spec_json VARCHAR NOT NULL,      -- the whole spec
+    owner VARCHAR NOT NULL,          -- user@host
+    cluster VARCHAR NOT NULL,        -- address; empty: launched by raydash
+    started_utc VARCHAR NOT NULL,
+    versions_json VARCHAR NOT NULL,  -- package name to version
+    machine_json VARCHAR NOT NULL,   -- host, cores, memory, system
+    state VARCHAR,                   -- of RunState; NULL: was not closed (interrupted, or live)
+    ended_by VARCHAR,                -- of EndedBy
+    cause VARCHAR,                   -- of a failure, in words
+    ended_utc VARCHAR,
+    ended_s DOUBLE,                  -- run's clock
+    elapsed_s DOUBLE                 -- without the time paused or without a worker
+);
+
+-- One row per life of the supervisor, with the UTC anchor of its clock.
+CREATE TABLE IF NOT EXISTS incarnations (
+    incarnation INTEGER NOT NULL,    -- 0, 1, 2, ...
+    started_s DOUBLE NOT NULL,       -- run's clock
+    started_utc VARCHAR NOT NULL,
+    node VARCHAR NOT NULL,           -- address
+    pid INTEGER NOT NULL
+);
+
+-- Every finished episode, in the order in which the supervisor heard of them.
+CREATE TABLE IF NOT EXISTS episodes (
+    end_s DOUBLE NOT NULL,           -- when it ended, to 10 microseconds
+    worker_index INTEGER NOT NULL,   -- 1..N
+    env_index INTEGER NOT NULL,      -- which of the worker's environments
+    agent VARCHAR,                   -- NULL: a single-agent environment
+    incarnation INTEGER NOT NULL,    -- life of the worker, 0 the first
+    episode_return DOUBLE NOT NULL,  -- undiscounted sum of rewards, exact; NaN: error
+    episode_len INTEGER NOT NULL,    -- steps
+    ending UTINYINT NOT NULL,        -- 0 terminated, 1 truncated, 2 both flags, 3 error
+    duration_s FLOAT NOT NULL,       -- reset to end, wall time, to 10 microseconds
+    weights_seq_no INTEGER,          -- of the policy; NULL: it does not learn
+    evaluation BOOLEAN NOT NULL      -- not used for learning
+);
+
+-- Cumulative counters of a worker's life; the last row of each life is its total.
+CREATE TABLE IF NOT EXISTS worker_totals (
+    t_s DOUBLE NOT NULL,
+    worker_index INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    num_env_steps BIGINT NOT NULL,   -- env.step calls that returned
+    num_episodes BIGINT NOT NULL,    -- ended, errors included
+    num_terminated BIGINT NOT NULL,  -- with that flag, alone or not
+    num_truncated BIGINT NOT NULL,   -- with that flag, alone or not
+    num_error BIGINT NOT NULL,
+    step_time_s DOUBLE NOT NULL,     -- inside env.step
+    reset_time_s DOUBLE NOT NULL,    -- inside env.reset
+    policy_time_s DOUBLE NOT NULL,   -- inside the policy
+    idle_time_s DOUBLE NOT NULL,     -- between requests
+    busy_time_s DOUBLE NOT NULL      -- inside requests
+);
+
+-- Starts, pauses, restarts, errors with traceback.
+CREATE TABLE IF NOT EXISTS events (
+    number BIGINT NOT NULL,          -- 1, 2, 3, ...
+    t_s DOUBLE NOT NULL,
+    kind VARCHAR NOT NULL,           -- of EventKind
+    text VARCHAR NOT NULL,           -- one line
+    worker_index INTEGER,            -- NULL: the whole run
+    detail VARCHAR NOT NULL,         -- traceback or cause
+    "count" INTEGER NOT NULL         -- like things that this row stands for
+);
+
+-- One row per transaction: the run's clocks, and what a restarted supervisor needs besides.
+CREATE TABLE IF NOT EXISTS commits (
+    number BIGINT NOT NULL,          -- 1, 2, 3, ...
+    t_s DOUBLE NOT NULL,
+    elapsed_s DOUBLE NOT NULL,       -- without the time paused or without a worker
+    num_workers INTEGER NOT NULL,    -- that the run is meant to have
+    paused BOOLEAN NOT NULL,         -- the whole run
+    keep BOOLEAN NOT NULL            -- somebody chose to keep the run
+);
+"""
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {}
+"""From version n to n + 1; each runs inside the transaction of `bring_up_to_date`."""
+
+
+class NewerSchemaError(Exception):
+    """The file was written by a newer raydash."""
+
+
+def version_of(connection: Connection) -> int | None:
+    """The schema version of a file; None if it holds no run yet.
+
+    Raises:
+        duckdb.Error: if the file can't be read.
+    """
+    found = connection.execute(
+        "SELECT count(*) FROM information_schema.tables WHERE table_name = 'run'"
+    ).fetchone()
+    if not found[0]:
+        return None
+    row = connection.execute("SELECT schema_version FROM run").fetchone()
+    return int(row[0]) if row else None
+
+
+def check_readable(connection: Connection) -> None:
+    """Make sure that this raydash understands the file.
+
+    Raises:
+        NewerSchemaError: if it does not.
+    """
+    version = version_of(connection)
+    if version is not None and version > SCHEMA_VERSION:
+        raise NewerSchemaError(f"schema {version} is newer than {SCHEMA_VERSION}")
+
+
+def bring_up_to_date(connection: Connection) -> None:
+    """Create missing tables and migrate an older file, as one transaction.
+
+    Raises:
+        NewerSchemaError: if the file was written by a newer raydash; nothing is changed.
+        duckdb.Error: if the file can't be read or written; nothing is changed.
+    """
+    check_readable(connection)
+    version = version_of(connection)
+    connection.execute("BEGIN")
+    try:
+        connection.execute(DDL)
+        for old in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
+            MIGRATIONS[old](connection)
+        connection.execute("UPDATE run SET schema_version = ?", [SCHEMA_VERSION])
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise

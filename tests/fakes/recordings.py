@@ -1,0 +1,88 @@
+"""Rows for recordings, and a process that records until it is killed."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from raydash.core.events import Event, EventKind
+from raydash.core.records import EpisodeColumns, WorkerTotals
+from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec
+from raydash.record.recorder import Recorder
+from raydash.record.rows import IncarnationRow, RecordBatch, RunRow
+
+SPEC = RunSpec(env=EnvSpec("CartPole-v1", {"sutton_barto_reward": True}), rollout=RolloutSpec(2, 7))
+
+
+def run_row(run_id: str = "20261122-101500-cartpole-v1-3f9a") -> RunRow:
+    return RunRow(run_id, SPEC, "me@here", "2026-11-22T10:15:00+00:00")
+
+
+def incarnation_row(incarnation: int = 0, started_s: float = 0.0) -> IncarnationRow:
+    return IncarnationRow(incarnation, started_s, "2026-11-22T10:15:00+00:00", "127.0.0.2", 4711)
+
+
+def episodes(
+    count: int,
+    *,
+    seed: int = 0,
+    first_s: float = 0.0,
+    span_s: float = 0.5,
+    num_workers: int = 2,
+    whole_returns: bool = True,
+) -> EpisodeColumns:
+    """Episodes as CartPole has them: short, of reward 1 a step; or with returns of 53 bits."""
+    rng = np.random.default_rng(seed)
+    lens = rng.geometric(1 / 22, count).astype(np.int32)
+    return EpisodeColumns(
+        end_s=np.sort(first_s + rng.random(count) * span_s),
+        worker_index=rng.integers(1, num_workers + 1, count).astype(np.int32),
+        env_index=np.zeros(count, np.int32),
+        incarnation=np.zeros(count, np.int32),
+        episode_return=lens.astype(float) if whole_returns else rng.normal(size=count),
+        episode_len=lens,
+        ending=np.zeros(count, np.uint8),
+        duration_s=(lens * (1e-5 + rng.random(count) * 1e-6)).astype(np.float32),
+    )
+
+
+def totals_after(batch: EpisodeColumns, before: WorkerTotals | None = None) -> WorkerTotals:
+    before = before or WorkerTotals()
+    return WorkerTotals(
+        num_env_steps=before.num_env_steps + int(batch.episode_len.sum()),
+        num_episodes=before.num_episodes + len(batch),
+        num_terminated=before.num_terminated + len(batch),
+        busy_time_s=before.busy_time_s + 0.1,
+    )
+
+
+def event(number: int, t_s: float = 0.0, worker_index: int | None = None) -> Event:
+    return Event(number, t_s, EventKind.ENV_ERROR, "it broke", worker_index, "Traceback ...", 2)
+
+
+def record_for_ever(path: Path) -> None:
+    """Append 20 episodes of one worker each 10 ms; say after each what was handed over."""
+    recorder = Recorder(path, clock=time.monotonic, commit_interval_s=0.2)
+    recorder.begin(run_row(), incarnation_row())
+    totals = WorkerTotals()
+    number = 0
+    while True:
+        number += 1
+        batch = episodes(20, seed=number, first_s=number * 0.01, span_s=0.01, num_workers=1)
+        totals = totals_after(batch, totals)
+        recorder.append(
+            RecordBatch(
+                t_s=number * 0.01,
+                elapsed_s=number * 0.01,
+                episodes=batch,
+                totals=[(1, 0, totals)],
+                events=[event(number, number * 0.01)],
+            )
+        )
+        print(number, flush=True)
+        time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    record_for_ever(Path(sys.argv[1]))

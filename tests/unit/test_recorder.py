@@ -1,0 +1,435 @@
+"""What is handed to the recorder is on disk half a second later, and no disk can hurt the run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raydash.core.faults import FaultError
+from raydash.core.records import EpisodeColumns, WorkerTotals
+from raydash.core.states import EndedBy, Ending, RunState
+from raydash.record import query, recorder, schema
+from raydash.record.database import connect
+from raydash.record.recorder import Recorder
+from raydash.record.restore import episodes_in_time_order, restore
+from raydash.record.rows import RecordBatch, RunEndRow
+from tests.fakes.recordings import episodes, event, incarnation_row, run_row, totals_after
+
+END = RunEndRow(
+    RunState.FINISHED,
+    EndedBy.EPISODES,
+    "",
+    "2026-11-22T10:16:00+00:00",
+    ended_s=60.0,
+    elapsed_s=55.0,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "run.duckdb"
+
+
+@pytest.fixture
+def recorders(path: Path) -> Iterator[Callable[..., Recorder]]:
+    made: list[Recorder] = []
+
+    def make(*, begun: bool = True, **options: int) -> Recorder:
+        one = Recorder(path, clock=time.monotonic, commit_interval_s=0.05, **options)
+        made.append(one)
+        if begun:
+            one.begin(run_row(), incarnation_row())
+        return one
+
+    yield make
+    for one in made:
+        one.close(timeout_s=0.0)
+
+
+def batch_of(columns: EpisodeColumns, t_s: float = 1.0) -> RecordBatch:
+    return RecordBatch(t_s=t_s, elapsed_s=t_s, episodes=columns)
+
+
+def rows_of(path: Path, question: str) -> list[tuple[object, ...]]:
+    connection = connect(path, read_only=True)
+    rows: list[tuple[object, ...]] = connection.execute(question).fetchall()
+    connection.close()
+    return rows
+
+
+def test_everything_appended_is_read_back_exactly(
+    path: Path, recorders: Callable[..., Recorder]
+) -> None:
+    one = recorders()
+    columns = episodes(5000, whole_returns=False)
+    columns.ending[:4] = list(Ending)
+    columns.episode_return[3:6] = [np.nan, np.inf, -np.inf]
+    totals = totals_after(columns)
+    one.append(
+        RecordBatch(
+            t_s=3.25,
+            elapsed_s=2.5,
+            num_workers=4,
+            paused=True,
+            keep=True,
+            episodes=columns,
+            totals=[(2, 1, totals)],
+            events=[event(1), event(2, 0.5, 2)],
+        )
+    )
+    assert one.close(END)
+
+    (read,) = episodes_in_time_order(path)
+    np.testing.assert_array_equal(read.episode_return, columns.episode_return)
+    np.testing.assert_allclose(read.end_s, columns.end_s, atol=5.1e-6)
+    np.testing.assert_allclose(read.duration_s, columns.duration_s, atol=6e-6)
+    for name in ("worker_index", "env_index", "incarnation", "episode_len", "ending"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(columns, name))
+    past = restore(path)
+    assert past is not None
+    assert past.events == (event(1), event(2, 0.5, 2))
+    assert past.workers[0].totals == totals
+    assert (past.last_t_s, past.elapsed_s, past.num_workers) == (3.25, 2.5, 4)
+    assert (past.paused, past.keep, past.is_closed) == (True, True, True)
+
+
+def test_run_row_holds_the_spec_the_versions_and_the_end(
+    path: Path, recorders: Callable[..., Recorder]
+) -> None:
+    assert recorders().close(END)
+    ((spec, versions, state, ended_by, elapsed_s),) = rows_of(
+        path, "SELECT spec_json, versions_json, state, ended_by, elapsed_s FROM run"
+    )
+    assert json.loads(str(spec))["env"]["id"] == "CartPole-v1"
+    assert "duckdb" in json.loads(str(versions))
+    assert (state, ended_by, elapsed_s) == ("finished", "episodes", 55.0)
+
+
+def test_appended_rows_are_committed_within_a_second_without_being_asked(
+    path: Path, recorders: Callable[..., Recorder], wait_until: Callable[..., None]
+) -> None:
+    one = recorders()
+    one.append(batch_of(episodes(10)))
+    wait_until(lambda: one.lag_s == 0.0 and one.num_bytes > 0, "the commit")
+    assert one.fault == ""
+
+
+def test_totals_of_one_commit_are_thinned_to_the_newest_of_each_life(
+    path: Path, recorders: Callable[..., Recorder]
+) -> None:
+    one = recorders(begun=False)
+    for steps in (5, 9, 14):
+        batch = RecordBatch(1.0, 1.0, totals=[(1, 0, WorkerTotals(steps)), (2, 0, WorkerTotals(1))])
+        one.append(batch)
+    one.begin(run_row(), incarnation_row())
+    one.close()
+    question = "SELECT worker_index, num_env_steps FROM worker_totals ORDER BY ALL"
+    assert rows_of(path, question) == [(1, 14), (2, 1)]
+
+
+def test_second_life_goes_on_in_the_same_file(
+    path: Path, recorders: Callable[..., Recorder]
+) -> None:
+    first = recorders()
+    first.append(batch_of(episodes(10), 1.0))
+    first.close()
+    second = recorders(begun=False)
+    second.begin(run_row(), incarnation_row(1, 2.0))
+    second.append(batch_of(episodes(5), 3.0))
+    second.close(END)
+    assert rows_of(path, "SELECT count(*) FROM episodes") == [(15,)]
+    assert rows_of(path, "SELECT count(*) FROM run") == [(1,)]
+    assert rows_of(path, "SELECT incarnation FROM incarnations") == [(0,), (1,)]
+    assert rows_of(path, "SELECT number, t_s FROM commits") == [(1, 1.0), (2, 3.0)]
+
+
+def test_batches_appended_before_the_start_and_at_the_end_are_kept(
+    path: Path, recorders: Callable[..., Recorder]
+) -> None:
+    one = recorders(begun=False)
+    one.append(batch_of(episodes(3)))
+    one.begin(run_row(), incarnation_row())
+    one.append(batch_of(episodes(4)))
+    one.close(END)
+    assert query.figures(path).num_episodes_lifetime == 7
+
+
+def test_folder_that_cannot_be_made_is_told_and_mended_later(
+    path: Path, recorders: Callable[..., Recorder], wait_until: Callable[..., None]
+) -> None:
+    path.parent.write_text("a file in the way")
+    one = recorders()
+    one.append(batch_of(episodes(10)))
+    wait_until(lambda: one.fault, "the fault")
+    assert one.lag_s > 0
+    path.parent.unlink()
+    wait_until(lambda: not one.fault and not one.lag_s, "the recovery")
+    one.close(END)
+    assert query.figures(path).num_episodes_lifetime == 10
+
+
+def test_file_locked_by_another_program_is_told_with_its_process(
+    path: Path, recorders: Callable[..., Recorder], wait_until: Callable[..., None]
+) -> None:
+    recorders().close()
+    code = f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print(1, flush=True); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        one = recorders()
+        one.append(batch_of(episodes(10)))
+        wait_until(lambda: "another program" in one.fault, "the fault")
+        assert str(other.pid) in one.fault
+        other.kill()
+    wait_until(lambda: not one.fault, "the recovery")
+    one.close(END)
+    assert query.figures(path).num_episodes_lifetime == 10
+
+
+def test_full_disk_is_told_and_nothing_is_lost_or_written_twice(tmp_path: Path) -> None:
+    """In a process of its own: the limit on file sizes stands in for a full disk."""
+    path = tmp_path / "run.duckdb"
+    code = f"""
+import resource, signal, threading, time
+from pathlib import Path
+from raydash.record.recorder import Recorder
+from raydash.record.rows import RecordBatch
+from tests.fakes.recordings import *
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+one = Recorder(Path({str(path)!r}), clock=time.monotonic, commit_interval_s=0.02)
+one.begin(run_row(), incarnation_row())
+until = time.monotonic() + 30
+def wait(condition):
+    while not condition() and time.monotonic() < until:
+        threading.Event().wait(0.01)
+wait(lambda: one.num_bytes)
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, hard))
+for number in range(40):
+    columns = episodes(5000, seed=number, whole_returns=False)
+    one.append(RecordBatch(number, number, episodes=columns))
+    wait(lambda: one.lag_s == 0 or one.fault)
+print(one.fault, one.lag_s > 0, sep="|")
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+wait(lambda: not one.fault and one.lag_s == 0)
+print(one.close(), one.fault, sep="|")
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True
+    )
+    assert done.stdout.splitlines() == ["the disk is full|True", "True|"]
+    read = np.concatenate([batch.episode_return for batch in episodes_in_time_order(path)])
+    written = [episodes(5000, seed=n, whole_returns=False).episode_return for n in range(40)]
+    np.testing.assert_array_equal(np.sort(read), np.sort(np.concatenate(written)))
+
+
+def test_failing_disk_keeps_episodes_up_to_the_bound_and_counts_the_rest(
+    path: Path, recorders: Callable[..., Recorder], wait_until: Callable[..., None]
+) -> None:
+    path.parent.write_text("a file in the way")
+    one = recorders(max_pending_episodes=100)
+    for _ in range(3):
+        one.append(replace(batch_of(episodes(60)), totals=[(1, 0, WorkerTotals(60))]))
+    assert "120 episodes could not be kept" in one.fault
+    path.parent.unlink()
+    wait_until(lambda: not one.lag_s, "the recovery")
+    assert one.fault == "120 episodes could not be kept"
+    one.append(batch_of(episodes(60)))
+    one.close(END)
+    assert query.figures(path).num_episodes_lifetime == 120
+
+
+def test_long_failure_keeps_no_more_batches_than_its_bound(
+    path: Path,
+    recorders: Callable[..., Recorder],
+    wait_until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recorder, "MAX_PENDING_BATCHES", 20)
+    path.parent.write_text("a file in the way")
+    one = recorders()
+    for number in range(100):
+        one.append(replace(batch_of(episodes(1)), t_s=float(number), events=[event(number + 1)]))
+    wait_until(lambda: len(one._held) == 1, "the merge")
+    path.parent.unlink()
+    one.close(END)
+    past = restore(path)
+    assert past is not None
+    assert (past.next_event_number, past.last_t_s) == (101, 99.0)
+    assert past.ending_counts.sum() == 100
+
+
+def test_commit_whose_outcome_was_unknown_is_not_repeated(
+    path: Path,
+    recorders: Callable[..., Recorder],
+    wait_until: Callable[..., None],
+) -> None:
+    """The answer to a commit gets lost: the rows are there all the same."""
+    one = recorders()
+    wait_until(lambda: one.num_bytes, "the header")
+    real = one._connection
+
+    class LosesAnswers:
+        def execute(self, text: str, *values: object) -> object:
+            result = real.execute(text, *values)
+            if text == "COMMIT":
+                raise OSError("the answer was lost")
+            return result
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+    one._connection = LosesAnswers()
+    one.append(batch_of(episodes(10)))
+    wait_until(lambda: one._connection not in (None, real) and not one.lag_s, "the next commit")
+    one.append(batch_of(episodes(5)))
+    one.close(END)
+    assert query.figures(path).num_episodes_lifetime == 15
+
+
+def test_deleted_file_is_told_and_made_again(
+    path: Path,
+    recorders: Callable[..., Recorder],
+    wait_until: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "raydash")
+    one = recorders()
+    wait_until(lambda: one.num_bytes, "the header")
+    path.unlink()
+    wait_until(lambda: "somebody deleted it" in caplog.text, "the fault")
+    one.append(batch_of(episodes(3)))
+    assert one.close(END)
+    assert query.figures(path).num_episodes_lifetime == 3
+
+
+def test_closing_on_a_dead_disk_gives_up_in_time_and_says_so(
+    path: Path, recorders: Callable[..., Recorder], raydash_warnings: list[str]
+) -> None:
+    path.parent.write_text("a file in the way")
+    one = recorders()
+    one.append(batch_of(episodes(10)))
+    assert not one.close(END, timeout_s=0.3)
+    assert "not closed well" in raydash_warnings.pop()
+
+
+def test_newer_schema_is_told_and_the_file_left_as_it_is(
+    path: Path,
+    recorders: Callable[..., Recorder],
+    wait_until: Callable[..., None],
+    raydash_warnings: list[str],
+) -> None:
+    recorders().close(END)
+    connection = connect(path)
+    connection.execute("UPDATE run SET schema_version = ?", [schema.SCHEMA_VERSION + 1])
+    connection.close()
+    one = recorders()
+    one.append(batch_of(episodes(1)))
+    wait_until(lambda: "newer version" in one.fault, "the fault")
+    one.close(timeout_s=0.3)
+    raydash_warnings.clear()
+    with pytest.raises(FaultError, match="newer version"):
+        restore(path)
+    with pytest.raises(FaultError, match="newer version"):
+        query.figures(path)
+    assert path.exists()
+
+
+def test_older_schema_is_migrated_when_it_is_opened(
+    path: Path, recorders: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorders().close(END)
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(
+        schema, "MIGRATIONS", {1: lambda con: con.execute("ALTER TABLE run ADD COLUMN tag VARCHAR")}
+    )
+    assert restore(path) is not None
+    assert rows_of(path, "SELECT schema_version, tag FROM run") == [(2, None)]
+
+
+def test_killed_recorder_leaves_every_committed_row_and_loses_less_than_a_second(
+    path: Path, wait_until: Callable[..., None]
+) -> None:
+    root = Path(__file__).parents[2]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.fakes.recordings", str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+    )
+    with child:
+        assert child.stdout is not None
+        handed_over: list[tuple[int, float]] = []
+        for line in child.stdout:
+            handed_over.append((int(line), time.monotonic()))
+            if handed_over[-1][1] - handed_over[0][1] > 1.5:
+                break
+        os.kill(child.pid, signal.SIGKILL)
+        killed_s = time.monotonic()
+        handed_over += [(int(line), killed_s) for line in child.stdout if line.endswith("\n")]
+
+    past = restore(path)
+    assert past is not None
+    kept = len(past.events)
+    assert past.ending_counts.sum() == 20 * kept
+    assert past.workers[0].totals.num_episodes == 20 * kept
+    assert past.next_event_number == kept + 1
+    assert not past.is_closed
+    assert past.last_t_s == pytest.approx(0.01 * kept)
+    assert not [number for number, at_s in handed_over if number > kept and killed_s - at_s > 1.0]
+    with path.open("rb") as file:
+        assert file.read(12)[8:] == b"DUCK"
+
+
+@pytest.mark.parametrize(("whole_returns", "limit"), [(True, 16), (False, 24)])
+def test_episodes_take_few_bytes_on_disk(
+    path: Path, recorders: Callable[..., Recorder], whole_returns: bool, limit: int
+) -> None:
+    one = recorders()
+    for number in range(40):
+        columns = episodes(5000, seed=number, first_s=number / 2, whole_returns=whole_returns)
+        one.append(batch_of(columns, number / 2))
+    assert one.close(END)
+    assert path.stat().st_size / 200_000 < limit
+
+
+def test_appending_does_not_wait_for_a_disk_that_hangs(
+    path: Path, recorders: Callable[..., Recorder], wait_until: Callable[..., None]
+) -> None:
+    one = recorders()
+    wait_until(lambda: one.num_bytes, "the header")
+    real, gate, entered = one._connection, threading.Event(), threading.Event()
+
+    class Hangs:
+        def execute(self, text: str, *values: object) -> object:
+            entered.set()
+            gate.wait()
+            return real.execute(text, *values)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+    one._connection = Hangs()
+    one.append(batch_of(episodes(1)))
+    assert entered.wait(10)
+    began_s = time.monotonic()
+    for _ in range(100):
+        one.append(batch_of(episodes(1)))
+    assert one.lag_s > 0
+    assert time.monotonic() - began_s < 1.0
+    gate.set()
+    assert one.close(END)
+    assert query.figures(path).num_episodes_lifetime == 101
