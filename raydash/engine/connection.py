@@ -114,7 +114,11 @@ class Connector:
             cancelled=self._cancelled.is_set,
         )
         importer.join()
-        return self._init(cluster.address, cluster, cluster.token_path, cluster.ray_version)
+        try:
+            return self._init(cluster.address, cluster, cluster.token_path, cluster.ray_version)
+        except FaultError:
+            cluster.lease.release()  # a cluster that nobody uses ends at once
+            raise
 
     def _attach(self, text: str) -> Connection:
         self._say(ClusterPhase.CHECKING, f"checking {text}")
@@ -128,7 +132,8 @@ class Connector:
 
         faults = preflight.check_nodes(ray)
         if faults:
-            raise FaultError(faults[0])
+            others = "\n".join(fault.sentence() for fault in faults[1:])
+            raise FaultError(replace(faults[0], detail=faults[0].detail or others))
         return connection
 
     def _init(

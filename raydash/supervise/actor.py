@@ -139,13 +139,12 @@ class SupervisorActor:
 
     def _worker_factory(self, start: StartRun) -> Any:
         actor_class = ray.remote(RolloutWorker)
-        cluster = start.spec.cluster
         launched = bool(self._posting.leases_dir)
-        num_cpus = cluster.num_cpus if cluster.num_cpus is not None else (0 if launched else 1)
+        demand = worker_demand(start.spec, launched=launched)
         options: dict[str, Any] = {
-            "num_cpus": num_cpus,
-            "num_gpus": cluster.num_gpus,
-            "resources": dict(cluster.resources),
+            "num_cpus": demand.pop("CPU"),
+            "num_gpus": demand.pop("GPU"),
+            "resources": demand,
             "max_restarts": 0,
             "max_task_retries": 0,
         }
@@ -230,13 +229,15 @@ class SupervisorActor:
     def _explain_pending(self) -> None:
         """Ask Ray why workers wait, on a thread of its own: such questions can block."""
         pool = self._pool
+        launched = bool(self._posting.leases_dir)
+        demand = worker_demand(self._supervisor.spec, launched=launched)
         while isinstance(pool, RayPool):
             time.sleep(1.0)
             waiting = pool.waiting()
             reasons: dict[int, str] = {}
             with contextlib.suppress(Exception):  # no reason is better than no supervisor
                 for index, actor_id in list(waiting.items())[:8]:
-                    reasons[index] = private_ray.pending_reason(actor_id, {})
+                    reasons[index] = private_ray.pending_reason(actor_id, demand)
             pool.set_pending_reasons({index: text for index, text in reasons.items() if text})
 
 
@@ -250,13 +251,15 @@ def remote_supervisor() -> Any:
     )(SupervisorActor)
 
 
+def worker_demand(spec: RunSpec, *, launched: bool) -> dict[str, float]:
+    """What a worker reserves; on a launched cluster workers share the cores by default."""
+    cluster = spec.cluster
+    num_cpus = cluster.num_cpus if cluster.num_cpus is not None else (0.0 if launched else 1.0)
+    return {"CPU": num_cpus, "GPU": cluster.num_gpus, **cluster.resources}
+
+
 def new_run_id(env_id: str, now: datetime | None = None) -> str:
     """A name that sorts by start and tells the environment: `20261122-101500-cartpole-v1-3f9a`."""
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
     word = "".join(c if c.isalnum() else "-" for c in env_id.split("/")[-1].split(":")[-1].lower())
     return f"{stamp}-{word[:24].strip('-')}-{os.urandom(2).hex()}"
-
-
-def resolve_num_workers(spec: RunSpec) -> int:
-    """The number of workers asked for; one per core by default."""
-    return spec.rollout.num_workers or len(os.sched_getaffinity(0))

@@ -226,10 +226,12 @@ def died_from(error: Exception, worker_index: int, incarnation: int) -> Died:
 
 
 def _how_it_ended(detail: str) -> str:
-    signal = re.search(r"SIG[A-Z]+", detail)
+    """In words; the signals that Ray lists as "potential root causes" say nothing."""
+    known = detail.split("potential root causes")[0]
+    signal = re.search(r"SIG[A-Z]+", known)
     if signal:
         return f"its process ended by {signal.group()}"
-    code = re.search(r"exit[ _]code:?\s*=?\s*(-?\d+)", detail)
+    code = re.search(r"exit[ _]code:?\s*=?\s*(-?\d+)", known)
     if code:
         return f"its process ended with exit code {code.group(1)}"
     if "connection error" in detail or "unexpectedly" in detail:

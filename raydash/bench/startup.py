@@ -1,0 +1,73 @@
+"""`raydash bench startup`: from nothing to a painted window, and on to the first episode.
+
+Each round starts the real window in a process of its own (offscreen unless there is a display),
+and then a bare Ray: `ray start`, `ray.init`, one actor that imports gymnasium and finishes one
+CartPole episode. The two take turns; each has the machine to itself.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from raydash import paths
+from raydash.bench.report import median, say, show
+from raydash.cluster.ray_env import driver_environment
+
+ROUNDS = 5
+GOAL_PAINT_S = 1.0
+GOAL_OVER_BARE_S = 2.0
+ROUND_TIMEOUT_S = 120.0
+
+
+def run(*, as_json: bool) -> int:
+    """Measure and print; 0 if both goals are reached, else 1."""
+    rounds: list[dict[str, float]] = []
+    for number in range(ROUNDS + 1):
+        figures = {**_child("window_probe"), **_child("bare_ray")}
+        if number == 0:
+            continue  # the first fills the byte-code cache
+        rounds.append(figures)
+        say(f"round {number}/{ROUNDS}: " + ", ".join(f"{k} {v:.2f}" for k, v in figures.items()))
+    medians = {name: median(row[name] for row in rounds) for name in rounds[0]}
+    over_s = median(row["window_to_episode_s"] - row["bare_to_episode_s"] for row in rounds)
+    show(
+        "startup",
+        {
+            "rounds": ROUNDS,
+            **medians,
+            "over_bare_s": over_s,
+            "goal_painted_s": GOAL_PAINT_S,
+            "goal_over_bare_s": GOAL_OVER_BARE_S,
+        },
+        as_json=as_json,
+    )
+    return 0 if medians["painted_s"] < GOAL_PAINT_S and over_s < GOAL_OVER_BARE_S else 1
+
+
+def _child(name: str) -> dict[str, float]:
+    """Run one probe in a fresh process and private folders; it is told when it was started."""
+    # Ray's sockets need a short path.
+    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as home:
+        environment = driver_environment(os.environ, cache_dir=paths.cache_dir())
+        environment |= {
+            "RAYDASH_STATE_DIR": str(Path(home) / "s"),
+            "RAYDASH_DATA_DIR": str(Path(home) / "d"),
+            "RAYDASH_CACHE_DIR": str(paths.cache_dir()),
+        }
+        if not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")):
+            environment["QT_QPA_PLATFORM"] = "offscreen"
+        command = [sys.executable, "-m", f"raydash.bench.{name}", repr(time.time()), home]
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=ROUND_TIMEOUT_S,
+        )
+        figures: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+        return figures
