@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 from PySide6.QtCore import QByteArray, QDataStream
-from PySide6.QtGui import QPolygonF
+from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
 
 from raydash.core.records import Float64
 
@@ -51,3 +51,19 @@ def stairs(edges: Float64, heights: Float64) -> tuple[Float64, Float64]:
         heights: Of the bars.
     """
     return np.repeat(edges, 2)[1:-1], np.repeat(heights, 2)
+
+
+def draw_line(painter: QPainter, points: QPolygonF, colour: QColor) -> None:
+    """A smooth line of one pixel: a wider pen would cost a hundred times as much."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(colour, 1))
+    painter.drawPolyline(points)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+
+
+def draw_strong_line(painter: QPainter, points: QPolygonF, colour: QColor) -> None:
+    """A line that is two pixels wide, and costs as much as two thin ones."""
+    draw_line(painter, points, colour)
+    painter.translate(0, 1)
+    draw_line(painter, points, colour)
+    painter.translate(0, -1)

@@ -7,10 +7,11 @@ from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter
 from PySide6.QtWidgets import QWidget
 
-from raydash.core.records import Float32, UInt8
+from raydash.core.records import UInt8
 from raydash.ui import words
 from raydash.ui.plots.canvas import Frame
 from raydash.ui.plots.plot_base import Columns, Plot
+from raydash.ui.plots.reduce import group_sums, high_mark, lowest_of_each
 from raydash.ui.plots.scope import Part, PlotScope
 from raydash.ui.plots.ticks import nice_limits, value_ticks
 
@@ -76,17 +77,15 @@ class ThroughputHeatmap(Plot):
             return ""
         self._taken = wanted
         starts, edges_s = part.grouped(area.width())
-        visible = steps[part.rows]
-        sums = visible if len(starts) == len(part) else np.add.reduceat(visible, starts, axis=0)
-        per_s: Float32 = (sums / np.diff(edges_s)[:, None]).astype(np.float32)
+        widths_s = np.diff(edges_s).astype(np.float32)
+        per_s = group_sums(steps[part.rows], starts) / widths_s[:, None]
         self._workers_per_row = max(1, math.ceil(self._num_workers / area.height()))
         if self._workers_per_row > 1:
-            rows = np.arange(0, self._num_workers, self._workers_per_row)
-            per_s = np.minimum.reduceat(per_s, rows, axis=1)
+            per_s = lowest_of_each(per_s, self._workers_per_row)
         # The last bars may hold few buckets; one lucky burst must not dim all the others.
-        best = float(np.quantile(per_s, 0.998)) if per_s.size else 0.0
-        self._top_per_s = nice_limits(0.0, max(best, 1.0), 40)[1]
-        levels = np.clip(per_s * (255.0 / self._top_per_s), 0.0, 255.0).astype(np.uint8)
+        self._top_per_s = nice_limits(0.0, max(high_mark(per_s), 1.0), 40)[1]
+        scale = np.float32(255.0 / self._top_per_s)
+        levels = np.minimum(per_s * scale, np.float32(255.0)).astype(np.uint8)
         self._pixels = np.ascontiguousarray(levels.T[::-1])
         height, width = self._pixels.shape
         self._image = QImage(self._pixels.data, width, height, width, QImage.Format.Format_Indexed8)

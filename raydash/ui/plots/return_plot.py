@@ -3,13 +3,19 @@
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QPainter, QPen
+from PySide6.QtGui import QColor, QPainter
 from PySide6.QtWidgets import QWidget
 
 from raydash.core.records import Float64
 from raydash.ui import words
 from raydash.ui.plots.canvas import Frame, LegendItem
-from raydash.ui.plots.geometry import pieces, polygon, widest_gap
+from raydash.ui.plots.geometry import (
+    draw_line,
+    draw_strong_line,
+    pieces,
+    polygon,
+    widest_gap,
+)
 from raydash.ui.plots.plot_base import Columns, Plot
 from raydash.ui.plots.scope import Part, PlotScope
 from raydash.ui.plots.ticks import nice_limits
@@ -96,23 +102,32 @@ class ReturnPlot(Plot):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         coloured = self._coloured()
         for curve in list(self._curves.values())[len(coloured) :]:
-            self._paint_line(painter, frame, curve, QPen(QColor(self.theme.disabled), 1))
+            self._paint_line(painter, frame, curve, QColor(self.theme.disabled))
         for colour, curve in zip(self.theme.series, coloured, strict=False):
-            self._paint_line(painter, frame, curve, QPen(QColor(colour), 1))
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(self._mean[0]) < 1500)
-        self._paint_line(painter, frame, self._mean, QPen(QColor(self.theme.accent), 1.5))
+            thin = QColor(colour)
+            thin.setAlpha(190)  # the mean stays on top
+            self._paint_line(painter, frame, curve, thin)
+        self._paint_line(painter, frame, self._mean, QColor(self.theme.accent), strong=True)
 
     def _coloured(self) -> list[Curve]:
         return list(self._curves.values())[: len(self.theme.series)]
 
-    def _paint_line(self, painter: QPainter, frame: Frame, curve: Curve, pen: QPen) -> None:
+    def _paint_line(
+        self,
+        painter: QPainter,
+        frame: Frame,
+        curve: Curve,
+        colour: QColor,
+        *,
+        strong: bool = False,
+    ) -> None:
         t_s, values = curve
-        painter.setPen(pen)
+        draw = draw_strong_line if strong else draw_line
         for piece in pieces(t_s, values, widest_gap(t_s, self._point_s)):
             x, y = self._widened(t_s[piece]), values[piece]
             if len(x) != len(y):
                 y = _doubled(y)
-            painter.drawPolyline(polygon(frame.px(x), frame.py(y)))
+            draw(painter, polygon(frame.px(x), frame.py(y)), colour)
 
     def _widened(self, t_s: Float64) -> Float64:
         """A single point has no extent: it becomes as wide as what it speaks of."""

@@ -2,13 +2,13 @@
 
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QPainter, QPen
+from PySide6.QtGui import QColor, QPainter
 from PySide6.QtWidgets import QWidget
 
 from raydash.core.records import Float64
 from raydash.ui import words
 from raydash.ui.plots.canvas import Frame
-from raydash.ui.plots.geometry import polygon
+from raydash.ui.plots.geometry import draw_strong_line, polygon
 from raydash.ui.plots.plot_base import Columns, Plot
 from raydash.ui.plots.scope import Part, PlotScope
 from raydash.ui.plots.ticks import nice_limits
@@ -58,9 +58,7 @@ class ThroughputPlot(Plot):
             polygon(np.concatenate([x, x[-1:], x[:1]]), np.concatenate([y, [floor, floor]]))
         )
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(x) < 1500)
-        painter.setPen(QPen(QColor(self.theme.throughput), 1.5))
-        painter.drawPolyline(polygon(x, y))
+        draw_strong_line(painter, polygon(x, y), QColor(self.theme.throughput))
 
     def read_out(self, part: Part, index: int) -> str:
         """The rate of the bucket."""
