@@ -1,9 +1,7 @@
 """`raydash ps`, `stop` and `cluster`: looking at what lives, and ending it. Launches nothing."""
 
-import getpass
 import json
 import math
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -15,17 +13,13 @@ from raydash.commands.run import EXIT_BAD_INPUT, EXIT_DONE
 from raydash.core.messages import CommandRun, Connect, FromEngine, RunList, RunSummary, Verb
 from raydash.core.spec import ClusterSpec
 from raydash.engine.client import EngineClient
+from raydash.engine.owner import owner
 
 _LIST_TIMEOUT_S = 5.0
 _STOP_TIMEOUT_S = 60.0
 _OVER_TIMEOUT_S = 30.0
 
 OpenEngine = Callable[[], EngineClient]
-
-
-def own_name() -> str:
-    """Who we are among the owners of runs: `user@host`."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def list_runs(
@@ -62,7 +56,7 @@ def stop_runs(
         return EXIT_DONE
     with open_engine() as client:
         runs = _connected_runs(client, address)
-        chosen = _matching(runs, wanted) if wanted else [r for r in runs if r.owner == own_name()]
+        chosen = _matching(runs, wanted) if wanted else [r for r in runs if r.owner == owner()]
         problem = _why_not(wanted, chosen, runs) if wanted else ""
         if problem:
             return _refused(problem)
@@ -153,7 +147,7 @@ def _why_not(wanted: str, chosen: Sequence[RunSummary], runs: Sequence[RunSummar
         return f"no run {wanted}; live runs: {', '.join(run.run_id for run in runs) or 'none'}"
     if len(chosen) > 1:
         return f"{wanted} may be any of {', '.join(run.run_id for run in chosen)}"
-    if chosen[0].owner != own_name():
+    if chosen[0].owner != owner():
         return f"{chosen[0].run_id} belongs to {chosen[0].owner}; only its owner stops it"
     return ""
 

@@ -6,9 +6,6 @@ and answers when the supervisor has something new.
 """
 
 import functools
-import getpass
-import os
-import socket
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,15 +17,6 @@ ACTOR_PREFIX = "run:"
 PULL_WAIT_S = 1.0
 RETRY_S = 0.25
 MAX_BACKLOG = 2
-
-
-def owner() -> str:
-    """Who we are, for the list of runs: `user@host`."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
 
 
 @dataclass(slots=True)

@@ -18,7 +18,8 @@ from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import StartRun
 from raydash.core.spec import RunSpec, violations_of
 from raydash.engine.connection import NAMESPACE, Connection
-from raydash.engine.live_runs import ACTOR_PREFIX, owner, supervisor_class
+from raydash.engine.live_runs import ACTOR_PREFIX, supervisor_class
+from raydash.engine.owner import owner
 from raydash.engine.watch import ClusterWatch
 from raydash.protocol.codec import decode, encode
 from raydash.worker.trial import try_environment

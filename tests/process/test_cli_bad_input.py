@@ -12,9 +12,10 @@ from typer.testing import CliRunner, Result
 
 from raydash.cli import app
 from raydash.commands import display, doctor
-from raydash.commands.listing import list_runs, own_name, stop_runs
+from raydash.commands.listing import list_runs, stop_runs
 from raydash.commands.options import why_wrong_platform
 from raydash.engine.client import EngineClient
+from raydash.engine.owner import owner
 from tests.fakes import terminal_engine
 from tests.fakes.terminal_engine import RUN_ID
 
@@ -211,7 +212,7 @@ def test_live_runs_are_listed_with_their_owners(
     header, mine, theirs = capsys.readouterr().out.splitlines()
     assert header.split()[0] == "RUN"
     assert mine.startswith(RUN_ID)
-    assert mine.endswith(own_name())
+    assert mine.endswith(owner())
     assert theirs.endswith("somebody@elsewhere")
 
 
