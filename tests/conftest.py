@@ -1,5 +1,6 @@
 """What every test gets: private folders, and a failure if it leaves anything behind."""
 
+import json
 import logging
 import os
 import shutil
@@ -66,9 +67,15 @@ def _everything() -> set[object]:
     return {*_threads(), *_children()}
 
 
-def _check_nothing_left(before: set[object]) -> None:
+def _ray_folders() -> set[object]:
+    """Temp folders of clusters that were launched for this session: gone once a cluster is."""
+    launches = [json.loads(path.read_text()) for path in _HOME.rglob("launch.json")]
+    return {launch["temp_dir"] for launch in launches if Path(launch["temp_dir"]).exists()}
+
+
+def _check_nothing_left(before: set[object], look: Callable[[], set[object]] = _everything) -> None:
     ceiling = time.monotonic() + _SETTLE_S
-    while (left := _everything() - before) and time.monotonic() < ceiling:
+    while (left := look() - before) and time.monotonic() < ceiling:
         threading.Event().wait(0.05)
     if left:
         pytest.fail(f"left behind: {left}", pytrace=False)
@@ -79,6 +86,7 @@ def _session_leaves_nothing() -> Iterator[None]:
     before = _everything()
     yield
     _check_nothing_left(before)
+    _check_nothing_left(set(), _ray_folders)
 
 
 @pytest.fixture(autouse=True)
