@@ -42,6 +42,8 @@ MAX_RESET_SAMPLES = 64
 MAX_ERRORS = 16
 MAX_TRACEBACK = 4000
 
+_RESETTING, _STEPPING = int(Phase.RESETTING), int(Phase.STEPPING)
+"""Plain numbers: looking an enum's member up costs more than the store."""
 _ENDINGS = {
     (True, False): int(Ending.TERMINATED),
     (False, True): int(Ending.TRUNCATED),
@@ -50,18 +52,18 @@ _ENDINGS = {
 
 
 class _Slice:
-    """What one chunk has gathered so far. Times are on the loop's clock."""
+    """What one chunk has gathered so far. Times are on the loop's clock.
+
+    `episodes` has return, length, ending, end and duration of each finished episode: one append
+    instead of five.
+    """
 
     def __init__(self, started_s: float, deadline_s: float, *, drain: bool) -> None:
         self.started_s = started_s
         self.deadline_s = deadline_s
         self.drain = drain
         self.first_step_s = math.nan
-        self.returns: list[float] = []
-        self.lens: list[int] = []
-        self.endings: list[int] = []
-        self.ends_s: list[float] = []
-        self.durations_s: list[float] = []
+        self.episodes: list[tuple[float, int, int, float, float]] = []
         self.step_samples_s: list[float] = []
         self.reset_samples_s: list[float] = []
         self.errors: list[EnvError] = []
@@ -142,7 +144,7 @@ class RolloutLoop:
                 raises passes on to the caller, and no episode has failed.
         """
         assert self._env is not None
-        self._progress.cells[PHASE] = Phase.RESETTING
+        self._progress.cells[PHASE] = _RESETTING
         started_s = self._episode_started_s = self._clock()
         self._observation = first_reset(self._env, self._reset_seed)
         self._ended_s = self._clock()
@@ -169,10 +171,10 @@ class RolloutLoop:
         if self._prepared_reset_s is not None:
             slice_.reset_samples_s.append(self._prepared_reset_s)
             self._prepared_reset_s = None
-        self._progress.cells[PHASE] = Phase.STEPPING
+        self._progress.cells[PHASE] = _STEPPING
         go_on = not (drain and self._is_drained())
         while go_on:
-            go_on = (not self._between_episodes or self._begin_episode(slice_)) and (
+            go_on = (not self._between_episodes or self._begin_episode(slice_, self._clock())) and (
                 self._step_batch(slice_)
             )
             # A failure is no reason to stop by itself: the next turn makes the environment anew.
@@ -198,7 +200,7 @@ class RolloutLoop:
         return (
             self._env is None
             and self.failures_in_a_row < MAX_FAILURES_IN_A_ROW
-            and len(slice_.endings) < MAX_EPISODES
+            and len(slice_.episodes) < MAX_EPISODES
             and not slice_.drain
             and self._clock() < slice_.deadline_s
         )
@@ -297,46 +299,43 @@ class RolloutLoop:
         self._num_terminated += terminated
         self._num_truncated += truncated
         self._record(slice_, now_s, episode_return, episode_len, _ENDINGS[terminated, truncated])
-        if slice_.drain or now_s >= slice_.deadline_s or len(slice_.endings) >= MAX_EPISODES:
+        if slice_.drain or now_s >= slice_.deadline_s or len(slice_.episodes) >= MAX_EPISODES:
             return False
-        return self._begin_episode(slice_)
+        return self._begin_episode(slice_, now_s)
 
     def _record(
         self, slice_: _Slice, now_s: float, episode_return: float, episode_len: int, ending: int
     ) -> None:
-        slice_.returns.append(episode_return)
-        slice_.lens.append(episode_len)
-        slice_.endings.append(ending)
-        slice_.ends_s.append(now_s)
-        slice_.durations_s.append(now_s - self._episode_started_s)
+        duration_s = now_s - self._episode_started_s
+        slice_.episodes.append((episode_return, episode_len, ending, now_s, duration_s))
         self._num_episodes += 1
         self._num_finished_steps += episode_len
         self._episode_return, self._episode_len = 0.0, 0
         self._between_episodes = True
 
-    def _begin_episode(self, slice_: _Slice) -> bool:
+    def _begin_episode(self, slice_: _Slice, now_s: float) -> bool:
         """Reset the environment, which is made anew first if it failed before."""
         cells = self._progress.cells
-        cells[PHASE] = Phase.RESETTING
+        cells[PHASE] = _RESETTING
         cells[NUM_ENV_STEPS] = self._num_finished_steps
         cells[EPISODE_LEN] = 0
         cells[COUNTER] += 1
-        self._episode_started_s = self._clock()
+        self._episode_started_s = now_s
         where = "make"
         try:
             if self._env is None:
                 self._num_remakes += 1
                 self._next_seed = remade_seed(self._reset_seed, self._num_remakes)
                 self._env = self._make_env()
+                now_s = self._clock()
             where = "reset"
-            began_s = self._clock()
             try:
                 if self._next_seed is None:
                     self._observation, _ = self._env.reset()
                 else:
                     self._observation, _ = self._env.reset(seed=self._next_seed)
             finally:
-                reset_s = self._clock() - began_s
+                reset_s = self._clock() - now_s
                 self._reset_time_s += reset_s
         except Exception as error:
             self._fail(slice_, where, error, 0)
@@ -345,7 +344,7 @@ class RolloutLoop:
         self._between_episodes = False
         if len(slice_.reset_samples_s) < MAX_RESET_SAMPLES:
             slice_.reset_samples_s.append(reset_s)
-        cells[PHASE] = Phase.STEPPING
+        cells[PHASE] = _STEPPING
         return True
 
     def _fail(self, slice_: _Slice, where: str, error: Exception, episode_len: int) -> None:
@@ -377,7 +376,10 @@ class RolloutLoop:
         self._ended_s = ended_s
         self._busy_time_s += ended_s - slice_.started_s
         self._progress.cells[PHASE] = Phase.IDLE
-        count = len(slice_.endings)
+        count = len(slice_.episodes)
+        returns, lens, endings, ends_s, durations_s = (
+            zip(*slice_.episodes, strict=True) if count else ((),) * 5
+        )
         return RolloutChunk(
             worker_index=self._worker_index,
             incarnation=self._incarnation,
@@ -385,11 +387,11 @@ class RolloutLoop:
             first_step_offset_s=slice_.first_step_s - slice_.started_s,
             totals=self.totals(),
             env_index=np.zeros(count, np.int32),
-            episode_return=np.array(slice_.returns, np.float64),
-            episode_len=np.array(slice_.lens, np.int32),
-            ending=np.array(slice_.endings, np.uint8),
-            end_offset_s=np.array(slice_.ends_s, np.float64) - slice_.started_s,
-            episode_duration_s=np.array(slice_.durations_s, np.float32),
+            episode_return=np.array(returns, np.float64),
+            episode_len=np.array(lens, np.int32),
+            ending=np.array(endings, np.uint8),
+            end_offset_s=np.array(ends_s, np.float64) - slice_.started_s,
+            episode_duration_s=np.array(durations_s, np.float32),
             step_time_s=np.array(slice_.step_samples_s, np.float32),
             reset_time_s=np.array(slice_.reset_samples_s, np.float32),
             partial_len=np.array([self._episode_len], np.int32),
