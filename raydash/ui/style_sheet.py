@@ -57,7 +57,7 @@ QLineEdit, QAbstractSpinBox, QComboBox, QPlainTextEdit, QTextEdit {
 }
 QLineEdit, QAbstractSpinBox, QComboBox { padding: 3px 7px; min-height: 18px; }
 QComboBox { padding-right: 22px; }
-QAbstractSpinBox { padding-right: 20px; }
+QAbstractSpinBox { padding: 1px 20px 2px 7px; }
 QLineEdit:focus, QAbstractSpinBox:focus, QComboBox:focus, QPlainTextEdit:focus, QTextEdit:focus {
     border: 1px solid $accent;
 }
@@ -66,7 +66,10 @@ QLineEdit:disabled, QAbstractSpinBox:disabled, QComboBox:disabled {
 }
 QLineEdit[invalid="true"], QAbstractSpinBox[invalid="true"], QComboBox[invalid="true"],
 QPlainTextEdit[invalid="true"] { border: 1px solid $bad; }
-QComboBox QLineEdit, QAbstractSpinBox QLineEdit { border: 0; padding: 0; background: transparent; }
+QComboBox QLineEdit, QAbstractSpinBox QLineEdit {
+    border: 0; padding: 0; min-height: 0; background: transparent;
+}
+QAbstractSpinBox QLineEdit { padding-left: 5px; }
 QComboBox::drop-down {
     subcontrol-origin: border; subcontrol-position: center right; width: 22px; border: 0;
 }
@@ -96,7 +99,11 @@ QRadioButton::indicator { border-radius: 8px; }
 QCheckBox::indicator:checked {
     background: $accent; border-color: $accent; image: url(raydash:check-$name.svg);
 }
-QRadioButton::indicator:checked { background: $accent; border: 3px solid $card; }
+QRadioButton::indicator:checked {
+    border-color: $accent;
+    background: qradialgradient(cx: 0.5, cy: 0.5, radius: 0.5, fx: 0.5, fy: 0.5,
+        stop: 0 $accent, stop: 0.55 $accent, stop: 0.65 $card, stop: 1 $card);
+}
 QCheckBox::indicator:focus, QRadioButton::indicator:focus { border: 1px solid $accent; }
 QCheckBox:disabled, QRadioButton:disabled { color: $disabled; }
 
@@ -169,7 +176,7 @@ QGroupBox::title { subcontrol-origin: margin; left: 10px; padding: 0 4px; color:
 QDockWidget { titlebar-close-icon: none; titlebar-normal-icon: none; }
 QDockWidget::title { background: $background; padding: 5px 8px; }
 QProgressBar {
-    background: $raised; border: 0; border-radius: 3px; max-height: 6px; text-align: center;
+    background: $raised; border: 0; border-radius: 3px; max-height: 6px; color: transparent;
 }
 QProgressBar::chunk { background: $accent; border-radius: 3px; }
 """

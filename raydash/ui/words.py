@@ -156,11 +156,10 @@ def plural(number: float, noun: str) -> str:
 
 def activity(what: Activity, age_s: float = math.nan) -> str:
     """What a worker does; for how long where that matters: `stalled 14 s`."""
-    if what in (Activity.STALLED, Activity.UNREACHABLE) and math.isfinite(age_s):
-        return f"{what.word} {span(max(1.0, round(age_s)) if age_s < 10 else age_s)}".replace(
-            f".0{NBSP}s", f"{NBSP}s"
-        )
-    return what.word
+    if what not in (Activity.STALLED, Activity.UNREACHABLE) or not math.isfinite(age_s):
+        return what.word
+    age = f"{max(1, round(age_s))}{NBSP}s" if age_s < 9.95 else span(age_s)
+    return f"{what.word} {age}"
 
 
 def run_state(state: RunState | None, *, paused: bool = False) -> str:

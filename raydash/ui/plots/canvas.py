@@ -5,7 +5,6 @@ not pay for a plotting library. What lies between the axes is painted by a `Cont
 """
 
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -24,57 +23,14 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from raydash.core.events import Event
-from raydash.core.records import Float64
 from raydash.ui import words
-from raydash.ui.plots.scope import PlotScope, TimeAxis
-from raydash.ui.plots.ticks import ago_ticks, clock_ticks, value_ticks
+from raydash.ui.plots.axes import Axes
+from raydash.ui.plots.frame import Frame, LegendItem
+from raydash.ui.plots.scope import PlotScope
 from raydash.ui.theme import LIGHT, Theme
 
 _TOP, _BOTTOM, _RIGHT = 25.0, 20.0, 12.0
 _MARK_REACH_PX = 4.0
-
-
-@dataclass(frozen=True, slots=True)
-class LegendItem:
-    """A colour and what it stands for."""
-
-    colour: QColor
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Data coordinates to pixels, for one painting.
-
-    Attributes:
-        area: Between the axes, in pixels.
-        x: Lowest and highest time in seconds.
-        y: Lowest and highest value.
-    """
-
-    area: QRectF
-    x: tuple[float, float]
-    y: tuple[float, float]
-
-    def px(self, t_s: Float64) -> Float64:
-        """Times to pixels."""
-        scale = self.area.width() / (self.x[1] - self.x[0])
-        return np.asarray(self.area.left() + (t_s - self.x[0]) * scale)
-
-    def py(self, values: Float64) -> Float64:
-        """Values to pixels; far away values stay within what a painter can take."""
-        scale = self.area.height() / (self.y[1] - self.y[0])
-        pixels = self.area.bottom() - (values - self.y[0]) * scale
-        return np.asarray(np.clip(pixels, -1e4, 1e4))
-
-    def time_at(self, x: float) -> float:
-        """Pixel to time."""
-        return self.x[0] + (x - self.area.left()) / self.area.width() * (self.x[1] - self.x[0])
-
-    def value_at(self, y: float) -> float:
-        """Pixel to value."""
-        share = (self.area.bottom() - y) / self.area.height()
-        return self.y[0] + share * (self.y[1] - self.y[0])
 
 
 class Content(Protocol):
@@ -110,10 +66,9 @@ class PlotCanvas(QWidget):
         super().__init__()
         self._content = content
         self._scope = scope
-        self._unit = unit
+        self._axes = Axes(scope, unit)
         self._theme = LIGHT
         self._left, self._right = 46.0, _RIGHT
-        self._whole_numbers = False
         self._drag: QPointF | None = None
         self._painted_s = 0.0
         self._shows_focus = False
@@ -131,6 +86,7 @@ class PlotCanvas(QWidget):
     def set_theme(self, theme: Theme) -> None:
         """Wear other colours."""
         self._theme = theme
+        self._axes.theme = theme
         self.update()
 
     def set_right_margin(self, width: float) -> None:
@@ -139,7 +95,7 @@ class PlotCanvas(QWidget):
 
     def set_whole_numbers(self, whole: bool) -> None:
         """Ticks of the value axis are at whole numbers only (worker numbers)."""
-        self._whole_numbers = whole
+        self._axes.whole_numbers = whole
 
     def frame(self) -> Frame:
         """Where things are now."""
@@ -181,12 +137,12 @@ class PlotCanvas(QWidget):
         self._painted_s += time.perf_counter() - began_s
 
     def _paint(self, painter: QPainter, event: QPaintEvent) -> None:
-        painter.fillRect(event.rect(), QColor(self._theme.card))
         frame = self.frame()
         if self.empty_words:
+            painter.fillRect(event.rect(), QColor(self._theme.card))
             self._paint_empty(painter, frame)
         else:
-            self._paint_axes(painter, frame)
+            painter.drawPixmap(0, 0, self._axes.picture(self, frame, self._content.legend()))
             painter.save()
             painter.setClipRect(frame.area)
             self._content.paint(painter, frame)
@@ -194,7 +150,6 @@ class PlotCanvas(QWidget):
             self._content.paint_beside(painter, frame)
             self._paint_marks(painter, frame)
             self._paint_cursor(painter, frame)
-            self._paint_legend(painter, frame)
         if self._shows_focus:
             painter.setPen(QColor(self._theme.accent))
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -206,47 +161,6 @@ class PlotCanvas(QWidget):
         painter.setPen(QColor(self._theme.muted))
         flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
         painter.drawText(frame.area, flags, self.empty_words)
-
-    def _paint_axes(self, painter: QPainter, frame: Frame) -> None:
-        area = frame.area
-        metrics = QFontMetricsF(self.font())
-        line_px = metrics.height()
-        grid, muted = QColor(self._theme.grid), QColor(self._theme.muted)
-        max_ticks = max(2, int(area.height() / (line_px * 2.2)))
-        ticks = value_ticks(*frame.y, max_ticks, whole=self._whole_numbers)
-        for (_, label), y in zip(
-            ticks, frame.py(np.array([value for value, _ in ticks])), strict=True
-        ):
-            painter.setPen(grid)
-            painter.drawLine(
-                QPointF(area.left(), round(y) + 0.5), QPointF(area.right(), round(y) + 0.5)
-            )
-            painter.setPen(muted)
-            where = QRectF(0, y - line_px / 2, self._left - 6, line_px)
-            painter.drawText(
-                where, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, label
-            )
-        painter.setPen(muted)
-        unit_rect = QRectF(2, 0, area.width() * 0.6, line_px)
-        painter.drawText(unit_rect, Qt.AlignmentFlag.AlignLeft, self._unit)
-        painter.setPen(QColor(self._theme.border))
-        painter.drawLine(area.bottomLeft(), area.bottomRight())
-        painter.setPen(muted)
-        label_px = metrics.horizontalAdvance("-10:00:00")
-        max_ticks = max(2, int(area.width() / (label_px * 1.35)))
-        follows = self._scope.following and self._scope.time_axis is TimeAxis.AGO
-        low_s, high_s = frame.x
-        times = (
-            ago_ticks(low_s, high_s, self._scope.now_s, max_ticks)
-            if follows
-            else clock_ticks(low_s, high_s, max_ticks)
-        )
-        for (_, label), x in zip(times, frame.px(np.array([t_s for t_s, _ in times])), strict=True):
-            half = metrics.horizontalAdvance(label) / 2 + 1
-            left = min(max(x - half, 0.0), self.width() - 2 * half)
-            painter.drawLine(QPointF(x, area.bottom()), QPointF(x, area.bottom() + 3))
-            where = QRectF(left, area.bottom() + 4, 2 * half, line_px)
-            painter.drawText(where, Qt.AlignmentFlag.AlignCenter, label)
 
     def _paint_marks(self, painter: QPainter, frame: Frame) -> None:
         low_s, high_s = frame.x
@@ -290,22 +204,6 @@ class PlotCanvas(QWidget):
         x = round(float(frame.px(np.array([at_s]))[0])) + 0.5
         painter.setPen(QPen(QColor(self._theme.muted), 1, Qt.PenStyle.DotLine))
         painter.drawLine(QPointF(x, frame.area.top()), QPointF(x, frame.area.bottom()))
-
-    def _paint_legend(self, painter: QPainter, frame: Frame) -> None:
-        metrics = QFontMetricsF(self.font())
-        line_px = metrics.height()
-        items = self._content.legend()
-        widths = [metrics.horizontalAdvance(item.text) + 20 for item in items]
-        room = frame.area.right() - metrics.horizontalAdvance(self._unit) - 16
-        while items and sum(widths) > room:
-            items, widths = items[:-1], widths[:-1]
-        left = frame.area.right() - sum(widths) + 8
-        for item, width in zip(items, widths, strict=True):
-            painter.fillRect(QRectF(left, line_px / 2 - 3, 8, 8), item.colour)
-            painter.setPen(QColor(self._theme.muted))
-            where = QRectF(left + 12, 0, width, line_px)
-            painter.drawText(where, Qt.AlignmentFlag.AlignLeft, item.text)
-            left += width
 
     # --- mouse and keys ---
 

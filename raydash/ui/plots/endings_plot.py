@@ -9,7 +9,7 @@ from raydash.core.records import Float64, Int64
 from raydash.core.series import HistorySeries
 from raydash.core.states import Ending
 from raydash.ui import words
-from raydash.ui.plots.canvas import Frame, LegendItem
+from raydash.ui.plots.frame import Frame, LegendItem
 from raydash.ui.plots.geometry import polygon, stairs
 from raydash.ui.plots.plot_base import Columns, Plot
 from raydash.ui.plots.scope import Part, PlotScope

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QWidget
 
 from raydash.core.records import UInt8
 from raydash.ui import words
-from raydash.ui.plots.canvas import Frame
+from raydash.ui.plots.frame import Frame
 from raydash.ui.plots.plot_base import Columns, Plot
 from raydash.ui.plots.reduce import group_sums, high_mark, lowest_of_each
 from raydash.ui.plots.scope import Part, PlotScope

@@ -16,7 +16,8 @@ from raydash.link.store import RunStore
 from raydash.ui import words
 from raydash.ui.card import Card
 from raydash.ui.icons import IconName, icon
-from raydash.ui.plots.canvas import Frame, LegendItem, PlotCanvas
+from raydash.ui.plots.canvas import PlotCanvas
+from raydash.ui.plots.frame import Frame, LegendItem
 from raydash.ui.plots.scope import Part, PlotScope, Range
 from raydash.ui.theme import LIGHT, Theme
 

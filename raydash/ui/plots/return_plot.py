@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QWidget
 
 from raydash.core.records import Float64
 from raydash.ui import words
-from raydash.ui.plots.canvas import Frame, LegendItem
+from raydash.ui.plots.frame import Frame, LegendItem
 from raydash.ui.plots.geometry import (
     draw_line,
     draw_strong_line,
