@@ -10,7 +10,6 @@ from raydash.core.records import Float64, Int64
 MAX_BINS = 256
 _KEY_BITS = 53  # of a double: neighbouring values get different keys, and a key fits 64 bits
 _FINEST = -1074
-_LARGEST = sys.float_info.max
 
 
 class Histogram:
@@ -54,12 +53,14 @@ class Histogram:
         """The value below which a share `q` of all values lies; NaN if there is none."""
         if not len(self._keys):
             return math.nan
-        cumulated = np.cumsum(self._counts)
+        cumulated = self._counts.cumsum()
         rank = int(q * (cumulated[-1] - 1))
-        bin_index = int(np.searchsorted(cumulated, rank, side="right"))
-        mean = self._sums[bin_index] / self._counts[bin_index]
-        with np.errstate(over="ignore"):  # rounding may carry a mean past the largest double
-            return float(np.clip(np.ldexp(mean, self._exponent), -_LARGEST, _LARGEST))
+        bin_index = int(cumulated.searchsorted(rank, side="right"))
+        mean = float(self._sums[bin_index] / self._counts[bin_index])
+        try:
+            return math.ldexp(mean, self._exponent)
+        except OverflowError:  # rounding carried it past the largest double
+            return math.copysign(sys.float_info.max, mean)
 
     def _merge(
         self,

@@ -38,7 +38,7 @@ class Tier:
         self._capacity = capacity
         self._rows = 0
         self._width = 0
-        self._histograms: list[Histogram] = []
+        self._histograms: dict[int, Histogram] = {}  # by number of bucket; none where no episode
         room = 2 * capacity
         self._seq = np.zeros(room, np.int64)
         self._steps = np.zeros(room)
@@ -50,7 +50,7 @@ class Tier:
         self._p10 = np.full(room, np.nan)
         self._p90 = np.full(room, np.nan)
         self._worker_steps = np.zeros((room, 0), np.float32)
-        self._worker_sum = np.zeros((room, 0), np.float32)
+        self._worker_sum = np.zeros((room, 0))
         self._worker_n = np.zeros((room, 0), np.int32)
 
     def widen(self, num_workers: int) -> None:
@@ -76,10 +76,11 @@ class Tier:
         inside = np.diff(np.clip(edges, start_s, end_s))
         if inside.sum() <= 0:  # older than the oldest bucket, or an instant
             inside[-1] = 1.0
-        for row, share in enumerate(inside / inside.sum(), start=first):
-            self._steps[row] += steps * share
-            self._worker_steps[row, worker_index - 1] += steps * share
-            self._seq[row] = seq
+        shares = inside * (steps / inside.sum())
+        rows = slice(first, last + 1)
+        self._steps[rows] += shares
+        self._worker_steps[rows, worker_index - 1] += shares
+        self._seq[rows] = seq
 
     def add_episodes(self, episodes: EpisodeColumns, seq: int) -> None:
         """Put finished episodes into the buckets in which they ended."""
@@ -92,7 +93,7 @@ class Tier:
         good = episodes.ending != Ending.ERROR
         columns = episodes.worker_index[good] - 1
         returns = episodes.episode_return[good]
-        np.add.at(self._worker_sum, (rows[good], columns), returns.astype(np.float32))
+        np.add.at(self._worker_sum, (rows[good], columns), returns)
         np.add.at(self._worker_n, (rows[good], columns), 1)
         for row in np.unique(rows):
             self._seq[row] = seq
@@ -102,18 +103,21 @@ class Tier:
                 self._return_sum[row] += values.sum()
                 self._return_min[row] = np.fmin(self._return_min[row], np.fmin.reduce(values))
                 self._return_max[row] = np.fmax(self._return_max[row], np.fmax.reduce(values))
-                self._histograms[row].add(values)
-                self._p10[row] = self._histograms[row].quantile(0.1)
-                self._p90[row] = self._histograms[row].quantile(0.9)
+                histogram = self._histograms.setdefault(self.first_bucket + int(row), Histogram())
+                histogram.add(values)
+                self._p10[row], self._p90[row] = histogram.quantile(0.1), histogram.quantile(0.9)
 
     def pass_time(self, t_s: float, seq: int) -> None:
         """Time goes by: buckets without steps exist too."""
         self._reach(t_s, seq)
 
     def delta(self, since_seq: int) -> HistoryDelta:
-        """The tail of buckets from the first that changed after `since_seq`."""
-        changed = np.flatnonzero(self._seq[: self._rows] > since_seq)
-        first = int(changed[0]) if len(changed) else self._rows
+        """The tail of buckets from the first that changed after `since_seq`; 0: all of them."""
+        oldest = max(0, self._rows - self._capacity)  # those before are let go a batch at a time
+        changed = np.flatnonzero(self._seq[oldest : self._rows] > since_seq)
+        first = oldest + int(changed[0]) if len(changed) else self._rows
+        if since_seq == 0:
+            first = oldest
         tail = slice(first, self._rows)
         return_n = self._return_n[tail].copy()
         worker_n = self._worker_n[tail, : self._width]
@@ -125,7 +129,7 @@ class Tier:
         return HistoryDelta(
             bucket_s=self.bucket_s,
             first_bucket=self.first_bucket + first,
-            oldest_bucket=self.first_bucket,
+            oldest_bucket=self.first_bucket + oldest,
             num_env_steps=self._steps[tail].copy(),
             num_terminated=self._kind(tail, Ending.TERMINATED),
             num_truncated=self._kind(tail, Ending.TRUNCATED),
@@ -149,29 +153,31 @@ class Tier:
         return min(max(row, 0), self._rows - 1)
 
     def _reach(self, t_s: float, seq: int) -> None:
-        """Let the rows reach up to the bucket of `t_s`."""
+        """Let the rows reach up to the bucket of `t_s`; there is always one."""
+        t_s = max(t_s, 0.0)
         if self._merges:
             while int(t_s // self.bucket_s) >= self._capacity:
                 self._halve(seq)
         row = int(t_s // self.bucket_s) - self.first_bucket
-        while row >= len(self._steps):
-            surplus = max(self._rows - self._capacity, 0) or self._rows
+        if row >= len(self._steps):
+            surplus = row + 1 - self._capacity
             self._forget(surplus)
             row -= surplus
         if row >= self._rows:
             self._seq[self._rows : row + 1] = seq
-            self._histograms += [Histogram() for _ in range(row + 1 - self._rows)]
             self._rows = row + 1
 
     def _forget(self, count: int) -> None:
-        keep = self._rows - count
+        """Let the oldest `count` buckets go; more than there are, if time jumped."""
+        keep = max(0, self._rows - count)
         for name in _ARRAYS:
             array = getattr(self, name)
-            array[:keep] = array[count : self._rows].copy()
-            array[keep:] = np.nan if name in _NANS else 0
-        del self._histograms[:count]
+            array[:keep] = array[self._rows - keep : self._rows].copy()
+            array[keep : self._rows] = np.nan if name in _NANS else 0
         self._rows = keep
         self.first_bucket += count
+        for bucket in [bucket for bucket in self._histograms if bucket < self.first_bucket]:
+            del self._histograms[bucket]
 
     def _halve(self, seq: int) -> None:
         """Merge neighbours: half as many buckets, twice as wide."""
@@ -187,13 +193,11 @@ class Tier:
                 merged = even + odd
             array[:pairs] = merged
             array[pairs:] = np.nan if name in _NANS else 0
-        histograms = self._histograms + [Histogram()] * (2 * pairs - self._rows)
-        self._histograms = []
-        for row in range(pairs):
-            both = histograms[2 * row]
-            both.merge(histograms[2 * row + 1])
-            self._histograms.append(both)
-            self._p10[row], self._p90[row] = both.quantile(0.1), both.quantile(0.9)
+        histograms, self._histograms = self._histograms, {}
+        for bucket, histogram in histograms.items():
+            self._histograms.setdefault(bucket // 2, Histogram()).merge(histogram)
+        for row, histogram in self._histograms.items():
+            self._p10[row], self._p90[row] = histogram.quantile(0.1), histogram.quantile(0.9)
         self._rows = pairs
         self._seq[:pairs] = seq
         self.bucket_s *= 2

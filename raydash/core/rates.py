@@ -1,5 +1,6 @@
 """Rates over named spans, from cumulative totals."""
 
+from bisect import bisect_right
 from collections import deque
 
 import numpy as np
@@ -34,16 +35,15 @@ class SpanRates:
         Shorter than the span while there is not yet enough to look back on; never negative.
         """
         now = np.atleast_1d(np.asarray(totals, np.float64))
-        chosen: tuple[float, Float64] | None = None
-        for mark in self._marks:
-            if chosen is not None and mark[0] > t_s - span_s + 1e-9:
-                break
-            chosen = mark
-        if chosen is None or t_s - chosen[0] <= 0:
+        if not self._marks:
+            return np.zeros_like(now), 0.0
+        newer = bisect_right(self._marks, t_s - span_s + 1e-9, key=lambda mark: mark[0])
+        marked_s, marked = self._marks[max(0, newer - 1)]
+        if t_s <= marked_s:
             return np.zeros_like(now), 0.0
         before = np.zeros_like(now)
-        before[: len(chosen[1])] = chosen[1]
-        return np.maximum(now - before, 0.0), t_s - chosen[0]
+        before[: len(marked)] = marked
+        return np.maximum(now - before, 0.0), t_s - marked_s
 
     def rate_per_s(self, t_s: float, totals: ArrayLike, span_s: float) -> Float64:
         """`growth` per second; zero before anything can be said."""
