@@ -18,8 +18,8 @@ from raydash.cluster.launch import cluster_status
 from raydash.commands.display import APT_LINE, missing_library, why_no_window
 from raydash.commands.options import why_wrong_platform
 
-RAY_TRIED = ((2, 55), (2, 60))
-"""Oldest and newest minor version of Ray that were tried."""
+RAY_ALLOWED = ((2, 55), (2, 60))
+"""Oldest and newest minor version of Ray that are allowed; the newest is the tried one."""
 
 _GIB = 1024**3
 _SETUP = "Run scripts/setup (in a checkout), or reinstall raydash"
@@ -144,15 +144,15 @@ def _fonts() -> Check:
 
 
 def _ray() -> Check:
-    oldest, newest = RAY_TRIED
-    tried = f"tried: {_dotted(oldest)} to {_dotted(newest)}"
+    oldest, newest = RAY_ALLOWED
+    allowed = f"allowed: {_dotted(oldest)} to {_dotted(newest)}; tried: {_dotted(newest)}"
     remedy = f"pip install 'ray>={_dotted(oldest)},<{newest[0]}.{newest[1] + 1}'"
     try:
         version = _version("ray")
     except importlib.metadata.PackageNotFoundError:
-        return Check("Ray", False, f"is not installed ({tried})", remedy)
-    is_tried = oldest <= version[:2] <= newest
-    return Check("Ray", is_tried, f"{_dotted(version)} ({tried})", remedy)
+        return Check("Ray", False, f"is not installed ({allowed})", remedy)
+    is_allowed = oldest <= version[:2] <= newest
+    return Check("Ray", is_allowed, f"{_dotted(version)} ({allowed})", remedy)
 
 
 def _byte_code() -> Check:
