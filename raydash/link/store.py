@@ -7,6 +7,7 @@ that redraw themselves look at the `version` counters on the draw clock instead 
 from collections import deque
 from dataclasses import replace
 
+import numpy as np
 from PySide6.QtCore import QObject, Signal
 
 from raydash.core.clock import Clock
@@ -22,7 +23,7 @@ from raydash.core.messages import (
 )
 from raydash.core.series import HistorySeries
 from raydash.core.spec import RunSpec
-from raydash.core.states import ClusterPhase, EndedBy, RunState
+from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
 from raydash.core.updates import RunInfo, RunUpdate
 
 MAX_EVENTS = 5000
@@ -145,8 +146,16 @@ class Store(QObject):
         """Mark a run that was going on as interrupted: its cluster, or the run on it, is gone."""
         run = self.run(run_id)
         if run.latest is not None and not run.latest.state.is_over:
+            was = run.latest.workers
+            failed = was.activity == Activity.FAILED
+            activity = np.where(failed, Activity.FAILED, Activity.STOPPED).astype(np.uint8)
+            idle = np.zeros_like(was.env_steps_per_s)
             run.latest = replace(
-                run.latest, state=RunState.INTERRUPTED, ended_by=EndedBy.CLUSTER_LOST, cause=cause
+                run.latest,
+                state=RunState.INTERRUPTED,
+                ended_by=EndedBy.CLUSTER_LOST,
+                cause=cause,
+                workers=replace(was, activity=activity, env_steps_per_s=idle),
             )
             run.version += 1
             self.run_state_changed.emit(run_id)

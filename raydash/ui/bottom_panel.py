@@ -42,6 +42,9 @@ class BottomPanel(Card):
         self._stack = QStackedWidget()
         self._stack.addWidget(self.workers)
         self._stack.addWidget(self.events)
+        title = self.header.itemAt(0)
+        if title is not None and (label := title.widget()) is not None:
+            label.hide()  # the tabs say it
         self.header.insertWidget(0, self.tabs)
         self.add_corner(self.workers.filter)
         self.add_corner(self.events.details)

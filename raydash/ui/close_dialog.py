@@ -4,6 +4,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from raydash.ui import words
+from raydash.ui.fault_banner import widen_for_bold
 
 
 class CloseDialog(QDialog):
@@ -41,6 +42,7 @@ class CloseDialog(QDialog):
         stop = self._button("Stop runs", "close_stop")
         stop.setProperty("danger", True)
         keep.setDefault(True)
+        widen_for_bold(keep)
         for button in (cancel, stop, keep):
             row.addWidget(button)
         cancel.clicked.connect(self.reject)

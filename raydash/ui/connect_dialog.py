@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
 )
 
 from raydash.core.spec import ClusterSpec
+from raydash.ui.fault_banner import widen_for_bold
 
 
 def why_address_cannot(address: str) -> str:
@@ -72,6 +73,7 @@ class ConnectDialog(QDialog):
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.attach = buttons.addButton("Attach", QDialogButtonBox.ButtonRole.AcceptRole)
         self.attach.setObjectName("connect_attach")
+        widen_for_bold(self.attach)
         buttons.accepted.connect(self._accept)
         buttons.rejected.connect(self.reject)
         layout = QGridLayout(self)

@@ -5,6 +5,7 @@ from PySide6.QtCore import (
     QModelIndex,
     QObject,
     QPersistentModelIndex,
+    QSize,
     Qt,
     Signal,
 )
@@ -124,6 +125,7 @@ class EventList(QWidget):
         self.view.setObjectName("event_list")
         self.view.setAccessibleName("Events")
         self.view.setUniformItemSizes(True)
+        self.view.setIconSize(QSize(14, 14))
         self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.view.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.view.activated.connect(self._open)

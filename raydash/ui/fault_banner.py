@@ -1,6 +1,7 @@
 """A fault on the screen: what, why and what to do; details one click away; never in the way."""
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -47,6 +48,7 @@ class FaultBanner(QFrame):
         self._details = self._button("Details…", "fault_details", self._show_details)
         self._relaunch = self._button("Relaunch", "fault_relaunch", self._on_relaunch)
         self._relaunch.setProperty("primary", True)
+        widen_for_bold(self._relaunch)
         dismiss = self._button("Dismiss", "fault_dismiss", self.dismiss)
         texts = QVBoxLayout()
         texts.setSpacing(2)
@@ -139,3 +141,10 @@ def show_details(parent: QWidget, title: str, text: str) -> QDialog:
     dialog.resize(820, 440)
     dialog.open()
     return dialog
+
+
+def widen_for_bold(button: QPushButton) -> None:
+    """WORKAROUND: Qt measures a default button before the style sheet has made its text bold."""
+    font = button.font()
+    font.setBold(True)
+    button.setMinimumWidth(QFontMetrics(font).horizontalAdvance(button.text()) + 30)

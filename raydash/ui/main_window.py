@@ -19,6 +19,7 @@ from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QPa
 from PySide6.QtWidgets import (
     QMainWindow,
     QMenu,
+    QSizePolicy,
     QSplitter,
     QToolBar,
     QToolButton,
@@ -45,6 +46,7 @@ from raydash.ui.run_list import RunList
 from raydash.ui.settings import settings
 from raydash.ui.spec_files import SpecFiles
 from raydash.ui.status_bar import StatusBar
+from raydash.ui.tall_scroll import TallScroll
 from raydash.ui.theme import Appearance, ThemeManager
 from raydash.ui.view_controls import ViewControls
 
@@ -104,7 +106,9 @@ class MainWindow(QMainWindow):
 
     def _compose(self) -> None:
         form_card = Card("Run")
-        form_card.body.addWidget(self.form)
+        # Words about mistakes make the form taller than the window may grow.
+        scroll = TallScroll(self.form, min_height=120)
+        form_card.body.addWidget(scroll)
         runs_card = Card("Runs")
         runs_card.body.addWidget(self.run_list)
         left = QWidget()
@@ -113,9 +117,10 @@ class MainWindow(QMainWindow):
         column.setSpacing(_GAP)
         column.addWidget(form_card)
         column.addWidget(runs_card, 1)
-        left.setMinimumWidth(236)
+        form_card.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        left.setMinimumWidth(250)
 
-        self._top = self._splitter(Qt.Orientation.Horizontal, left, self.overview, sizes=[250, 990])
+        self._top = self._splitter(Qt.Orientation.Horizontal, left, self.overview, sizes=[262, 980])
         self._whole = self._splitter(
             Qt.Orientation.Vertical, self._top, self.bottom, sizes=[420, 220]
         )

@@ -77,16 +77,16 @@ class RunForm(QWidget):
         self._layout = QGridLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setHorizontalSpacing(8)
-        self._layout.setVerticalSpacing(6)
+        self._layout.setVerticalSpacing(4)
         self._layout.setColumnStretch(1, 1)
         self._add_row("Environment", self._env, "env.id", "form_env")
         self._add_row("Arguments", self._kwargs, "env.kwargs", "form_env_kwargs")
         self._add_row("Policy", self._policy, "policy.kind", "form_policy")
         self._add_row("Workers", self._workers, "rollout.num_workers", "form_num_workers")
         self._add_row("Seed", self._seed, "rollout.seed", "form_seed")
-        self._add_row("Seconds", self._seconds, "stop.seconds", "form_stop_seconds", "Stop after")
-        self._add_row("Env steps", self._env_steps, "stop.env_steps", "form_stop_env_steps")
-        self._add_row("Episodes", self._episodes, "stop.episodes", "form_stop_episodes")
+        self._add_row("Max seconds", self._seconds, "stop.seconds", "form_stop_seconds")
+        self._add_row("Max steps", self._env_steps, "stop.env_steps", "form_stop_env_steps")
+        self._add_row("Max episodes", self._episodes, "stop.episodes", "form_stop_episodes")
         self._layout.addWidget(self._apply, *self._apply_cell)
         self._layout.setRowStretch(self._layout.rowCount(), 1)
         self._apply.hide()
@@ -175,19 +175,15 @@ class RunForm(QWidget):
 
     # --- the fields ---------------------------------------------------------------------------
 
-    def _add_row(self, title: str, field: QWidget, key: str, name: str, heading: str = "") -> None:
-        if heading:
-            label = QLabel(heading)
-            label.setProperty("role", "muted")
-            self._layout.addWidget(label, self._layout.rowCount(), 0, 1, 3)
+    def _add_row(self, title: str, field: QWidget, key: str, name: str) -> None:
         row = self._layout.rowCount()
         label = QLabel(title)
         label.setProperty("role", "muted")
         label.setBuddy(field)
         field.setObjectName(name)
-        field.setAccessibleName(f"{heading} {title}".strip())
+        field.setAccessibleName(title)
         field.setToolTip(FIELDS[key].help)
-        field.setMinimumWidth(60)
+        field.setMinimumWidth(56)
         problem = QLabel(wordWrap=True)
         problem.setProperty("role", "problem")
         problem.setObjectName(f"{name}_problem")
@@ -301,12 +297,17 @@ def _kwargs_from_json(text: str) -> tuple[object, tuple[Violation, ...]]:
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
-        return {}, (Violation("env.kwargs", f"is not JSON: {error}", _KWARGS_ALLOWED),)
+        where = f" at character {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        cause = str(error)
+        if isinstance(error, json.JSONDecodeError):
+            cause = error.msg[:1].lower() + error.msg[1:]
+        words = f"is not JSON: {cause}{where}"
+        return {}, (Violation("env.kwargs", words, _KWARGS_ALLOWED),)
     return value, ()
 
 
 def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def keys_of(violations: Iterable[Violation]) -> str:

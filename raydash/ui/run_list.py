@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from PySide6.QtCore import QSize, Qt, QTimer
-from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
+from PySide6.QtGui import QColor, QIcon, QPainter, QPaintEvent, QPixmap
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from raydash.core.states import RunState
@@ -74,7 +74,7 @@ class RunList(QListWidget):
         self.setIconSize(QSize(10, 10))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
-        self.setMinimumHeight(42)
+        self.setMinimumHeight(40)
         self.setSizeAdjustPolicy(QListWidget.SizeAdjustPolicy.AdjustIgnored)
         self.itemActivated.connect(self._on_chosen)
         self.itemClicked.connect(self._on_chosen)
@@ -89,7 +89,16 @@ class RunList(QListWidget):
 
     def sizeHint(self) -> QSize:
         """Room for two runs; more if there is some."""
-        return QSize(200, 84)
+        return QSize(200, 72)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """The list, or a word when it is empty."""
+        super().paintEvent(event)
+        if not self.count():
+            painter = QPainter(self.viewport())
+            painter.setPen(QColor(self._themes.theme.muted))
+            painter.drawText(2, self.fontMetrics().ascent() + 4, "none yet")
+            painter.end()
 
     def refresh(self) -> None:
         """Bring the lines up to date in place, so that focus and scrolling stay."""

@@ -81,7 +81,7 @@ def test_what_is_typed_is_in_the_spec(form: RunForm, qtbot: QtBot) -> None:
     [
         ("form_env_kwargs", "{gravity: 1}", "is not JSON"),
         ("form_env_kwargs", "[1]", "is not a table"),
-        ("form_env_kwargs", '{"a": NaN}', "NaN is no JSON"),
+        ("form_env_kwargs", '{"a": NaN}', "NaN is no number of JSON"),
         ("form_seed", "-1", "-1 is too small; allowed: a whole number from 0"),
         ("form_seed", "1.5", "is not a whole number"),
         ("form_stop_seconds", "0", "too small; allowed: a number above 0"),

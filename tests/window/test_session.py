@@ -15,7 +15,7 @@ from raydash.core.messages import (
     Verb,
 )
 from raydash.core.spec import ClusterSpec, EnvSpec, RunSpec
-from raydash.core.states import ClusterPhase, EndedBy, RunState
+from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
 from raydash.link.session import Session
 from tests.fakes.engine import UP, FakeEngine, summary
 from tests.fakes.updates import RUN_ID
@@ -140,6 +140,8 @@ def test_lost_cluster_interrupts_runs_but_keeps_their_data_and_waits_for_relaunc
     assert run is not None
     assert run.state is RunState.INTERRUPTED
     assert len(run.recent) > 0
+    assert run.latest is not None
+    assert set(run.latest.workers.activity) == {Activity.STOPPED}
     engine.become("reconnecting")
     engine.become("ready")
     assert engine.sent == []

@@ -85,6 +85,10 @@ class WorkerTableModel(QAbstractTableModel):
         assert self._rows is not None
         return int(self._rows.workers.worker_index[self._order[row]])
 
+    def position(self, row: int) -> int:
+        """Where a row's worker stands in the update's columns; -1 if there is no such row."""
+        return int(self._order[row]) if row < len(self._order) else -1
+
     def row_of(self, worker_index: int) -> int:
         """The row of a worker; -1 if it is not shown."""
         if self._rows is None:
