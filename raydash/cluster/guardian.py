@@ -63,6 +63,9 @@ def ray_environment(launch: Launch, base: dict[str, str]) -> dict[str, str]:
         # A worker rotates its logs only when this is in its environment.
         RAY_ROTATION_MAX_BYTES="20000000",
         RAY_ROTATION_BACKUP_COUNT="2",
+        # Ray makes every worker process nice 15, the supervisor too, which then waits in line
+        # behind the rollouts it serves. Rollout workers make themselves nice instead.
+        RAY_worker_niceness="0",
         # Ray starts three times faster with its byte-code cached.
         PYTHONPYCACHEPREFIX=launch.pycache_dir,
     )

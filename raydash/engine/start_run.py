@@ -95,7 +95,7 @@ def _create(message: StartRun, connection: Connection, num_workers: int) -> tupl
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from raydash.supervise.actor import Posting, new_run_id
+    from raydash.supervise.actor import Posting
 
     run_id = new_run_id(message.spec.env.id)
     folder = paths.data_dir() / "runs"
@@ -150,6 +150,13 @@ def _scratch_dir(run_id: str, connection: Connection) -> str:
     if connection.launched is not None:
         return str(connection.launched.temp_dir / "progress" / run_id)
     return f"/dev/shm/raydash-{os.getuid()}/{run_id}"
+
+
+def new_run_id(env_id: str, now: datetime | None = None) -> str:
+    """A name that sorts by start and tells the environment: `20261122-101500-cartpole-v1-3f9a`."""
+    stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
+    word = "".join(c if c.isalnum() else "-" for c in env_id.split("/")[-1].split(":")[-1].lower())
+    return f"{stamp}-{word[:24].strip('-')}-{os.urandom(2).hex()}"
 
 
 def find(run_id: str, connection: Connection) -> Any:

@@ -97,6 +97,7 @@ class Supervisor:
         history: History | None = None,
         events: Sequence[Event] = (),
         health: SupervisorHealth | None = None,
+        trouble: str = "",
     ) -> None:
         """A supervisor for a new run, or for one that goes on from its recording.
 
@@ -113,6 +114,7 @@ class Supervisor:
             history: History to go on from.
             events: Events of the run so far.
             health: Process id and incarnation.
+            trouble: What went wrong with an earlier recording, in words.
         """
         self.spec = spec
         self.info = info
@@ -125,6 +127,7 @@ class Supervisor:
         self._ledger = ledger or Ledger()
         self._history = history or History()
         self._health = health or SupervisorHealth()
+        self._trouble = trouble
         self._roster = Roster()
         self._changed = threading.Condition()
         self._seq = 1
@@ -162,6 +165,8 @@ class Supervisor:
             kind = EventKind.SUPERVISOR_RESTARTED if goes_on else EventKind.RUN_STARTED
             text = "supervisor restarted, the run goes on" if goes_on else "run started"
             self._note_event(RecordEvent(kind, text), t_s)
+            if self._trouble:
+                self._note_event(RecordEvent(EventKind.RECORDING_FAILED, self._trouble), t_s)
             self._perform(self._machine.start(t_s), t_s)
 
     def turn(self) -> None:

@@ -4,6 +4,7 @@ Thin on purpose: everything worth testing without Ray is in `rollout` and `envir
 at a time, on the process's main thread, where signals and graphics of environments work.
 """
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ from raydash.worker.policies import make_policy
 from raydash.worker.progress import ProgressWriter
 from raydash.worker.rollout import RolloutLoop
 from raydash.worker.seeds import env_seeds
+
+NICE = 15  # Ray's own choice for workers; a launched cluster starts them at 0 (see the guardian)
 
 
 class RolloutWorker:
@@ -66,6 +69,8 @@ class RolloutWorker:
                 Fault(f"The policy or the action space raised {type(error).__name__}", str(error)),
             )
         node, node_id = _whereabouts()
+        if node_id:
+            _be_nice()
         return encode(
             WorkerReady(
                 worker_index=self._worker_index,
@@ -113,6 +118,12 @@ class RolloutWorker:
 
     def _failed(self, fault: Fault) -> bytes:
         return encode(WorkerFault(self._worker_index, self._incarnation, fault))
+
+
+def _be_nice() -> None:
+    """Let everything else on the node go first: other raydash processes, the user's desktop."""
+    with contextlib.suppress(OSError):
+        os.nice(max(0, NICE - os.nice(0)))
 
 
 def _whereabouts() -> tuple[str, str]:

@@ -1,0 +1,150 @@
+"""Puts a run's supervisor together: machine, pool of workers, probes, recording, and its past."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+import raydash
+from raydash.cluster import private_ray
+from raydash.core.machine import RunMachine
+from raydash.core.messages import PROTOCOL_VERSION, StartRun
+from raydash.core.spec import RunSpec
+from raydash.core.updates import RunInfo, SupervisorHealth
+from raydash.protocol.codec import encode
+from raydash.supervise.actor import Posting
+from raydash.supervise.pool import WorkerPool
+from raydash.supervise.probes import NodeProbes
+from raydash.supervise.ray_pool import RayPool
+from raydash.supervise.recording import NotRecorded, Past, open_recording, read_past
+from raydash.supervise.roster import NoProbes, Probes
+from raydash.supervise.simulated import SimulatedPool
+from raydash.supervise.supervisor import Recording, Supervisor
+from raydash.worker.actor import RolloutWorker
+
+PENDING_LOOK_S = 1.0
+MAX_EXPLAINED = 8
+
+
+def compose(start: StartRun, posting: Posting) -> tuple[Supervisor, bool]:
+    """The supervisor of a run, not started yet, and whether the run had ended already.
+
+    Args:
+        start: The order of the run.
+        posting: Where it works.
+    """
+    info = RunInfo(
+        run_id=posting.run_id,
+        owner=posting.owner,
+        started_utc=posting.started_utc,
+        recording=posting.recording,
+        log_dir=posting.log_dir,
+        node=ray.util.get_node_ip_address(),
+        raydash_version=raydash.__version__,
+        protocol_version=PROTOCOL_VERSION,
+    )
+    spec = start.spec
+    past = Past() if start.simulated else read_past(Path(posting.recording))
+    pid = os.getpid()
+    recording: Recording = (
+        NotRecorded()
+        if start.simulated or past.is_closed
+        else open_recording(
+            spec, info, past, clock=time.monotonic, pid=pid, cluster=posting.cluster
+        )
+    )
+    machine = RunMachine(
+        spec,
+        num_workers=past.num_workers or posting.num_workers,
+        keep=start.keep or past.keep,
+        elapsed_s=past.elapsed_s,
+        num_env_steps=past.ledger.num_env_steps(),
+        num_episodes=past.ledger.num_episodes(),
+        incarnations=past.incarnations,
+        paused=past.paused,
+    )
+    # The machine's monotonic clock went on while we were dead, unless it was rebooted.
+    started_s = min(posting.started_s, time.monotonic() - past.last_t_s)
+    pool, probes = _workers(start, posting, started_s)
+    supervisor = Supervisor(
+        spec,
+        info,
+        machine=machine,
+        pool=pool,
+        probes=probes,
+        recording=recording,
+        clock=time.monotonic,
+        started_s=started_s,
+        ledger=past.ledger,
+        history=past.history,
+        events=past.events,
+        health=SupervisorHealth(pid=pid, incarnation=past.supervisor_incarnation),
+        trouble=past.fault,
+    )
+    return supervisor, past.is_closed
+
+
+def worker_demand(spec: RunSpec, *, launched: bool) -> dict[str, float]:
+    """What a worker reserves; on a launched cluster workers share the cores by default."""
+    cluster = spec.cluster
+    num_cpus = cluster.num_cpus if cluster.num_cpus is not None else (0.0 if launched else 1.0)
+    return {"CPU": num_cpus, "GPU": cluster.num_gpus, **cluster.resources}
+
+
+def _workers(start: StartRun, posting: Posting, started_s: float) -> tuple[WorkerPool, Probes]:
+    if start.simulated:
+        return SimulatedPool(time.monotonic, seed=start.spec.rollout.seed), NoProbes()
+    demand = worker_demand(start.spec, launched=bool(posting.leases_dir))
+    pool = RayPool(_worker_factory(start, posting, demand), clock=time.monotonic)
+    explain = threading.Thread(target=_explain_pending, args=(pool, demand), daemon=True)
+    explain.start()
+    probes = NodeProbes(
+        clock=lambda: time.monotonic() - started_s,
+        log_dir=Path(posting.log_dir),
+        scratch_dir=Path(posting.scratch_dir),
+    )
+    return pool, probes
+
+
+def _worker_factory(
+    start: StartRun, posting: Posting, demand: dict[str, float]
+) -> Callable[[int, int], Any]:
+    actor_class = ray.remote(RolloutWorker)
+    order = encode(start)
+    custom = {name: amount for name, amount in demand.items() if name not in ("CPU", "GPU")}
+    options: dict[str, Any] = {
+        "num_cpus": demand["CPU"],
+        "num_gpus": demand["GPU"],
+        "resources": custom,
+        "max_restarts": 0,
+        "max_task_retries": 0,
+    }
+    if posting.leases_dir:
+        # One machine: the supervisor's own node, whatever else may have joined it.
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        )
+
+    def make(worker_index: int, incarnation: int) -> Any:
+        return actor_class.options(**options).remote(
+            order, worker_index, incarnation, progress_dir=posting.scratch_dir
+        )
+
+    return make
+
+
+def _explain_pending(pool: RayPool, demand: dict[str, float]) -> None:
+    """Ask Ray why workers wait, on a thread of its own: such questions can block."""
+    while True:
+        time.sleep(PENDING_LOOK_S)
+        reasons: dict[int, str] = {}
+        with contextlib.suppress(Exception):  # no reason is better than no supervisor
+            for index, actor_id in list(pool.waiting().items())[:MAX_EXPLAINED]:
+                reasons[index] = private_ray.pending_reason(actor_id, demand)
+        pool.set_pending_reasons({index: text for index, text in reasons.items() if text})
