@@ -5,6 +5,7 @@ window must not block; both speak the same frames to the same engine.
 """
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -86,7 +87,7 @@ class EngineClient:
             EngineGoneError: if it cannot be started, does not greet, or is of another version.
         """
         self._clock = clock
-        self._silence_limit_s = silence_limit_s
+        self._silence_limit_s = math.inf  # until it has greeted, for which it has its own time
         self._end_grace_s = end_grace_s
         self._silent_s = 0.0
         self._reader = FrameReader()
@@ -113,6 +114,7 @@ class EngineClient:
             ) from error
         try:
             self.hello = self._greet(hello_timeout_s)
+            self._silence_limit_s = silence_limit_s
         except BaseException:
             self.close(grace_s=0.0)
             raise
