@@ -13,6 +13,7 @@ from raydash.core.updates import RunUpdate
 LINE_INTERVAL_S = 2.0
 REWRITE_INTERVAL_S = 0.1
 _CLEAR = "\r\x1b[K"
+_GAP = "  "
 
 
 class Progress:
@@ -34,8 +35,7 @@ class Progress:
             return
         self._shown_s, self._topic = now, topic
         if self._is_tty:
-            width = shutil.get_terminal_size().columns - 1
-            self._write(_CLEAR + text[:width])
+            self._write(_CLEAR + fitted(text, shutil.get_terminal_size().columns - 1))
             self._has_line = True
         else:
             self._write(text + "\n")
@@ -57,6 +57,13 @@ class Progress:
             self._stream.flush()
         except (OSError, ValueError):
             pass  # nobody listens any more; the run is what counts
+
+
+def fitted(text: str, width: int) -> str:
+    """As many of the parts (two spaces apart) as a line has room for, whole ones."""
+    while len(text) > width and _GAP in text:
+        text = text.rpartition(_GAP)[0]
+    return text[:width]
 
 
 def grouped(number: float) -> str:
@@ -84,11 +91,11 @@ def words_for_run(update: RunUpdate) -> str:
     state = "" if update.state is RunState.RUNNING else f"{update.state.value}  "
     return (
         f"{state}{figures.elapsed_s:.1f} s  {grouped(steps)} steps  "
-        f"{grouped(figures.env_steps_per_s_10s)} steps/s  {episodes}  {_workers(update)}"
+        f"{grouped(figures.env_steps_per_s_10s)}/s  {episodes}  {_workers(update)}"
     )
 
 
 def _workers(update: RunUpdate) -> str:
     counts = Counter(int(number) for number in update.workers.activity)
     parts = [f"{count} {Activity(number).word}" for number, count in sorted(counts.items())]
-    return f"workers: {', '.join(parts)}" if parts else f"{update.num_workers} workers to come"
+    return ", ".join(parts) if parts else f"{update.num_workers} workers to come"

@@ -61,7 +61,7 @@ def test_finished_run_exits_0_with_a_summary(begin: Begin) -> None:
     assert f"{RUN_ID}  finished by env steps" in out
     assert re.search(r"episodes +100: terminated 100, truncated 0, error 0", out)
     assert "starting Ray: waiting for the raylet" in err
-    assert re.search(r"[\d.]+ s  [\d ]+ steps  10 000 steps/s .* workers: 2 stepping", err)
+    assert re.search(r"[\d.]+ s  [\d ]+ steps  10 000/s .* 2 stepping", err)
 
 
 def test_json_is_exactly_one_object_with_the_stable_keys(begin: Begin) -> None:

@@ -57,12 +57,12 @@ def test_terminal_line_is_rewritten_and_taken_away(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("COLUMNS", "10")
     hands, stream = Hands(), Terminal()
     progress = Progress(stream, hands)
-    progress.show("a line that is much too long for it")
+    progress.show("12.3 s  4 567 steps  too long")
     hands.now_s = 1.0
     progress.show("next")
     progress.note("a note that stays")
     progress.end()
-    assert stream.getvalue() == "\r\x1b[Ka line th\r\x1b[Knext\r\x1b[Ka note that stays\n"
+    assert stream.getvalue() == "\r\x1b[K12.3 s\r\x1b[Knext\r\x1b[Ka note that stays\n"
 
 
 def test_nobody_listening_does_not_disturb_the_run() -> None:
