@@ -38,14 +38,11 @@ from raydash.core.stimuli import (
     WorkerClosed,
     WorkerDied,
 )
-from raydash.core.updates import (
-    MAX_EPISODES_PER_UPDATE,
-    RunInfo,
-    RunUpdate,
-    SupervisorHealth,
-)
+from raydash.core.updates import RunInfo, RunUpdate, SupervisorHealth
 from raydash.protocol.codec import encode
 from raydash.record.rows import RecordBatch
+from raydash.supervise.backlog import Backlog
+from raydash.supervise.error_fold import ErrorFold
 from raydash.supervise.ledger import Ledger
 from raydash.supervise.pool import Closed, Died, Report, WorkerPool
 from raydash.supervise.roster import Probes, Roster
@@ -53,8 +50,8 @@ from raydash.supervise.roster import Probes, Roster
 TICK_S = 0.1
 READER_GONE_AFTER_S = 4.0
 LAST_PULL_GRACE_S = 10.0
-MAX_EVENTS = 5000
-ERROR_FOLD_S = 1.0
+RESULTS_SPAN_S = 10.0
+_ROUNDING_S = 1e-6
 
 
 class Recording(Protocol):
@@ -131,20 +128,19 @@ class Supervisor:
         self._roster = Roster()
         self._changed = threading.Condition()
         self._seq = 1
-        self._events: deque[tuple[int, Event]] = deque(
-            ((1, event) for event in events), maxlen=MAX_EVENTS
+        self._backlog = Backlog(
+            events=events, num_episodes=self._ledger.num_episodes(), seq=self._seq
         )
         self._next_event = events[-1].number + 1 if events else 1
         self._unrecorded: list[Event] = []
         self._tick_episodes: list[EpisodeColumns] = []
-        self._kept_episodes: deque[tuple[int, EpisodeColumns]] = deque()
-        self._dirty_workers: set[int] = set()
-        self._errors: dict[int, tuple[float, int, str, str]] = {}
-        self._error_counts: dict[tuple[int, int], int] = {}
+        self._tick_totals: dict[tuple[int, int], WorkerTotals] = {}
+        self._errors = ErrorFold()
         self._inbox: deque[tuple[str, CommandRun]] = deque()
         self._tokens: dict[int, tuple[str, CommandRun]] = {}
         self._next_token = itertools.count(1)
         self._answers: dict[str, list[Answer]] = {}
+        self._has_new_answer = False
         self._readers: dict[str, float] = {}
         self._num_readers = 0
         self._moved: dict[int, float] = {}
@@ -174,17 +170,13 @@ class Supervisor:
         began_s = self._clock()
         with self._changed:
             t_s = self._now_s()
-            if self._ended_s is not None:
-                self._take_commands(t_s)
-                self._changed.notify_all()
-                return
             for report in self._pool.collect():
                 self._take(report, t_s)
             self._take_commands(t_s)
-            self._take_vitals(t_s)
-            self._perform(self._machine.handle(Ticked(t_s)), t_s)
-            urgent = any(self._answers.values())
-            if urgent or t_s - self._last_tick_s >= TICK_S:
+            if self._ended_s is None:
+                self._perform(self._machine.handle(Ticked(t_s)), t_s)
+            if self._has_new_answer or t_s - self._last_tick_s >= TICK_S - _ROUNDING_S:
+                self._take_vitals(t_s)
                 self._tick(t_s)
         self._turn_ms.append((self._clock() - began_s) * 1000)
 
@@ -202,6 +194,8 @@ class Supervisor:
         return self._clock() - self._started_s
 
     def _take(self, report: Report, t_s: float) -> None:
+        if self._ended_s is not None:
+            return  # the account is closed, and so is its recording
         match report:
             case RolloutChunk():
                 self._take_chunk(report, t_s)
@@ -213,33 +207,40 @@ class Supervisor:
                     t_s, index, life
                 )
             case Closed(worker_index=index, incarnation=life):
-                self._forget(index, keep_log=False)
+                self._forget(index, life, keep_log=False)
                 stimulus = WorkerClosed(t_s, index, life)
             case Died(worker_index=index, incarnation=life, cause=cause, text=text, detail=detail):
-                self._forget(index, keep_log=True)
+                self._forget(index, life, keep_log=True)
                 stimulus = WorkerDied(t_s, index, life, cause, text, detail)
         self._perform(self._machine.handle(stimulus), t_s)
 
-    def _forget(self, worker_index: int, *, keep_log: bool) -> None:
-        ready = self._roster.left(worker_index)
+    def _forget(self, worker_index: int, incarnation: int, *, keep_log: bool) -> None:
+        ready = self._roster.ready_of(worker_index)
+        if ready is None or ready.incarnation != incarnation:
+            return  # it never stood, or its successor stands already
+        self._roster.left(worker_index)
         self._probes.forget(worker_index)
-        if ready is not None and keep_log:
+        if keep_log:
             self._probes.keep_log(ready)
 
     def _take_chunk(self, chunk: RolloutChunk, t_s: float) -> None:
-        index = chunk.worker_index
+        index, life = chunk.worker_index, chunk.incarnation
+        worker = self._machine.workers.get(index)
+        if worker is None or worker.incarnation != life:
+            return  # of a life that is over: what was in flight is lost with it
         steps = self._ledger.take(chunk, t_s)
         self._history.widen(self._ledger.num_workers)
         started_s = t_s - chunk.duration_s
         self._history.add_steps(index, max(0.0, started_s), t_s, steps, self._seq + 1)
-        self._tick_episodes.append(EpisodeColumns.from_chunk(chunk, started_s=started_s))
-        self._dirty_workers.add(index)
+        if len(chunk.ending):
+            self._tick_episodes.append(EpisodeColumns.from_chunk(chunk, started_s=started_s))
+        self._tick_totals[index, life] = chunk.totals
         self._result_times.append(t_s)
-        self._fold_errors(chunk, t_s)
+        self._errors.take(chunk, t_s)
         stimulus = ChunkArrived(
             t_s,
             index,
-            chunk.incarnation,
+            life,
             chunk.duration_s,
             chunk.first_step_offset_s,
             self._ledger.num_env_steps(),
@@ -250,29 +251,10 @@ class Supervisor:
         )
         self._perform(self._machine.handle(stimulus), t_s)
 
-    def _fold_errors(self, chunk: RolloutChunk, t_s: float) -> None:
-        """An environment may fail thousands of times a second: one event per worker and second."""
-        key = (chunk.worker_index, chunk.incarnation)
-        new = chunk.totals.num_error - self._error_counts.get(key, 0)
-        if new <= 0:
-            return
-        self._error_counts[key] = chunk.totals.num_error
-        since_s, count, text, detail = self._errors.get(chunk.worker_index, (t_s, 0, "", ""))
-        if chunk.errors and not text:
-            text = f"{chunk.errors[0].where} raised {chunk.errors[0].message}"
-            detail = chunk.errors[0].traceback
-        self._errors[chunk.worker_index] = (since_s, count + new, text, detail)
-        if chunk.failures_in_a_row or count == 0:
-            self._flush_errors(t_s, force=count == 0)
-
-    def _flush_errors(self, t_s: float, *, force: bool = False) -> None:
-        for index, (since_s, count, text, detail) in list(self._errors.items()):
-            if count and (force or t_s - since_s >= ERROR_FOLD_S):
-                words = f"worker {index}: {text}" + (f" ({count} times)" if count > 1 else "")
-                self._note_event(RecordEvent(EventKind.ENV_ERROR, words, index, detail), t_s, count)
-                self._errors[index] = (t_s, 0, "", "")
-            elif not count and t_s - since_s >= ERROR_FOLD_S:
-                del self._errors[index]
+    def _note_errors(self, t_s: float, *, everything: bool = False) -> None:
+        for said in self._errors.due(t_s, everything=everything):
+            event = RecordEvent(EventKind.ENV_ERROR, said.text, said.worker_index, said.detail)
+            self._note_event(event, t_s, said.count)
 
     def _take_commands(self, t_s: float) -> None:
         while self._inbox:
@@ -282,11 +264,12 @@ class Supervisor:
             self._perform(self._machine.handle(CommandReceived(t_s, token, command)), t_s)
 
     def _take_vitals(self, t_s: float) -> None:
+        if self._ended_s is not None:
+            return
         now_s = self._clock()
         gone = [r for r, at_s in self._readers.items() if now_s - at_s > READER_GONE_AFTER_S]
         for reader_id in gone:
-            del self._readers[reader_id]
-            self._answers.pop(reader_id, None)
+            del self._readers[reader_id]  # its answers stay: it may only have been suspended
         if len(self._readers) != self._num_readers:
             self._num_readers = len(self._readers)
             self._perform(self._machine.handle(ReadersCounted(t_s, self._num_readers)), t_s)
@@ -317,7 +300,9 @@ class Supervisor:
                 case AnswerCommand(token=token, fault=fault):
                     reader_id, command = self._tokens.pop(token)
                     answer = Answer(command.command_id, fault, command.run_id)
-                    self._answers.setdefault(reader_id, []).append(answer)
+                    if reader_id:
+                        self._answers.setdefault(reader_id, []).append(answer)
+                        self._has_new_answer = True
                 case EndRun():
                     self._end(t_s)
 
@@ -332,31 +317,30 @@ class Supervisor:
             count,
         )
         self._next_event += 1
-        self._events.append((self._seq + 1, entry))
+        self._backlog.add_event(entry)
         self._unrecorded.append(entry)
 
     def _tick(self, t_s: float) -> None:
         """Close a version of the state: account, record, wake the readers."""
+        self._has_new_answer = False
+        if self._ended_s is not None:
+            self._changed.notify_all()
+            return
         self._last_tick_s = t_s
-        self._flush_errors(t_s)
+        self._note_errors(t_s)
         self._seq += 1
         episodes = EpisodeColumns.joined(self._tick_episodes)
         self._tick_episodes = []
+        self._backlog.close(episodes)
         self._ledger.take_episodes(episodes)
         self._ledger.note(t_s)
         self._history.add_episodes(episodes, self._seq)
         self._history.pass_time(t_s, self._seq)
-        if len(episodes):
-            self._kept_episodes.append((self._seq, episodes))
-            kept = sum(len(batch) for _, batch in self._kept_episodes)
-            while kept - len(self._kept_episodes[0][1]) > MAX_EPISODES_PER_UPDATE:
-                kept -= len(self._kept_episodes.popleft()[1])
-        totals = [
-            (index, self._machine.workers[index].incarnation, self._ledger.life_totals(index))
-            for index in sorted(self._dirty_workers)
-            if index in self._machine.workers
-        ]
-        self._dirty_workers.clear()
+        self._roster.observe(self._machine, self._probes.vitals(), t_s)
+        while self._result_times and self._result_times[0] < t_s - RESULTS_SPAN_S:
+            self._result_times.popleft()
+        totals = [(index, life, total) for (index, life), total in self._tick_totals.items()]
+        self._tick_totals = {}
         self._recording.add(
             RecordBatch(
                 t_s=t_s,
@@ -373,21 +357,26 @@ class Supervisor:
         self._changed.notify_all()
 
     def _end(self, t_s: float) -> None:
-        self._flush_errors(t_s, force=True)
+        self._note_errors(t_s, everything=True)
         self._tick(t_s)
         self._pool.shut_down()
         self._probes.shut_down()
         self._recording.close(self._update(self._seq))
         self._seq += 1
+        self._backlog.close(EpisodeColumns())
         self._ended_s = self._clock()
         self._changed.notify_all()
 
     # --- readers -----------------------------------------------------------------------------
 
     def submit(self, reader_id: str, command: CommandRun) -> None:
-        """Take a command; its answer comes with a later `pull` of the same reader."""
+        """Take a command; its answer comes with a later `pull` of the same reader.
+
+        An empty `reader_id` is nobody: the command is carried out, and its answer goes nowhere.
+        """
         with self._changed:
-            self._readers[reader_id] = self._clock()
+            if reader_id:
+                self._readers[reader_id] = self._clock()
             self._inbox.append((reader_id, command))
 
     def pull(
@@ -404,9 +393,9 @@ class Supervisor:
         Returns:
             Incarnation, seq, whether nothing will follow, and the encoded messages.
         """
-        if incarnation != self._health.incarnation or since_seq > self._seq:
-            since_seq = 0
         with self._changed:
+            if incarnation != self._health.incarnation or not self._backlog.covers(since_seq):
+                since_seq = 0
             self._readers[reader_id] = self._clock()
             self._changed.wait_for(
                 lambda: self._seq > since_seq or self._answers.get(reader_id), max_wait_s
@@ -454,11 +443,9 @@ class Supervisor:
     def _update(self, since_seq: int) -> RunUpdate:
         t_s = self._now_s() if self._ended_s is None else self._ended_s - self._started_s
         machine, snapshot = self._machine, since_seq == 0
-        fresh = [batch for seq, batch in self._kept_episodes if seq > since_seq]
-        episodes = EpisodeColumns.joined(fresh).tail(MAX_EPISODES_PER_UPDATE)
+        episodes, num_omitted = self._backlog.episodes_since(since_seq)
         restarts = sum(worker.incarnation for worker in machine.workers.values())
         figures = self._ledger.figures(t_s, elapsed_s=machine.elapsed_s, num_restarts=restarts)
-        finished = figures.num_episodes_lifetime if snapshot else sum(map(len, fresh))
         return RunUpdate(
             run_id=self.info.run_id,
             seq=self._seq,
@@ -476,21 +463,19 @@ class Supervisor:
             nodes=tuple(self._roster.nodes),
             pending=self._pool.pending_reasons(),
             episodes=episodes,
-            num_episodes_omitted=max(0, finished - len(episodes)),
+            num_episodes_omitted=num_omitted,
             recent=self._history.recent.delta(since_seq),
             whole=self._history.whole.delta(since_seq),
-            events=tuple(event for seq, event in self._events if seq > since_seq),
+            events=self._backlog.events_since(since_seq),
             health=self._present_health(t_s),
             last=self._ended_s is not None,
         )
 
     def _present_health(self, t_s: float) -> SupervisorHealth:
-        while self._result_times and self._result_times[0] < t_s - 10.0:
-            self._result_times.popleft()
         return replace(
             self._health,
             tick_ms=statistics.median(self._turn_ms) if self._turn_ms else 0.0,
-            results_per_s=len(self._result_times) / 10.0,
+            results_per_s=len(self._result_times) / min(RESULTS_SPAN_S, max(1.0, t_s)),
             recorder_lag_s=self._recording.lag_s,
             recording_bytes=self._recording.num_bytes,
             num_readers=len(self._readers),

@@ -1,0 +1,50 @@
+"""One real cluster for the whole folder, real engines on it, and runs that all end."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from raydash.cluster.cluster_file import GuardianSettings
+from raydash.cluster.launch import LaunchedCluster
+from raydash.paths import state_dir
+from tests.fakes.clusters import is_gone, launch, record_of
+from tests.fakes.terminal import CEILING_S, Terminal
+
+OpenTerminal = Callable[[], Terminal]
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[LaunchedCluster]:
+    """The suite's cluster, held by a lease of this process, which never imports ray."""
+    cluster = launch(state_dir(), GuardianSettings())
+    gone = is_gone(state_dir(), record_of(state_dir()))
+    yield cluster
+    cluster.lease.release()
+    ceiling_s = time.monotonic() + CEILING_S
+    while not gone():
+        assert time.monotonic() < ceiling_s, "something of the cluster is left"
+        threading.Event().wait(0.05)
+
+
+@pytest.fixture
+def open_terminal(ray_cluster: LaunchedCluster) -> Iterator[OpenTerminal]:
+    """Opens connected engines; those that a test has not closed are closed in order."""
+    opened: list[Terminal] = []
+
+    def open_one() -> Terminal:
+        terminal = Terminal()
+        opened.append(terminal)
+        terminal.connect()
+        return terminal
+
+    yield open_one
+    for terminal in reversed(opened):
+        terminal.close()
+
+
+@pytest.fixture
+def terminal(open_terminal: OpenTerminal) -> Terminal:
+    """A connected engine."""
+    return open_terminal()
