@@ -70,6 +70,9 @@ class SpecFiles(QObject):
             path = path.with_suffix(".toml")
         try:
             path.write_text(toml_from_spec(spec), encoding="utf-8")
+        except SpecError as error:
+            self.failed.emit(Fault(f"{path.name} could not be saved", str(error)))
+            return
         except OSError as error:
             self.failed.emit(
                 Fault(f"{path.name} could not be saved", str(error), "Choose another folder")
