@@ -9,7 +9,6 @@ from raydash.core.machine import RunMachine
 from raydash.core.records import WorkerReady
 from raydash.core.states import Activity
 from raydash.core.updates import WorkerColumns
-from raydash.core.worker_record import WorkerRecord
 from raydash.supervise.ledger import Ledger, time_shares
 
 STALL_AFTER_S = 5.0
@@ -80,7 +79,7 @@ class Roster:
     def __init__(self) -> None:
         self.nodes: list[str] = []
         self._ready: dict[int, WorkerReady] = {}
-        self._since: dict[int, tuple[Activity, float]] = {}
+        self._doing: dict[int, tuple[Activity, float]] = {}
 
     def took_place(self, ready: WorkerReady) -> None:
         """A worker stands somewhere."""
@@ -104,8 +103,9 @@ class Roster:
         rows = np.array([worker.index - 1 for worker in workers], np.int64)
         if len(rows):
             ledger.widen(int(rows.max()) + 1)
-        budget_s = machine.budget_s()
-        activities, ages = self._activities(machine, workers, vitals, t_s, budget_s)
+        if any(worker.index not in self._doing for worker in workers):
+            self.observe(machine, vitals, t_s)
+        doing = [self._doing[worker.index] for worker in workers]
         totals = ledger.totals()[rows].astype(np.int64)
         grown, seconds = ledger.worker_growth(t_s)
         grown = grown[rows]
@@ -116,8 +116,8 @@ class Roster:
         return WorkerColumns(
             worker_index=(rows + 1).astype(np.int32),
             incarnation=np.array([worker.incarnation for worker in workers], np.int32),
-            activity=np.array(activities, np.uint8),
-            activity_age_s=np.array(ages, np.float32),
+            activity=np.array([activity for activity, _ in doing], np.uint8),
+            activity_age_s=np.array([t_s - since_s for _, since_s in doing], np.float32),
             node=np.array([self.nodes.index(r.node) if r else -1 for r in ready], np.int32),
             pid=np.array([r.pid if r else 0 for r in ready], np.int32),
             seed=np.array([r.seed if r else 0 for r in ready], np.int64),
@@ -142,31 +142,27 @@ class Roster:
             data_age_s=(t_s - ledger.heard_s[rows]).astype(np.float32),
         )
 
-    def _activities(
-        self,
-        machine: RunMachine,
-        workers: list[WorkerRecord],
-        vitals: dict[int, WorkerVitals],
-        t_s: float,
-        budget_s: float,
-    ) -> tuple[list[Activity], list[float]]:
-        activities: list[Activity] = []
-        ages: list[float] = []
-        for worker in workers:
+    def observe(self, machine: RunMachine, vitals: dict[int, WorkerVitals], t_s: float) -> None:
+        """Look at what each worker does; often, whether anyone reads or not, so that ages are true.
+
+        Args:
+            machine: Knows what was asked of each.
+            vitals: What their nodes say of them.
+            t_s: Now, on the run's clock.
+        """
+        patience_s = STALL_AFTER_S + 3 * machine.budget_s()
+        for worker in machine.workers.values():
             activity = machine.activity_of(worker)
-            age_s = None
+            since_s = t_s
             if worker.in_flight:
                 seen = vitals.get(worker.index)
                 silent_s = t_s - worker.heard_s
                 if seen is not None and t_s - seen.read_s > UNREACHABLE_AFTER_S < silent_s:
-                    activity, age_s = Activity.UNREACHABLE, t_s - seen.read_s
-                elif silent_s > STALL_AFTER_S + 3 * budget_s:
-                    activity, age_s = Activity.STALLED, silent_s
+                    activity, since_s = Activity.UNREACHABLE, seen.read_s
+                elif silent_s > patience_s:
+                    activity, since_s = Activity.STALLED, worker.heard_s
                 elif activity is Activity.STEPPING and seen is not None and seen.is_resetting:
                     activity = Activity.RESETTING
-            before = self._since.get(worker.index)
+            before = self._doing.get(worker.index)
             if before is None or before[0] is not activity:
-                self._since[worker.index] = (activity, t_s)
-            activities.append(activity)
-            ages.append(t_s - self._since[worker.index][1] if age_s is None else age_s)
-        return activities, ages
+                self._doing[worker.index] = (activity, since_s)

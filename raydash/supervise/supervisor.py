@@ -18,7 +18,7 @@ from raydash.core.events import Event, EventKind
 from raydash.core.history import History
 from raydash.core.machine import RunMachine
 from raydash.core.messages import PROTOCOL_VERSION, Answer, CommandRun, RunSummary
-from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerReady
+from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerReady, WorkerTotals
 from raydash.core.spec import RunSpec
 from raydash.core.stimuli import (
     AnswerCommand,

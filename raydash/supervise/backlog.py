@@ -1,0 +1,71 @@
+"""What readers may have missed: the newest episodes and events, by version."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from raydash.core.events import Event
+from raydash.core.records import EpisodeColumns
+from raydash.core.updates import MAX_EPISODES_PER_UPDATE
+
+MAX_EVENTS = 5000
+MAX_VERSIONS = 6000
+"""Ten minutes; a reader that is further behind gets a snapshot."""
+
+
+class Backlog:
+    """Bounded: 2 000 episodes and a batch, 5 000 events, ten minutes of counts.
+
+    Attributes:
+        num_episodes: All that were ever closed in, of earlier supervisors too.
+    """
+
+    def __init__(self, *, events: Iterable[Event], num_episodes: int, seq: int) -> None:
+        """A backlog that begins at version `seq`, with what the recording holds."""
+        self.num_episodes = num_episodes
+        self._events: deque[tuple[int, Event]] = deque(
+            ((seq, event) for event in events), maxlen=MAX_EVENTS
+        )
+        self._batches: deque[tuple[int, EpisodeColumns]] = deque()
+        self._num_kept = 0
+        self._seq = seq
+        self._counts: deque[int] = deque([num_episodes], maxlen=MAX_VERSIONS)
+
+    def add_event(self, event: Event) -> None:
+        """Something happened; it belongs to the version that is closed next."""
+        self._events.append((self._seq + 1, event))
+
+    def close(self, episodes: EpisodeColumns) -> None:
+        """Close the next version with the episodes that it brought."""
+        self._seq += 1
+        self.num_episodes += len(episodes)
+        self._counts.append(self.num_episodes)
+        if len(episodes):
+            self._batches.append((self._seq, episodes))
+            self._num_kept += len(episodes)
+            while self._num_kept - len(self._batches[0][1]) > MAX_EPISODES_PER_UPDATE:
+                self._num_kept -= len(self._batches.popleft()[1])
+
+    def covers(self, since_seq: int) -> bool:
+        """Whether it is known what happened since a version."""
+        return self._seq - len(self._counts) < since_seq <= self._seq
+
+    def episodes_since(self, since_seq: int) -> tuple[EpisodeColumns, int]:
+        """Episodes of later versions, the newest of them, and how many are left out; 0: all."""
+        before = self._counts[since_seq - self._seq - 1] if since_seq else 0
+        fresh: list[EpisodeColumns] = []
+        for seq, batch in reversed(self._batches):
+            if seq <= since_seq:
+                break
+            fresh.append(batch)
+        newest = EpisodeColumns.joined(fresh[::-1]).tail(MAX_EPISODES_PER_UPDATE)
+        return newest, self.num_episodes - before - len(newest)
+
+    def events_since(self, since_seq: int) -> tuple[Event, ...]:
+        """Events of later versions; not those of the version that is still open."""
+        found: list[Event] = []
+        for seq, event in reversed(self._events):
+            if seq <= since_seq:
+                break
+            if seq <= self._seq:
+                found.append(event)
+        return tuple(found[::-1])
