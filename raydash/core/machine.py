@@ -28,6 +28,7 @@ from raydash.core.stimuli import (
     CommandReceived,
     CreateWorker,
     EndRun,
+    HurryWorker,
     Instruction,
     KillWorker,
     ProgressSeen,
@@ -322,6 +323,7 @@ class RunMachine:
         worker.fate = Fate.RECREATE
         worker.leaving = worker.draining = False
         worker.in_flight = 0
+        worker.hurried = False
         worker.heard_s = self._t_s
         self._set_phase(worker, Phase.STARTING)
         self._out.append(CreateWorker(worker.index, worker.incarnation))
@@ -525,11 +527,13 @@ class RunMachine:
         self._settle_commands()
 
     def _feed(self, worker: WorkerRecord) -> None:
-        if worker.leaving:
-            if worker.in_flight == 0:
-                self._close(worker)
-            return
-        if (worker.paused or self.paused) and not worker.draining:
+        waits = worker.leaving or ((worker.paused or self.paused) and not worker.draining)
+        if worker.hurried != (waits and worker.in_flight > 0):
+            worker.hurried = not worker.hurried
+            self._out.append(HurryWorker(worker.index, worker.incarnation, worker.hurried))
+        if worker.leaving and worker.in_flight == 0:
+            self._close(worker)
+        if waits:
             return
         while worker.in_flight < MAX_IN_FLIGHT:
             if worker.in_flight == 0:

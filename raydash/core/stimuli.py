@@ -136,6 +136,15 @@ class RequestRollout:
 
 
 @dataclass(frozen=True, slots=True)
+class HurryWorker:
+    """Somebody waits for a worker's requests: cut them short (or no longer). May have no effect."""
+
+    worker_index: int
+    incarnation: int
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CloseWorker:
     """Ask a worker without requests to close its environment and leave."""
 
@@ -179,5 +188,12 @@ class EndRun:
 
 
 Instruction = (
-    CreateWorker | RequestRollout | CloseWorker | KillWorker | RecordEvent | AnswerCommand | EndRun
+    CreateWorker
+    | RequestRollout
+    | HurryWorker
+    | CloseWorker
+    | KillWorker
+    | RecordEvent
+    | AnswerCommand
+    | EndRun
 )

@@ -63,6 +63,7 @@ class WorkerRecord:
     paused: bool = False
     draining: bool = False
     leaving: bool = False
+    hurried: bool = False
     in_flight: int = 0
     failures: int = 0
     since_s: float = 0.0

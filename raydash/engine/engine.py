@@ -83,7 +83,7 @@ class Engine:
         self._watch: ClusterWatch | None = None
         self._readers: dict[str, RunReader] = {}
         self._handles: dict[str, Any] = {}
-        self._runs: tuple[RunSummary, ...] = ()
+        self._runs: tuple[RunSummary, ...] | None = None
         self._loop_delay_s = 0.0
         self._latencies_ms: list[float] = []
         self._process = psutil.Process()
@@ -332,7 +332,7 @@ class Engine:
         self._answer(command_id, fault, run_id)
 
     def _why_unreadable(self, run_id: str) -> Fault | None:
-        for run in self._runs:
+        for run in self._runs or ():
             if run.run_id == run_id and run.protocol_version != PROTOCOL_VERSION:
                 return Fault(
                     f"Run {run_id} cannot be shown",

@@ -101,7 +101,8 @@ def _workers(start: StartRun, posting: Posting, started_s: float) -> tuple[Worke
     if start.simulated:
         return SimulatedPool(time.monotonic, seed=start.spec.rollout.seed), NoProbes()
     demand = worker_demand(start.spec, launched=bool(posting.leases_dir))
-    pool = RayPool(_worker_factory(start, posting, demand), clock=time.monotonic)
+    node_id = ray.get_runtime_context().get_node_id()
+    pool = RayPool(_worker_factory(start, posting, demand), node_id=node_id, clock=time.monotonic)
     explain = threading.Thread(target=_explain_pending, args=(pool, demand), daemon=True)
     explain.start()
     probes = NodeProbes(

@@ -151,10 +151,6 @@ class Ledger:
             *(float(value) for value in values[_COUNTERS:]),
         )
 
-    def incarnation(self, worker_index: int) -> int:
-        """Which life those totals are of: the newest that was heard of, not the newest made."""
-        return int(self._incarnation[worker_index - 1])
-
     def num_env_steps(self) -> int:
         """Of the whole run."""
         return int(self.totals()[:, _STEPS].sum())

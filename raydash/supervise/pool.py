@@ -42,6 +42,9 @@ class WorkerPool(Protocol):
     def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
         """Ask for one slice: reports a `RolloutChunk` or `Died`."""
 
+    def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
+        """Cut the slices of a worker short, or no longer, where that is possible."""
+
     def close_worker(self, worker_index: int, incarnation: int) -> None:
         """Close the environment and end the process: reports `Closed` or `Died`."""
 

@@ -25,6 +25,7 @@ from raydash.core.records import RolloutChunk, WorkerFault, WorkerReady
 from raydash.core.stimuli import DeathCause
 from raydash.protocol.codec import decode
 from raydash.supervise.pool import Closed, Died, Report
+from raydash.worker.progress import set_hurry
 
 PING_AFTER_S = 1.0
 SLOW_TO_PLACE_S = 2.0
@@ -37,7 +38,7 @@ class _Worker:
     index: int
     incarnation: int
     born_s: float
-    is_ready: bool = False
+    ready: WorkerReady | None = None
     refs: set[Any] = field(default_factory=set)
     heard_s: float = 0.0
 
@@ -47,6 +48,7 @@ class RayPool:
 
     Args of the constructor:
         make_worker: Creates the actor of a worker: `(worker_index, incarnation) -> handle`.
+        node_id: The node this process is on, hex.
         clock: Monotonic.
     """
 
@@ -54,9 +56,11 @@ class RayPool:
         self,
         make_worker: Callable[[int, int], Any],
         *,
+        node_id: str,
         clock: Clock,
     ) -> None:
         self._make_worker = make_worker
+        self._node_id = node_id
         self._clock = clock
         self._workers: dict[tuple[int, int], _Worker] = {}
         self._kinds: dict[Any, tuple[_Worker, str]] = {}
@@ -83,6 +87,16 @@ class RayPool:
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             self._call(worker, "rollout", worker.handle.rollout.remote(budget_s, drain))
+
+    def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
+        """See `WorkerPool`. Through shared memory, so only on this node."""
+        worker = self._workers.get((worker_index, incarnation))
+        if (
+            worker is not None
+            and worker.ready is not None
+            and worker.ready.node_id == self._node_id
+        ):
+            set_hurry(worker.ready.progress_path, wanted)
 
     def close_worker(self, worker_index: int, incarnation: int) -> None:
         """See `WorkerPool`."""
@@ -115,7 +129,7 @@ class RayPool:
         return {
             worker.index: worker.handle._actor_id.hex()
             for worker in list(self._workers.values())
-            if not worker.is_ready and now_s - worker.born_s > SLOW_TO_PLACE_S
+            if worker.ready is None and now_s - worker.born_s > SLOW_TO_PLACE_S
         }
 
     def set_pending_reasons(self, reasons: dict[int, str]) -> None:
@@ -140,7 +154,11 @@ class RayPool:
         """A paused worker has no request out, so nothing would tell of its death."""
         now_s = self._clock()
         for worker in self._workers.values():
-            if worker.is_ready and not worker.refs and now_s - worker.heard_s > PING_AFTER_S:
+            if (
+                worker.ready is not None
+                and not worker.refs
+                and now_s - worker.heard_s > PING_AFTER_S
+            ):
                 self._call(worker, "ping", worker.handle.ping.remote())
 
     def _take(self, ref: Any, value: Any) -> None:
@@ -173,7 +191,8 @@ class RayPool:
             cause = DeathCause.COULD_NOT_START
             self._reports.append(Died(worker.index, worker.incarnation, cause, text, fault.detail))
             return
-        worker.is_ready = True
+        if isinstance(message, WorkerReady):
+            worker.ready = message
         self._reports.append(message)
 
     def _drop(self, worker: _Worker) -> None:

@@ -54,6 +54,16 @@ class SimulatedPool:
             worker.free_s = begin + budget_s
             worker.due.append((worker.free_s, budget_s, drain))
 
+    def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
+        """See `WorkerPool`."""
+        worker = self._workers.get((worker_index, incarnation))
+        if worker is not None and wanted:
+            now = self._clock()
+            worker.due = [
+                (min(due_s, now), budget_s, drain) for due_s, budget_s, drain in worker.due
+            ]
+            worker.free_s = min(worker.free_s, now)
+
     def close_worker(self, worker_index: int, incarnation: int) -> None:
         """See `WorkerPool`."""
         self._workers.pop((worker_index, incarnation), None)

@@ -27,6 +27,7 @@ from raydash.core.stimuli import (
     CommandReceived,
     CreateWorker,
     EndRun,
+    HurryWorker,
     Instruction,
     KillWorker,
     ProgressSeen,
@@ -291,6 +292,8 @@ class Supervisor:
                     self._pool.create(index, life)
                 case RequestRollout(worker_index=index, incarnation=life):
                     self._pool.request(index, life, instruction.budget_s, drain=instruction.drain)
+                case HurryWorker(worker_index=index, incarnation=life, wanted=wanted):
+                    self._pool.hurry(index, life, wanted=wanted)
                 case CloseWorker(worker_index=index, incarnation=life):
                     self._pool.close_worker(index, life)
                 case KillWorker(worker_index=index, incarnation=life):

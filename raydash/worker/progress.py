@@ -1,14 +1,16 @@
-"""What a worker is doing while its chunk is out: 32 bytes in a mapped file that the probe reads.
+"""What a worker is doing while its chunk is out: 40 bytes in a mapped file that the probe reads.
 
 A chunk says nothing until it is back, so a hang would be a riddle. The loop therefore writes its
 phase and step count with plain stores into shared memory (about 40 ns each); nothing blocks, and a
 worker that holds the GIL or is stopped still leaves its last word behind.
 
-Four native 64-bit integers: phase, steps of this incarnation, steps of the unfinished episode, and
-a counter that grows with every batch and reset. They are not written as one: each is right, two of
-them may be some microseconds apart.
+Five native 64-bit integers: phase, steps of this incarnation, steps of the unfinished episode, a
+counter that grows with every batch and reset, and the one cell that the worker only reads: whether
+the supervisor wants the slice cut short, because it waits for a pause or a stop. They are not
+written as one: each is right, two of them may be some microseconds apart.
 """
 
+import contextlib
 import mmap
 import os
 import struct
@@ -16,8 +18,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-_LAYOUT = struct.Struct("=4q")
-PHASE, NUM_ENV_STEPS, EPISODE_LEN, COUNTER = range(4)
+_LAYOUT = struct.Struct("=5q")
+_CELL = struct.Struct("=q")
+PHASE, NUM_ENV_STEPS, EPISODE_LEN, COUNTER, HURRY = range(5)
 """Positions of the cells."""
 
 
@@ -53,7 +56,7 @@ class ProgressWriter:
 
     Attributes:
         cells: Where the loop stores; indices are `PHASE`, `NUM_ENV_STEPS`, `EPISODE_LEN`,
-            `COUNTER`.
+            `COUNTER`, `HURRY`.
         path: The file; empty when progress goes nowhere.
     """
 
@@ -93,6 +96,19 @@ def _mapped(path: Path) -> mmap.mmap:
         os.close(descriptor)
 
 
+def set_hurry(path: str, wanted: bool) -> None:
+    """Ask the worker behind a progress file on this node to cut its slices short, or no longer.
+
+    Without the file nothing happens: the slice then ends with its budget.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.pwrite(descriptor, _CELL.pack(wanted), HURRY * _CELL.size)
+        finally:
+            os.close(descriptor)
+
+
 class ProgressReader:
     """The probe's side. Opens the file anew each time: 6 us, and no descriptor per worker."""
 
@@ -113,7 +129,7 @@ class ProgressReader:
             os.close(descriptor)
         if len(data) < _LAYOUT.size:
             return None
-        phase, num_env_steps, episode_len, counter = _LAYOUT.unpack(data)
+        phase, num_env_steps, episode_len, counter, _ = _LAYOUT.unpack(data)
         try:
             return Progress(Phase(phase), num_env_steps, episode_len, counter)
         except ValueError:

@@ -24,6 +24,7 @@ from raydash.worker.policies import Policy
 from raydash.worker.progress import (
     COUNTER,
     EPISODE_LEN,
+    HURRY,
     NUM_ENV_STEPS,
     PHASE,
     Phase,
@@ -157,8 +158,9 @@ class RolloutLoop:
     def run(self, budget_s: float, *, drain: bool = False) -> RolloutChunk:
         """Step for about `budget_s` and hand back what happened.
 
-        At least one batch is stepped. A slice lasts longer than its budget only by what the last
-        step or reset (or, when an environment suddenly slows down, the last batch) takes.
+        At least one batch is stepped, unless the supervisor is in a hurry (`progress.set_hurry`).
+        A slice lasts longer than its budget only by what the last step or reset (or, when an
+        environment suddenly slows down, the last batch) takes.
 
         Args:
             budget_s: Wall time to fill.
@@ -172,7 +174,7 @@ class RolloutLoop:
             slice_.reset_samples_s.append(self._prepared_reset_s)
             self._prepared_reset_s = None
         self._progress.cells[PHASE] = _STEPPING
-        go_on = not (drain and self._is_drained())
+        go_on = not (self._is_drained() if drain else self._progress.cells[HURRY])
         while go_on:
             go_on = (not self._between_episodes or self._begin_episode(slice_, self._clock())) and (
                 self._step_batch(slice_)
@@ -202,6 +204,7 @@ class RolloutLoop:
             and self.failures_in_a_row < MAX_FAILURES_IN_A_ROW
             and len(slice_.episodes) < MAX_EPISODES
             and not slice_.drain
+            and not self._progress.cells[HURRY]
             and self._clock() < slice_.deadline_s
         )
 
@@ -266,7 +269,7 @@ class RolloutLoop:
         self._policy_time_s += stepping_s * self._policy_share
         self._step_time_s += stepping_s * (1.0 - self._policy_share)
         self._adapt_batch(steps - steps_before, stepping_s)
-        return go_on and ended_s < slice_.deadline_s
+        return go_on and ended_s < slice_.deadline_s and (slice_.drain or not cells[HURRY])
 
     def _note_timed_step(
         self, slice_: _Slice, started_s: float, acted_s: float, stepped_s: float

@@ -14,6 +14,7 @@ from raydash.core.stimuli import (
     CreateWorker,
     DeathCause,
     EndRun,
+    HurryWorker,
     Instruction,
     KillWorker,
     RecordEvent,
@@ -36,6 +37,7 @@ class MachineDriver:
         starting: Workers that were created and are not ready, with their incarnation.
         closing: Workers that were asked to close.
         killed: Workers that were killed and not reported dead.
+        hurried: Workers whose slices are to be cut short.
         ended: The instruction that ended the run.
     """
 
@@ -49,6 +51,7 @@ class MachineDriver:
         self.closing: dict[int, int] = {}
         self.killed: dict[int, int] = {}
         self.ended: EndRun | None = None
+        self.hurried: set[int] = set()
         self.steps = 0
         self.episodes = 0
         self._next_token = 1
@@ -154,9 +157,16 @@ class MachineDriver:
         for instruction in instructions:
             match instruction:
                 case CreateWorker(worker_index=index, incarnation=life):
+                    self.hurried.discard(index)
                     self.starting[index] = life
                 case RequestRollout(worker_index=index):
+                    assert index not in self.hurried
                     self.requests[index].append(instruction)
+                case HurryWorker(worker_index=index, wanted=True):
+                    assert index not in self.hurried
+                    self.hurried.add(index)
+                case HurryWorker(worker_index=index):
+                    self.hurried.remove(index)
                 case CloseWorker(worker_index=index, incarnation=life):
                     self.closing[index] = life
                 case KillWorker(worker_index=index, incarnation=life):

@@ -68,6 +68,14 @@ def test_pause_of_the_run_is_answered_when_nothing_is_in_flight(run: MachineDriv
     assert run.machine.state is RunState.PAUSED
 
 
+def test_slices_are_cut_short_while_somebody_waits_for_a_pause(run: MachineDriver) -> None:
+    run.command(Verb.PAUSE, (1,))
+    assert run.hurried == {1}
+    run.chunk(1)
+    run.chunk(1)
+    assert run.hurried == set()
+
+
 def test_resume_overtakes_a_pause_that_is_not_done(run: MachineDriver) -> None:
     pause = run.command(Verb.PAUSE)
     resume = run.command(Verb.RESUME)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -18,7 +19,7 @@ from raydash.core.states import Ending
 from raydash.protocol.codec import encode
 from raydash.worker.environments import first_reset, make_env
 from raydash.worker.policies import make_policy
-from raydash.worker.progress import Phase, ProgressWriter
+from raydash.worker.progress import Phase, ProgressWriter, set_hurry
 from raydash.worker.rollout import (
     MAX_EPISODES,
     MAX_ERRORS,
@@ -470,3 +471,17 @@ def test_closing_closes_the_environment_once() -> None:
     loop.close()
     loop.close()
     assert env.num_closed == 1
+
+
+def test_a_hurry_cuts_the_slice_short_and_loses_nothing(tmp_path: Path) -> None:
+    progress = ProgressWriter(tmp_path / "w1")
+    clock = FakeClock(TICK_S)
+    loop = loop_over(ScriptedEnv(clock=clock), clock=clock, progress=progress)
+    first = loop.run(0.02)
+    set_hurry(progress.path, True)
+    hurried = loop.run(1000.0)
+    set_hurry(progress.path, False)
+    after = loop.run(0.02)
+    assert hurried.totals.num_env_steps == first.totals.num_env_steps
+    assert after.totals.num_env_steps > first.totals.num_env_steps
+    progress.close()
