@@ -101,7 +101,9 @@ def _figures(connection: Connection) -> RecordedFigures:
         f" count(*) FILTER (ending = {error}) FROM episodes"
     ).fetchone()
     returns = connection.execute(
-        "SELECT avg(episode_return), min(episode_return), max(episode_return), avg(episode_len)"
+        # A return of NaN has no place in an order; DuckDB would take it for the largest.
+        "SELECT avg(episode_return), min(episode_return) FILTER (NOT isnan(episode_return)),"
+        " max(episode_return) FILTER (NOT isnan(episode_return)), avg(episode_len)"
         f" FROM episodes WHERE ending <> {error}"
     ).fetchone()
     mean, low, high, len_mean = (math.nan if value is None else value for value in returns)

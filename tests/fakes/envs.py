@@ -225,6 +225,54 @@ class NotAnEnv:
     def step(self, action: Any) -> None: ...
 
 
+ROUND: tuple[tuple[tuple[float, ...], str], ...] = (
+    ((1.0, 2.0, 3.5), "terminated"),
+    ((-4.25,), "truncated"),
+    ((0.5, 0.25), "both"),
+    ((10.0, 10.0), "error"),
+    ((2.0, float("nan")), "terminated"),
+    ((0.0, 0.0, 0.0, -1.0), "terminated"),
+)
+"""Rewards and ending of the episodes of a `TapedEnv`; an error comes in the step after them."""
+
+
+class TapedEnv(CountingEnv):
+    """Plays `ROUND` over and over and writes down every finished episode, one line each.
+
+    The file in `folder` is named after the process: `return length ending`.
+    """
+
+    _played = 0  # of the process, for an environment that failed is made anew
+
+    def __init__(self, folder: str, step_s: float = 0.0005) -> None:
+        super().__init__()
+        self._tape = os.open(
+            os.path.join(folder, f"{os.getpid()}.tape"), os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        )
+        self._step_s = step_s
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        rewards, ending = ROUND[TapedEnv._played % len(ROUND)]
+        threading.Event().wait(self._step_s)
+        if self._steps == len(rewards):
+            self._write(rewards, ending)
+            raise RuntimeError("the tape tears")
+        self._steps += 1
+        is_last = self._steps == len(rewards) and ending != "error"
+        if is_last:
+            self._write(rewards, ending)
+        terminated = is_last and ending in ("terminated", "both")
+        truncated = is_last and ending in ("truncated", "both")
+        return np.zeros(2, np.float32), rewards[self._steps - 1], terminated, truncated, {}
+
+    def close(self) -> None:
+        os.close(self._tape)
+
+    def _write(self, rewards: Sequence[float], ending: str) -> None:
+        TapedEnv._played += 1
+        os.write(self._tape, f"{sum(rewards)} {len(rewards)} {ending}\n".encode())
+
+
 def make_counting(length: int = 3) -> CountingEnv:
     """A function that gives an environment."""
     return CountingEnv(length)
