@@ -162,6 +162,19 @@ def worker_log_paths() -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for path in paths if path))
 
 
+def logs_dir() -> str:
+    """Ray's log folder on this node, of the connected cluster.
+
+    Relies on `ray._private.worker._global_node`. Fallback: empty.
+    """
+    try:
+        from ray._private.worker import _global_node
+
+        return str(_global_node.get_logs_dir_path())
+    except (ImportError, AttributeError):
+        return ""
+
+
 def pending_reason(actor_id_hex: str, demand: Mapping[str, float]) -> str:
     """Why an actor has no process yet, in words; empty if it does not wait for resources.
 

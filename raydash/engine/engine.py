@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 import raydash
 from raydash import paths
-from raydash.cluster import launch
+from raydash.cluster import launch, private_ray
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import (
     PROTOCOL_VERSION,
@@ -41,6 +42,7 @@ from raydash.core.messages import (
     RunSummary,
     StartRun,
     StopCluster,
+    Verb,
 )
 from raydash.core.states import ClusterPhase
 from raydash.engine import start_run
@@ -54,6 +56,7 @@ from raydash.engine.live_runs import (
 )
 from raydash.engine.watch import ClusterWatch
 from raydash.engine.wire import Wire
+from raydash.engine.worker_output import WorkerOutput
 from raydash.protocol.codec import encode
 from raydash.worker.trial import list_environments
 
@@ -81,6 +84,7 @@ class Engine:
         self._connected = threading.Event()
         self._connect_fault: Fault | None = None
         self._watch: ClusterWatch | None = None
+        self._output: WorkerOutput | None = None
         self._readers: dict[str, RunReader] = {}
         self._handles: dict[str, Any] = {}
         self._runs: tuple[RunSummary, ...] | None = None
@@ -151,7 +155,7 @@ class Engine:
 
     def _on_input_end(self, reason: str) -> None:
         if reason:
-            print(f"engine: {reason}", flush=True)
+            _log(f"engine: {reason}")
         self._running = False
 
     def _on_message(self, message: object) -> None:
@@ -252,6 +256,8 @@ class Engine:
             on_lost=lambda reason: self.post(lambda: self._on_lost(reason)),
         )
         self._watch.start()
+        self._output = WorkerOutput(Path(private_ray.logs_dir()), _log)
+        self._output.start()
         self._answer(self._connect_id)
 
     def _on_runs(self, runs: tuple[RunSummary, ...], handles: dict[str, Any]) -> None:
@@ -399,6 +405,10 @@ class Engine:
             )
             self._answer(message.command_id, fault, message.run_id)
             return
+        unreadable = self._why_unreadable(message.run_id)
+        if unreadable is not None:
+            self._command_other_version(message, handle, unreadable)
+            return
         if message.run_id not in self._readers:
             self._read(message.run_id, handle)
         asked_s = time.monotonic()
@@ -406,6 +416,20 @@ class Engine:
         when_done(
             reference, lambda error: self.post(lambda: self._on_submitted(message, asked_s, error))
         )
+
+    def _command_other_version(self, message: CommandRun, handle: Any, why: Fault) -> None:
+        """Of a supervisor of another version only `stop` is known to be understood."""
+        if message.verb is not Verb.STOP or message.workers is not None:
+            self._answer(message.command_id, why, message.run_id)
+            return
+        when_done(
+            handle.stop.remote(),
+            lambda error: self.post(lambda: self._on_stop_sent(message, error)),
+        )
+
+    def _on_stop_sent(self, message: CommandRun, error: BaseException | None) -> None:
+        fault = None if error is None else Fault("Stop did not reach the run", detail=str(error))
+        self._answer(message.command_id, fault, message.run_id)
 
     def _on_submitted(
         self, message: CommandRun, asked_s: float, error: BaseException | None
@@ -433,9 +457,14 @@ class Engine:
                 supervisor_latency_ms=latency,
                 num_merged=self._num_merged_before
                 + sum(reader.num_merged for reader in self._readers.values()),
-                num_log_lines_folded=0,
+                num_log_lines_folded=self._output.num_folded if self._output else 0,
                 log_path=self._log_path,
             )
         )
         self._loop_delay_s = 0.0
         self._later(HEALTH_S, self._health)
+
+
+def _log(line: str) -> None:
+    """Everything that prints goes to the engine's log file (`wire.take_stdio`)."""
+    print(line, flush=True)

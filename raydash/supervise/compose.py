@@ -134,7 +134,11 @@ def _worker_factory(
 
     def make(worker_index: int, incarnation: int) -> Any:
         return actor_class.options(**options).remote(
-            order, worker_index, incarnation, progress_dir=posting.scratch_dir
+            order,
+            worker_index,
+            incarnation,
+            run_id=posting.run_id,
+            progress_dir=posting.scratch_dir,
         )
 
     return make

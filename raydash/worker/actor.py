@@ -20,6 +20,7 @@ from raydash.worker.policies import make_policy
 from raydash.worker.progress import ProgressWriter
 from raydash.worker.rollout import RolloutLoop
 from raydash.worker.seeds import env_seeds
+from raydash.worker.tag import print_tag
 
 NICE = 15  # Ray's own choice for workers; a launched cluster starts them at 0 (see the guardian)
 
@@ -28,7 +29,13 @@ class RolloutWorker:
     """One life of one worker. Its constructor only keeps its arguments, so it cannot fail."""
 
     def __init__(
-        self, order: bytes, worker_index: int, incarnation: int, *, progress_dir: str = ""
+        self,
+        order: bytes,
+        worker_index: int,
+        incarnation: int,
+        *,
+        run_id: str = "",
+        progress_dir: str = "",
     ) -> None:
         """Keep what was asked for.
 
@@ -36,6 +43,7 @@ class RolloutWorker:
             order: An encoded `StartRun`: its spec and source folders are used.
             worker_index: 1..N.
             incarnation: 0 for the worker's first life.
+            run_id: For the tag of its output.
             progress_dir: Folder on this node for the progress file; empty: none is written.
         """
         start: StartRun = decode(order)
@@ -49,6 +57,7 @@ class RolloutWorker:
         name = f"w{worker_index}-{incarnation}-{os.getpid()}"
         self._progress = ProgressWriter(Path(progress_dir) / name if progress_dir else None)
         self._loop: RolloutLoop | None = None
+        self._run_id = run_id
 
     def ping(self) -> None:
         """Answer: the process lives and its main thread is free."""
@@ -58,6 +67,8 @@ class RolloutWorker:
         # Ray sets it to a debugger that waits for someone to connect: a stray `breakpoint()` in
         # user code would hang the worker for ever.
         os.environ["PYTHONBREAKPOINT"] = "0"
+        if self._run_id:
+            print_tag(self._run_id, self._worker_index)
         try:
             env = make_env(self._spec.env, self._source_dirs)
             self._loop = self._loop_over(env)
