@@ -135,6 +135,7 @@ class Supervisor:
         self._next_event = events[-1].number + 1 if events else 1
         self._unrecorded: list[Event] = []
         self._tick_episodes: list[EpisodeColumns] = []
+        self._tick_steps: list[tuple[int, float, float, int]] = []
         self._tick_totals: dict[tuple[int, int], WorkerTotals] = {}
         self._errors = ErrorFold()
         self._inbox: deque[tuple[str, CommandRun]] = deque()
@@ -150,6 +151,7 @@ class Supervisor:
         self._result_times: deque[float] = deque()
         self._ended_s: float | None = None
         self._told_last: set[str] = set()
+        self._presented: RunUpdate | None = None
         self._cache: tuple[int, int, bytes] = (0, 0, b"")
 
     # --- the loop ----------------------------------------------------------------------------
@@ -230,9 +232,8 @@ class Supervisor:
         if worker is None or worker.incarnation != life:
             return  # of a life that is over: what was in flight is lost with it
         steps = self._ledger.take(chunk, t_s)
-        self._history.widen(self._ledger.num_workers)
         started_s = t_s - chunk.duration_s
-        self._history.add_steps(index, max(0.0, started_s), t_s, steps, self._seq + 1)
+        self._tick_steps.append((index, max(0.0, started_s), t_s, steps))
         if len(chunk.ending):
             self._tick_episodes.append(EpisodeColumns.from_chunk(chunk, started_s=started_s))
         self._tick_totals[index, life] = chunk.totals
@@ -298,7 +299,9 @@ class Supervisor:
                     self._pool.close_worker(index, life)
                 case KillWorker(worker_index=index, incarnation=life):
                     self._pool.kill(index, life)
-                case RecordEvent():
+                case RecordEvent(kind=kind):
+                    if kind is EventKind.RUN_ENDED:
+                        self._note_errors(t_s, everything=True)
                     self._note_event(instruction, t_s)
                 case AnswerCommand(token=token, fault=fault):
                     reader_id, command = self._tokens.pop(token)
@@ -335,8 +338,12 @@ class Supervisor:
         episodes = EpisodeColumns.joined(self._tick_episodes)
         self._tick_episodes = []
         self._backlog.close(episodes)
+        self._history.widen(self._ledger.num_workers)
         self._ledger.take_episodes(episodes)
         self._ledger.note(t_s)
+        for index, start_s, end_s, steps in self._tick_steps:
+            self._history.add_steps(index, start_s, end_s, steps, self._seq)
+        self._tick_steps = []
         self._history.add_episodes(episodes, self._seq)
         self._history.pass_time(t_s, self._seq)
         self._roster.observe(self._machine, self._probes.vitals(), t_s)
@@ -357,17 +364,18 @@ class Supervisor:
             )
         )
         self._unrecorded = []
+        self._presented = self._state(t_s) if self._readers else None
         self._changed.notify_all()
 
     def _end(self, t_s: float) -> None:
-        self._note_errors(t_s, everything=True)
         self._tick(t_s)
         self._pool.shut_down()
         self._probes.shut_down()
-        self._recording.close(self._update(self._seq))
+        self._recording.close(self._state(t_s))
         self._seq += 1
         self._backlog.close(EpisodeColumns())
         self._ended_s = self._clock()
+        self._presented = replace(self._state(t_s), last=True)
         self._changed.notify_all()
 
     # --- readers -----------------------------------------------------------------------------
@@ -444,34 +452,49 @@ class Supervisor:
         return self._cache[2]
 
     def _update(self, since_seq: int) -> RunUpdate:
-        t_s = self._now_s() if self._ended_s is None else self._ended_s - self._started_s
-        machine, snapshot = self._machine, since_seq == 0
+        """The state of this version, the same for all, with what is new to one reader."""
+        if self._presented is None:
+            self._presented = self._state(self._now_s())
         episodes, num_omitted = self._backlog.episodes_since(since_seq)
+        snapshot = since_seq == 0
+        return replace(
+            self._presented,
+            seq=self._seq,
+            since_seq=since_seq,
+            info=self.info if snapshot else None,
+            spec=self.spec if snapshot else None,
+            episodes=episodes,
+            num_episodes_omitted=num_omitted,
+            recent=self._history.recent.delta(since_seq),
+            whole=self._history.whole.delta(since_seq),
+            events=self._backlog.events_since(since_seq),
+        )
+
+    def _state(self, t_s: float) -> RunUpdate:
+        machine = self._machine
         restarts = sum(worker.incarnation for worker in machine.workers.values())
-        figures = self._ledger.figures(t_s, elapsed_s=machine.elapsed_s, num_restarts=restarts)
         return RunUpdate(
             run_id=self.info.run_id,
             seq=self._seq,
-            since_seq=since_seq,
+            since_seq=self._seq,
             t_s=t_s,
             state=machine.state,
             ended_by=machine.ended_by,
             cause=machine.cause,
             paused=machine.paused,
             num_workers=machine.num_workers,
-            info=self.info if snapshot else None,
-            spec=self.spec if snapshot else None,
-            figures=figures,
+            info=None,
+            spec=None,
+            figures=self._ledger.figures(t_s, elapsed_s=machine.elapsed_s, num_restarts=restarts),
             workers=self._roster.columns(machine, self._ledger, self._probes.vitals(), t_s),
             nodes=tuple(self._roster.nodes),
             pending=self._pool.pending_reasons(),
-            episodes=episodes,
-            num_episodes_omitted=num_omitted,
-            recent=self._history.recent.delta(since_seq),
-            whole=self._history.whole.delta(since_seq),
-            events=self._backlog.events_since(since_seq),
+            episodes=EpisodeColumns(),
+            num_episodes_omitted=0,
+            recent=self._history.recent.delta(self._seq),
+            whole=self._history.whole.delta(self._seq),
+            events=(),
             health=self._present_health(t_s),
-            last=self._ended_s is not None,
         )
 
     def _present_health(self, t_s: float) -> SupervisorHealth:

@@ -1,0 +1,20 @@
+"""A clock whose hands a test turns."""
+
+
+class FakeClock:
+    """Monotonic seconds that pass only when told to; call it for the time.
+
+    Attributes:
+        now_s: What it shows.
+    """
+
+    def __init__(self, now_s: float = 1000.0) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        assert seconds >= 0, "a monotonic clock never goes back"
+        self.now_s += seconds

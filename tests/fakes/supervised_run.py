@@ -1,0 +1,256 @@
+"""A real supervisor over simulated workers, on a clock that a test turns."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from raydash.core.events import Event, EventKind
+from raydash.core.history import History
+from raydash.core.machine import RunMachine
+from raydash.core.messages import PROTOCOL_VERSION, Answer, CommandRun, Verb
+from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerTotals
+from raydash.core.series import HistorySeries
+from raydash.core.spec import RolloutSpec, RunSpec, StopSpec
+from raydash.core.states import Activity, EndedBy
+from raydash.core.updates import RunInfo, RunUpdate, SupervisorHealth
+from raydash.core.worker_record import WorkerRecord
+from raydash.protocol.codec import decode
+from raydash.record.rows import RecordBatch
+from raydash.supervise.ledger import Ledger
+from raydash.supervise.pool import Report
+from raydash.supervise.roster import NoProbes, Probes
+from raydash.supervise.simulated import SimulatedPool
+from raydash.supervise.supervisor import Supervisor
+from tests.fakes.clock import FakeClock
+
+RUN_ID = "20261122-101500-cartpole-v1-3f9a"
+TURN_S = 0.02
+INFO = RunInfo(
+    RUN_ID, "me@here", "2026-11-22T10:15:00Z", "r.duckdb", "logs", "n", "0", PROTOCOL_VERSION
+)
+
+
+class KeptRecording:
+    """A `Recording` that keeps what it was given, and objects to anything after its end.
+
+    Attributes:
+        batches: What each tick brought.
+        last: What it was closed with.
+    """
+
+    fault = ""
+    lag_s = 0.0
+    num_bytes = 0
+
+    def __init__(self) -> None:
+        self.batches: list[RecordBatch] = []
+        self.last: RunUpdate | None = None
+
+    def add(self, batch: RecordBatch) -> None:
+        """See `Recording`."""
+        assert self.last is None, "written to after its end"
+        self.batches.append(batch)
+
+    def close(self, last: RunUpdate) -> None:
+        """See `Recording`."""
+        assert self.last is None, "closed twice"
+        self.last = last
+
+    def episodes(self) -> EpisodeColumns:
+        """All of them, as they came."""
+        return EpisodeColumns.joined([batch.episodes for batch in self.batches])
+
+    def totals(self) -> dict[tuple[int, int], WorkerTotals]:
+        """The newest of each life."""
+        return {
+            (index, life): totals for batch in self.batches for index, life, totals in batch.totals
+        }
+
+    def events(self) -> list[Event]:
+        """All of them."""
+        return [event for batch in self.batches for event in batch.events]
+
+
+class ScriptedPool(SimulatedPool):
+    """Simulated workers of which a test may change what they report.
+
+    Attributes:
+        change: What becomes of each report; None: it is lost.
+        chunks: All that were handed over.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.change: Callable[[Report], Report | None] = lambda report: report
+        self.chunks: list[RolloutChunk] = []
+
+    def collect(self) -> list[Report]:
+        """See `WorkerPool`."""
+        changed = [self.change(report) for report in super().collect()]
+        reports = [report for report in changed if report is not None]
+        self.chunks += [report for report in reports if isinstance(report, RolloutChunk)]
+        return reports
+
+
+class Reader:
+    """One engine: pulls, and adds up what it is told.
+
+    Attributes:
+        latest: The newest update.
+        updates: All of them.
+        episodes: All that came with updates since the last snapshot.
+        num_omitted: Those that were left out.
+        events: Likewise.
+        answers: By command id.
+        recent: History of late.
+        whole: History of the whole run.
+        num_merged: Updates merged for it.
+        told_last: It was told that nothing will follow.
+    """
+
+    def __init__(self, supervisor: Supervisor, name: str) -> None:
+        self._supervisor = supervisor
+        self.name = name
+        self.incarnation = 0
+        self.seq = 0
+        self.latest: RunUpdate | None = None
+        self.updates: list[RunUpdate] = []
+        self.answers: dict[int, list[Answer]] = defaultdict(list)
+        self.recent, self.whole = HistorySeries(), HistorySeries()
+        self.num_merged = 0
+        self.told_last = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self.episodes: list[EpisodeColumns] = []
+        self.num_omitted = 0
+        self.events: list[Event] = []
+
+    def pull(self) -> list[RunUpdate]:
+        """Take in what is new; gives the updates."""
+        self.incarnation, self.seq, self.told_last, messages = self._supervisor.pull(
+            self.name, self.incarnation, self.seq, 0.0
+        )
+        updates: list[RunUpdate] = []
+        for message in map(decode, messages):
+            if isinstance(message, Answer):
+                self.answers[message.command_id].append(message)
+            else:
+                self._apply(message)
+                updates.append(message)
+        return updates
+
+    def _apply(self, update: RunUpdate) -> None:
+        if update.since_seq == 0:
+            self._begin()
+        self.latest = update
+        self.updates.append(update)
+        self.episodes.append(update.episodes)
+        self.num_omitted += update.num_episodes_omitted
+        self.events += update.events
+        self.recent.apply(update.recent)
+        self.whole.apply(update.whole)
+        self.num_merged += update.num_merged
+
+    def num_episodes(self) -> int:
+        """All that it was told of, in full or as a number."""
+        return sum(map(len, self.episodes)) + self.num_omitted
+
+    def kinds(self) -> list[EventKind]:
+        """Of the events so far."""
+        return [event.kind for event in self.events]
+
+
+class SupervisedRun:
+    """A run that a test turns by hand.
+
+    Attributes:
+        clock: Its time.
+        pool: Its workers.
+        recording: What was recorded.
+        supervisor: The one under test.
+        machine: Its decisions; validated after every turn.
+        ledger: Its account.
+    """
+
+    def __init__(
+        self,
+        num_workers: int = 2,
+        *,
+        stop: StopSpec | None = None,
+        rollout: RolloutSpec | None = None,
+        probes: Probes | None = None,
+        incarnation: int = 0,
+        events: Sequence[Event] = (),
+    ) -> None:
+        self.clock = FakeClock()
+        self.pool = ScriptedPool(self.clock)
+        self.recording = KeptRecording()
+        self.ledger = Ledger()
+        self.history = History()
+        spec = RunSpec(stop=stop or StopSpec(), rollout=rollout or RolloutSpec())
+        self.machine = RunMachine(spec, num_workers=num_workers)
+        self.supervisor = Supervisor(
+            spec,
+            INFO,
+            machine=self.machine,
+            pool=self.pool,
+            probes=probes or NoProbes(),
+            recording=self.recording,
+            clock=self.clock,
+            started_s=self.clock(),
+            ledger=self.ledger,
+            history=self.history,
+            events=events,
+            health=SupervisorHealth(pid=1, incarnation=incarnation),
+        )
+        self._next_command = 1
+        self.supervisor.start()
+
+    def reader(self, name: str = "engine") -> Reader:
+        """Somebody who reads the run."""
+        return Reader(self.supervisor, name)
+
+    def turns(self, seconds: float, *readers: Reader) -> None:
+        """Let time pass, a turn at a time; the readers pull after each."""
+        for _ in range(round(seconds / TURN_S)):
+            self.clock.advance(TURN_S)
+            self.supervisor.turn()
+            self.machine.validate()
+            for reader in readers:
+                reader.pull()
+
+    def until(
+        self, condition: Callable[[], object], *readers: Reader, ceiling_s: float = 30.0
+    ) -> None:
+        """Let time pass until something is so."""
+        for _ in range(round(ceiling_s / TURN_S)):
+            if condition():
+                return
+            self.turns(TURN_S, *readers)
+        raise AssertionError(f"not within {ceiling_s:g} s")
+
+    def command(
+        self,
+        reader: Reader,
+        verb: Verb,
+        workers: tuple[int, ...] | None = None,
+        num_workers: int | None = None,
+    ) -> int:
+        """A reader asks for something; gives the command's id."""
+        number = self._next_command
+        self._next_command += 1
+        command = CommandRun(number, RUN_ID, verb, workers, num_workers, EndedBy.USER)
+        self.supervisor.submit(reader.name, command)
+        return number
+
+    def worker(self, index: int) -> WorkerRecord:
+        """What the machine knows of a worker."""
+        return self.machine.workers[index]
+
+    def activities(self) -> set[Activity]:
+        """What the workers do."""
+        return {self.machine.activity_of(worker) for worker in self.machine.workers.values()}
+
+    def roster_knows(self, index: int) -> bool:
+        """Whether it is known where a worker stands."""
+        return self.supervisor._roster.ready_of(index) is not None
