@@ -167,6 +167,7 @@ class Session(QObject):
             return
         spec = self._wanted
         self._call(lambda number: Connect(number, spec), self._on_connect_answered, quiet=True)
+        self._start_early()
 
     def _on_connect_answered(self, answer: Answer) -> None:
         if answer.fault is not None:
@@ -195,11 +196,7 @@ class Session(QObject):
 
         def on_answer(answer: Answer) -> None:
             if answer.fault is None:
-                self.own_runs.add(answer.run_id)
-                self._attached.add(answer.run_id)
-                self.store.run(answer.run_id)
-                self.store.show_run(answer.run_id)
-                self.run_started.emit(answer.run_id)
+                self._on_own_run(answer.run_id)
             if callback is not None:
                 callback(answer)
 
@@ -211,8 +208,39 @@ class Session(QObject):
         """Start a run as soon as the cluster is up."""
         if self.is_connected:
             self.start_run(spec)
-        else:
-            self._start_when_up = spec
+            return
+        self._start_when_up = spec
+        if self.store.cluster.phase.is_busy:
+            self._start_early()
+
+    def _start_early(self) -> None:
+        """Let the engine try the environment while the cluster comes up: it waits by itself."""
+        spec, self._start_when_up = self._start_when_up, None
+        if spec is None:
+            return
+
+        def on_answer(answer: Answer) -> None:
+            if answer.fault is None:
+                self._on_own_run(answer.run_id)
+            elif not (answer.fault.bad_input or self._connected):
+                # No cluster came of it: with the next one then, unless nobody wants one.
+                self._start_when_up = spec if self._wanted is not None else None
+            else:
+                self.fault_raised.emit(answer.fault)
+
+        self._call(
+            lambda number: StartRun(number, spec, self.source_dirs),
+            on_answer,
+            text="Starting…",
+            quiet=True,
+        )
+
+    def _on_own_run(self, run_id: str) -> None:
+        self.own_runs.add(run_id)
+        self._attached.add(run_id)
+        self.store.run(run_id)
+        self.store.show_run(run_id)
+        self.run_started.emit(run_id)
 
     def show_run(self, run_id: str) -> None:
         """Put a run on the screen, attaching to it first if it is live."""

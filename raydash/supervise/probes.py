@@ -4,6 +4,7 @@ The supervisor's own node is read in this process; other nodes by a small actor 
 `/proc`, progress files and logs are only there.
 """
 
+import contextlib
 import shutil
 import threading
 import time
@@ -78,6 +79,8 @@ class NodeProbes:
         for actor in self._actors.values():
             ray.kill(actor, no_restart=True)
         shutil.rmtree(self._scratch_dir, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._scratch_dir.parent.rmdir()  # unless another run uses it
 
     def _read_on(self) -> None:
         while not self._stopped.wait(READ_S):

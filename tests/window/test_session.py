@@ -70,15 +70,42 @@ def test_accepted_run_is_own_shown_and_not_attached_twice(
     assert not any(isinstance(command, AttachRun) for command in engine.sent)
 
 
-def test_run_asked_for_at_the_start_waits_until_the_cluster_is_up(
+def test_run_asked_for_at_the_start_is_tried_while_the_cluster_comes_up(
     session: Session, engine: FakeEngine
 ) -> None:
     session.start_when_up(SPEC)
     engine.become("ready")
-    assert not any(isinstance(command, StartRun) for command in engine.sent)
-    engine.say(UP)
-    engine.answer()
     assert engine.sent[-1] == StartRun(2, SPEC)
+    engine.say(UP)
+    engine.answer(to=1)
+    engine.answer(run_id=OWN, to=2)
+    assert session.own_runs == {OWN}
+    assert sum(isinstance(command, StartRun) for command in engine.sent) == 1
+
+
+def test_run_asked_for_at_the_start_waits_for_the_next_cluster_if_none_came_up(
+    session: Session, engine: FakeEngine, faults: list[Fault]
+) -> None:
+    session.start_when_up(SPEC)
+    engine.become("ready")
+    failed = Fault("Ray did not start")
+    engine.answer(failed, to=1)
+    engine.answer(failed, to=2)
+    assert faults == [failed]
+    session.relaunch()
+    engine.become("starting")
+    engine.become("ready")
+    assert isinstance(engine.sent[-1], StartRun)
+
+
+def test_bad_input_is_told_while_the_cluster_still_comes_up(
+    session: Session, engine: FakeEngine, faults: list[Fault]
+) -> None:
+    session.start_when_up(SPEC)
+    engine.become("ready")
+    fault = Fault("There is no such environment", keys=("env.id",), bad_input=True)
+    engine.answer(fault, to=2)
+    assert faults == [fault]
 
 
 def test_refused_run_raises_its_fault_and_calls_back(
