@@ -92,7 +92,8 @@ class Ledger:
 
     def restore_recent(self, episodes: EpisodeColumns) -> None:
         """Begin with the newest episodes of the recording."""
-        self._pool = episodes.tail(RECENT_EPISODES)
+        self._pool = EpisodeColumns()
+        self._keep_newest(episodes)
 
     def take(self, chunk: RolloutChunk, t_s: float) -> int:
         """Count a chunk in that arrived at `t_s`; gives the steps it added."""
@@ -121,6 +122,10 @@ class Ledger:
     def take_episodes(self, episodes: EpisodeColumns) -> None:
         """Count the finished episodes of a tick into the run's figures."""
         self.returns.add(episodes)
+        self._keep_newest(episodes)
+
+    def _keep_newest(self, episodes: EpisodeColumns) -> None:
+        """Of those so far and these, the last 100 by finish time; errors have no return."""
         good = np.flatnonzero(episodes.ending != Ending.ERROR)
         if not len(good):
             return

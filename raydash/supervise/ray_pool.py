@@ -30,6 +30,7 @@ from raydash.worker.progress import set_hurry
 PING_AFTER_S = 1.0
 SLOW_TO_PLACE_S = 2.0
 MAX_TEXT = 200
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(slots=True)
@@ -223,7 +224,7 @@ def _value(ref: Any) -> Any:
 
 def died_from(error: Exception, worker_index: int, incarnation: int) -> Died:
     """What an exception out of Ray says of a worker's end (taxonomy: ray_facts, rule 7)."""
-    detail = str(error)
+    detail = _COLOURS.sub("", str(error))
     match error:
         case OutOfMemoryError():
             cause, text = DeathCause.OUT_OF_MEMORY, "the node ran out of memory"
@@ -231,38 +232,45 @@ def died_from(error: Exception, worker_index: int, incarnation: int) -> Died:
             cause, text = DeathCause.COULD_NOT_START, _first_line(error)
         case ActorUnavailableError() | NodeDiedError():
             cause, text = DeathCause.NODE_LOST, "its node does not answer"
-        case ActorDiedError() if "creation task" in detail:
-            cause, text = DeathCause.COULD_NOT_START, _last_line(detail)
-        case ActorDiedError() if "node" in detail and "died" in detail.split("node", 1)[1][:40]:
+        case ActorDiedError() if "raised in its creation task" in detail:
+            cause, text = DeathCause.COULD_NOT_START, _raised(detail)
+        case ActorDiedError() if "its node has died" in detail or "its owner has died" in detail:
             cause, text = DeathCause.NODE_LOST, "its node died"
+        case ActorDiedError() if "killed by `ray.kill`" in detail:
+            cause, text = DeathCause.KILLED, "killed by ray.kill"
+        case ActorDiedError() if "The actor never ran" in detail:
+            cause, text = DeathCause.COULD_NOT_START, _how_it_ended(detail)
         case ActorDiedError():
             cause, text = DeathCause.CRASHED, _how_it_ended(detail)
         case RayTaskError():
-            cause, text = DeathCause.CRASHED, _last_line(detail)
+            cause, text = DeathCause.CRASHED, _raised(detail)
         case _:
             cause, text = DeathCause.CRASHED, _first_line(error)
     return Died(worker_index, incarnation, cause, text[:MAX_TEXT], detail)
 
 
 def _how_it_ended(detail: str) -> str:
-    """In words; the signals that Ray lists as "potential root causes" say nothing."""
-    known = detail.split("potential root causes")[0]
-    signal = re.search(r"SIG[A-Z]+", known)
+    # Whatever happened, Ray goes on to list what may have ("... due to SIGSEGV"): not evidence.
+    seen = re.split(r"Some common causes|some potential root causes", detail)[0]
+    signal = re.search(r"\bSIG[A-Z]+\b", seen)
     if signal:
         return f"its process ended by {signal.group()}"
-    code = re.search(r"exit[ _]code:?\s*=?\s*(-?\d+)", known)
+    code = re.search(r"exit[ _]code:?\s*=?\s*(-?\d+)", seen)
     if code:
         return f"its process ended with exit code {code.group(1)}"
-    if "connection error" in detail or "unexpectedly" in detail:
+    if "connection error" in seen or "exits unexpectedly" in seen:
         return "its process ended unexpectedly (killed, or crashed in native code)"
     return "its process ended"
+
+
+def _raised(traceback: str) -> str:
+    """Type and first line of the exception: they follow the last frame, which is indented."""
+    lines = [line for line in traceback.splitlines() if line.strip()]
+    frames = [number for number, line in enumerate(lines) if line.startswith(" ")]
+    after = lines[frames[-1] + 1 :] if frames else lines[-1:]
+    return after[0].strip() if after else (lines[-1].strip() if lines else "")
 
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def _last_line(detail: str) -> str:
-    lines = [line for line in detail.strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else ""
