@@ -73,7 +73,7 @@ class Tier:
         self._reach(end_s, seq)
         first, last = self._row(start_s), self._row(end_s)
         edges = (self.first_bucket + np.arange(first, last + 2)) * self.bucket_s
-        inside = np.diff(np.clip(edges, start_s, end_s))
+        inside = np.diff(np.minimum(np.maximum(edges, start_s), end_s))
         if inside.sum() <= 0:  # older than the oldest bucket, or an instant
             inside[-1] = 1.0
         shares = inside * (steps / inside.sum())
@@ -88,7 +88,7 @@ class Tier:
             return
         self._reach(float(episodes.end_s.max()), seq)
         rows = np.floor(episodes.end_s / self.bucket_s).astype(np.int64) - self.first_bucket
-        rows = np.clip(rows, 0, self._rows - 1)
+        rows = np.minimum(np.maximum(rows, 0), self._rows - 1)
         np.add.at(self._kinds, (rows, episodes.ending), 1)
         good = episodes.ending != Ending.ERROR
         columns = episodes.worker_index[good] - 1

@@ -17,6 +17,7 @@ from raydash.core.active_clock import ActiveClock
 from raydash.core.command_book import CommandBook, PendingCommand, refusal
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
+from raydash.core.fleet import Fleet, WorkerStimulus
 from raydash.core.messages import CommandRun, Verb
 from raydash.core.permissions import why_run_cannot, why_worker_cannot
 from raydash.core.spec import MAX_WORKERS, RunSpec
@@ -24,25 +25,15 @@ from raydash.core.states import Activity, EndedBy, RunState
 from raydash.core.stimuli import (
     AnswerCommand,
     ChunkArrived,
-    CloseWorker,
     CommandReceived,
-    CreateWorker,
     EndRun,
-    HurryWorker,
     Instruction,
-    KillWorker,
-    ProgressSeen,
     ReadersCounted,
     RecordEvent,
-    RequestRollout,
     Stimulus,
     Ticked,
-    WorkerBecameReady,
-    WorkerClosed,
-    WorkerDied,
 )
 from raydash.core.worker_record import (
-    MAX_IN_FLIGHT,
     Fate,
     MachineSettings,
     Phase,
@@ -60,7 +51,6 @@ class RunMachine:
         cause: Why it failed, in words.
         num_workers: How many it is meant to have.
         keep: Somebody chose to keep it when the last engine leaves.
-        workers: By index.
     """
 
     def __init__(
@@ -95,20 +85,23 @@ class RunMachine:
         self.cause = ""
         self.num_workers = num_workers
         self.keep = keep
-        self.workers: dict[int, WorkerRecord] = {}
         self._spec = spec
         self._settings = settings or MachineSettings()
         self._clock = ActiveClock(elapsed_s)
-        self._incarnations = dict(incarnations or {})
         self._num_env_steps = num_env_steps
         self._num_episodes = num_episodes
-        self._in_flight = 0
         self._t_s = 0.0
         self._orphan_since_s: float | None = 0.0
         self._commands = CommandBook()
         self._out: list[Instruction] = []
+        self._fleet = Fleet(spec.rollout, self._settings, incarnations or {}, self._out)
 
     # --- what others may read ----------------------------------------------------------------
+
+    @property
+    def workers(self) -> Mapping[int, WorkerRecord]:
+        """All workers, by index."""
+        return self._fleet.workers
 
     @property
     def elapsed_s(self) -> float:
@@ -128,10 +121,8 @@ class RunMachine:
     def budget_s(self) -> float:
         """How long one request may take: grows with the number of workers."""
         settings = self._settings
-        alive = sum(not worker.is_gone for worker in self.workers.values())
-        budget = min(
-            max(alive * settings.budget_per_worker_s, settings.budget_min_s), settings.budget_max_s
-        )
+        wanted_s = self._fleet.num_alive * settings.budget_per_worker_s
+        budget = min(max(wanted_s, settings.budget_min_s), settings.budget_max_s)
         if self._spec.stop.seconds is not None:
             budget = min(budget, max(0.01, self._spec.stop.seconds - self.elapsed_s))
         return budget
@@ -144,16 +135,15 @@ class RunMachine:
 
     def start(self, t_s: float) -> list[Instruction]:
         """Begin: create the workers."""
-        self._t_s = t_s
-        self._orphan_since_s = t_s
-        for index in range(1, self.num_workers + 1):
-            self._create(index)
+        self._t_s = self._fleet.t_s = self._orphan_since_s = t_s
+        for _ in range(self.num_workers):
+            self._fleet.create()
         return self._done()
 
     def handle(self, stimulus: Stimulus) -> list[Instruction]:
         """Take in what happened; give what is to be done."""
-        self._t_s = max(self._t_s, stimulus.t_s)
-        self._clock.advance(self._t_s, running=self._in_flight > 0)
+        self._t_s = self._fleet.t_s = max(self._t_s, stimulus.t_s)
+        self._clock.advance(self._t_s, running=self._fleet.in_flight > 0)
         if self.is_over:
             self._handle_when_over(stimulus)
             return self._done()
@@ -166,15 +156,17 @@ class RunMachine:
             case Ticked():
                 self._on_tick()
             case _:
-                worker = self.workers.get(stimulus.worker_index)
-                if worker is not None and worker.incarnation == stimulus.incarnation:
-                    self._on_worker(worker, stimulus)
-        self._after()
+                self._on_worker(stimulus)
+                return self._done()
+        self._stop_if_due()
+        self._feed(self.workers.values())
+        self._settle()
         return self._done()
 
     def _done(self) -> list[Instruction]:
-        self._clock.advance(self._t_s, running=self._in_flight > 0)
-        out, self._out = self._out, []
+        self._clock.advance(self._t_s, running=self._fleet.in_flight > 0)
+        out = list(self._out)
+        self._out.clear()
         return out
 
     def _handle_when_over(self, stimulus: Stimulus) -> None:
@@ -212,7 +204,8 @@ class RunMachine:
             case Verb.STOP:
                 self._stop(command.ended_by)
             case Verb.DRAIN:
-                self._drain(list(self.workers.values()))
+                for worker in self.workers.values():
+                    self._fleet.drain(worker)
                 self.ended_by = EndedBy.DRAINED
                 self._event(EventKind.RUN_STOPPING, "draining: every episode is finished first")
             case Verb.SCALE:
@@ -259,18 +252,18 @@ class RunMachine:
                 worker.paused = False
                 self._event(EventKind.WORKER_RESUMED, f"worker {number} resumed", number)
             case Verb.DRAIN:
-                self._drain([worker])
+                self._fleet.drain(worker)
             case Verb.STOP:
-                self._leave(worker)
+                self._fleet.leave(worker)
             case Verb.KILL:
-                self._kill(worker, Fate.STOP)
+                self._fleet.kill(worker, Fate.STOP)
             case Verb.RESTART:
                 worker.failures = 0
                 worker.paused = worker.draining = worker.leaving = False
                 if worker.is_gone or worker.phase is Phase.BACKOFF:
-                    self._recreate(worker)
+                    self._fleet.recreate(worker)
                 else:
-                    self._kill(worker, Fate.RESTART)
+                    self._fleet.kill(worker, Fate.RESTART)
             case Verb.SCALE | Verb.KEEP:
                 pass
 
@@ -286,18 +279,18 @@ class RunMachine:
             )
             self._answer(token, fault)
             return False
-        staying = [w for w in self.workers.values() if not (w.is_gone or w.leaving or w.draining)]
+        staying = self._fleet.staying()
         self.num_workers = wanted
         for worker in sorted(staying, key=lambda w: -w.index)[: max(0, len(staying) - wanted)]:
-            self._leave(worker)
+            self._fleet.leave(worker)
         missing = wanted - len(staying)
         for worker in sorted(self.workers.values(), key=lambda w: w.index):
             if missing > 0 and worker.phase is Phase.STOPPED:
                 worker.failures = 0
-                self._recreate(worker)
+                self._fleet.recreate(worker)
                 missing -= 1
         for _ in range(missing):
-            self._create(max(self.workers, default=0) + 1)
+            self._fleet.create()
         self._event(EventKind.WORKERS_SCALED, f"{len(staying)} → {wanted} workers")
         return True
 
@@ -309,158 +302,6 @@ class RunMachine:
         self._commands.answer(token)
         self._out.append(AnswerCommand(token, fault))
 
-    # --- workers -----------------------------------------------------------------------------
-
-    def _create(self, index: int) -> None:
-        worker = WorkerRecord(
-            index, self._incarnations.get(index, 0), since_s=self._t_s, heard_s=self._t_s
-        )
-        self.workers[index] = worker
-        self._out.append(CreateWorker(index, worker.incarnation))
-
-    def _recreate(self, worker: WorkerRecord) -> None:
-        worker.incarnation += 1
-        worker.fate = Fate.RECREATE
-        worker.leaving = worker.draining = False
-        worker.in_flight = 0
-        worker.hurried = False
-        worker.heard_s = self._t_s
-        self._set_phase(worker, Phase.STARTING)
-        self._out.append(CreateWorker(worker.index, worker.incarnation))
-
-    def _set_phase(self, worker: WorkerRecord, phase: Phase) -> None:
-        worker.phase = phase
-        worker.since_s = self._t_s
-
-    def _drain(self, workers: list[WorkerRecord]) -> None:
-        for worker in workers:
-            if worker.phase is Phase.LIVE:
-                worker.draining = True
-            elif not worker.is_gone:
-                self._leave(worker)
-
-    def _leave(self, worker: WorkerRecord) -> None:
-        """Stop a worker: let its requests come back, close it, and be done with it."""
-        if worker.is_gone or worker.leaving:
-            return
-        worker.leaving = True
-        worker.leaving_s = self._t_s
-        worker.fate = Fate.STOP
-        match worker.phase:
-            case Phase.BACKOFF:
-                self._gone(worker, Phase.STOPPED)
-            case Phase.STARTING:
-                self._kill(worker, Fate.STOP)
-            case Phase.LIVE if worker.in_flight == 0:
-                self._close(worker)
-
-    def _close(self, worker: WorkerRecord) -> None:
-        self._set_phase(worker, Phase.CLOSING)
-        self._out.append(CloseWorker(worker.index, worker.incarnation))
-
-    def _kill(self, worker: WorkerRecord, fate: Fate) -> None:
-        if worker.phase is Phase.BACKOFF:
-            self._gone(worker, Phase.STOPPED)
-            return
-        worker.fate = fate
-        if worker.phase is not Phase.KILLING:
-            self._set_phase(worker, Phase.KILLING)
-            self._out.append(KillWorker(worker.index, worker.incarnation))
-
-    def _gone(self, worker: WorkerRecord, phase: Phase) -> None:
-        self._in_flight -= worker.in_flight
-        worker.in_flight = 0
-        worker.leaving = worker.draining = False
-        self._set_phase(worker, phase)
-
-    def _on_worker(
-        self,
-        worker: WorkerRecord,
-        stimulus: WorkerBecameReady | ChunkArrived | WorkerDied | WorkerClosed | ProgressSeen,
-    ) -> None:
-        worker.heard_s = self._t_s
-        match stimulus:
-            case ProgressSeen():
-                pass
-            case WorkerBecameReady():
-                if worker.phase is Phase.STARTING:
-                    worker.ready_s = self._t_s
-                    self._set_phase(worker, Phase.LIVE)
-                    if worker.incarnation:
-                        text = f"worker {worker.index} restarted"
-                        self._event(EventKind.WORKER_RESTARTED, text, worker.index)
-            case ChunkArrived():
-                self._on_chunk(worker, stimulus)
-            case WorkerClosed():
-                if not worker.is_gone:
-                    self._on_closed(worker)
-            case WorkerDied():
-                if not worker.is_gone and worker.phase is not Phase.BACKOFF:
-                    self._on_died(worker, stimulus)
-
-    def _on_chunk(self, worker: WorkerRecord, chunk: ChunkArrived) -> None:
-        if worker.in_flight:
-            worker.in_flight -= 1
-            self._in_flight -= 1
-        self._num_env_steps = max(self._num_env_steps, chunk.num_env_steps)
-        self._num_episodes = max(self._num_episodes, chunk.num_episodes)
-        self._clock.saw_chunk(self._t_s, chunk.duration_s, chunk.first_step_offset_s)
-        if self._t_s - worker.ready_s > self._settings.healthy_after_s:
-            worker.failures = 0
-        if chunk.error:
-            worker.last_error = chunk.error
-        if chunk.failures_in_a_row >= self._settings.max_failures_in_a_row:
-            worker.fate = Fate.FAIL if worker.fate is not Fate.STOP else Fate.STOP
-            worker.leaving = True
-            worker.leaving_s = self._t_s
-        elif chunk.drained and worker.draining:
-            self._leave(worker)
-
-    def _on_closed(self, worker: WorkerRecord) -> None:
-        if worker.fate is Fate.FAIL:
-            self._fail(worker, worker.last_error)
-            return
-        self._gone(worker, Phase.STOPPED)
-        self._event(EventKind.WORKER_STOPPED, f"worker {worker.index} stopped", worker.index)
-
-    def _on_died(self, worker: WorkerRecord, death: WorkerDied) -> None:
-        asked_for = worker.phase is Phase.KILLING
-        fate = worker.fate
-        self._in_flight -= worker.in_flight
-        worker.in_flight = 0
-        if fate is Fate.RESTART:
-            self._recreate(worker)
-            return
-        if not asked_for:
-            text = f"worker {worker.index} {death.cause.value}: {death.text}"
-            self._event(EventKind.WORKER_DIED, text, worker.index, death.detail)
-        if fate is Fate.STOP or self.state is RunState.STOPPING:
-            self._gone(worker, Phase.STOPPED)
-            if asked_for:
-                text = f"worker {worker.index} killed"
-                self._event(EventKind.WORKER_STOPPED, text, worker.index)
-            return
-        if fate is Fate.FAIL:
-            self._fail(worker, worker.last_error)
-            return
-        worker.failures += 1
-        worker.last_error = death.text
-        if worker.draining:
-            self._gone(worker, Phase.STOPPED)
-        elif worker.failures >= self._settings.max_failures_in_a_row:
-            self._fail(worker, death.text, death.detail)
-        else:
-            wait_s = self._settings.backoff_first_s * 2 ** (worker.failures - 1)
-            worker.retry_s = self._t_s + min(wait_s, self._settings.backoff_max_s)
-            self._set_phase(worker, Phase.BACKOFF)
-
-    def _fail(self, worker: WorkerRecord, reason: str, detail: str = "") -> None:
-        worker.last_error = reason
-        self._gone(worker, Phase.FAILED)
-        limit = self._settings.max_failures_in_a_row
-        text = f"worker {worker.index} failed {limit} times in a row: {reason}"
-        self._event(EventKind.WORKER_FAILED, text, worker.index, detail)
-
     # --- the run -----------------------------------------------------------------------------
 
     def _on_readers(self, count: int) -> None:
@@ -469,35 +310,25 @@ class RunMachine:
         elif self._orphan_since_s is None:
             self._orphan_since_s = self._t_s
 
+    def _on_worker(self, stimulus: WorkerStimulus) -> None:
+        """News of one worker: nothing here looks at all of them (there may be thousands)."""
+        worker = self._fleet.hear(stimulus, run_stops=self.state is RunState.STOPPING)
+        if worker is None:
+            return
+        if isinstance(stimulus, ChunkArrived):
+            self._num_env_steps = max(self._num_env_steps, stimulus.num_env_steps)
+            self._num_episodes = max(self._num_episodes, stimulus.num_episodes)
+            self._clock.saw_chunk(self._t_s, stimulus.duration_s, stimulus.first_step_offset_s)
+        self._stop_if_due()
+        self._feed(self.workers.values() if self.state is RunState.STOPPING else (worker,))
+        self._settle()
+
     def _on_tick(self) -> None:
-        rollout = self._spec.rollout
-        for worker in self.workers.values():
-            if worker.phase is Phase.BACKOFF and self._t_s >= worker.retry_s:
-                self._recreate(worker)
-            if worker.leaving and worker.phase in (Phase.LIVE, Phase.CLOSING):
-                if self._t_s - worker.leaving_s > rollout.stop_grace_s:
-                    self._kill(worker, worker.fate)
-                    self._event(
-                        EventKind.WORKER_HUNG,
-                        f"worker {worker.index} did not stop within {rollout.stop_grace_s:g} s",
-                        worker.index,
-                    )
-            elif (
-                rollout.hang_timeout_s is not None
-                and worker.phase is Phase.LIVE
-                and worker.in_flight
-                and self._t_s - worker.heard_s > rollout.hang_timeout_s + self.budget_s()
-            ):
-                text = f"worker {worker.index} was silent for {rollout.hang_timeout_s:g} s"
-                self._event(EventKind.WORKER_HUNG, text, worker.index)
-                worker.failures += 1
-                hopeless = worker.failures >= self._settings.max_failures_in_a_row
-                worker.last_error = text
-                self._kill(worker, Fate.FAIL if hopeless else Fate.RESTART)
+        self._fleet.tick(self.budget_s())
         if (
             self._orphan_since_s is not None
             and not self.keep
-            and self._t_s - self._orphan_since_s > rollout.orphan_timeout_s
+            and self._t_s - self._orphan_since_s > self._spec.rollout.orphan_timeout_s
         ):
             self._stop(EndedBy.ORPHANED)
 
@@ -508,53 +339,36 @@ class RunMachine:
         self.ended_by = ended_by
         self._event(EventKind.RUN_STOPPING, f"stopping ({ended_by.value.replace('_', ' ')})")
         for worker in self.workers.values():
-            self._leave(worker)
+            self._fleet.leave(worker)
 
-    def _after(self) -> None:
-        """What follows from any stimulus: stop conditions, closes, requests, state, answers."""
+    def _stop_if_due(self) -> None:
         stop = self._spec.stop
-        if self.state is not RunState.STOPPING:
-            if stop.env_steps is not None and self._num_env_steps >= stop.env_steps:
-                self._stop(EndedBy.ENV_STEPS)
-            elif stop.episodes is not None and self._num_episodes >= stop.episodes:
-                self._stop(EndedBy.EPISODES)
-            elif stop.seconds is not None and self.elapsed_s >= stop.seconds:
-                self._stop(EndedBy.SECONDS)
-        for worker in self.workers.values():
-            if worker.phase is Phase.LIVE:
-                self._feed(worker)
-        self._settle_state()
-        self._settle_commands()
-
-    def _feed(self, worker: WorkerRecord) -> None:
-        waits = worker.leaving or ((worker.paused or self.paused) and not worker.draining)
-        if worker.hurried != (waits and worker.in_flight > 0):
-            worker.hurried = not worker.hurried
-            self._out.append(HurryWorker(worker.index, worker.incarnation, worker.hurried))
-        if worker.leaving and worker.in_flight == 0:
-            self._close(worker)
-        if waits:
+        if self.state is RunState.STOPPING:
             return
-        while worker.in_flight < MAX_IN_FLIGHT:
-            if worker.in_flight == 0:
-                worker.heard_s = self._t_s
-            worker.in_flight += 1
-            self._in_flight += 1
-            self._out.append(
-                RequestRollout(
-                    worker.index, worker.incarnation, self.budget_s(), drain=worker.draining
-                )
-            )
+        if stop.env_steps is not None and self._num_env_steps >= stop.env_steps:
+            self._stop(EndedBy.ENV_STEPS)
+        elif stop.episodes is not None and self._num_episodes >= stop.episodes:
+            self._stop(EndedBy.EPISODES)
+        elif stop.seconds is not None and self.elapsed_s >= stop.seconds:
+            self._stop(EndedBy.SECONDS)
 
-    def _settle_state(self) -> None:
-        workers = self.workers.values()
-        if all(worker.is_gone for worker in workers):
+    def _feed(self, workers: Iterable[WorkerRecord]) -> None:
+        budget_s = self.budget_s()
+        for worker in workers:
+            self._fleet.feed(worker, run_paused=self.paused, budget_s=budget_s)
+
+    def _settle(self) -> None:
+        """What follows for the run, and for those who wait for an answer."""
+        fleet = self._fleet
+        if fleet.num_alive == 0:
             self._end()
         elif self.state is not RunState.STOPPING:
-            if self.paused and self._in_flight == 0:
+            if self.paused and fleet.in_flight == 0:
                 self.state = RunState.PAUSED
-            elif self.state is RunState.PAUSED or any(w.phase is Phase.LIVE for w in workers):
+            elif self.state is RunState.PAUSED or fleet.num_live:
                 self.state = RunState.RUNNING
+        for token, fault in self._commands.settled(self.workers, is_over=self.is_over):
+            self._answer(token, fault)
 
     def _end(self) -> None:
         failed = [worker for worker in self.workers.values() if worker.phase is Phase.FAILED]
@@ -571,10 +385,6 @@ class RunMachine:
         self._event(EventKind.RUN_ENDED, f"{self.state.value} ({self.ended_by.value})")
         self._out.append(EndRun(self.state, self.ended_by, self.cause))
 
-    def _settle_commands(self) -> None:
-        for token, fault in self._commands.settled(self.workers, is_over=self.is_over):
-            self._answer(token, fault)
-
     def _event(
         self, kind: EventKind, text: str, worker_index: int | None = None, detail: str = ""
     ) -> None:
@@ -583,14 +393,8 @@ class RunMachine:
     # --- for tests ---------------------------------------------------------------------------
 
     def validate(self) -> None:
-        """Raise AssertionError if a rule of this module is broken."""
-        total = 0
-        for worker in self.workers.values():
-            assert 0 <= worker.in_flight <= MAX_IN_FLIGHT, worker
-            assert not worker.in_flight or worker.phase in (Phase.LIVE, Phase.KILLING), worker
-            assert not (worker.is_gone and (worker.leaving or worker.draining)), worker
-            total += worker.in_flight
-        assert total == self._in_flight, (total, self._in_flight)
+        """Raise AssertionError if a rule is broken."""
+        self._fleet.validate()
         self._commands.validate()
         if self.is_over:
             assert all(worker.is_gone for worker in self.workers.values())

@@ -43,6 +43,9 @@ class Phase(Enum):
     FAILED = auto()
 
 
+GONE = frozenset({Phase.STOPPED, Phase.FAILED})
+
+
 class Fate(Enum):
     """What becomes of a worker once its process is gone."""
 
@@ -76,7 +79,7 @@ class WorkerRecord:
     @property
     def is_gone(self) -> bool:
         """No process, and none will come by itself."""
-        return self.phase in (Phase.STOPPED, Phase.FAILED)
+        return self.phase in GONE
 
     def activity(self, *, run_paused: bool) -> Activity:
         """What it is doing, as far as requests and answers tell.
