@@ -72,11 +72,12 @@ class Tier:
             return
         self._reach(end_s, seq)
         first, last = self._row(start_s), self._row(end_s)
-        edges = (self.first_bucket + np.arange(first, last + 2)) * self.bucket_s
-        inside = np.diff(np.minimum(np.maximum(edges, start_s), end_s))
-        if inside.sum() <= 0:  # older than the oldest bucket, or an instant
-            inside[-1] = 1.0
-        shares = inside * (steps / inside.sum())
+        if first == last:
+            shares = np.array([float(steps)])
+        else:
+            edges = (self.first_bucket + np.arange(first, last + 2)) * self.bucket_s
+            inside = np.diff(np.minimum(np.maximum(edges, start_s), end_s))
+            shares = inside * (steps / inside.sum())
         rows = slice(first, last + 1)
         self._steps[rows] += shares
         self._worker_steps[rows, worker_index - 1] += shares

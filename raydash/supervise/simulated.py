@@ -8,12 +8,13 @@ environment: 256 of them show what the supervisor, the engine, the frames and th
 import numpy as np
 
 from raydash.core.clock import Clock
-from raydash.core.records import RolloutChunk, WorkerReady, WorkerTotals
+from raydash.core.records import Int64, RolloutChunk, WorkerReady, WorkerTotals
 from raydash.core.states import Ending
 from raydash.core.stimuli import DeathCause
 from raydash.supervise.pool import Closed, Died, Report
 
 STEPS_PER_S = 3000.0
+MIN_LENGTH, MAX_LENGTH = 9, 500
 
 
 class _Worker:
@@ -28,7 +29,8 @@ class _Worker:
         self.terminated = 0
         self.truncated = 0
         self.busy_s = 0.0
-        self.left_over = 0
+        self.length = int(_lengths(self.rng, 1)[0])
+        self.partial_len = 0
 
 
 class SimulatedPool:
@@ -109,28 +111,25 @@ class SimulatedPool:
         """See `WorkerPool`."""
         self._workers.clear()
         self._starting.clear()
+        self._reports.clear()
 
 
 def _chunk(worker: _Worker, budget_s: float, *, drain: bool) -> RolloutChunk:
     rng = worker.rng
     steps = max(1, int(STEPS_PER_S * budget_s * rng.uniform(0.8, 1.2)))
-    lengths: list[int] = []
-    left = steps + worker.left_over
-    while True:
-        length = int(np.clip(rng.geometric(1 / 22) + 8, 8, 500))
-        if length > left:
-            break
-        lengths.append(length)
-        left -= length
-    worker.left_over = 0 if drain else left
-    n = len(lengths)
+    enough = (steps + worker.partial_len) // MIN_LENGTH + 1
+    lengths = np.concatenate([[worker.length], _lengths(rng, enough)]).astype(np.int32)
+    ends = np.cumsum(lengths) - worker.partial_len
+    n = int(np.searchsorted(ends, steps, side="right"))
+    worker.length = int(lengths[n])
+    worker.partial_len = 0 if drain else steps - int(ends[n] - lengths[n])
+    lengths, ends = lengths[:n], ends[:n]
     ending = np.where(rng.random(n) < 0.02, Ending.TRUNCATED, Ending.TERMINATED).astype(np.uint8)
     worker.steps += steps
     worker.episodes += n
     worker.truncated += int((ending == Ending.TRUNCATED).sum())
     worker.terminated += int((ending == Ending.TERMINATED).sum())
     worker.busy_s += budget_s
-    length_column = np.array(lengths, np.int32)
     return RolloutChunk(
         worker_index=worker.index,
         incarnation=worker.incarnation,
@@ -147,14 +146,19 @@ def _chunk(worker: _Worker, budget_s: float, *, drain: bool) -> RolloutChunk:
             busy_time_s=worker.busy_s,
         ),
         env_index=np.zeros(n, np.int32),
-        episode_return=length_column.astype(np.float64),
-        episode_len=length_column,
+        episode_return=lengths.astype(np.float64),
+        episode_len=lengths,
         ending=ending,
-        end_offset_s=np.cumsum(length_column) / max(1, steps + left) * budget_s,
-        episode_duration_s=(length_column / STEPS_PER_S).astype(np.float32),
+        end_offset_s=ends / steps * budget_s,
+        episode_duration_s=(lengths / STEPS_PER_S).astype(np.float32),
         step_time_s=rng.normal(3e-4, 2e-5, 4).astype(np.float32),
         reset_time_s=np.empty(0, np.float32),
-        partial_len=np.array([worker.left_over], np.int32),
-        partial_return=np.array([float(worker.left_over)]),
+        partial_len=np.array([worker.partial_len], np.int32),
+        partial_return=np.array([float(worker.partial_len)]),
         drained=drain,
     )
+
+
+def _lengths(rng: np.random.Generator, count: int) -> Int64:
+    """Episodes as long as those of CartPole under a random policy."""
+    return np.minimum(rng.geometric(1 / 22, count) + MIN_LENGTH - 1, MAX_LENGTH)

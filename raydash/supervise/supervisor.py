@@ -15,7 +15,7 @@ from typing import Protocol
 
 from raydash.core.clock import Clock
 from raydash.core.events import Event, EventKind
-from raydash.core.history import History
+from raydash.core.history import History, Tier
 from raydash.core.machine import RunMachine
 from raydash.core.messages import PROTOCOL_VERSION, Answer, CommandRun, RunSummary
 from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerReady, WorkerTotals
@@ -53,6 +53,7 @@ READER_GONE_AFTER_S = 4.0
 LAST_PULL_GRACE_S = 10.0
 RESULTS_SPAN_S = 10.0
 _ROUNDING_S = 1e-6
+_NO_BUCKETS = Tier(merges=False, capacity=0).delta(0)
 
 
 class Recording(Protocol):
@@ -491,8 +492,8 @@ class Supervisor:
             pending=self._pool.pending_reasons(),
             episodes=EpisodeColumns(),
             num_episodes_omitted=0,
-            recent=self._history.recent.delta(self._seq),
-            whole=self._history.whole.delta(self._seq),
+            recent=_NO_BUCKETS,
+            whole=_NO_BUCKETS,
             events=(),
             health=self._present_health(t_s),
         )
