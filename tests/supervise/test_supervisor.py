@@ -1,5 +1,7 @@
 """The thin shell around the machine, with simulated workers: what is done, recorded and told."""
 
+import threading
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -233,6 +235,22 @@ def test_nothing_is_sent_to_a_reader_who_has_everything() -> None:
     assert reader.pull() == []
 
 
+def test_a_waiting_reader_is_woken_by_the_next_version(
+    wait_until: Callable[..., None],
+) -> None:
+    run, reader = stepping()
+    answers: list[int] = []
+    waiting = threading.Thread(
+        target=lambda: answers.append(
+            run.supervisor.pull(reader.name, reader.incarnation, reader.seq, 60.0)[1]
+        )
+    )
+    waiting.start()
+    wait_until(lambda: run.turns(0.02) or answers, "the reader is woken")
+    waiting.join()
+    assert answers[0] > reader.seq
+
+
 def test_two_readers_see_the_same() -> None:
     run, one = stepping()
     other = run.reader("other")
@@ -431,6 +449,44 @@ def test_crashes_scaling_and_errors_leave_recording_and_figures_equal() -> None:
     run.command(reader, Verb.RESTART, (1,))
     run.turns(1.5, reader)
     stopped(run, reader)
+    assert_account_equals_chunks(run, reader)
+    assert_recording_equals_last_update(run, reader)
+
+
+_MOVES = st.one_of(
+    st.tuples(st.just("crash"), st.integers(1, 4)),
+    st.tuples(st.just("pass"), st.floats(0.02, 1.0)),
+    st.tuples(st.just("scale"), st.integers(1, 4)),
+    st.tuples(
+        st.sampled_from([Verb.PAUSE, Verb.RESUME, Verb.RESTART, Verb.KILL, Verb.STOP, Verb.DRAIN]),
+        st.one_of(st.none(), st.integers(1, 4)),
+    ),
+)
+
+
+@settings(max_examples=30)
+@given(st.lists(_MOVES, max_size=12))
+def test_whatever_happens_the_recording_equals_the_last_figures(
+    moves: list[tuple[object, ...]],
+) -> None:
+    run, reader = stepping(3)
+    asked: list[int] = []
+    for move in moves:
+        match move:
+            case ("crash", int(index)) if index in run.machine.workers:
+                run.pool.crash(index, run.worker(index).incarnation)
+            case ("pass", float(seconds)):
+                run.turns(seconds, reader)
+            case ("scale", int(number)):
+                asked.append(run.command(reader, Verb.SCALE, num_workers=number))
+            case (Verb() as verb, int(index)):
+                asked.append(run.command(reader, verb, (index,)))
+            case (Verb() as verb, None):
+                asked.append(run.command(reader, verb))
+        run.turns(0.04, reader)
+    asked.append(run.command(reader, Verb.STOP))
+    run.until(lambda: reader.told_last and reader.answers[asked[-1]], reader)
+    assert [len(reader.answers[number]) for number in asked] == [1] * len(asked)
     assert_account_equals_chunks(run, reader)
     assert_recording_equals_last_update(run, reader)
 
