@@ -89,7 +89,6 @@ class Engine:
         self._handles: dict[str, Any] = {}
         self._runs: tuple[RunSummary, ...] | None = None
         self._loop_delay_s = 0.0
-        self._latencies_ms: list[float] = []
         self._process = psutil.Process()
         self._num_merged_before = 0
 
@@ -182,6 +181,7 @@ class Engine:
                 reader = self._readers.pop(run_id, None)
                 if reader is not None:
                     reader.leave()
+                    self._answer_lost(reader.unanswered.give_up(), "the run is not read any more")
                 self._answer(command_id)
             case StopCluster(command_id=command_id):
                 self._in_background(
@@ -380,6 +380,9 @@ class Engine:
         if reader.is_over:
             self._forget(reader)
             return
+        self._answer_lost(
+            reader.unanswered.lost_before(reader.incarnation), "its supervisor was restarted"
+        )
         self._pull_when_written(reader)
 
     def _pull_when_written(self, reader: RunReader) -> None:
@@ -393,6 +396,7 @@ class Engine:
         self._num_merged_before += reader.num_merged
         self._readers.pop(reader.run_id, None)
         self._handles.pop(reader.run_id, None)
+        self._answer_lost(reader.unanswered.give_up(), "the run is over", is_over=reader.is_over)
         if self._watch is not None:
             self._watch.look_now()
 
@@ -411,10 +415,10 @@ class Engine:
             return
         if message.run_id not in self._readers:
             self._read(message.run_id, handle)
-        asked_s = time.monotonic()
-        reference = handle.submit.remote(self._reader_id, encode(message))
+        reader = self._readers[message.run_id]
         when_done(
-            reference, lambda error: self.post(lambda: self._on_submitted(message, asked_s, error))
+            reader.submit(message, encode(message)),
+            lambda life, error: self.post(lambda: self._on_submitted(reader, message, life, error)),
         )
 
     def _command_other_version(self, message: CommandRun, handle: Any, why: Fault) -> None:
@@ -424,7 +428,7 @@ class Engine:
             return
         when_done(
             handle.stop.remote(),
-            lambda error: self.post(lambda: self._on_stop_sent(message, error)),
+            lambda _, error: self.post(lambda: self._on_stop_sent(message, error)),
         )
 
     def _on_stop_sent(self, message: CommandRun, error: BaseException | None) -> None:
@@ -432,10 +436,18 @@ class Engine:
         self._answer(message.command_id, fault, message.run_id)
 
     def _on_submitted(
-        self, message: CommandRun, asked_s: float, error: BaseException | None
+        self,
+        reader: RunReader,
+        message: CommandRun,
+        life: int | None,
+        error: BaseException | None,
     ) -> None:
-        self._latencies_ms.append((time.monotonic() - asked_s) * 1000)
-        if error is not None:
+        if life is not None:
+            reader.unanswered.taken(message.command_id, life)
+            self._answer_lost(
+                reader.unanswered.lost_before(reader.incarnation), "its supervisor was restarted"
+            )
+        elif reader.unanswered.forget(message.command_id):
             fault = Fault(
                 f"{message.verb.value.capitalize()} did not reach the run",
                 "its supervisor is restarting or gone",
@@ -443,6 +455,15 @@ class Engine:
                 detail=str(error),
             )
             self._answer(message.command_id, fault, message.run_id)
+
+    def _answer_lost(self, commands: list[CommandRun], why: str, *, is_over: bool = False) -> None:
+        """Answer what nobody else will; a run that has ended is stopped, whoever asked late."""
+        for command in commands:
+            done = is_over and command.verb in (Verb.STOP, Verb.KEEP) and command.workers is None
+            fault = Fault(
+                f"{command.verb.value.capitalize()} was not done", why, "Look, and try again"
+            )
+            self._answer(command.command_id, None if done else fault, command.run_id)
 
     # --- health ------------------------------------------------------------------------------
 

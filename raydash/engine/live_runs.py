@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raydash.core.messages import CommandRun
+from raydash.engine.unanswered import Unanswered
 
 ACTOR_PREFIX = "run:"
 PULL_WAIT_S = 1.0
@@ -38,7 +39,8 @@ class RunReader:
         handle: Its supervisor.
         is_over: The last update has come, or the supervisor is gone.
         num_merged: Updates that were merged because we or the window were slow.
-        latency_s: How long the newest submit took to be taken; NaN before.
+        incarnation: Which life of the supervisor we read; -1 before the first answer.
+        unanswered: Commands that we passed on.
     """
 
     def __init__(
@@ -56,7 +58,8 @@ class RunReader:
         self.failures = 0
         self._reader_id = reader_id
         self._on_pulled = on_pulled
-        self._incarnation = -1
+        self.incarnation = -1
+        self.unanswered = Unanswered()
         self._seq = 0
         self._is_out = False
         self._wants_snapshot = False
@@ -67,9 +70,9 @@ class RunReader:
             return
         self._is_out = True
         if self._wants_snapshot:
-            self._incarnation, self._seq, self._wants_snapshot = -1, 0, False
+            self._seq, self._wants_snapshot = 0, False
         reference = self.handle.pull.remote(
-            self._reader_id, self._incarnation, self._seq, PULL_WAIT_S
+            self._reader_id, self.incarnation, self._seq, PULL_WAIT_S
         )
         reference.future().add_done_callback(self._done)
 
@@ -84,13 +87,15 @@ class RunReader:
             self.failures += 1
             return
         self.failures = 0
-        if pulled.incarnation == self._incarnation and self._seq:
+        if pulled.incarnation == self.incarnation and self._seq:
             self.num_merged += max(0, pulled.seq - self._seq - 1)
-        self._incarnation, self._seq = pulled.incarnation, pulled.seq
+        self.incarnation, self._seq = pulled.incarnation, pulled.seq
         self.is_over = pulled.last
+        self.unanswered.look_for_answers(pulled.payloads)
 
     def submit(self, command: CommandRun, payload: bytes) -> Any:
-        """Pass a command on; gives the reference that fails if it could not be passed."""
+        """Pass a command on; gives a reference to the life that took it."""
+        self.unanswered.add(command)
         return self.handle.submit.remote(self._reader_id, payload)
 
     def leave(self) -> None:
@@ -106,11 +111,12 @@ class RunReader:
         self._on_pulled(self, Pulled(incarnation, seq, last, tuple(payloads)))
 
 
-def when_done(reference: Any, then: Callable[[BaseException | None], None]) -> None:
-    """Call `then` on one of Ray's threads with the exception of a call, or None."""
+def when_done(reference: Any, then: Callable[[Any, BaseException | None], None]) -> None:
+    """Call `then` on one of Ray's threads with the value of a call, or with its exception."""
 
     def done(future: "Future[Any]") -> None:
-        then(future.exception())
+        error = future.exception()
+        then(None if error else future.result(), error)
 
     reference.future().add_done_callback(done)
 

@@ -84,6 +84,18 @@ def encode(message: object) -> bytes:
     return _encoder.encode((name, message))
 
 
+def name_of(data: bytes | bytearray | memoryview) -> str:
+    """The type name of an encoded message, without decoding the rest.
+
+    Raises:
+        CodecError: if the bytes are not a message.
+    """
+    try:
+        return str(_envelope.decode(data)[0])
+    except msgspec.MsgspecError as error:
+        raise CodecError(f"not a message: {error}") from error
+
+
 def decode(data: bytes | bytearray | memoryview) -> Any:
     """The message behind `encode`'s bytes.
 

@@ -92,9 +92,9 @@ class SupervisorActor:
 
     # --- for engines of this version ---------------------------------------------------------
 
-    def submit(self, reader_id: str, payload: bytes) -> None:
-        """Take an encoded `CommandRun`; the answer comes with a `pull`."""
-        self._supervisor.submit(reader_id, decode(payload))
+    def submit(self, reader_id: str, payload: bytes) -> int:
+        """Take an encoded `CommandRun`; the answer comes with a `pull` of the same life."""
+        return self._supervisor.submit(reader_id, decode(payload))
 
     @ray.method(concurrency_group="readers")
     def pull(

@@ -381,15 +381,19 @@ class Supervisor:
 
     # --- readers -----------------------------------------------------------------------------
 
-    def submit(self, reader_id: str, command: CommandRun) -> None:
+    def submit(self, reader_id: str, command: CommandRun) -> int:
         """Take a command; its answer comes with a later `pull` of the same reader.
 
         An empty `reader_id` is nobody: the command is carried out, and its answer goes nowhere.
+
+        Returns:
+            Which life of the supervisor took it: a later one knows nothing of it.
         """
         with self._changed:
             if reader_id:
                 self._readers[reader_id] = self._clock()
             self._inbox.append((reader_id, command))
+        return self._health.incarnation
 
     def pull(
         self, reader_id: str, incarnation: int, since_seq: int, max_wait_s: float = 1.0

@@ -1,6 +1,7 @@
 """Somebody at a real engine: sends commands, waits for what comes of them, keeps what was said."""
 
 import os
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -106,6 +107,11 @@ class SeenRun:
     def pid(self, worker: int) -> int:
         """Of one worker, now."""
         return int(self.latest.workers.pid[worker - 1])
+
+    def is_committed(self, elapsed_s: float) -> bool:
+        """It has stepped for so long, and all but the last second of that is on disk."""
+        latest = self.latest
+        return latest.figures.elapsed_s > elapsed_s and latest.health.recorder_lag_s < 1.0
 
     def is_stepping(self) -> bool:
         """Every worker steps, and has said so since it came to be."""
@@ -235,19 +241,21 @@ class Terminal:
     def close(self) -> None:
         """Leave, after stopping every run that was started here and is not over."""
         try:
-            for run_id in self.started:
-                run = self.run(run_id)
-                if not run.is_closed:
-                    self.stop(run)
+            for run in map(self.run, self.started):
+                # One that has ended unseen is not there any more, and that is refused.
+                if not run.is_closed and self.ask(run, Verb.STOP) is None:
+                    self.end_of(run)
         finally:
             self.client.close()
         repeated = {number: said for number, said in self.answers.items() if len(said) > 1}
         assert not repeated, f"answered more than once: {repeated}"
 
-    def kill(self) -> None:
-        """Kill the engine; its runs go on."""
-        os.kill(self.pid, 9)
+    def kill(self, heir: "Terminal") -> None:
+        """Kill the engine; its runs go on, and it falls to the heir to end them."""
+        os.kill(self.pid, signal.SIGKILL)
         self.client.close()
+        heir.started += self.started
+        self.started = []
 
     def _take(self, message: FromEngine) -> None:
         match message:

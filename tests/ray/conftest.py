@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from raydash.cluster.cluster_file import GuardianSettings
-from raydash.cluster.launch import LaunchedCluster
+from raydash.cluster.launch import LaunchedCluster, stop_cluster
 from raydash.paths import state_dir
 from tests.fakes.clusters import is_gone, launch, record_of
 from tests.fakes.terminal import CEILING_S, Terminal
@@ -18,14 +18,17 @@ OpenTerminal = Callable[[], Terminal]
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[LaunchedCluster]:
     """The suite's cluster, held by a lease of this process, which never imports ray."""
-    cluster = launch(state_dir(), GuardianSettings())
+    # A short grace: engines are killed here, and this process holds a lease all the time.
+    cluster = launch(state_dir(), GuardianSettings(grace_s=0.5))
     gone = is_gone(state_dir(), record_of(state_dir()))
     yield cluster
     cluster.lease.release()
     ceiling_s = time.monotonic() + CEILING_S
-    while not gone():
-        assert time.monotonic() < ceiling_s, "something of the cluster is left"
+    while not gone() and time.monotonic() < ceiling_s:
         threading.Event().wait(0.05)
+    if not gone():
+        stop_cluster(state_dir())
+        pytest.fail("the cluster went on: a run was left on it", pytrace=False)
 
 
 @pytest.fixture
