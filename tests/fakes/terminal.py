@@ -238,13 +238,18 @@ class Terminal:
         assert answer.fault is None, answer.fault.sentence()
         return answer
 
+    def end_runs(self) -> None:
+        """Stop every run that was started here and is not over."""
+        for run in map(self.run, self.started):
+            # One that has ended unseen is not there any more, and that is refused.
+            if not run.is_closed and self.ask(run, Verb.STOP) is None:
+                self.end_of(run)
+        self.started = []
+
     def close(self) -> None:
-        """Leave, after stopping every run that was started here and is not over."""
+        """Leave, after ending what was started here."""
         try:
-            for run in map(self.run, self.started):
-                # One that has ended unseen is not there any more, and that is refused.
-                if not run.is_closed and self.ask(run, Verb.STOP) is None:
-                    self.end_of(run)
+            self.end_runs()
         finally:
             self.client.close()
         repeated = {number: said for number, said in self.answers.items() if len(said) > 1}

@@ -31,9 +31,24 @@ def ray_cluster() -> Iterator[LaunchedCluster]:
         pytest.fail("the cluster went on: a run was left on it", pytrace=False)
 
 
+@pytest.fixture(scope="session")
+def _engine(ray_cluster: LaunchedCluster) -> Iterator[Terminal]:
+    terminal = Terminal()
+    terminal.connect()
+    yield terminal
+    terminal.close()
+
+
+@pytest.fixture
+def terminal(_engine: Terminal) -> Iterator[Terminal]:
+    """A connected engine, the same for all tests; what they start on it has ended after each."""
+    yield _engine
+    _engine.end_runs()
+
+
 @pytest.fixture
 def open_terminal(ray_cluster: LaunchedCluster) -> Iterator[OpenTerminal]:
-    """Opens connected engines; those that a test has not closed are closed in order."""
+    """Opens further engines; those that a test has not closed are closed in order."""
     opened: list[Terminal] = []
 
     def open_one() -> Terminal:
@@ -45,9 +60,3 @@ def open_terminal(ray_cluster: LaunchedCluster) -> Iterator[OpenTerminal]:
     yield open_one
     for terminal in reversed(opened):
         terminal.close()
-
-
-@pytest.fixture
-def terminal(open_terminal: OpenTerminal) -> Terminal:
-    """A connected engine."""
-    return open_terminal()
