@@ -9,7 +9,7 @@ needs (DuckDB, gymnasium) is imported by `raydash.supervise.compose`, inside.
 
 import os
 import threading
-import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from raydash.core.messages import PROTOCOL_VERSION, CommandRun, Hello, StartRun,
 from raydash.core.states import EndedBy
 from raydash.protocol.codec import decode, encode
 
-TURN_S = 0.02
 READER_THREADS = 8
 
 
@@ -111,8 +110,14 @@ class SupervisorActor:
         if not self._is_over:
             self._supervisor.start()
         while not (self._is_over or self._supervisor.is_done):
-            self._supervisor.turn()
-            time.sleep(TURN_S)
+            try:
+                self._supervisor.turn()
+            except Exception:
+                # A supervisor that no longer turns would be a run that nobody can stop. Ray
+                # makes a new one, which goes on from the last commit.
+                traceback.print_exc()
+                os._exit(1)
+            self._supervisor.rest()
         if self._lease is not None:
             self._lease.release()
         ray.kill(ray.get_runtime_context().current_actor, no_restart=True)

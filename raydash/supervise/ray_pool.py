@@ -23,7 +23,7 @@ from ray.exceptions import (
 from raydash.core.clock import Clock
 from raydash.core.records import RolloutChunk, WorkerFault, WorkerReady
 from raydash.core.stimuli import DeathCause
-from raydash.protocol.codec import decode
+from raydash.protocol.codec import CodecError, decode
 from raydash.supervise.pool import Closed, Died, Report
 from raydash.worker.progress import set_hurry
 
@@ -180,7 +180,12 @@ class RayPool:
             case "ping":
                 pass
             case _:
-                self._take_message(worker, decode(value))
+                try:
+                    self._take_message(worker, decode(value))
+                except CodecError as error:
+                    self._drop(worker)
+                    text = f"its answer is no message of ours: {error}"
+                    self._reports.append(Died(index, life, DeathCause.CRASHED, text))
 
     def _take_message(
         self, worker: _Worker, message: WorkerReady | RolloutChunk | WorkerFault

@@ -1,6 +1,6 @@
 """One run, performed: the thin shell around the state machine. Knows nothing of Ray.
 
-A loop calls `turn` some fifty times a second: reports of workers and commands of readers go into
+A loop calls `turn` and `rest` in turns, twenty to a hundred times a second: reports of workers and commands of readers go into
 the machine, its instructions go to the pool, the recording and the readers. Readers `pull` from
 other threads. State is versioned by `seq`; a reader names the last one it has (core.updates).
 """
@@ -20,6 +20,7 @@ from raydash.core.machine import RunMachine
 from raydash.core.messages import PROTOCOL_VERSION, Answer, CommandRun, RunSummary
 from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerReady, WorkerTotals
 from raydash.core.spec import RunSpec
+from raydash.core.states import RunState
 from raydash.core.stimuli import (
     AnswerCommand,
     ChunkArrived,
@@ -40,6 +41,7 @@ from raydash.core.stimuli import (
     WorkerDied,
 )
 from raydash.core.updates import RunInfo, RunUpdate, SupervisorHealth
+from raydash.core.worker_record import Fate
 from raydash.protocol.codec import encode
 from raydash.record.rows import RecordBatch
 from raydash.supervise.backlog import Backlog
@@ -49,6 +51,8 @@ from raydash.supervise.pool import Closed, Died, Report, WorkerPool
 from raydash.supervise.roster import Probes, Roster
 
 TICK_S = 0.1
+CALM_TURN_S = 0.05
+BRISK_TURN_S = 0.01
 READER_GONE_AFTER_S = 4.0
 LAST_PULL_GRACE_S = 10.0
 RESULTS_SPAN_S = 10.0
@@ -129,6 +133,7 @@ class Supervisor:
         self._trouble = trouble
         self._roster = Roster()
         self._changed = threading.Condition()
+        self._asked = threading.Event()
         self._seq = 1
         self._backlog = Backlog(
             events=events, num_episodes=self._ledger.num_episodes(), seq=self._seq
@@ -150,6 +155,7 @@ class Supervisor:
         self._last_tick_s = -TICK_S
         self._turn_ms: deque[float] = deque(maxlen=200)
         self._result_times: deque[float] = deque()
+        self._final: RunUpdate | None = None
         self._ended_s: float | None = None
         self._told_last: set[str] = set()
         self._presented: RunUpdate | None = None
@@ -182,7 +188,17 @@ class Supervisor:
             if self._has_new_answer or t_s - self._last_tick_s >= TICK_S - _ROUNDING_S:
                 self._take_vitals(t_s)
                 self._tick(t_s)
+        if self._final is not None and self._ended_s is None:
+            self._close_recording(self._final)
         self._turn_ms.append((self._clock() - began_s) * 1000)
+
+    def rest(self) -> None:
+        """Wait for the next turn: long while all is calm, briefly while somebody waits."""
+        with self._changed:
+            calm = self._machine.state is RunState.RUNNING
+            waited_for = self._machine.has_pending_commands or not calm
+        self._asked.wait(BRISK_TURN_S if waited_for else CALM_TURN_S)
+        self._asked.clear()
 
     @property
     def is_done(self) -> bool:
@@ -211,7 +227,9 @@ class Supervisor:
                     t_s, index, life
                 )
             case Closed(worker_index=index, incarnation=life):
-                self._forget(index, life, keep_log=False)
+                worker = self._machine.workers.get(index)
+                failed = worker is not None and worker.fate is Fate.FAIL
+                self._forget(index, life, keep_log=failed)
                 stimulus = WorkerClosed(t_s, index, life)
             case Died(worker_index=index, incarnation=life, cause=cause, text=text, detail=detail):
                 self._forget(index, life, keep_log=True)
@@ -372,12 +390,17 @@ class Supervisor:
         self._tick(t_s)
         self._pool.shut_down()
         self._probes.shut_down()
-        self._recording.close(self._state(t_s))
-        self._seq += 1
-        self._backlog.close(EpisodeColumns())
-        self._ended_s = self._clock()
-        self._presented = replace(self._state(t_s), last=True)
-        self._changed.notify_all()
+        self._final = self._state(t_s)
+
+    def _close_recording(self, final: RunUpdate) -> None:
+        """Not under the lock: a stalled disk may keep the recorder busy, and readers pull."""
+        self._recording.close(final)
+        with self._changed:
+            self._seq += 1
+            self._backlog.close(EpisodeColumns())
+            self._ended_s = self._clock()
+            self._presented = replace(final, health=self._present_health(final.t_s), last=True)
+            self._changed.notify_all()
 
     # --- readers -----------------------------------------------------------------------------
 
@@ -393,6 +416,7 @@ class Supervisor:
             if reader_id:
                 self._readers[reader_id] = self._clock()
             self._inbox.append((reader_id, command))
+            self._asked.set()
         return self._health.incarnation
 
     def pull(
