@@ -1,8 +1,9 @@
 """One run, performed: the thin shell around the state machine. Knows nothing of Ray.
 
-A loop calls `turn` and `rest` in turns, twenty to a hundred times a second: reports of workers and commands of readers go into
-the machine, its instructions go to the pool, the recording and the readers. Readers `pull` from
-other threads. State is versioned by `seq`; a reader names the last one it has (core.updates).
+A loop calls `turn` and `rest`, twenty to a hundred times a second: reports of workers and commands
+of readers go into the machine, its instructions go to the pool, the recording and the readers.
+Readers `pull` from other threads. State is versioned by `seq`; a reader names the last one that it
+has (core.updates).
 """
 
 import itertools
