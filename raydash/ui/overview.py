@@ -76,7 +76,7 @@ class PlotGrid(QWidget):
     def follow(self) -> None:
         """Back to now in all plots, with value axes that fit."""
         for plot in self.plots:
-            plot.canvas.reset()
+            plot.follow()
 
     def register_with(self, clock: DrawClock) -> None:
         """Let the clock draw the plots."""

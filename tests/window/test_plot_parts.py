@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raydash.ui import words
-from raydash.ui.plots.geometry import pieces, polygon, stairs, widest_gap
+from raydash.ui.plots.geometry import band, bundled, closed, stairs, torn, widest_gap
 from raydash.ui.plots.reduce import group_sums, high_mark, lowest_of_each
 from raydash.ui.plots.ticks import (
     ago_ticks,
@@ -84,22 +84,45 @@ def test_ticks_are_never_too_many(span_s: float, most: int) -> None:
     assert len(ago_ticks(0, span_s, span_s, most)) <= most + 2
 
 
-def test_polygon_has_the_points() -> None:
-    made = polygon(np.array([1.0, 2.5]), np.array([3.0, -4.0]))
-    assert [(point.x(), point.y()) for point in made] == [(1.0, 3.0), (2.5, -4.0)]
-    assert made.size() == 2
-
-
 def test_line_is_torn_at_wide_gaps_only() -> None:
     x = np.array([0.0, 1.0, 2.0, 100.0, 101.0])
-    assert pieces(x, x, 20.0) == [slice(0, 3), slice(3, 5)]
-    assert pieces(x, x, 200.0) == [slice(0, 5)]
-    assert pieces(x[:0], x[:0], 1.0) == []
+    assert torn(x, x, 20.0, 1.0)[2].tolist() == [True, True, False, True, False]
+    assert torn(x, x, 200.0, 1.0)[2].tolist() == [True, True, True, True, False]
+    assert [len(part) for part in torn(x[:0], x[:0], 1.0, 1.0)] == [0, 0, 0]
+
+
+def test_point_that_is_alone_gets_an_extent() -> None:
+    x, y, joined = torn(np.array([0.0, 50.0, 100.0, 101.0]), np.arange(4.0), 20.0, 2.0)
+    assert x.tolist() == [-1.0, 1.0, 49.0, 51.0, 100.0, 101.0]
+    assert y.tolist() == [0.0, 0.0, 1.0, 1.0, 2.0, 3.0]
+    assert joined.tolist() == [True, False, True, False, True, False]
 
 
 def test_rare_episodes_are_still_joined() -> None:
     x = np.arange(10) * 60.0
-    assert len(pieces(x, x, widest_gap(x, 0.5))) == 1
+    assert torn(x, x, widest_gap(x, 0.5), 0.5)[2].tolist() == [True] * 9 + [False]
+
+
+def test_band_goes_along_the_lows_and_back_along_the_highs() -> None:
+    x = np.array([0.0, 1.0, 50.0, 51.0])
+    joined = np.array([True, False, True, False])
+    across, up, together = band(x, x + 1, x + 2, joined)
+    assert across.tolist() == [0, 1, 1, 0, 50, 51, 51, 50]
+    assert up.tolist() == [1, 2, 3, 2, 51, 52, 53, 52]
+    assert together.tolist() == [True, True, True, False] * 2
+
+
+def test_bundle_of_lines_keeps_them_apart() -> None:
+    line = (np.array([0.0, 1.0]), np.array([2.0, 3.0]), np.array([True, False]))
+    x, y, joined = bundled([line, line])
+    assert (x.tolist(), y.tolist()) == ([0, 1, 0, 1], [2, 3, 2, 3])
+    assert joined.tolist() == [True, False, True, False]
+    assert [len(part) for part in bundled([])] == [0, 0, 0]
+
+
+def test_outline_of_an_area_ends_on_zero() -> None:
+    x, y = closed(np.array([1.0, 2.0]), np.array([5.0, 6.0]))
+    assert (x.tolist(), y.tolist()) == ([1, 2, 2, 1], [5, 6, 0, 0])
 
 
 def test_stairs_outline_bars() -> None:

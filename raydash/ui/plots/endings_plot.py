@@ -1,19 +1,22 @@
 """How episodes end: per second, stacked by kind."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QWidget
 
 from raydash.core.records import Float64, Int64
 from raydash.core.series import HistorySeries
 from raydash.core.states import Ending
 from raydash.ui import words
-from raydash.ui.plots.frame import Frame, LegendItem
-from raydash.ui.plots.geometry import polygon, stairs
+from raydash.ui.plots.geometry import closed, stairs
+from raydash.ui.plots.key_row import LegendItem
 from raydash.ui.plots.plot_base import Columns, Plot
 from raydash.ui.plots.scope import Part, PlotScope
 from raydash.ui.plots.ticks import nice_limits
+
+if TYPE_CHECKING:
+    from raydash.ui.plots.chart import Chart
 
 _PX_PER_BAR = 2.0
 
@@ -40,7 +43,6 @@ class EndingsPlot(Plot):
             scope=scope,
             parent=parent,
         )
-        self.canvas.mark_labels = False
         self._edges_s: Float64 = np.zeros(1)
         self._tops: dict[Ending, Float64] = {}
 
@@ -51,7 +53,7 @@ class EndingsPlot(Plot):
         if latest is not None and not latest.figures.num_episodes_lifetime:
             steps = words.count(latest.figures.num_env_steps_sampled_lifetime)
             return f"no episode finished yet, {steps} steps so far"
-        width_px = self.canvas.frame().area.width()
+        width_px = self.canvas.area().width()
         starts, self._edges_s = part.grouped(width_px / _PX_PER_BAR)
         widths_s = np.diff(self._edges_s)
         top = np.zeros(len(starts))
@@ -65,20 +67,24 @@ class EndingsPlot(Plot):
         """From nothing to the highest bar."""
         return 0.0, nice_limits(0.0, max(float(self._tops[Ending.ERROR].max()) * 1.04, 1.0))[1]
 
-    def paint(self, painter: QPainter, frame: Frame) -> None:
-        """One outline a kind, the lowest kind last so that it covers those behind it."""
-        painter.setPen(Qt.PenStyle.NoPen)
-        floor = float(frame.py(np.zeros(1))[0])
-        below = [*self._tops.values()][:-1]
-        for kind, top in reversed(self._tops.items()):
-            under = below.pop() if below else None
-            if not top.any() or (under is not None and np.array_equal(under, top)):
-                continue
-            x, y = stairs(frame.px(self._edges_s), frame.py(top))
-            painter.setBrush(self.theme.ending(kind))
-            painter.drawPolygon(
-                polygon(np.concatenate([x, x[-1:], x[:1]]), np.concatenate([y, [floor, floor]]))
-            )
+    def furnish(self, chart: "Chart") -> None:
+        """One area a kind, the lowest kind in front so that it covers those behind it."""
+        self._areas = {kind: chart.add_area(-number) for number, kind in enumerate(Ending)}
+
+    def dress(self) -> None:
+        """Each kind in its colour."""
+        for kind, area in self._areas.items():
+            area.setBrush(self.theme.ending(kind))
+
+    def place(self, chart: "Chart") -> None:
+        """Bars side by side; none where a kind adds nothing to what is in front of it."""
+        under: Float64 = np.zeros(1)
+        for kind, top in self._tops.items():
+            if np.array_equal(np.broadcast_to(under, top.shape), top):
+                self._areas[kind].clear()
+            else:
+                self._areas[kind].setData(*closed(*stairs(self._edges_s, top)))
+            under = top
 
     def legend(self) -> list[LegendItem]:
         """The four kinds."""

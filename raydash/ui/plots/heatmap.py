@@ -1,37 +1,22 @@
 """Env steps per second of each worker over time, as colours, with the scale beside them."""
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter
+from PySide6.QtCore import QRectF
 from PySide6.QtWidgets import QWidget
 
 from raydash.core.records import UInt8
 from raydash.ui import words
-from raydash.ui.plots.frame import Frame
+from raydash.ui.plots.key_row import LegendItem
 from raydash.ui.plots.plot_base import Columns, Plot
 from raydash.ui.plots.reduce import group_sums, high_mark, lowest_of_each
 from raydash.ui.plots.scope import Part, PlotScope
-from raydash.ui.plots.ticks import nice_limits, value_ticks
+from raydash.ui.plots.ticks import nice_limits
 
-# Viridis at nine even places: perceptually even, and safe for the colour-blind.
-_VIRIDIS = (
-    *("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c"),
-    *("#28ae80", "#5ec962", "#addc30", "#fde725"),
-)
-_BAR_PX, _MARGIN_PX = 10.0, 64.0
-
-
-def colour_table() -> list[int]:
-    """256 colours from none to most, as QRgb."""
-    anchors = np.array([list(bytes.fromhex(name[1:])) for name in _VIRIDIS], np.float64)
-    places = np.linspace(0, len(_VIRIDIS) - 1, 256)
-    channels = [np.interp(places, np.arange(len(_VIRIDIS)), anchors[:, k]) for k in range(3)]
-    return [
-        QColor(round(red), round(green), round(blue)).rgb()
-        for red, green, blue in zip(*channels, strict=True)
-    ]
+if TYPE_CHECKING:
+    from raydash.ui.plots.chart import Chart
 
 
 class ThroughputHeatmap(Plot):
@@ -47,24 +32,21 @@ class ThroughputHeatmap(Plot):
             "",
             object_name="heatmap_throughput",
             unit="worker",
+            whole_numbers=True,
             scope=scope,
             parent=parent,
         )
-        self.canvas.mark_labels = False
-        self.canvas.set_right_margin(_MARGIN_PX)
-        self.canvas.set_whole_numbers(True)
-        self._table = colour_table()
         self._pixels: UInt8 = np.zeros((1, 1), np.uint8)
-        self._image = QImage()
         self._image_s = (0.0, 1.0)
         self._top_per_s = 1.0
         self._num_workers = 0
         self._workers_per_row = 1
         self._taken: tuple[object, ...] | None = None
+        self._is_placed = True
 
     def take(self, part: Part) -> str:
         """Reduce to what pixels can show; skipped while the same buckets are shown."""
-        area = self.canvas.frame().area
+        area = self.canvas.area()
         steps = part.series.worker_steps
         self._num_workers = steps.shape[1]
         if not self._num_workers:
@@ -86,10 +68,8 @@ class ThroughputHeatmap(Plot):
         self._top_per_s = nice_limits(0.0, max(high_mark(per_s), 1.0), 40)[1]
         scale = np.float32(255.0 / self._top_per_s)
         levels = np.minimum(per_s * scale, np.float32(255.0)).astype(np.uint8)
-        self._pixels = np.ascontiguousarray(levels.T[::-1])
-        height, width = self._pixels.shape
-        self._image = QImage(self._pixels.data, width, height, width, QImage.Format.Format_Indexed8)
-        self._image.setColorTable(self._table)
+        self._pixels = np.ascontiguousarray(levels.T)
+        self._is_placed = False
         self._image_s = (float(edges_s[0]), float(edges_s[-1]))
         return ""
 
@@ -99,37 +79,35 @@ class ThroughputHeatmap(Plot):
 
     def current_subtitle(self) -> str:
         """What a row is."""
-        if not self._num_workers or self.canvas.empty_words:
+        if not self._num_workers or self.empty_words:
             return ""
         if self._workers_per_row > 1:
             each = words.plural(self._workers_per_row, "worker")
             return f"a row is the slowest of {each}"
         return words.plural(self._num_workers, "worker")
 
-    def paint(self, painter: QPainter, frame: Frame) -> None:
-        """The picture, scaled to where its buckets and workers are."""
-        left, right = frame.px(np.array(self._image_s)).tolist()
-        top_worker = 0.5 + self._workers_per_row * self._image.height()
-        top, bottom = frame.py(np.array([top_worker, 0.5])).tolist()
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
-        painter.drawImage(QRectF(left, top, right - left, bottom - top), self._image)
+    def furnish(self, chart: "Chart") -> None:
+        """A picture, and the scale of its colours."""
+        self._image = chart.add_image()
 
-    def paint_beside(self, painter: QPainter, frame: Frame) -> None:
-        """The scale of colours."""
-        area = frame.area
-        left = area.right() + 12
-        strip = QImage(bytes(range(255, -1, -1)), 1, 256, 1, QImage.Format.Format_Indexed8)
-        strip.setColorTable(self._table)
-        painter.drawImage(QRectF(left, area.top(), _BAR_PX, area.height()), strip)
-        painter.setPen(QColor(self.theme.muted))
-        line_px = QFontMetricsF(self.canvas.font()).height()
-        flags = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-        for value, label in value_ticks(0.0, self._top_per_s, max(2, int(area.height() / 50))):
-            y = area.bottom() - value / self._top_per_s * area.height()
-            painter.drawText(QRectF(left + 14, y - line_px / 2, 60, line_px), flags, label)
-        flags = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop
-        width = self.canvas.width()
-        painter.drawText(QRectF(width - 92, 0, 90, line_px), flags, "env steps/s")
+    def dress(self) -> None:
+        """The colours are the same in every theme."""
+
+    def place(self, chart: "Chart") -> None:
+        """The picture where its buckets and workers are."""
+        if self._is_placed:
+            return
+        self._is_placed = True
+        begin_s, end_s = self._image_s
+        self._image.setImage(self._pixels, autoLevels=False)
+        self._image.setRect(
+            QRectF(begin_s, 0.5, end_s - begin_s, self._workers_per_row * len(self._pixels))
+        )
+        chart.set_scale(self._top_per_s)
+
+    def legend(self) -> list[LegendItem]:
+        """What the scale of colours counts."""
+        return [LegendItem(None, "env steps/s")]
 
     def read_out(self, part: Part, index: int) -> str:
         """The worker under the mouse; without one, the slowest and the fastest."""
@@ -138,7 +116,7 @@ class ThroughputHeatmap(Plot):
         if not len(per_s):
             return ""
         if self.canvas.hover is not None:
-            worker = round(self.canvas.frame().value_at(self.canvas.hover.y()))
+            worker = round(self.canvas.value_at(self.canvas.hover.y()))
             if 1 <= worker <= len(per_s):
                 return f"worker {worker}: {words.compact(float(per_s[worker - 1]))} env steps/s"
         slowest = int(np.argmin(per_s)) + 1

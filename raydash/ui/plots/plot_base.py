@@ -1,25 +1,40 @@
-"""A plot on a card: heading, read-out, canvas, and what is common to all four.
+"""A plot on a card: heading, read-out, chart, and what is common to all four.
 
 A plot is a `View` of the draw clock: `is_dirty` compares what was drawn last with what is there;
-`draw` takes the visible part of the run over and asks Qt for a repaint.
+`draw` takes the visible part of the run over and gives it to the chart's items.
+
+The chart comes right after the card was painted for the first time, and never before: it needs
+pyqtgraph, whose import would keep the window from its user for a third of a second.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QPoint, QSize, Qt
-from PySide6.QtGui import QGuiApplication, QPainter
-from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QToolButton, QWidget
+from PySide6.QtCore import QPoint, QSize, Qt, QTimer
+from PySide6.QtGui import QGuiApplication, QPaintEvent
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QGridLayout,
+    QLabel,
+    QMenu,
+    QMessageBox,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
 
 from raydash.link.store import RunStore
 from raydash.ui import words
 from raydash.ui.card import Card
 from raydash.ui.icons import IconName, icon
-from raydash.ui.plots.canvas import PlotCanvas
-from raydash.ui.plots.frame import Frame, LegendItem
+from raydash.ui.plots.key_row import KeyRow, LegendItem
 from raydash.ui.plots.scope import Part, PlotScope, Range
 from raydash.ui.theme import LIGHT, Theme
+
+if TYPE_CHECKING:
+    from raydash.ui.plots.chart import Chart
 
 Columns = dict[str, NDArray[np.generic]]
 
@@ -27,8 +42,36 @@ NO_RUN = "no run yet: press Start"
 FIRST_SECONDS = "the first seconds are being gathered"
 
 
+class _Words(QLabel):
+    """Words in the middle of a chart; as large as a chart, and nothing to the mouse."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setProperty("role", "muted")
+        self.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.setWordWrap(True)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumSize(180, 70)
+
+    def sizeHint(self) -> QSize:
+        """As of a chart."""
+        return QSize(420, 200)
+
+
 class Plot(Card):
-    """A plot over time. Subclasses say what they draw."""
+    """A plot over time. Subclasses say what they draw.
+
+    Args:
+        title: What is shown.
+        subtitle: How it is shown.
+        object_name: Of the card; its parts derive theirs from it.
+        unit: Of the values.
+        labelled: Marks have labels here.
+        whole_numbers: Ticks of the value axis are at whole numbers only.
+        scope: What it shows together with others.
+        parent: As of any widget.
+    """
 
     def __init__(
         self,
@@ -37,6 +80,8 @@ class Plot(Card):
         *,
         object_name: str,
         unit: str,
+        labelled: bool = False,
+        whole_numbers: bool = False,
         scope: PlotScope | None = None,
         parent: QWidget | None = None,
     ) -> None:
@@ -47,17 +92,14 @@ class Plot(Card):
         self.selected_workers: list[int] = []
         self._plain_subtitle = subtitle
         self._own_stamp = 0
+        self._placed: tuple[object, ...] | None = None
         self._drawn: tuple[object, ...] | None = None
-        self.canvas = PlotCanvas(self, self.scope, unit=unit)
-        self.canvas.empty_words = NO_RUN
-        self.canvas.setObjectName(f"{object_name}_canvas")
-        self.canvas.setAccessibleName(title)
-        self.canvas.setAccessibleDescription(
-            f"{title}, {subtitle}. Arrow keys move in time, plus and minus zoom, Escape follows."
-        )
-        self.canvas.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        self.canvas.customContextMenuRequested.connect(self._on_menu_wanted)
-        self.canvas.touched.connect(self._on_touched)
+        self._labelled = labelled
+        self._whole_numbers = whole_numbers
+        self._chart: Chart | None = None
+        self._was_painted = False
+        self._key = KeyRow(unit)
+        self._words = _Words(NO_RUN)
         self._follow = QToolButton()
         self._follow.setObjectName(f"{object_name}_follow")
         self._follow.setText("Follow")
@@ -67,10 +109,15 @@ class Plot(Card):
         self._follow.setIconSize(QSize(12, 12))
         self._follow.setFixedHeight(20)
         self._follow.setStyleSheet("padding: 0 5px; min-height: 0;")
-        self._follow.clicked.connect(self.canvas.reset)
+        self._follow.clicked.connect(self.follow)
         self._follow.hide()
         self.add_corner(self._follow)
-        self.body.addWidget(self.canvas, 1)
+        # The words lie over the chart, so that they can be seen before there is one.
+        self._stage = QGridLayout()
+        self._stage.addWidget(self._words, 0, 0)
+        self.body.setSpacing(0)
+        self.body.addWidget(self._key)
+        self.body.addLayout(self._stage, 1)
         self.scope.changed.connect(self._show_follow)
 
     # --- what subclasses say ---
@@ -91,12 +138,17 @@ class Plot(Card):
         """What the plot shows, for a CSV file."""
         raise NotImplementedError
 
-    def paint(self, painter: QPainter, frame: Frame) -> None:
-        """Paint the data."""
+    def furnish(self, chart: "Chart") -> None:
+        """Make the items that show the data."""
         raise NotImplementedError
 
-    def paint_beside(self, painter: QPainter, frame: Frame) -> None:
-        """Nothing, in most plots."""
+    def dress(self) -> None:
+        """Give the items the theme's colours."""
+        raise NotImplementedError
+
+    def place(self, chart: "Chart") -> None:
+        """Give the items what was taken; the chart's ranges are as they will be shown."""
+        raise NotImplementedError
 
     def legend(self) -> list[LegendItem]:
         """None, in plots of one thing."""
@@ -111,7 +163,10 @@ class Plot(Card):
     def set_theme(self, theme: Theme) -> None:
         """Wear other colours."""
         self.theme = theme
-        self.canvas.set_theme(theme)
+        self._key.set_theme(theme)
+        if self._chart is not None:
+            self._chart.set_theme(theme)
+            self.dress()
         self._follow.setIcon(icon(IconName.FOLLOW, theme))
         self._on_touched()
 
@@ -129,53 +184,123 @@ class Plot(Card):
         """Hold the data, or let them go on."""
         self.scope.set_frozen(frozen)
 
+    def follow(self) -> None:
+        """Back to now, with a value axis that fits."""
+        if self._chart is not None:
+            self._chart.reset()
+        else:
+            self.scope.follow()
+
+    # --- the chart ---
+
+    @property
+    def canvas(self) -> "Chart":
+        """The chart; made when it is first asked for."""
+        if self._chart is None:
+            self._chart = self._make_chart()
+        return self._chart
+
+    @property
+    def has_chart(self) -> bool:
+        """Whether the chart is there; before that there is nothing to draw."""
+        return self._chart is not None
+
+    @property
+    def empty_words(self) -> str:
+        """Shown in the middle instead of data; empty: there are data."""
+        return self._words.text()
+
+    def _make_chart(self) -> "Chart":
+        from raydash.ui.plots.chart import Chart
+
+        name, title = self.objectName(), self.accessibleName()
+        chart = Chart(self.scope, labelled=self._labelled, whole_numbers=self._whole_numbers)
+        chart.setObjectName(f"{name}_canvas")
+        chart.setAccessibleName(title)
+        chart.setAccessibleDescription(
+            f"{title}, {self._plain_subtitle}. "
+            "Arrow keys move in time, plus and minus zoom, Escape follows."
+        )
+        chart.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        chart.customContextMenuRequested.connect(self._on_menu_wanted)
+        chart.touched.connect(self._on_touched)
+        self.furnish(chart)
+        chart.set_theme(self.theme)
+        self.dress()
+        self._stage.addWidget(chart, 0, 0)
+        chart.show()
+        self._words.raise_()
+        self._stage.activate()  # what is drawn next needs its size
+        return chart
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Once the card was seen, the chart may take its time."""
+        super().paintEvent(event)
+        if not self._was_painted:
+            self._was_painted = True
+            QTimer.singleShot(0, self, self.draw)
+
     # --- drawing ---
 
     def is_dirty(self) -> bool:
         """Whether a drawing would show something new."""
-        return self._state() != self._drawn
+        return self._chart is not None and self._state(self._chart) != self._drawn
 
     def draw(self) -> None:
-        """Take the visible data over and ask for a repaint."""
-        self._drawn = self._state()
+        """Take the visible data over and show them."""
+        chart = self.canvas
+        self._drawn = self._state(chart)
         part = self.scope.part()
-        if part is None:
-            self.canvas.empty_words = NO_RUN
-        elif not len(part):
-            self.canvas.empty_words = FIRST_SECONDS if self.scope.following else "nothing here"
-        else:
-            self.canvas.empty_words = self.take(part)
-            if not self.canvas.empty_words and not self.canvas.y_locked:
-                self.canvas.y_range = self.value_limits()
-        self.set_subtitle(self._heading(part))
-        self.canvas.update()
+        if self._drawn[:-2] != self._placed:
+            self._placed = self._drawn[:-2]
+            self._show(chart, part)
+        chart.show_cursor(has_data=not self.empty_words)
+        self.set_subtitle(self._heading(chart, part))
 
     def take_paint_s(self) -> float:
         """Seconds spent painting since the last call."""
-        return self.canvas.take_paint_s()
+        return self._chart.take_paint_s() if self._chart is not None else 0.0
 
     def current_subtitle(self) -> str:
         """What stands beside the title while nothing is read."""
         return self._plain_subtitle
 
-    def _state(self) -> tuple[object, ...]:
-        frame = self.canvas.frame()
-        px_s = (frame.x[1] - frame.x[0]) / frame.area.width()
+    def _show(self, chart: "Chart", part: Part | None) -> None:
+        if part is None:
+            said = NO_RUN
+        elif not len(part):
+            said = FIRST_SECONDS if self.scope.following else "nothing here"
+        else:
+            said = self.take(part)
+            if not said and not chart.y_locked:
+                chart.y_range = self.value_limits()
+        has_data = not said
+        self._words.setText(said)
+        self._words.setVisible(not has_data)
+        if has_data:
+            self.place(chart)
+        chart.show_data(has_data=has_data)
+        self._key.show_items(self.legend() if has_data else None)
+
+    def _state(self, chart: "Chart") -> tuple[object, ...]:
+        """What a drawing depends on; the last two concern the read-out only."""
         latest = self.scope.latest
         return (
             self.scope.stamp,
             self._own_stamp,
-            self.canvas.size(),
-            *self.scope.progress(px_s),
+            chart.size(),
+            *self.scope.progress(chart.px_s()),
             len(self.scope.run.events) if self.scope.run else -1,
             latest.state if latest else None,
             latest.num_workers if latest else 0,
+            self.scope.cursor,
+            chart.hover,
         )
 
-    def _heading(self, part: Part | None) -> str:
+    def _heading(self, chart: "Chart", part: Part | None) -> str:
         at_s = self.scope.cursor_s()
-        if part is not None and at_s is not None and not self.canvas.empty_words:
-            mark = self.canvas.mark_at_cursor()
+        if part is not None and at_s is not None and not self.empty_words:
+            mark = chart.mark_at_cursor()
             if mark is not None:
                 return f"{words.run_clock(mark.t_s)} · {mark.text}"
             index = part.index_at(at_s)
@@ -191,7 +316,9 @@ class Plot(Card):
         self._show_follow()
 
     def _show_follow(self) -> None:
-        self._follow.setVisible(not self.scope.following or self.canvas.y_locked)
+        self._follow.setVisible(
+            not self.scope.following or (self._chart is not None and self._chart.y_locked)
+        )
 
     # --- export ---
 
@@ -218,7 +345,7 @@ class Plot(Card):
         """The context menu."""
         menu = QMenu(self)
         menu.setObjectName(f"{self.objectName()}_menu")
-        menu.addAction(icon(IconName.FOLLOW, self.theme), "Follow", self.canvas.reset)
+        menu.addAction(icon(IconName.FOLLOW, self.theme), "Follow", self.follow)
         menu.addSeparator()
         menu.addAction(icon(IconName.COPY, self.theme), "Copy picture", self._on_copy_wanted)
         menu.addAction(icon(IconName.SAVE, self.theme), "Save picture…", self._on_picture_wanted)

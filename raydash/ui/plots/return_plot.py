@@ -1,24 +1,22 @@
 """Episode returns over time: mean, 10-90 % band, and curves of selected workers."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QPainter
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 
 from raydash.core.records import Float64
 from raydash.ui import words
-from raydash.ui.plots.frame import Frame, LegendItem
-from raydash.ui.plots.geometry import (
-    draw_line,
-    draw_strong_line,
-    pieces,
-    polygon,
-    widest_gap,
-)
+from raydash.ui.plots.geometry import band, bundled, torn, widest_gap
+from raydash.ui.plots.key_row import LegendItem
 from raydash.ui.plots.plot_base import Columns, Plot
 from raydash.ui.plots.scope import Part, PlotScope
 from raydash.ui.plots.ticks import nice_limits
+
+if TYPE_CHECKING:
+    from raydash.ui.plots.chart import Chart
 
 Curve = tuple[Float64, Float64]
 
@@ -39,6 +37,7 @@ class ReturnPlot(Plot):
             "mean, 10–90 % band, selected workers",
             object_name="plot_episode_return",
             unit="return",
+            labelled=True,
             scope=scope,
             parent=parent,
         )
@@ -52,7 +51,7 @@ class ReturnPlot(Plot):
         has = series.return_n[rows] > 0
         if not has.any():
             return self._waiting_for()
-        starts, edges_s = part.grouped(self.canvas.frame().area.width() / _PX_PER_POINT)
+        starts, edges_s = part.grouped(self.canvas.area().width() / _PX_PER_POINT)
         middles_s = (edges_s[:-1] + edges_s[1:]) / 2
         self._point_s = float(np.median(np.diff(edges_s)))
         n = series.return_n[rows]
@@ -84,56 +83,48 @@ class ReturnPlot(Plot):
                 highs.append(values.max())
         return nice_limits(float(np.min(lows)), float(np.max(highs)))
 
-    def paint(self, painter: QPainter, frame: Frame) -> None:
-        """The band, many workers in grey, a few in colour, the mean above all."""
-        gap_s = widest_gap(self._mean[0], self._point_s)
-        band = QColor(self.theme.accent)
-        band.setAlpha(64 if self.theme.is_dark else 48)
-        t_s, low = self._low
-        high = self._high[1]
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(band)
-        for piece in pieces(t_s, low, gap_s):
-            x = frame.px(self._widened(t_s[piece]))
-            lower, upper = frame.py(_doubled(low[piece])), frame.py(_doubled(high[piece]))
-            painter.drawPolygon(
-                polygon(np.concatenate([x, x[::-1]]), np.concatenate([lower, upper[::-1]]))
-            )
-        painter.setBrush(Qt.BrushStyle.NoBrush)
+    def furnish(self, chart: "Chart") -> None:
+        """The band, many workers as one grey line, a few in colour, the mean above all."""
+        self._band_item = chart.add_area()
+        self._others_item = chart.add_line(1)
+        self._coloured_items = [chart.add_line(2) for _ in self.theme.series]
+        self._mean_item = chart.add_line(3, strong=True)
+
+    def dress(self) -> None:
+        """The mean in the accent's colour, workers in those of the series."""
+        tint = QColor(self.theme.accent)
+        tint.setAlpha(64 if self.theme.is_dark else 48)
+        self._band_item.setBrush(tint)
+        self._others_item.setPen(self.theme.disabled)
+        for item, name in zip(self._coloured_items, self.theme.series, strict=True):
+            colour = QColor(name)
+            colour.setAlpha(190)  # the mean stays on top
+            item.setPen(colour)
+        self._mean_item.setPen(self.theme.accent)
+
+    def place(self, chart: "Chart") -> None:
+        """Torn where no episode ended for long."""
+        x, low, joined = self._torn(self._low)
+        _, high, _ = self._torn(self._high)
+        x, y, joined = band(x, low, high, joined)
+        self._band_item.setData(x, y, connect=joined)
         coloured = self._coloured()
-        for curve in list(self._curves.values())[len(coloured) :]:
-            self._paint_line(painter, frame, curve, QColor(self.theme.disabled))
-        for colour, curve in zip(self.theme.series, coloured, strict=False):
-            thin = QColor(colour)
-            thin.setAlpha(190)  # the mean stays on top
-            self._paint_line(painter, frame, curve, thin)
-        self._paint_line(painter, frame, self._mean, QColor(self.theme.accent), strong=True)
+        empty = (*_EMPTY, np.empty(0, np.bool_))
+        for number, item in enumerate(self._coloured_items):
+            line = self._torn(coloured[number]) if number < len(coloured) else empty
+            item.setData(*line[:2], connect=line[2])
+        others = list(self._curves.values())[len(coloured) :]
+        x, y, joined = bundled([self._torn(curve) for curve in others])
+        self._others_item.setData(x, y, connect=joined)
+        x, y, joined = self._torn(self._mean)
+        self._mean_item.setData(x, y, connect=joined)
+
+    def _torn(self, curve: Curve) -> tuple[Float64, Float64, NDArray[np.bool_]]:
+        t_s, values = curve
+        return torn(t_s, values, widest_gap(t_s, self._point_s), self._point_s)
 
     def _coloured(self) -> list[Curve]:
         return list(self._curves.values())[: len(self.theme.series)]
-
-    def _paint_line(
-        self,
-        painter: QPainter,
-        frame: Frame,
-        curve: Curve,
-        colour: QColor,
-        *,
-        strong: bool = False,
-    ) -> None:
-        t_s, values = curve
-        draw = draw_strong_line if strong else draw_line
-        for piece in pieces(t_s, values, widest_gap(t_s, self._point_s)):
-            x, y = self._widened(t_s[piece]), values[piece]
-            if len(x) != len(y):
-                y = _doubled(y)
-            draw(painter, polygon(frame.px(x), frame.py(y)), colour)
-
-    def _widened(self, t_s: Float64) -> Float64:
-        """A single point has no extent: it becomes as wide as what it speaks of."""
-        if len(t_s) != 1:
-            return t_s
-        return np.asarray([t_s[0] - self._point_s / 2, t_s[0] + self._point_s / 2])
 
     def legend(self) -> list[LegendItem]:
         """The mean, the band, the workers in colour."""
@@ -185,10 +176,6 @@ class ReturnPlot(Plot):
                 values = series.worker_return_mean[rows, worker - 1]
                 columns[f"episode_return_mean_worker_{worker}"] = values
         return columns
-
-
-def _doubled(values: Float64) -> Float64:
-    return values if len(values) != 1 else np.repeat(values, 2)
 
 
 def _averaged(

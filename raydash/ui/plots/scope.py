@@ -97,7 +97,7 @@ class PlotScope(QObject):
     """What all plots show together.
 
     Attributes:
-        stamp: Counts changes of anything here; new data of the run do not count.
+        stamp: Counts changes of anything here but the cursor; new data of the run do not count.
         following: The right edge is now; False after the user zoomed or panned.
         frozen: Data stand still.
         range: The part that is followed.
@@ -256,9 +256,7 @@ class PlotScope(QObject):
 
     def set_cursor(self, fraction: float | None) -> None:
         """The mouse is there (or gone)."""
-        if fraction != self.cursor:
-            self.cursor = fraction
-            self.stamp += 1
+        self.cursor = fraction
 
     def cursor_s(self) -> float | None:
         """The moment under the mouse."""

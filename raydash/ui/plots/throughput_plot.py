@@ -1,20 +1,22 @@
 """Env steps per second, all workers together."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QPainter
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 
 from raydash.core.records import Float64
 from raydash.ui import words
-from raydash.ui.plots.frame import Frame
-from raydash.ui.plots.geometry import draw_strong_line, polygon, stairs
+from raydash.ui.plots.geometry import closed
 from raydash.ui.plots.plot_base import Columns, Plot
 from raydash.ui.plots.scope import Part, PlotScope
 from raydash.ui.plots.ticks import nice_limits
 
+if TYPE_CHECKING:
+    from raydash.ui.plots.chart import Chart
+
 _PX_PER_POINT = 1.5
-_FEW = 150
 
 
 class ThroughputPlot(Plot):
@@ -29,13 +31,12 @@ class ThroughputPlot(Plot):
             scope=scope,
             parent=parent,
         )
-        self.canvas.mark_labels = False
         self._edges_s: Float64 = np.zeros(1)
         self._per_s: Float64 = np.empty(0)
 
     def take(self, part: Part) -> str:
         """A point every pixel or two: the mean rate of its buckets."""
-        width_px = self.canvas.frame().area.width()
+        width_px = self.canvas.area().width()
         starts, self._edges_s = part.grouped(width_px / _PX_PER_POINT)
         steps = np.add.reduceat(part.series.num_env_steps[part.rows], starts)
         self._per_s = steps / np.diff(self._edges_s)
@@ -49,25 +50,22 @@ class ThroughputPlot(Plot):
         """From nothing to the best."""
         return 0.0, nice_limits(0.0, max(float(self._per_s.max()) * 1.04, 1.0))[1]
 
-    def paint(self, painter: QPainter, frame: Frame) -> None:
+    def furnish(self, chart: "Chart") -> None:
         """A line over a tinted ground."""
-        middles_s = (self._edges_s[:-1] + self._edges_s[1:]) / 2
-        x, y = frame.px(middles_s), frame.py(self._per_s)
-        floor = float(frame.py(np.zeros(1))[0])
+        self._ground, self._line = chart.add_area(), chart.add_line(1, strong=True)
+
+    def dress(self) -> None:
+        """In the colour of throughput."""
         ground = QColor(self.theme.throughput)
         ground.setAlpha(38 if self.theme.is_dark else 30)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(ground)
-        # Many slanted edges would cost ten times as much to fill as stairs that look the same.
-        across, up = (x, y) if len(x) < _FEW else stairs(frame.px(self._edges_s), y)
-        painter.drawPolygon(
-            polygon(
-                np.concatenate([across, across[-1:], across[:1]]),
-                np.concatenate([up, [floor, floor]]),
-            )
-        )
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        draw_strong_line(painter, polygon(x, y), QColor(self.theme.throughput))
+        self._ground.setBrush(ground)
+        self._line.setPen(self.theme.throughput)
+
+    def place(self, chart: "Chart") -> None:
+        """The same points for both."""
+        middles_s = (self._edges_s[:-1] + self._edges_s[1:]) / 2
+        self._ground.setData(*closed(middles_s, self._per_s))
+        self._line.setData(middles_s, self._per_s)
 
     def read_out(self, part: Part, index: int) -> str:
         """The rate of the bucket."""

@@ -4,6 +4,8 @@ import math
 
 from raydash.ui import words
 
+Ticks = list[tuple[float, str]]
+
 _TIME_STEPS = (
     *(0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800),
     *(3600, 7200, 10800, 21600, 43200, 86400),
@@ -44,9 +46,7 @@ def multiples(low: float, high: float, step: float) -> list[float]:
     return [k * step for k in range(first, min(last, first + 200) + 1)]
 
 
-def value_ticks(
-    low: float, high: float, max_ticks: int, *, whole: bool = False
-) -> list[tuple[float, str]]:
+def value_ticks(low: float, high: float, max_ticks: int, *, whole: bool = False) -> Ticks:
     """Ticks of a value axis, all labels in the SI unit of the largest; at `whole` numbers only."""
     step = nice_step((high - low) / max(1, max_ticks))
     if whole:
@@ -78,7 +78,7 @@ def time_step(span_s: float, max_ticks: int) -> float:
     return math.ceil(rough / 86400) * 86400.0
 
 
-def clock_ticks(low_s: float, high_s: float, max_ticks: int) -> list[tuple[float, str]]:
+def clock_ticks(low_s: float, high_s: float, max_ticks: int) -> Ticks:
     """Ticks on the run's clock: `2:30`; none before the run's start."""
     step = time_step(high_s - low_s, max_ticks)
     return [(t_s, clock_label(t_s, step)) for t_s in multiples(max(0.0, low_s), high_s, step)]
@@ -92,7 +92,7 @@ def clock_label(t_s: float, step_s: float) -> str:
     return f"{words.run_clock(tenths // 10)}.{tenths % 10}"
 
 
-def ago_ticks(low_s: float, high_s: float, now_s: float, max_ticks: int) -> list[tuple[float, str]]:
+def ago_ticks(low_s: float, high_s: float, now_s: float, max_ticks: int) -> Ticks:
     """Ticks that say how long ago: `−5 min`, `−30 s`, `now`; none before the run's start."""
     step = time_step(high_s - low_s, max_ticks)
     ages = multiples(now_s - high_s, min(now_s - low_s, now_s), step)

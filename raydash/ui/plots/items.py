@@ -1,0 +1,24 @@
+"""What a chart is made of where pyqtgraph's own parts fall a little short."""
+
+import pyqtgraph as pg
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QPainter, QTransform
+from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
+
+
+class Axis(pg.AxisItem):
+    """An axis whose words may stand a little out over its ends: else the last ones are dropped."""
+
+    def boundingRect(self) -> QRectF:
+        """Room for half a word."""
+        return QRectF(super().boundingRect()).adjusted(-30, -10, 30, 10)
+
+
+class StrongLine(pg.PlotCurveItem):
+    """Two thin lines, one a pixel below the other: a pen of two pixels costs thirty times more."""
+
+    def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget) -> None:
+        """Paint it twice."""
+        super().paint(painter, option, widget)
+        painter.setTransform(painter.transform() * QTransform.fromTranslate(0, 1))
+        super().paint(painter, option, widget)
