@@ -45,11 +45,14 @@ from raydash.core.messages import (
     Verb,
 )
 from raydash.core.states import ClusterPhase
+from raydash.core.updates import RunUpdate
 from raydash.engine import start_run
 from raydash.engine.connection import Connection, Connector
 from raydash.engine.live_runs import (
     MAX_BACKLOG,
     RETRY_S,
+    SLOW_S,
+    STAY_S,
     Pulled,
     RunReader,
     when_done,
@@ -372,6 +375,7 @@ class Engine:
             # A restarting supervisor is unavailable for a second or two; a dead one stays so.
             if reader.failures > GONE_AFTER_FAILURES or start_run.is_dead(pulled.error):
                 self._forget(reader)
+                self._tell_end(reader)
                 return
             self._later(RETRY_S, reader.pull)
             return
@@ -385,12 +389,39 @@ class Engine:
         )
         self._pull_when_written(reader)
 
-    def _pull_when_written(self, reader: RunReader) -> None:
-        """Ask for more only when the window has read what there is: so nothing queues up."""
-        if self._wire.backlog > MAX_BACKLOG:
-            self._later(0.03, lambda: self._pull_when_written(reader))
-        else:
+    def _pull_when_written(self, reader: RunReader, waited_s: float = 0.0) -> None:
+        """Ask for more only when the window has read what there is: so nothing queues up.
+
+        A window that is slow for longer (suspended, say) still counts as one that is there.
+        """
+        if self._wire.backlog <= MAX_BACKLOG:
             reader.pull()
+            return
+        waited_s += SLOW_S
+        if waited_s >= STAY_S:
+            reader.stay()
+            waited_s = 0.0
+        self._later(SLOW_S, lambda: self._pull_when_written(reader, waited_s))
+
+    def _tell_end(self, reader: RunReader) -> None:
+        """The supervisor is gone without a last word: the recording has it."""
+        snapshot, newest = reader.snapshot, reader.newest()
+        if snapshot is None or snapshot.info is None or snapshot.spec is None or newest is None:
+            return
+        info, spec = snapshot.info, snapshot.spec
+
+        def work() -> RunUpdate:
+            from raydash.engine.last_words import last_words
+
+            return last_words(newest, info, spec)
+
+        def then(update: RunUpdate | None, fault: Fault | None) -> None:
+            if update is not None:
+                self._wire.send(update)
+            elif fault is not None:
+                print(f"engine: no end of {info.run_id}: {fault.detail}", flush=True)
+
+        self._in_background(work, then)
 
     def _forget(self, reader: RunReader) -> None:
         self._num_merged_before += reader.num_merged

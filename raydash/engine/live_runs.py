@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from raydash.core.messages import CommandRun
+from raydash.core.updates import RunUpdate
 from raydash.engine.unanswered import Unanswered
+from raydash.protocol.codec import decode, name_of
 
 ACTOR_PREFIX = "run:"
 PULL_WAIT_S = 1.0
 RETRY_S = 0.25
+SLOW_S = 0.03
+STAY_S = 1.0
 MAX_BACKLOG = 2
 
 
@@ -41,6 +45,7 @@ class RunReader:
         num_merged: Updates that were merged because we or the window were slow.
         incarnation: Which life of the supervisor we read; -1 before the first answer.
         unanswered: Commands that we passed on.
+        snapshot: The newest one, of which `info` and `spec` are wanted later; None before.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class RunReader:
         self._on_pulled = on_pulled
         self.incarnation = -1
         self.unanswered = Unanswered()
+        self.snapshot: RunUpdate | None = None
+        self._newest = b""
         self._seq = 0
         self._is_out = False
         self._wants_snapshot = False
@@ -87,8 +94,13 @@ class RunReader:
             self.failures += 1
             return
         self.failures = 0
-        if pulled.incarnation == self.incarnation and self._seq:
+        goes_on = pulled.incarnation == self.incarnation and self._seq > 0
+        if goes_on:
             self.num_merged += max(0, pulled.seq - self._seq - 1)
+        for payload in pulled.payloads[:1]:
+            if name_of(payload) == RunUpdate.__name__:
+                self._newest = payload
+                self.snapshot = self.snapshot if goes_on else decode(payload)
         self.incarnation, self._seq = pulled.incarnation, pulled.seq
         self.is_over = pulled.last
         self.unanswered.look_for_answers(pulled.payloads)
@@ -97,6 +109,14 @@ class RunReader:
         """Pass a command on; gives a reference to the life that took it."""
         self.unanswered.add(command)
         return self.handle.submit.remote(self._reader_id, payload)
+
+    def newest(self) -> RunUpdate | None:
+        """The last that was read; None if nothing was."""
+        return decode(self._newest) if self._newest else None
+
+    def stay(self) -> None:
+        """Tell the supervisor that we are there, though we do not pull."""
+        self.handle.stay.remote(self._reader_id)
 
     def leave(self) -> None:
         """Tell the supervisor that we go."""

@@ -102,6 +102,10 @@ class SupervisorActor:
         """See `Supervisor.pull`. Waits on a thread of its own, beside methods that answer."""
         return self._supervisor.pull(reader_id, incarnation, since_seq, max_wait_s)
 
+    def stay(self, reader_id: str) -> None:
+        """A reader is there, though it does not pull for a while."""
+        self._supervisor.stay(reader_id)
+
     def leave(self, reader_id: str) -> None:
         """A reader goes."""
         self._supervisor.leave(reader_id)

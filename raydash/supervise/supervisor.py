@@ -449,6 +449,11 @@ class Supervisor:
                 self._told_last.add(reader_id)
             return self._health.incarnation, self._seq, last, messages + answers
 
+    def stay(self, reader_id: str) -> None:
+        """A reader is there, though it does not pull for a while."""
+        with self._changed:
+            self._readers[reader_id] = self._clock()
+
     def leave(self, reader_id: str) -> None:
         """A reader goes."""
         with self._changed:

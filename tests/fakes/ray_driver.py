@@ -106,8 +106,18 @@ def _local_node(address: str) -> dict[str, bool]:
     return {"here": here, "elsewhere": private_ray.has_local_node(address)}
 
 
+def _end_supervisors(address: str) -> int:
+    """End every supervisor for good, as only Ray can; gives their number."""
+    ray = _connect(address)
+    named = ray.util.list_named_actors(all_namespaces=True)
+    for entry in named:
+        ray.kill(ray.get_actor(entry["name"], namespace=entry["namespace"]), no_restart=True)
+    return len(named)
+
+
 _QUESTIONS: dict[str, Callable[[str], Any]] = {
     "actors": _actors,
+    "end_supervisors": _end_supervisors,
     "local_node": _local_node,
     "nodes": _nodes,
     "pretend": _pretend,

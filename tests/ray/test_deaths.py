@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from raydash.cluster.launch import LaunchedCluster
 from raydash.core.events import EventKind
 from raydash.core.messages import Verb
 from raydash.core.states import Activity, EndedBy, RunState
 from raydash.record.query import figures
+from tests.fakes.clusters import ask_ray
 from tests.fakes.recount import check_recording
 from tests.fakes.terminal import STEPPING, SeenRun, Terminal
 
@@ -213,3 +215,21 @@ def test_a_hanging_worker_is_restarted_after_its_hang_timeout(terminal: Terminal
     ]
     terminal.stop(run)
     check_recording(run)
+
+
+def test_a_supervisor_that_is_gone_for_good_leaves_the_run_interrupted(
+    terminal: Terminal, ray_cluster: LaunchedCluster
+) -> None:
+    run = terminal.start_stepping()
+    terminal.wait(lambda: run.is_committed(1.0), "a second of steps")
+    assert ask_ray(ray_cluster, "end_supervisors") == 1
+    pause = terminal.send(run, Verb.PAUSE)
+    last = terminal.end_of(run)
+    assert (last.state, last.ended_by) == (RunState.INTERRUPTED, EndedBy.CLUSTER_LOST)
+    assert last.cause == "its supervisor is gone"
+    assert set(last.workers.activity) == {Activity.STOPPED}
+    assert terminal.answer_to(pause).fault is not None
+    recorded = figures(run.recording)
+    assert recorded.state is None
+    assert recorded.num_episodes_lifetime == last.figures.num_episodes_lifetime > 0
+    terminal.wait(lambda: not terminal.listed.runs, "the list forgets it")

@@ -46,6 +46,36 @@ def test_what_one_engine_asks_is_seen_by_the_other_and_each_hears_only_its_own_a
     check_recording(run)
 
 
+def test_a_window_that_was_suspended_while_its_run_ended_is_told_how(
+    terminal: Terminal, open_terminal: Callable[[], Terminal]
+) -> None:
+    run = terminal.start_stepping()
+    other = open_terminal()
+    same = other.attach(run.run_id)
+    other.wait(lambda: len(same.recent) > 1, "some history")
+    # From here on nobody reads what the other engine says.
+    wanted = run.latest.t_s + 6.0
+    terminal.wait(lambda: run.latest.t_s > wanted, "longer than an engine may be silent")
+    assert run.latest.health.num_readers == 2
+    terminal.stop(run)
+    terminal.wait(
+        lambda: run.run_id not in [listed.run_id for listed in terminal.listed.runs],
+        "the supervisor has given up waiting",
+    )
+    last = other.end_of(same)
+    assert (last.state, last.ended_by) == (run.latest.state, run.latest.ended_by)
+    assert (
+        last.figures.num_episodes_lifetime,
+        last.figures.num_env_steps_sampled_lifetime,
+        last.figures.elapsed_s,
+    ) == (
+        run.latest.figures.num_episodes_lifetime,
+        run.latest.figures.num_env_steps_sampled_lifetime,
+        run.latest.figures.elapsed_s,
+    )
+    check_recording(same)
+
+
 def test_an_engine_that_leaves_a_run_hears_no_more_of_it_and_may_come_back(
     terminal: Terminal,
 ) -> None:

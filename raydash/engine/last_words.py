@@ -1,0 +1,101 @@
+"""The end of a run that nobody heard of: its supervisor is gone, and its recording tells.
+
+It happens to a window that was suspended while the run ended, and when a supervisor was killed for
+good. From its end on a run is its file.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from raydash.core.faults import FaultError
+from raydash.core.records import EpisodeColumns
+from raydash.core.spec import RunSpec
+from raydash.core.states import Activity, EndedBy, RunState
+from raydash.core.updates import RunInfo, RunUpdate, WorkerColumns
+from raydash.record import query
+from raydash.supervise.ledger import Ledger
+from raydash.supervise.recording import read_past
+
+
+def last_words(newest: RunUpdate, info: RunInfo, spec: RunSpec) -> RunUpdate:
+    """A last snapshot. Reads the recording: takes its time.
+
+    Args:
+        newest: The last that was read of the run.
+        info: From its first snapshot.
+        spec: Likewise.
+    """
+    silent = replace(
+        newest,
+        seq=newest.seq + 1,
+        since_seq=newest.seq,
+        info=None,
+        spec=None,
+        state=RunState.INTERRUPTED,
+        ended_by=EndedBy.CLUSTER_LOST,
+        cause="its supervisor is gone",
+        workers=_ended(newest.workers),
+        episodes=EpisodeColumns(),
+        num_episodes_omitted=0,
+        events=(),
+        last=True,
+    )
+    try:
+        return _as_recorded(silent, info, spec)
+    except FaultError as error:
+        return replace(silent, cause=f"{silent.cause}. {error.fault.sentence()}")
+
+
+def _as_recorded(silent: RunUpdate, info: RunInfo, spec: RunSpec) -> RunUpdate:
+    path = Path(info.recording)
+    if not path.exists():  # it is on the supervisor's node, and that is another
+        return silent
+    recorded, past = query.figures(path), read_past(path)
+    figures = past.ledger.figures(
+        past.last_t_s,
+        elapsed_s=recorded.elapsed_s,
+        num_restarts=silent.figures.num_restarts,
+    )
+    closed = recorded.state is not None
+    return replace(
+        silent,
+        since_seq=0,
+        info=info,
+        spec=spec,
+        t_s=past.last_t_s,
+        state=recorded.state or silent.state,
+        ended_by=recorded.ended_by or silent.ended_by,
+        cause=recorded.cause if closed else silent.cause,
+        figures=figures,
+        workers=_counted(silent.workers, past.ledger),
+        recent=past.history.recent.delta(0),
+        whole=past.history.whole.delta(0),
+        events=past.events,
+        num_episodes_omitted=figures.num_episodes_lifetime,
+    )
+
+
+def _ended(workers: WorkerColumns) -> WorkerColumns:
+    failed = workers.activity == Activity.FAILED
+    return replace(
+        workers,
+        activity=np.where(failed, Activity.FAILED, Activity.STOPPED).astype(np.uint8),
+        pid=np.zeros_like(workers.pid),
+        env_steps_per_s=np.zeros_like(workers.env_steps_per_s),
+    )
+
+
+def _counted(workers: WorkerColumns, ledger: Ledger) -> WorkerColumns:
+    """With the totals that were recorded; a worker that came later is not shown."""
+    totals = ledger.totals().astype(np.int64)
+    known = workers.worker_index <= len(totals)
+    rows = workers.worker_index[known] - 1
+    columns = {name: getattr(workers, name).copy() for name in _COUNTERS}
+    for place, name in enumerate(_COUNTERS):
+        columns[name][known] = totals[rows, place]
+    return replace(workers, **columns)
+
+
+_COUNTERS = ("num_env_steps", "num_episodes", "num_terminated", "num_truncated", "num_error")
