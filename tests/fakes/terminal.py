@@ -53,6 +53,7 @@ class SeenRun:
         self.episodes: list[EpisodeColumns] = []
         self._latest: RunUpdate | None = None
         self._info: RunInfo | None = None
+        self._spec: RunSpec | None = None
 
     @property
     def latest(self) -> RunUpdate:
@@ -65,6 +66,12 @@ class SeenRun:
         """From the snapshot."""
         assert self._info is not None
         return self._info
+
+    @property
+    def spec(self) -> RunSpec:
+        """From the snapshot."""
+        assert self._spec is not None
+        return self._spec
 
     @property
     def recording(self) -> Path:
@@ -86,6 +93,7 @@ class SeenRun:
         if not update.since_seq:
             self.snapshots += 1
         self._info = update.info or self._info
+        self._spec = update.spec or self._spec
         self.events.update({event.number: event for event in update.events})
         self.recent.apply(update.recent)
         self.episodes.append(update.episodes)
