@@ -188,6 +188,7 @@ class Chart(pg.PlotWidget):
             axes.append(self._bar.axis)
             for side in ("left", "right", "top", "bottom"):
                 self._bar.getAxis(side).setPen(None)
+                self._bar.getAxis(side).setTickPen(None)
         for axis in axes:
             axis.setTextPen(theme.muted)
             axis.setTickFont(self.font())
@@ -221,9 +222,11 @@ class Chart(pg.PlotWidget):
         # and its axes then stand still, and only the data move.
         is_ago = self.scope.following and self.scope.time_axis is TimeAxis.AGO
         self._origin_s = self.scope.now_s if is_ago else 0.0
-        wanted = [[low_s - self._origin_s, high_s - self._origin_s], list(self.y_range)]
+        # Rounded: the same range must not come out a little different at another moment.
+        times = [round(t_s - self._origin_s, 6) for t_s in (low_s, high_s)]
+        wanted = [times, list(self.y_range)]
         if self._view.viewRange() != wanted:
-            self._view.setRange(xRange=wanted[0], yRange=wanted[1], padding=0)
+            self._view.setRange(xRange=times, yRange=wanted[1], padding=0)
         for item in self._items:
             item.setX(-self._origin_s)
 
@@ -272,7 +275,7 @@ class Chart(pg.PlotWidget):
     # --- ticks ---
 
     def _value_ticks(self) -> Ticks:
-        most = max(2, int(self.area().height() / (QFontMetricsF(self.font()).height() * 2.2)))
+        most = max(2, int(self.area().height() / (QFontMetricsF(self.font()).height() * 1.9)))
         return value_ticks(*self.y_range, most, whole=self._whole_numbers)
 
     def _time_ticks(self) -> Ticks:
@@ -373,7 +376,7 @@ class Chart(pg.PlotWidget):
         """The user dragged the view, or zoomed its values."""
         (low_s, high_s), (low, high) = self._view.viewRange()
         low_s, high_s = low_s + self._origin_s, high_s + self._origin_s
-        if abs(low_s - self.scope.view()[0]) > 1e-6:
+        if abs(low_s - self.scope.view()[0]) > 1e-5:
             self.scope.zoom_to(low_s, high_s)
         is_extended = high - low > 1e-9 * max(abs(low), abs(high), 1e-6)
         if (low, high) != self.y_range and is_extended:

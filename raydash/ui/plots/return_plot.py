@@ -109,10 +109,11 @@ class ReturnPlot(Plot):
         x, y, joined = band(x, low, high, joined)
         self._band_item.setData(x, y, connect=joined)
         coloured = self._coloured()
-        empty = (*_EMPTY, np.empty(0, np.bool_))
-        for number, item in enumerate(self._coloured_items):
-            line = self._torn(coloured[number]) if number < len(coloured) else empty
-            item.setData(*line[:2], connect=line[2])
+        for item in self._coloured_items[len(coloured) :]:
+            item.clear()
+        for item, curve in zip(self._coloured_items, coloured, strict=False):
+            x, y, joined = self._torn(curve)
+            item.setData(x, y, connect=joined)
         others = list(self._curves.values())[len(coloured) :]
         x, y, joined = bundled([self._torn(curve) for curve in others])
         self._others_item.setData(x, y, connect=joined)
