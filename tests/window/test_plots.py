@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QWheelEvent
+from PySide6.QtGui import QColor, QContextMenuEvent, QKeyEvent, QMouseEvent, QWheelEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QToolButton
+from PySide6.QtWidgets import QApplication, QToolButton
 from pytestqt.qtbot import QtBot
 
 from raydash.core.events import Event, EventKind
@@ -172,7 +172,14 @@ def test_whole_run_is_drawn_from_its_coarse_history(show: Show) -> None:
     assert overview.scope.series() is run.recent
 
 
-def wheel(plot: Plot, share: float, turn: int, *, x: float | None = None) -> None:
+def wheel(
+    plot: Plot,
+    share: float,
+    turn: int,
+    *,
+    x: float | None = None,
+    key: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier,
+) -> None:
     area = plot.canvas.area()
     where = QPointF(area.left() + share * area.width() if x is None else x, area.center().y())
     plot.canvas.wheelEvent(
@@ -182,7 +189,7 @@ def wheel(plot: Plot, share: float, turn: int, *, x: float | None = None) -> Non
             QPoint(),
             QPoint(0, turn),
             Qt.MouseButton.NoButton,
-            Qt.KeyboardModifier.NoModifier,
+            key,
             Qt.ScrollPhase.NoScrollPhase,
             False,
         )
@@ -222,13 +229,23 @@ def test_double_click_follows_again_in_time_and_value(show: Show, qtbot: QtBot) 
     assert not follow.isVisible()
 
 
-def test_drag_pans_in_time(show: Show) -> None:
+def test_wheel_moves_in_time_with_shift_and_zooms_values_with_control(show: Show) -> None:
     overview, _, _ = show(8)
+    plot = overview.plots.throughput
     overview.scope.zoom_to(200, 300)
-    canvas = overview.plots.throughput.canvas
-    width = canvas.area().width()
+    wheel(plot, 0.5, -120, key=Qt.KeyboardModifier.ShiftModifier)
+    assert overview.scope.view() == pytest.approx((210.0, 310.0))
+    plot.draw()
+    low, high = plot.canvas.y_range
+    wheel(plot, 0.5, 120, key=Qt.KeyboardModifier.ControlModifier)
+    assert plot.canvas.y_range[1] - plot.canvas.y_range[0] == pytest.approx((high - low) * 0.85)
+    assert overview.scope.view() == pytest.approx((210.0, 310.0))
+
+
+def drag(plot: Plot, by: QPointF) -> None:
+    canvas = plot.canvas
     start = canvas.area().center()
-    end = start + QPointF(width / 4, 0)
+    end = start + by
     left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     for kind, where, handler in (
         (QEvent.Type.MouseButtonPress, start, canvas.mousePressEvent),
@@ -236,7 +253,34 @@ def test_drag_pans_in_time(show: Show) -> None:
         (QEvent.Type.MouseButtonRelease, end, canvas.mouseReleaseEvent),
     ):
         handler(QMouseEvent(kind, where, canvas.mapToGlobal(where), left, left, none))
+
+
+def test_drag_pans_in_time(show: Show) -> None:
+    overview, _, _ = show(8)
+    overview.scope.zoom_to(200, 300)
+    plot = overview.plots.throughput
+    width = plot.canvas.area().width()
+    drag(plot, QPointF(width / 4, 20))
     assert overview.scope.view() == pytest.approx((175.0, 275.0), abs=100.0 / width)
+    assert not plot.canvas.y_locked
+
+
+def test_drag_moves_values_once_they_are_locked(show: Show) -> None:
+    overview, _, _ = show(8)
+    plot = overview.plots.throughput
+    wheel(plot, 0.5, 120, key=Qt.KeyboardModifier.ControlModifier)
+    low, high = plot.canvas.y_range
+    drag(plot, QPointF(0, plot.canvas.area().height() / 2))
+    px = (high - low) / plot.canvas.area().height()
+    assert plot.canvas.y_range[0] == pytest.approx(low + (high - low) / 2, abs=px)
+    assert overview.scope.following
+
+
+def test_click_changes_nothing(show: Show) -> None:
+    overview, _, _ = show(8)
+    QTest.mouseClick(overview.plots.endings.canvas.viewport(), Qt.MouseButton.LeftButton)
+    assert overview.scope.following
+    assert not overview.plots.endings.canvas.y_locked
 
 
 @pytest.mark.parametrize(
@@ -410,8 +454,16 @@ def test_data_of_the_plot_are_exported_with_names_and_times(show: Show, tmp_path
     assert picture.stat().st_size > 1000
 
 
-def test_context_menu_offers_the_exports(show: Show) -> None:
+def test_context_menu_offers_the_exports(show: Show, qtbot: QtBot) -> None:
     overview, _, _ = show(8)
+    with qtbot.waitSignal(overview.plots.endings.canvas.customContextMenuRequested):
+        where = QPoint(50, 50)
+        view = overview.plots.endings.canvas.viewport()
+        reason = QContextMenuEvent.Reason.Mouse
+        QApplication.sendEvent(view, QContextMenuEvent(reason, where, view.mapToGlobal(where)))
+    popup = QApplication.activePopupWidget()
+    assert popup.objectName() == "plot_endings_menu"
+    popup.close()
     texts = [action.text() for action in overview.plots.endings.menu().actions() if action.text()]
     assert texts == ["Follow", "Copy picture", "Save picture…", "Save data as CSV…"]
 

@@ -188,7 +188,6 @@ class Chart(pg.PlotWidget):
             axes.append(self._bar.axis)
             for side in ("left", "right", "top", "bottom"):
                 self._bar.getAxis(side).setPen(None)
-                self._bar.getAxis(side).setTickPen(None)
         for axis in axes:
             axis.setTextPen(theme.muted)
             axis.setTickFont(self.font())
@@ -197,7 +196,7 @@ class Chart(pg.PlotWidget):
 
     def set_scale(self, top: float) -> None:
         """Say which value the last of the heatmap's colours stands for."""
-        ticks = value_ticks(0.0, top, max(2, int(self.area().height() / 50)))
+        ticks = value_ticks(0.0, top, max(3, int(self.area().height() / 36)))
         if self._bar is not None and ticks != self._shown_ticks.get("bar"):
             self._shown_ticks["bar"] = ticks
             self._bar.setLevels((0.0, top))

@@ -5,13 +5,28 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QPainter, QTransform
 from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
+Specs = tuple[object, list[object], list[tuple[QRectF, object, str]]]
+
 
 class Axis(pg.AxisItem):
-    """An axis whose words may stand a little out over its ends: else the last ones are dropped."""
+    """An axis whose words may stand a little out over its ends: else the last ones are dropped.
+
+    Attributes:
+        reach_px: How far they may beyond the right end.
+    """
+
+    reach_px = 12.0
 
     def boundingRect(self) -> QRectF:
         """Room for half a word."""
         return QRectF(super().boundingRect()).adjusted(-30, -10, 30, 10)
+
+    def generateDrawSpecs(self, painter: QPainter) -> Specs | None:
+        """Wide words at the right end move a little to the left."""
+        specs: Specs | None = super().generateDrawSpecs(painter)
+        for place, _, _ in specs[2] if specs is not None else ():
+            place.moveRight(min(place.right(), self.width() + self.reach_px))
+        return specs
 
 
 class StrongLine(pg.PlotCurveItem):
