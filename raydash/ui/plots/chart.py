@@ -217,10 +217,9 @@ class Chart(pg.PlotWidget):
     def show_ranges(self) -> None:
         """Bring the view to the scope's range and to `y_range`."""
         low_s, high_s = self.scope.view()
-        # Times as they are said: how long ago, or on the clock. While a run is followed the view
-        # and its axes then stand still, and only the data move.
-        is_ago = self.scope.following and self.scope.time_axis is TimeAxis.AGO
-        self._origin_s = self.scope.now_s if is_ago else 0.0
+        # While a run is followed, times in the view count from now: then the view and, mostly, its
+        # axes stand still, and only the data move.
+        self._origin_s = self.scope.now_s if self.scope.following else 0.0
         # Rounded: the same range must not come out a little different at another moment.
         times = [round(t_s - self._origin_s, 6) for t_s in (low_s, high_s)]
         wanted = [times, list(self.y_range)]
@@ -281,10 +280,11 @@ class Chart(pg.PlotWidget):
         room = QFontMetricsF(self.font()).horizontalAdvance("-10:00:00") * 1.35
         most = max(2, int(self.area().width() / room))
         low_s, high_s = self.scope.view()
-        if self._origin_s:
+        if self.scope.following and self.scope.time_axis is TimeAxis.AGO:
             ticks = ago_ticks(low_s, high_s, self.scope.now_s, most)
-            return [(round(t_s - self._origin_s, 6), label) for t_s, label in ticks]
-        return clock_ticks(low_s, high_s, most)
+        else:
+            ticks = clock_ticks(low_s, high_s, most)
+        return [(round(t_s - self._origin_s, 6), label) for t_s, label in ticks]
 
     def _show_ticks(self, side: str, ticks: Ticks) -> None:
         if ticks != self._shown_ticks.get(side):
