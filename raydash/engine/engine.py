@@ -49,12 +49,14 @@ from raydash.core.updates import RunUpdate
 from raydash.engine import start_run
 from raydash.engine.connection import Connection, Connector
 from raydash.engine.live_runs import (
+    LEAVE_S,
     MAX_BACKLOG,
     RETRY_S,
     SLOW_S,
     STAY_S,
     Pulled,
     RunReader,
+    await_all,
     when_done,
 )
 from raydash.engine.watch import ClusterWatch
@@ -143,8 +145,7 @@ class Engine:
     def _leave(self) -> None:
         if self._connector is not None:
             self._connector.cancel()
-        for reader in self._readers.values():
-            reader.leave()
+        await_all([reader.leave() for reader in self._readers.values()], LEAVE_S)
         self._wire.close()
         lease = self._connection.lease if self._connection else None
         if lease is not None and self._clean_end:

@@ -21,6 +21,7 @@ PULL_WAIT_S = 1.0
 RETRY_S = 0.25
 SLOW_S = 0.03
 STAY_S = 1.0
+LEAVE_S = 0.5
 MAX_BACKLOG = 2
 
 
@@ -118,9 +119,9 @@ class RunReader:
         """Tell the supervisor that we are there, though we do not pull."""
         self.handle.stay.remote(self._reader_id)
 
-    def leave(self) -> None:
-        """Tell the supervisor that we go."""
-        self.handle.leave.remote(self._reader_id)
+    def leave(self) -> Any:
+        """Tell the supervisor that we go; gives the reference of the call."""
+        return self.handle.leave.remote(self._reader_id)
 
     def _done(self, future: "Future[Any]") -> None:
         error = future.exception()
@@ -139,6 +140,14 @@ def when_done(reference: Any, then: Callable[[Any, BaseException | None], None])
         then(None if error else future.result(), error)
 
     reference.future().add_done_callback(done)
+
+
+def await_all(references: list[Any], timeout_s: float) -> None:
+    """Wait until calls have come through, however they ended; at most so long."""
+    import ray
+
+    if references:
+        ray.wait(references, num_returns=len(references), timeout=timeout_s)
 
 
 @functools.cache

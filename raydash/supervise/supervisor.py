@@ -206,10 +206,10 @@ class Supervisor:
         """The run is over, recorded, and its readers know (or have had their time)."""
         if self._ended_s is None:
             return False
-        waited_s = self._clock() - self._ended_s
+        now_s = self._clock()
         with self._changed:
-            waiting = set(self._readers) - self._told_last
-        return not waiting or waited_s > LAST_PULL_GRACE_S
+            there = {r for r, at_s in self._readers.items() if now_s - at_s <= READER_GONE_AFTER_S}
+        return there <= self._told_last or now_s - self._ended_s > LAST_PULL_GRACE_S
 
     def _now_s(self) -> float:
         return self._clock() - self._started_s
@@ -441,7 +441,8 @@ class Supervisor:
             self._changed.wait_for(
                 lambda: self._seq > since_seq or self._answers.get(reader_id), max_wait_s
             )
-            self._readers[reader_id] = self._clock()
+            if reader_id in self._readers:  # else it left while this question was out
+                self._readers[reader_id] = self._clock()
             answers = [encode(answer) for answer in self._answers.pop(reader_id, [])]
             messages = [] if self._seq == since_seq else [self._encoded(since_seq)]
             last = self._ended_s is not None
