@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 from raydash.bench.report import machine_cpu_s, median, say, show
-from raydash.core.messages import Connect, StartRun
+from raydash.core.faults import FaultError
+from raydash.core.messages import Answer, Connect, StartRun
 from raydash.core.spec import ClusterSpec, spec_from_table
 from raydash.core.updates import RunUpdate
 from raydash.engine.client import EngineClient
@@ -71,6 +72,8 @@ def _raydash(workers: int) -> tuple[float, float]:
         last: RunUpdate | None = None
         while last is None or not last.last:
             message = client.receive(30.0)
+            if isinstance(message, Answer) and message.fault is not None:
+                raise FaultError(message.fault)
             if not isinstance(message, RunUpdate):
                 continue
             last = message
