@@ -10,6 +10,7 @@ from types import FrameType
 from typing import TextIO
 
 from raydash import paths
+from raydash.cluster.capacity import why_too_many
 from raydash.cluster.launch import cluster_status
 from raydash.commands.options import fault_of, unwritable_folder
 from raydash.commands.progress import Progress, words_for_cluster, words_for_run
@@ -210,6 +211,8 @@ class _HeadlessRun:
     def _check_before_launch(self) -> None:
         """Refuse bad input while nothing is started: where Ray runs, the engine does that."""
         fault = unwritable_folder()
+        if fault is None and self._spec.cluster.address is None:
+            fault = why_too_many(self._spec.rollout.num_workers or 1)
         if fault is None and self._spec.cluster.address is None:
             if cluster_status(paths.state_dir()) is not None:
                 return

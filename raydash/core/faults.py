@@ -24,9 +24,16 @@ class Fault:
     bad_input: bool = False
 
     def sentence(self) -> str:
-        """What, why and remedy as running text."""
-        parts = [part.rstrip(". ") for part in (self.what, self.why, self.remedy) if part]
-        return " ".join(part if part.endswith(("?", "!")) else f"{part}." for part in parts)
+        """What, why and remedy as running text; a why that goes on a sentence follows a colon."""
+        text = ""
+        for part in (self.what, self.why, self.remedy):
+            words = part.rstrip(". ")
+            if not words:
+                continue
+            if text.endswith(".") and words[0].islower():
+                text = text[:-1] + ":"
+            text += f" {words}" + ("" if words.endswith(("?", "!")) else ".")
+        return text.strip()
 
 
 class FaultError(Exception):

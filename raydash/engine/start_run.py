@@ -11,9 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import psutil
-
 from raydash import paths
+from raydash.cluster.capacity import why_too_many
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import StartRun
 from raydash.core.spec import RunSpec, violations_of
@@ -24,7 +23,6 @@ from raydash.engine.watch import ClusterWatch
 from raydash.protocol.codec import decode, encode
 from raydash.worker.trial import try_environment
 
-WORKER_BYTES = 100 * 1024 * 1024
 HELLO_TIMEOUT_S = 60.0
 
 
@@ -61,7 +59,9 @@ def start(
     connection = await_connection()
     num_workers = _num_workers(spec, connection)
     if connection.launched is not None and not message.simulated:
-        _check_memory(num_workers)
+        fault = why_too_many(num_workers)
+        if fault is not None:
+            raise FaultError(fault)
     return _create(message, connection, num_workers)
 
 
@@ -73,22 +73,6 @@ def _num_workers(spec: RunSpec, connection: Connection) -> int:
     import ray
 
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
-
-
-def _check_memory(num_workers: int) -> None:
-    available = psutil.virtual_memory().available
-    needed = num_workers * WORKER_BYTES
-    if needed > available:
-        fits = available // WORKER_BYTES
-        raise FaultError(
-            Fault(
-                f"{num_workers} workers do not fit into this machine's memory",
-                f"each takes about 100 MB, and {available / 1e9:.1f} GB are free",
-                f"Choose at most {fits} workers",
-                keys=("rollout.num_workers",),
-                bad_input=True,
-            )
-        )
 
 
 def _create(message: StartRun, connection: Connection, num_workers: int) -> tuple[str, Any]:
@@ -121,6 +105,7 @@ def _create(message: StartRun, connection: Connection, num_workers: int) -> tupl
         cluster="" if connection.launched else connection.status.address,
         num_workers=num_workers,
     )
+    handle: Any = None
     try:
         handle = (
             supervisor_class()
@@ -134,6 +119,8 @@ def _create(message: StartRun, connection: Connection, num_workers: int) -> tupl
         )
         decode(ray.get(handle.hello.remote(), timeout=HELLO_TIMEOUT_S))
     except Exception as error:
+        if handle is not None:
+            ray.kill(handle, no_restart=True)
         raise FaultError(
             Fault(
                 "The run's supervisor could not be started",

@@ -55,6 +55,7 @@ class ClusterWatch:
         self._wake = threading.Event()
         self._answered_s = time.monotonic()
         self._handles: dict[str, Any] = {}
+        self._summaries: dict[str, RunSummary] = {}
         self._lost = False
 
     def start(self) -> None:
@@ -134,6 +135,7 @@ class ClusterWatch:
                 self._handles[name] = ray.get_actor(name, namespace=NAMESPACE)
         for name in set(self._handles) - names:
             del self._handles[name]
+            self._summaries.pop(name, None)
         asked_s = time.monotonic()
         references = {name: handle.status.remote() for name, handle in self._handles.items()}
         ready, _ = (
@@ -147,12 +149,13 @@ class ClusterWatch:
         )
         if references:
             self.latency_ms = (time.monotonic() - asked_s) * 1000
-        runs = []
-        for reference in references.values():
+        for name, reference in references.items():
             if reference in ready:
                 with contextlib.suppress(ray.exceptions.RayError, CodecError):
-                    runs.append(decode(ray.get(reference, timeout=1.0)))
-        runs.sort(key=lambda run: run.run_id)
+                    self._summaries[name] = decode(ray.get(reference, timeout=1.0))
+        # Of a supervisor that is named but does not answer, because it is being restarted, the
+        # newest word counts: its run lives.
+        runs = sorted(self._summaries.values(), key=lambda run: run.run_id)
         handles = {
             name.removeprefix(ACTOR_PREFIX): handle for name, handle in self._handles.items()
         }
