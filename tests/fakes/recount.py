@@ -62,7 +62,8 @@ def _check_workers(run: SeenRun) -> None:
     with closing(open_read_only(run.recording)) as connection:
         rows = connection.execute(
             f"SELECT worker_index, {summed} FROM (SELECT worker_index, incarnation, {newest}"
-            " FROM worker_totals GROUP BY ALL) GROUP BY worker_index ORDER BY worker_index"
+            " FROM worker_totals GROUP BY ALL) GROUP BY worker_index"
+            " HAVING sum(num_env_steps) + sum(num_episodes) > 0 ORDER BY worker_index"
         ).fetchall()
     workers = run.latest.workers
     told = [

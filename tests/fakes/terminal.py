@@ -17,6 +17,7 @@ from raydash.core.messages import (
     Command,
     CommandRun,
     Connect,
+    DetachRun,
     FromEngine,
     RunList,
     StartRun,
@@ -218,6 +219,11 @@ class Terminal:
         """Wait until a run has ended and its recording is closed."""
         self.wait(lambda: run.is_closed, "the last update")
         return run.latest
+
+    def catch_up(self) -> None:
+        """Hear everything that was said until now, and wait until no earlier run is listed."""
+        self.done(DetachRun(0, "no run"))
+        self.wait(lambda: not self.listed.runs, "earlier runs are gone")
 
     # --- hearing ------------------------------------------------------------------------------
 

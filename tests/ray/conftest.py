@@ -42,6 +42,7 @@ def _engine(ray_cluster: LaunchedCluster) -> Iterator[Terminal]:
 @pytest.fixture
 def terminal(_engine: Terminal) -> Iterator[Terminal]:
     """A connected engine, the same for all tests; what they start on it has ended after each."""
+    _engine.catch_up()
     yield _engine
     _engine.end_runs()
 

@@ -109,7 +109,15 @@ def test_a_killed_supervisor_goes_on_from_what_was_committed(terminal: Terminal)
     terminal.wait(lambda: run.is_committed(2.0), "two seconds of steps")
     before = run.latest
     _kill(before.health.pid)
-    terminal.wait(lambda: run.latest.health.incarnation == 1, "another supervisor")
+    listed: set[bool] = set()
+    terminal.wait(
+        lambda: (
+            listed.add(run.run_id in [each.run_id for each in terminal.listed.runs])
+            or run.latest.health.incarnation == 1
+        ),
+        "another supervisor",
+    )
+    assert listed == {True}
     after = run.latest
     assert after.info == run.info
     assert run.recent.first_bucket == 0
