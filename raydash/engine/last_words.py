@@ -4,6 +4,7 @@ It happens to a window that was suspended while the run ended, and when a superv
 good. From its end on a run is its file.
 """
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from raydash.core.updates import RunInfo, RunUpdate, WorkerColumns
 from raydash.record import query
 from raydash.supervise.ledger import Ledger
 from raydash.supervise.recording import read_past
+
+PATIENCE_S = 5.0
+RETRY_S = 0.1
 
 
 def last_words(newest: RunUpdate, info: RunInfo, spec: RunSpec) -> RunUpdate:
@@ -42,10 +46,15 @@ def last_words(newest: RunUpdate, info: RunInfo, spec: RunSpec) -> RunUpdate:
         events=(),
         last=True,
     )
-    try:
-        return _as_recorded(silent, info, spec)
-    except FaultError as error:
-        return replace(silent, cause=f"{silent.cause}. {error.fault.sentence()}")
+    until_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return _as_recorded(silent, info, spec)
+        except FaultError as error:
+            # Ray calls an actor dead a moment before its process lets go of the file.
+            if time.monotonic() > until_s:
+                return replace(silent, cause=f"{silent.cause}. {error.fault.sentence()}")
+        time.sleep(RETRY_S)
 
 
 def _as_recorded(silent: RunUpdate, info: RunInfo, spec: RunSpec) -> RunUpdate:
