@@ -39,7 +39,7 @@ class Recorder:
         path: Path,
         *,
         clock: Clock,
-        commit_interval_s: float = 0.5,
+        commit_interval_s: float = 0.8,
         max_pending_episodes: int = MAX_PENDING_EPISODES,
     ) -> None:
         """Nothing is opened before `begin`.

@@ -53,8 +53,8 @@ def compose(start: StartRun, posting: Posting) -> tuple[Supervisor, bool]:
     past = Past() if start.simulated else read_past(Path(posting.recording))
     pid = os.getpid()
     recording: Recording = (
-        NotRecorded()
-        if start.simulated or past.is_closed
+        NotRecorded(past.fault)
+        if start.simulated or past.is_closed or past.is_unreadable
         else open_recording(
             spec, info, past, clock=time.monotonic, pid=pid, cluster=posting.cluster
         )

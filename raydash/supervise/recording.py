@@ -23,6 +23,8 @@ from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
 from raydash.supervise.ledger import Ledger
 from raydash.supervise.supervisor import Recording
 
+LOCK_PATIENCE_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Past:
@@ -41,6 +43,7 @@ class Past:
         history: Buckets.
         events: So far.
         fault: Why an earlier recording could not be gone on with, in words.
+        is_unreadable: It is still there, and must not be written to.
     """
 
     supervisor_incarnation: int = 0
@@ -55,14 +58,21 @@ class Past:
     history: History = field(default_factory=History)
     events: tuple[Event, ...] = ()
     fault: str = ""
+    is_unreadable: bool = False
 
 
 class NotRecorded:
-    """A `Recording` that keeps nothing: simulated runs of the bench and of tests."""
+    """A `Recording` that keeps nothing: simulated runs, and runs whose file can't be had.
 
-    fault = ""
+    Attributes:
+        fault: Why nothing is kept, in words; empty if that is as it should be.
+    """
+
     lag_s = 0.0
     num_bytes = 0
+
+    def __init__(self, fault: str = "") -> None:
+        self.fault = fault
 
     def add(self, batch: RecordBatch) -> None:
         """See `Recording`."""
@@ -113,14 +123,23 @@ class DuckRecording:
 def read_past(path: Path) -> Past:
     """What a recording says of the run so far; a damaged one is set aside and the run begins anew.
 
+    A file that is there but can't be read is waited for: a supervisor that was killed may hold its
+    lock a moment longer than Ray believes. If that does not help, nothing may be written to it.
+
     Args:
         path: The DuckDB file; need not exist.
     """
-    try:
-        restored = restore(path)
-        return Past() if restored is None else _past_of(restored, path)
-    except FaultError as error:
-        return Past(fault=error.fault.sentence())
+    until_s = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            restored = restore(path)
+            return Past() if restored is None else _past_of(restored, path)
+        except FaultError as error:
+            if not path.exists():  # it was set aside
+                return Past(fault=error.fault.sentence())
+            if time.monotonic() > until_s:
+                return Past(fault=error.fault.sentence(), is_unreadable=True)
+        time.sleep(0.1)
 
 
 def open_recording(

@@ -57,9 +57,9 @@ def _actors(address: str) -> dict[str, Any]:
     pid, node_id, paths = ray.get(actor.about.remote(), timeout=30)
     alive = _row(actor)
     ray.kill(actor)
-    _wait_for(lambda: _row(actor)["state"] == "DEAD")
+    _wait_for(lambda: _state(actor) == "DEAD")
     greedy = remote.options(num_cpus=1000).remote()
-    _wait_for(lambda: _row(greedy)["state"] == "PENDING_CREATION")
+    _wait_for(lambda: _state(greedy) == "PENDING_CREATION")
     demand = {"CPU": 1000.0}
     return {
         "pid": pid,
@@ -77,6 +77,12 @@ def _actors(address: str) -> dict[str, Any]:
 def _row(actor: Any) -> dict[str, Any]:
     rows = private_ray.actor_table()
     return asdict(next(row for row in rows if row.actor_id == actor._actor_id.hex()))
+
+
+def _state(actor: Any) -> str:
+    """Empty while Ray has not heard of it: actors are registered behind our back."""
+    wanted = actor._actor_id.hex()
+    return next((row.state for row in private_ray.actor_table() if row.actor_id == wanted), "")
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:

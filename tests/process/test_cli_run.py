@@ -89,7 +89,7 @@ def test_failed_run_exits_4_and_says_its_cause(begin: Begin) -> None:
 def test_unreachable_cluster_exits_3_and_json_holds_nulls(begin: Begin) -> None:
     code, out, err = ended(begin("connect_fails", "--json"))
     assert code == 3
-    assert "Nobody listens at 127.0.0.1:1. connection refused. Start Ray there." in err
+    assert "Nobody listens at 127.0.0.1:1: connection refused. Start Ray there." in err
     table = json.loads(out)
     assert {key: table[key] for key in KEYS - {"env_id"}} == dict.fromkeys(KEYS - {"env_id"})
 
