@@ -99,7 +99,7 @@ def worker_demand(spec: RunSpec, *, launched: bool) -> dict[str, float]:
 
 def _workers(start: StartRun, posting: Posting, started_s: float) -> tuple[WorkerPool, Probes]:
     if start.simulated:
-        return SimulatedPool(time.monotonic, seed=start.spec.rollout.seed), NoProbes()
+        return SimulatedPool(time.monotonic, seed=start.spec.rollout.seed, spread_s=1.0), NoProbes()
     demand = worker_demand(start.spec, launched=bool(posting.leases_dir))
     node_id = ray.get_runtime_context().get_node_id()
     pool = RayPool(_worker_factory(start, posting, demand), node_id=node_id, clock=time.monotonic)

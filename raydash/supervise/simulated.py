@@ -36,17 +36,22 @@ class _Worker:
 class SimulatedPool:
     """A `WorkerPool` without processes. Not for users: it says so in its node name."""
 
-    def __init__(self, clock: Clock, *, seed: int = 0, start_s: float = 0.05) -> None:
+    def __init__(
+        self, clock: Clock, *, seed: int = 0, start_s: float = 0.05, spread_s: float = 0.0
+    ) -> None:
         self._clock = clock
         self._seed = seed
         self._start_s = start_s
+        self._spread_s = spread_s
         self._workers: dict[tuple[int, int], _Worker] = {}
         self._starting: dict[tuple[int, int], float] = {}
         self._reports: list[Report] = []
 
     def create(self, worker_index: int, incarnation: int) -> None:
         """See `WorkerPool`."""
-        self._starting[worker_index, incarnation] = self._clock() + self._start_s
+        self._starting[worker_index, incarnation] = (
+            self._clock() + self._start_s + (0.618 * worker_index % 1.0) * self._spread_s
+        )
 
     def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
         """See `WorkerPool`."""
