@@ -120,9 +120,7 @@ class RunMachine:
 
     def budget_s(self) -> float:
         """How long one request may take: grows with the number of workers."""
-        settings = self._settings
-        wanted_s = self._fleet.num_alive * settings.budget_per_worker_s
-        budget = min(max(wanted_s, settings.budget_min_s), settings.budget_max_s)
+        budget = self._settings.budget_s(self._fleet.num_alive)
         if self._spec.stop.seconds is not None:
             budget = min(budget, max(0.01, self._spec.stop.seconds - self.elapsed_s))
         return budget

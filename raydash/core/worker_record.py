@@ -30,6 +30,11 @@ class MachineSettings:
     budget_min_s: float = 0.25
     budget_max_s: float = 1.0
 
+    def budget_s(self, num_workers: int) -> float:
+        """How long one request may take."""
+        wanted_s = num_workers * self.budget_per_worker_s
+        return min(max(wanted_s, self.budget_min_s), self.budget_max_s)
+
 
 class Phase(Enum):
     """Where a worker is between creation and its end; `activity_of` makes words of it."""

@@ -1,7 +1,7 @@
 """Writes a run to disk from a thread of its own. A failing disk never touches the run.
 
 `append` puts a batch on a list and returns. The thread commits everything that has gathered as one
-transaction, twice a second. If that fails it keeps what it has, says why (`fault`), and tries
+transaction, every 0.8 s. If that fails it keeps what it has, says why (`fault`), and tries
 again with a new connection; a commit whose outcome is unknown is recognised by its number, so
 nothing is written twice. What it keeps is bounded: beyond `max_pending_episodes` new episodes are
 let go, counted, and that is said too.

@@ -19,6 +19,7 @@ from raydash.core.events import Event
 from raydash.core.records import Float64
 from raydash.core.series import HistorySeries
 from raydash.core.updates import RunUpdate
+from raydash.core.worker_record import MachineSettings
 from raydash.link.store import RunStore
 
 MIN_SPAN_S = 2.0
@@ -90,7 +91,7 @@ class Part:
 
 def settle_s(num_workers: int) -> float:
     """How late a chunk may still arrive for a bucket: two chunks in flight, and the way here."""
-    return 2.0 * min(max(num_workers * 0.006, 0.1), 1.0) + 0.3
+    return 2.0 * MachineSettings().budget_s(num_workers) + 0.3
 
 
 class PlotScope(QObject):
