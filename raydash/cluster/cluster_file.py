@@ -56,7 +56,7 @@ class GuardianSettings:
     grace_s: float = 60.0
     start_timeout_s: float = 90.0
     stop_grace_s: float = 5.0
-    poll_s: float = 0.1
+    poll_s: float = 0.25
     object_store_bytes: int = 200_000_000
     min_free_bytes: int = 400_000_000
     temp_root: str = "/tmp"

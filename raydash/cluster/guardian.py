@@ -66,6 +66,12 @@ def ray_environment(launch: Launch, base: dict[str, str]) -> dict[str, str]:
         # Ray makes every worker process nice 15, the supervisor too, which then waits in line
         # behind the rollouts it serves. Rollout workers make themselves nice instead.
         RAY_worker_niceness="0",
+        # Nobody reads Ray's metrics, task events and timings here; they cost the rollouts half a
+        # per cent. Resources of the one node are no news ten times a second.
+        RAY_enable_metrics_collection="0",
+        RAY_task_events_report_interval_ms="0",
+        RAY_event_stats="0",
+        RAY_raylet_report_resources_period_milliseconds="1000",
         # Ray starts three times faster with its byte-code cached.
         PYTHONPYCACHEPREFIX=launch.pycache_dir,
     )

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from raydash.core.faults import Fault
+from raydash.core.library import DiskUse, ExportFormat, LibrarySettings, Notes, RecordedRun
 from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.core.states import ClusterPhase, EndedBy, RunState
-from raydash.core.updates import RunUpdate
+from raydash.core.updates import HistoryDelta, RunUpdate
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class Verb(StrEnum):
@@ -119,6 +120,106 @@ class StopCluster:
 
 
 @dataclass(frozen=True, slots=True)
+class QueryHistory:
+    """Ask for a part of a run's history, at the resolution that a plot can show.
+
+    Answered by a `HistoryRange` before the `Answer`. Of a live run its supervisor is asked, of any
+    other the file.
+
+    Attributes:
+        command_id: For the answer.
+        run_id: A run that is attached or was opened.
+        start_s: From here on the run's clock ...
+        end_s: ... to here.
+        num_buckets: At most so many rows.
+    """
+
+    command_id: int
+    run_id: str
+    start_s: float
+    end_s: float
+    num_buckets: int
+
+
+# --- commands about the library: window -> engine; none of them needs a cluster ------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ListRecordings:
+    """Ask for the library: answered by a `Library` before the `Answer`, and another whenever it
+    has changed (looked at every few seconds from then on)."""
+
+    command_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRecording:
+    """Show a recording as it was at `at_s`: a `RunUpdate` (a snapshot, `last`) before the `Answer`.
+
+    Attributes:
+        command_id: For the answer, which carries the run's id.
+        recording: A run's id, a unique beginning of one, or a path.
+        at_s: On the run's clock; None: its end.
+    """
+
+    command_id: int
+    recording: str
+    at_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EditNotes:
+    """Replace what the user wrote to a recording of the library."""
+
+    command_id: int
+    run_id: str
+    notes: Notes
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRecordings:
+    """Delete recordings and what lies beside them. A live one is refused, the others go."""
+
+    command_id: int
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeLibrary:
+    """Change the library's limits; retention is applied at once."""
+
+    command_id: int
+    settings: LibrarySettings
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRecording:
+    """Write a recording in another format to `out`, a path on the engine's machine."""
+
+    command_id: int
+    recording: str
+    format: ExportFormat
+    out: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReport:
+    """Write one self-contained HTML file about some recordings."""
+
+    command_id: int
+    recordings: tuple[str, ...]
+    out: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRecordings:
+    """Make recordings of other tools' files or folders; the answer names the first run's id."""
+
+    command_id: int
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Asks the engine to answer at once."""
 
@@ -134,7 +235,27 @@ class Goodbye:
     """
 
 
-Command = Connect | CancelConnect | StartRun | CommandRun | AttachRun | DetachRun | StopCluster
+LibraryCommand = (
+    ListRecordings
+    | OpenRecording
+    | EditNotes
+    | DeleteRecordings
+    | ChangeLibrary
+    | ExportRecording
+    | WriteReport
+    | ImportRecordings
+)
+Command = (
+    Connect
+    | CancelConnect
+    | StartRun
+    | CommandRun
+    | AttachRun
+    | DetachRun
+    | StopCluster
+    | QueryHistory
+    | LibraryCommand
+)
 
 # --- engine -> window -------------------------------------------------------------------------
 
@@ -249,7 +370,42 @@ class EngineHealth:
     log_path: str
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryRange:
+    """The answer to `QueryHistory`.
+
+    Attributes:
+        run_id: Which run.
+        start_s: As asked.
+        end_s: As asked.
+        history: Buckets that cover the range, as one tail (`oldest_bucket == first_bucket`).
+    """
+
+    run_id: str
+    start_s: float
+    end_s: float
+    history: HistoryDelta
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """All recordings, newest first."""
+
+    runs: tuple[RecordedRun, ...]
+    disk: DiskUse
+    settings: LibrarySettings
+
+
 FromEngine = (
-    Hello | Answer | Pong | ClusterStatus | EnvRegistry | RunList | RunUpdate | EngineHealth
+    Hello
+    | Answer
+    | Pong
+    | ClusterStatus
+    | EnvRegistry
+    | RunList
+    | RunUpdate
+    | EngineHealth
+    | HistoryRange
+    | Library
 )
 ToEngine = Hello | Command | Ping | Goodbye

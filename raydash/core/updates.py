@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from raydash.core.events import Event
+from raydash.core.library import RunSource
 from raydash.core.records import EpisodeColumns, Float32, Float64, Int32, Int64, UInt8
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, RunState
@@ -178,6 +179,9 @@ class RunInfo:
         node: IP address of the supervisor's node.
         raydash_version: Of the supervisor.
         protocol_version: Of the supervisor.
+        source: Where the recording comes from.
+        recorded_until_s: Of a run that is shown from its file: the run's clock at its end (`t_s` of
+            the update may be earlier: the window scrubs). None: the run is live.
     """
 
     run_id: str
@@ -188,6 +192,8 @@ class RunInfo:
     node: str
     raydash_version: str
     protocol_version: int
+    source: RunSource = RunSource.RAYDASH
+    recorded_until_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class MachineSettings:
     max_failures_in_a_row: int = 5
     healthy_after_s: float = 10.0
     budget_per_worker_s: float = 0.006
-    budget_min_s: float = 0.25
+    budget_min_s: float = 0.4
     budget_max_s: float = 1.0
 
     def budget_s(self, num_workers: int) -> float:

@@ -18,7 +18,7 @@ from raydash.engine.connection import NAMESPACE, Connection
 from raydash.engine.live_runs import ACTOR_PREFIX
 from raydash.protocol.codec import CodecError, decode
 
-LOOK_S = 1.0
+LOOK_S = 2.0
 ALIVE_S = 0.25
 STATUS_TIMEOUT_S = 2.0
 GCS_SILENT_S = 15.0

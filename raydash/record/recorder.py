@@ -250,7 +250,8 @@ class Recorder:
                 ],
             )
         connection.execute(
-            "INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO commits (number, t_s, elapsed_s, num_workers, paused, keep)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             [
                 self._number + 1,
                 batch.t_s,

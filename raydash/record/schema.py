@@ -9,7 +9,7 @@ from typing import Any
 Connection = Any
 """A DuckDB connection; DuckDB ships no types."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 DDL = """
 -- One row: what was asked for, by whom, with what, and how it ended.
@@ -30,7 +30,8 @@ CREATE TABLE IF NOT EXISTS run (
     cause VARCHAR,                   -- of a failure, in words
     ended_utc VARCHAR,
     ended_s DOUBLE,                  -- run's clock
-    elapsed_s DOUBLE                 -- without the time paused or without a worker
+    elapsed_s DOUBLE,                -- without the time paused or without a worker
+    source VARCHAR                   -- of RunSource; NULL: recorded by raydash
 );
 
 -- One row per life of the supervisor, with the UTC anchor of its clock.
@@ -51,10 +52,12 @@ CREATE TABLE IF NOT EXISTS episodes (
     incarnation INTEGER NOT NULL,    -- life of the worker, 0 the first
     episode_return DOUBLE NOT NULL,  -- undiscounted sum of rewards, exact; NaN: error
     episode_len INTEGER NOT NULL,    -- steps
-    ending UTINYINT NOT NULL,        -- 0 terminated, 1 truncated, 2 both flags, 3 error
+    ending UTINYINT,                 -- 0 terminated, 1 truncated, 2 both flags, 3 error; NULL:
+                                     -- not known (imported)
     duration_s FLOAT NOT NULL,       -- reset to end, wall time, to 10 microseconds
     weights_seq_no INTEGER,          -- of the policy; NULL: it does not learn
-    evaluation BOOLEAN NOT NULL      -- not used for learning
+    evaluation BOOLEAN NOT NULL,     -- not used for learning
+    info MAP(VARCHAR, DOUBLE)        -- chosen scalars of the last step's info; NULL: none chosen
 );
 
 -- Cumulative counters of a worker's life; the last row of each life is its total.
@@ -92,11 +95,54 @@ CREATE TABLE IF NOT EXISTS commits (
     elapsed_s DOUBLE NOT NULL,       -- without the time paused or without a worker
     num_workers INTEGER NOT NULL,    -- that the run is meant to have
     paused BOOLEAN NOT NULL,         -- the whole run
-    keep BOOLEAN NOT NULL            -- somebody chose to keep the run
+    keep BOOLEAN NOT NULL,           -- somebody chose to keep the run
+    ended_by VARCHAR,                -- of EndedBy, while the run is stopping; NULL: it goes on
+    draining BOOLEAN,                -- it is stopping after the episodes that are under way
+    paused_workers INTEGER[]         -- workers that are paused on their own; NULL: none
+);
+
+-- The whole run in at most 1200 time buckets of one width, which doubles as the run grows (then all
+-- rows are written anew): what updates call `whole`. Only buckets that are closed.
+CREATE TABLE IF NOT EXISTS history (
+    bucket_s DOUBLE NOT NULL,        -- width; the same in all rows
+    bucket BIGINT NOT NULL,          -- covers [bucket * bucket_s, (bucket + 1) * bucket_s)
+    num_env_steps DOUBLE NOT NULL,   -- chunks are spread over the time they took
+    num_terminated BIGINT NOT NULL,  -- of the four exclusive kinds of endings
+    num_truncated BIGINT NOT NULL,
+    num_both BIGINT NOT NULL,
+    num_error BIGINT NOT NULL,
+    return_n BIGINT NOT NULL,        -- episodes behind the next five
+    return_sum DOUBLE NOT NULL,
+    return_min DOUBLE,               -- NULL, like the next two, where there is no episode
+    return_max DOUBLE,
+    return_p10 DOUBLE,               -- approximate: raydash.core.histogram
+    return_p90 DOUBLE,
+    worker_steps FLOAT[] NOT NULL,   -- element j: worker j + 1
+    worker_return_sum DOUBLE[] NOT NULL,
+    worker_return_n INTEGER[] NOT NULL,
+    returns BLOB                     -- the mergeable histogram behind the quantiles
+);
+
+-- Metrics over time that came ready-made, of imported runs.
+CREATE TABLE IF NOT EXISTS scalars (
+    tag VARCHAR NOT NULL,            -- in RLlib's words where there is one
+    t_s DOUBLE,                      -- NULL: not known
+    num_env_steps BIGINT,            -- sampled so far, lifetime; NULL: not known
+    value DOUBLE NOT NULL
 );
 """
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {}
+
+def _from_1(connection: Connection) -> None:
+    connection.execute("ALTER TABLE run ADD COLUMN source VARCHAR")
+    connection.execute("ALTER TABLE episodes ALTER COLUMN ending DROP NOT NULL")
+    connection.execute("ALTER TABLE episodes ADD COLUMN info MAP(VARCHAR, DOUBLE)")
+    connection.execute("ALTER TABLE commits ADD COLUMN ended_by VARCHAR")
+    connection.execute("ALTER TABLE commits ADD COLUMN draining BOOLEAN")
+    connection.execute("ALTER TABLE commits ADD COLUMN paused_workers INTEGER[]")
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1}
 """From version n to n + 1; each runs inside the transaction of `bring_up_to_date`."""
 
 

@@ -52,9 +52,13 @@ from raydash.supervise.pool import Closed, Died, Report, WorkerPool
 from raydash.supervise.roster import Probes, Roster
 
 TICK_S = 0.1
+FEW_CHUNKS = 2
+FEW_TICK_S = 0.2
+"""A version is for several workers' chunks: few of them wait for company, news of anything else
+does not."""
 QUIET_TICK_S = 0.5
 """Between versions while nothing comes in: figures that age are told twice a second."""
-CALM_TURN_S = 0.05
+CALM_TURN_S = 0.08
 BRISK_TURN_S = 0.01
 READER_GONE_AFTER_S = 4.0
 LAST_PULL_GRACE_S = 10.0
@@ -185,14 +189,13 @@ class Supervisor:
         with self._changed:
             t_s = self._now_s()
             for report in self._pool.collect():
-                self._has_news = True
+                self._has_news |= not isinstance(report, RolloutChunk)
                 self._take(report, t_s)
             self._take_commands(t_s)
             if self._ended_s is None:
                 self._perform(self._machine.handle(Ticked(t_s)), t_s)
             since_s = t_s - self._last_tick_s + _ROUNDING_S
-            is_due = since_s >= (TICK_S if self._has_news else QUIET_TICK_S)
-            if self._has_new_answer or is_due:
+            if self._has_new_answer or since_s >= self._tick_s():
                 self._take_vitals(t_s)
                 self._tick(t_s)
         if self._final is not None and self._ended_s is None:
@@ -219,6 +222,12 @@ class Supervisor:
 
     def _now_s(self) -> float:
         return self._clock() - self._started_s
+
+    def _tick_s(self) -> float:
+        """How long the version that is being gathered waits for more."""
+        if self._has_news or len(self._tick_steps) > FEW_CHUNKS:
+            return TICK_S
+        return FEW_TICK_S if self._tick_steps else QUIET_TICK_S
 
     def _take(self, report: Report, t_s: float) -> None:
         if self._ended_s is not None:

@@ -45,11 +45,7 @@ MAX_TRACEBACK = 4000
 
 _RESETTING, _STEPPING = int(Phase.RESETTING), int(Phase.STEPPING)
 """Plain numbers: looking an enum's member up costs more than the store."""
-_ENDINGS = {
-    (True, False): int(Ending.TERMINATED),
-    (False, True): int(Ending.TRUNCATED),
-    (True, True): int(Ending.BOTH),
-}
+_TERMINATED, _TRUNCATED, _BOTH, _ERROR = map(int, Ending)
 
 
 class _Slice:
@@ -127,10 +123,7 @@ class RolloutLoop:
         self._prepared_reset_s: float | None = None
         self._ended_s: float | None = None
         self._num_finished_steps = 0
-        self._num_episodes = 0
-        self._num_terminated = 0
-        self._num_truncated = 0
-        self._num_error = 0
+        self._num_by_ending = [0] * len(Ending)
         self._step_time_s = 0.0
         self._reset_time_s = 0.0
         self._policy_time_s = 0.0
@@ -235,7 +228,7 @@ class RolloutLoop:
             self._note_timed_step(slice_, started_s, acted_s, stepped_s)
             if terminated or truncated:
                 go_on = self._end_episode(
-                    slice_, episode_return, episode_len, bool(terminated), bool(truncated)
+                    slice_, episode_return, episode_len, terminated, truncated
                 )
                 observation, episode_return, episode_len = self._observation, 0.0, 0
             if go_on:
@@ -248,7 +241,7 @@ class RolloutLoop:
                     episode_len += 1
                     if terminated or truncated:
                         if not self._end_episode(
-                            slice_, episode_return, episode_len, bool(terminated), bool(truncated)
+                            slice_, episode_return, episode_len, terminated, truncated
                         ):
                             go_on, episode_return, episode_len = False, 0.0, 0
                             break
@@ -299,9 +292,8 @@ class RolloutLoop:
     ) -> bool:
         """Record a finished episode and begin the next, unless the slice is over."""
         now_s = self._clock()
-        self._num_terminated += terminated
-        self._num_truncated += truncated
-        self._record(slice_, now_s, episode_return, episode_len, _ENDINGS[terminated, truncated])
+        ending = _TRUNCATED if not terminated else _BOTH if truncated else _TERMINATED
+        self._record(slice_, now_s, episode_return, episode_len, ending)
         if slice_.drain or now_s >= slice_.deadline_s or len(slice_.episodes) >= MAX_EPISODES:
             return False
         return self._begin_episode(slice_, now_s)
@@ -311,7 +303,7 @@ class RolloutLoop:
     ) -> None:
         duration_s = now_s - self._episode_started_s
         slice_.episodes.append((episode_return, episode_len, ending, now_s, duration_s))
-        self._num_episodes += 1
+        self._num_by_ending[ending] += 1
         self._num_finished_steps += episode_len
         self._episode_return, self._episode_len = 0.0, 0
         self._between_episodes = True
@@ -325,25 +317,26 @@ class RolloutLoop:
         cells[COUNTER] += 1
         self._episode_started_s = now_s
         where = "make"
+        env = self._env
         try:
-            if self._env is None:
+            if env is None:
                 self._num_remakes += 1
                 self._next_seed = remade_seed(self._reset_seed, self._num_remakes)
-                self._env = self._make_env()
+                env = self._env = self._make_env()
                 now_s = self._clock()
             where = "reset"
             try:
                 if self._next_seed is None:
-                    self._observation, _ = self._env.reset()
+                    self._observation, _ = env.reset()
                 else:
-                    self._observation, _ = self._env.reset(seed=self._next_seed)
+                    self._observation, _ = env.reset(seed=self._next_seed)
+                    self._next_seed = None
             finally:
                 reset_s = self._clock() - now_s
                 self._reset_time_s += reset_s
         except Exception as error:
             self._fail(slice_, where, error, 0)
             return False
-        self._next_seed = None
         self._between_episodes = False
         if len(slice_.reset_samples_s) < MAX_RESET_SAMPLES:
             slice_.reset_samples_s.append(reset_s)
@@ -354,8 +347,7 @@ class RolloutLoop:
         """Record an episode that ended in an exception, and give its environment up."""
         now_s = self._clock()
         self.failures_in_a_row += 1
-        self._num_error += 1
-        self._record(slice_, now_s, math.nan, episode_len, int(Ending.ERROR))
+        self._record(slice_, now_s, math.nan, episode_len, _ERROR)
         if len(slice_.errors) < MAX_ERRORS:
             slice_.errors.append(
                 EnvError(
@@ -408,10 +400,10 @@ class RolloutLoop:
         """Everything counted in this life of the worker."""
         return WorkerTotals(
             num_env_steps=self._num_finished_steps + self._episode_len,
-            num_episodes=self._num_episodes,
-            num_terminated=self._num_terminated,
-            num_truncated=self._num_truncated,
-            num_error=self._num_error,
+            num_episodes=sum(self._num_by_ending),
+            num_terminated=self._num_by_ending[_TERMINATED] + self._num_by_ending[_BOTH],
+            num_truncated=self._num_by_ending[_TRUNCATED] + self._num_by_ending[_BOTH],
+            num_error=self._num_by_ending[_ERROR],
             step_time_s=self._step_time_s,
             reset_time_s=self._reset_time_s,
             policy_time_s=self._policy_time_s,

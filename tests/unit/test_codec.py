@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from raydash.core import messages, records, updates
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault
+from raydash.core.library import DiskUse, ExportFormat, LibrarySettings, Notes, RecordedRun
 from raydash.core.messages import Verb
 from raydash.core.spec import ClusterSpec, EnvSpec, RolloutSpec, RunSpec, StopSpec
 from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
@@ -36,6 +37,7 @@ def same(left: Any, right: Any) -> bool:
     return bool(type(left) is type(right) and left == right)
 
 
+NOTES = Notes("title", ("a", "b"), "text", pinned=True)
 SPEC = RunSpec(
     name="a run",
     env=EnvSpec("CartPole-v1", {"render_mode": None, "nested": {"x": [1, 2.5, "y"]}}),
@@ -113,6 +115,21 @@ EXAMPLES: list[Any] = [
     SUMMARY,
     messages.RunList((SUMMARY,)),
     messages.EngineHealth(1, 2.0, 3.0, 4.0, math.nan, 5, 6, "/log"),
+    messages.QueryHistory(1, "r", 0.0, 10.0, 300),
+    messages.HistoryRange("r", 0.0, 10.0, UPDATE.whole),
+    messages.ListRecordings(1),
+    messages.OpenRecording(2, "r", 3.5),
+    messages.EditNotes(3, "r", NOTES),
+    messages.DeleteRecordings(4, ("r", "s")),
+    messages.ChangeLibrary(5, LibrarySettings(1, 2.0, 3)),
+    messages.ExportRecording(6, "r", ExportFormat.PARQUET, "/out"),
+    messages.WriteReport(7, ("r",), "/out.html"),
+    messages.ImportRecordings(8, ("/a",)),
+    messages.Library(
+        (RecordedRun("r", "/r.duckdb", state=RunState.FINISHED, notes=NOTES),),
+        DiskUse("/data", 1, 2, "full"),
+        LibrarySettings(),
+    ),
     UPDATE,
     CHUNK,
     records.WorkerReady(1, 0, 2, "n", "id", 3, ("/a", "/b"), "/p"),
