@@ -340,7 +340,7 @@ def test_a_reader_far_behind_gets_a_snapshot(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(backlog, "MAX_VERSIONS", 10)
     run, reader = stepping()
     reader.pull()
-    run.turns(3.0)
+    run.turns(8.0)
     (update,) = reader.pull()
     assert update.since_seq == 0
     assert reader.num_episodes() == update.figures.num_episodes_lifetime
@@ -595,7 +595,7 @@ def test_errors_become_one_event_per_worker_and_second_and_all_are_counted() -> 
     errors.each = 0
     run.turns(2.0, reader)
     events = [event for event in reader.events if event.kind is EventKind.ENV_ERROR]
-    assert sum(event.count for event in events) == errors.total > 300
+    assert sum(event.count for event in events) == errors.total > 200
     for index in (1, 3):
         times = [event.t_s for event in events if event.worker_index == index]
         assert 8 <= len(times) <= 12
