@@ -1,7 +1,9 @@
 """Rows for recordings, and a process that records until it is killed."""
 
+import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from raydash.core.events import Event, EventKind
 from raydash.core.records import EpisodeColumns, WorkerTotals
 from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec
+from raydash.record.database import connect
 from raydash.record.recorder import Recorder
 from raydash.record.rows import IncarnationRow, RecordBatch, RunRow
 
@@ -59,6 +62,32 @@ def totals_after(batch: EpisodeColumns, before: WorkerTotals | None = None) -> W
 
 def event(number: int, t_s: float = 0.0, worker_index: int | None = None) -> Event:
     return Event(number, t_s, EventKind.ENV_ERROR, "it broke", worker_index, "Traceback ...", 2)
+
+
+def write_schema_1(path: Path) -> None:
+    """A file as the first raydash left it, never closed: three episodes and one commit."""
+    ddl = Path(__file__).with_name("schema_1.sql").read_text(encoding="utf-8")
+    connection = connect(path)
+    connection.execute(ddl)
+    connection.execute(
+        "INSERT INTO run VALUES (?, 1, 'cart', 'CartPole-v1', 7, ?, 'me@here', '', "
+        "'2026-11-22T10:15:00+00:00', '{}', '{}', NULL, NULL, NULL, NULL, NULL, NULL)",
+        [run_row().run_id, json.dumps(asdict(SPEC))],
+    )
+    connection.execute("INSERT INTO incarnations VALUES (0, 0.0, '2026-11-22', 'n', 1)")
+    connection.execute(
+        "INSERT INTO episodes VALUES (0.2, 1, 0, NULL, 0, 20.0, 20, 0, 0.1, NULL, false),"
+        " (0.7, 2, 0, NULL, 0, 30.0, 30, 1, 0.1, NULL, false),"
+        " (2.4, 1, 0, NULL, 0, 'nan', 5, 3, 0.1, NULL, false)"
+    )
+    connection.execute(
+        "INSERT INTO worker_totals VALUES (1.0, 1, 0, 20, 1, 1, 0, 0, 0, 0, 0, 0, 0.1),"
+        " (1.0, 2, 0, 30, 1, 0, 1, 0, 0, 0, 0, 0, 0.1),"
+        " (2.5, 1, 0, 25, 2, 1, 0, 1, 0, 0, 0, 0, 0.2)"
+    )
+    connection.execute("INSERT INTO events VALUES (1, 0.0, 'run_started', 'go', NULL, '', 1)")
+    connection.execute("INSERT INTO commits VALUES (1, 2.5, 2.0, 2, false, true)")
+    connection.close()
 
 
 def record_for_ever(path: Path) -> None:

@@ -22,7 +22,14 @@ from raydash.record.database import connect
 from raydash.record.recorder import Recorder
 from raydash.record.restore import episodes_in_time_order, restore
 from raydash.record.rows import RecordBatch, RunEndRow
-from tests.fakes.recordings import episodes, event, incarnation_row, run_row, totals_after
+from tests.fakes.recordings import (
+    episodes,
+    event,
+    incarnation_row,
+    run_row,
+    totals_after,
+    write_schema_1,
+)
 
 END = RunEndRow(
     RunState.FINISHED,
@@ -352,12 +359,66 @@ def test_older_schema_is_migrated_when_it_is_opened(
     path: Path, recorders: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorders().close(END)
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
-    monkeypatch.setattr(
-        schema, "MIGRATIONS", {1: lambda con: con.execute("ALTER TABLE run ADD COLUMN tag VARCHAR")}
-    )
+    now = schema.SCHEMA_VERSION
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", now + 1)
+    add_a_tag = {now: lambda con: con.execute("ALTER TABLE run ADD COLUMN tag VARCHAR")}
+    monkeypatch.setattr(schema, "MIGRATIONS", add_a_tag)
     assert restore(path) is not None
-    assert rows_of(path, "SELECT schema_version, tag FROM run") == [(2, None)]
+    assert rows_of(path, "SELECT schema_version, tag FROM run") == [(now + 1, None)]
+
+
+def columns_of(path: Path) -> list[tuple[object, ...]]:
+    """Of all tables; not in what order the columns of a table were added."""
+    return rows_of(
+        path,
+        "SELECT table_name, column_name, data_type, is_nullable"
+        " FROM information_schema.columns ORDER BY ALL",
+    )
+
+
+def test_file_of_schema_1_becomes_one_of_schema_2_and_is_gone_on_with(
+    path: Path, recorders: Callable[..., Recorder]
+) -> None:
+    path.parent.mkdir()
+    write_schema_1(path)
+    past = restore(path)
+    assert past is not None
+    assert past.run_id == run_row().run_id
+    assert past.ending_counts.sum() == 3
+    assert (past.last_t_s, past.num_workers, past.keep) == (2.5, 2, True)
+    one = recorders()
+    one.append(batch_of(episodes(5), 3.0))
+    assert one.close(END)
+    assert rows_of(path, "SELECT count(*) FROM episodes") == [(8,)]
+    assert rows_of(path, "SELECT number, ended_by, paused_workers FROM commits") == [
+        (1, None, None),
+        (2, None, None),
+    ]
+    new = path.with_name("new.duckdb")
+    made = Recorder(new, clock=time.monotonic)
+    made.begin(run_row(), incarnation_row())
+    assert made.close()
+    assert columns_of(path) == columns_of(new)
+    assert rows_of(path, "SELECT schema_version FROM run") == [(schema.SCHEMA_VERSION,)]
+
+
+def test_migration_that_is_killed_leaves_the_old_file_or_the_new_one(path: Path) -> None:
+    """It is one transaction: a process that dies right after it has everything in the WAL."""
+    path.parent.mkdir()
+    write_schema_1(path)
+    code = f"""
+import os
+from pathlib import Path
+from raydash.record.database import connect
+from raydash.record.schema import bring_up_to_date
+connection = connect(Path({str(path)!r}))
+bring_up_to_date(connection)
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    past = restore(path)
+    assert past is not None
+    assert past.ending_counts.sum() == 3
 
 
 def test_killed_recorder_leaves_every_committed_row_and_loses_less_than_a_second(

@@ -257,7 +257,10 @@ def test_wal_torn_by_a_crash_gives_back_what_was_committed_before(tmp_path: Path
     write(path, [RecordBatch(1.0, 1.0, episodes=episodes(10))])
     connection = connect(path)
     connection.execute("PRAGMA disable_checkpoint_on_shutdown")
-    connection.execute("INSERT INTO commits VALUES (2, 2.0, 2.0, 1, false, false)")
+    connection.execute(
+        "INSERT INTO commits (number, t_s, elapsed_s, num_workers, paused, keep)"
+        " VALUES (2, 2.0, 2.0, 1, false, false)"
+    )
     connection.close()
     wal = wal_of(path)
     wal.write_bytes(wal.read_bytes() + b"\x17torn")
