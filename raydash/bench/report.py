@@ -30,6 +30,12 @@ def machine_cpu_s() -> float:
     return (user + nice + system + irq + softirq) / 100.0
 
 
+def stolen_s() -> float:
+    """CPU seconds that a virtual machine's host gave to others meanwhile, from /proc/stat."""
+    fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+    return int(fields[7]) / 100.0
+
+
 def say(text: str) -> None:
     """Progress, to stderr."""
     print(text, file=sys.stderr, flush=True)
