@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     ENV_ERROR = "env_error"
     SUPERVISOR_RESTARTED = "supervisor_restarted"
     RECORDING_FAILED = "recording_failed"
+    SINK_FAILED = "sink_failed"
 
     @property
     def is_mark(self) -> bool:
@@ -43,6 +44,7 @@ _BAD = frozenset(
         EventKind.ENV_ERROR,
         EventKind.SUPERVISOR_RESTARTED,
         EventKind.RECORDING_FAILED,
+        EventKind.SINK_FAILED,
     },
 )
 _MARKS = frozenset(

@@ -12,6 +12,7 @@ from typing import Any
 
 MAX_WORKERS = 10_000
 POLICY_KINDS = ("random",)
+WANDB_MODES = ("online", "offline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,21 @@ class ClusterSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SinksSpec:
+    """Other tools that are told of the run while it lives. None: not that one; all are off.
+
+    Keys and passwords never stand here: W&B and MLflow take them from their own environment
+    variables and credential files on the cluster's side.
+    """
+
+    tensorboard: str | None = None
+    wandb_project: str | None = None
+    wandb_mode: str = "online"
+    mlflow_uri: str | None = None
+    mlflow_experiment: str = "raydash"
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
     """One rollout job."""
 
@@ -74,6 +90,7 @@ class RunSpec:
     rollout: RolloutSpec = field(default_factory=RolloutSpec)
     stop: StopSpec = field(default_factory=StopSpec)
     cluster: ClusterSpec = field(default_factory=ClusterSpec)
+    sinks: SinksSpec = field(default_factory=SinksSpec)
 
     def with_num_workers(self, num_workers: int) -> "RunSpec":
         """The same run with another number of workers."""
@@ -92,6 +109,8 @@ class Field:
         above: The value must be greater than this one.
         choices: The words allowed.
         optional: May be left out or None.
+        begins: What a text must begin with: one of these.
+        filled: A text must not be blank.
     """
 
     kind: str
@@ -101,6 +120,8 @@ class Field:
     above: float | None = None
     choices: tuple[str, ...] = ()
     optional: bool = False
+    begins: tuple[str, ...] = ()
+    filled: bool = False
 
     def allowed(self) -> str:
         """What is allowed, in words."""
@@ -112,6 +133,8 @@ class Field:
             "float": "a number",
             "table": "a table of keys and values",
         }[self.kind]
+        if self.begins:
+            return "a text that begins with " + " or ".join(self.begins)
         if self.minimum is not None and self.maximum is not None:
             return f"{noun} from {int(self.minimum):,} to {int(self.maximum):,}".replace(",", " ")
         if self.minimum is not None:
@@ -123,7 +146,7 @@ class Field:
 
 FIELDS: Mapping[str, Field] = {
     "name": Field("str", "A name for people; empty: derived from the environment."),
-    "env.id": Field("str", "Gymnasium id, module:Id or package.module:callable."),
+    "env.id": Field("str", "Gymnasium id, module:Id or package.module:callable.", filled=True),
     "env.kwargs": Field("table", "Keyword arguments of the environment's constructor."),
     "policy.kind": Field("str", "What chooses the actions.", choices=POLICY_KINDS),
     "rollout.num_workers": Field(
@@ -169,6 +192,23 @@ FIELDS: Mapping[str, Field] = {
     "cluster.num_cpus": Field("float", "CPUs a worker reserves.", minimum=0, optional=True),
     "cluster.num_gpus": Field("float", "GPUs a worker reserves.", minimum=0),
     "cluster.resources": Field("table", "Custom Ray resources a worker reserves."),
+    "sinks.tensorboard": Field(
+        "str",
+        "Folder for TensorBoard; each run writes to a folder of its own in it.",
+        optional=True,
+        begins=("/", "~/"),
+    ),
+    "sinks.wandb_project": Field("str", "Project at Weights & Biases.", optional=True, filled=True),
+    "sinks.wandb_mode": Field(
+        "str", "Whether W&B sends at once, or keeps a folder for wandb sync.", choices=WANDB_MODES
+    ),
+    "sinks.mlflow_uri": Field(
+        "str",
+        "MLflow tracking server or folder.",
+        optional=True,
+        begins=("file:///", "http://", "https://"),
+    ),
+    "sinks.mlflow_experiment": Field("str", "Experiment in MLflow.", filled=True),
 }
 
 _PARTS: Mapping[str, type] = {
@@ -177,6 +217,7 @@ _PARTS: Mapping[str, type] = {
     "rollout": RolloutSpec,
     "stop": StopSpec,
     "cluster": ClusterSpec,
+    "sinks": SinksSpec,
 }
 
 
@@ -236,8 +277,13 @@ def check_value(key: str, value: object) -> Violation | None:
                 return refused(f"{shown} is not a text")
             if rule.choices and value not in rule.choices:
                 return refused(f"{shown} is unknown")
-            if key == "env.id" and not value.strip():
+            if rule.filled and not value.strip():
                 return refused("is empty")
+            if rule.begins and not value.startswith(rule.begins):
+                return refused(f"{shown} begins otherwise")
+            if key == "sinks.mlflow_uri" and "@" in value.partition("://")[2].partition("/")[0]:
+                # Not shown again: what stands there is a password.
+                return refused("holds a password, which belongs into MLflow's own environment")
             return None
         case _:
             return _check_number(value, rule, refused, shown)

@@ -44,6 +44,7 @@ _SIGNS = {
     EventKind.ENV_ERROR: Activity.STALLED,
     EventKind.SUPERVISOR_RESTARTED: Activity.RESTARTING,
     EventKind.RECORDING_FAILED: Activity.FAILED,
+    EventKind.SINK_FAILED: Activity.FAILED,
 }
 
 

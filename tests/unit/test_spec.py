@@ -13,6 +13,7 @@ from raydash.core.spec import (
     PolicySpec,
     RolloutSpec,
     RunSpec,
+    SinksSpec,
     SpecError,
     StopSpec,
     check_value,
@@ -27,6 +28,7 @@ PARTS = {
     "rollout": RolloutSpec,
     "stop": StopSpec,
     "cluster": ClusterSpec,
+    "sinks": SinksSpec,
 }
 
 
@@ -68,6 +70,7 @@ def test_all_violations_come_at_once() -> None:
             "policy": 5,
             "rollout": {"num_workers": 0, "num_worker": 1, "seed": 1.5},
             "stop": {"seconds": "long"},
+            "sinks": {"tensorboard": "runs", "wandb_mode": "never", "mlflow": "file:///x"},
         }
     )
     assert set(found) == {
@@ -80,6 +83,9 @@ def test_all_violations_come_at_once() -> None:
         "rollout.num_worker",
         "rollout.seed",
         "stop.seconds",
+        "sinks.tensorboard",
+        "sinks.wandb_mode",
+        "sinks.mlflow",
     }
     assert "did you mean env?" in found["evn"]
     assert "did you mean rollout.num_workers?" in found["rollout.num_worker"]
@@ -119,6 +125,14 @@ def test_all_violations_come_at_once() -> None:
         ("cluster.resources", {"TPU": True}),
         ("cluster.resources", {"TPU": "1"}),
         ("cluster.address", 6379),
+        ("sinks.tensorboard", ""),
+        ("sinks.tensorboard", "runs/tb"),
+        ("sinks.wandb_project", " "),
+        ("sinks.wandb_mode", None),
+        ("sinks.wandb_mode", "disabled"),
+        ("sinks.mlflow_uri", "mlruns"),
+        ("sinks.mlflow_uri", "ftp://x"),
+        ("sinks.mlflow_experiment", ""),
     ],
 )
 def test_value_that_is_not_allowed_is_refused_by_its_key(key: str, value: object) -> None:
@@ -141,10 +155,23 @@ def test_value_that_is_not_allowed_is_refused_by_its_key(key: str, value: object
         ("cluster.resources", {"TPU": 0.5}),
         ("cluster.num_cpus", 0),
         ("cluster.address", None),
+        ("sinks.tensorboard", "/data/tb"),
+        ("sinks.tensorboard", "~/tb"),
+        ("sinks.tensorboard", None),
+        ("sinks.wandb_mode", "offline"),
+        ("sinks.mlflow_uri", "file:///data/ml@home"),
+        ("sinks.mlflow_uri", "https://tracking.example:5000/a@b"),
     ],
 )
 def test_allowed_value_is_accepted(key: str, value: object) -> None:
     assert check_value(key, value) is None
+
+
+def test_password_in_a_tracking_server_is_refused_without_being_repeated() -> None:
+    problem = check_value("sinks.mlflow_uri", "https://me:hush@tracking.example/")
+    assert problem is not None
+    assert "password" in problem.sentence()
+    assert "hush" not in problem.sentence()
 
 
 def test_whole_numbers_are_accepted_where_numbers_are_and_become_them() -> None:

@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raydash.core.spec import (
+    WANDB_MODES,
     ClusterSpec,
     EnvSpec,
     RolloutSpec,
     RunSpec,
+    SinksSpec,
     SpecError,
     StopSpec,
 )
@@ -41,6 +43,14 @@ SPECS = st.builds(
         address=st.none() | TEXTS,
         num_cpus=st.none() | NUMBERS,
         resources=st.dictionaries(TEXTS, NUMBERS, max_size=2),
+    ),
+    sinks=st.builds(
+        SinksSpec,
+        tensorboard=st.none() | TEXTS.map("~/{}".format),
+        wandb_project=st.none() | TEXTS.filter(str.strip),
+        wandb_mode=st.sampled_from(WANDB_MODES),
+        mlflow_uri=st.none() | TEXTS.map("file:///{}".format),
+        mlflow_experiment=TEXTS.filter(str.strip),
     ),
 )
 
