@@ -1,6 +1,7 @@
 """A mergeable histogram for quantiles of values that are not kept."""
 
 import math
+import struct
 import sys
 
 import numpy as np
@@ -8,8 +9,19 @@ import numpy as np
 from raydash.core.records import Float64, Int64
 
 MAX_BINS = 256
+_HEAD = struct.Struct("<BBhqB")
+"""Of the byte form: its version, bytes per count, exponent, first key, number of bins less one."""
+_VERSION = 1
+_WITH_OFFSETS = 0x10
+_COUNT_SIZES = (1, 2, 4, 8)
+_MAX_KEY = 2**54
+_MAX_COUNT = 2**53
 _KEY_BITS = 53  # of a double: neighbouring values get different keys, and a key fits 64 bits
 _FINEST = -1074
+
+
+class HistogramError(ValueError):
+    """Bytes that are no histogram."""
 
 
 class Histogram:
@@ -61,6 +73,63 @@ class Histogram:
             return math.ldexp(mean, self._exponent)
         except OverflowError:  # rounding carried it past the largest double
             return math.copysign(sys.float_info.max, mean)
+
+    def to_bytes(self) -> bytes:
+        """A compact form: two to six bytes a bin. Nothing for a histogram without a value.
+
+        Where a bin's mean is its lower edge, as with whole numbers, that takes no byte; else the
+        mean is kept to 24 bits of the bin's width.
+        """
+        if not len(self._keys):
+            return b""
+        first = int(self._keys[0])
+        offsets = np.clip(self._sums / self._counts - self._keys, 0.0, 1.0).astype("<f4")
+        size = next(n for n in _COUNT_SIZES if int(self._counts.max()) < 256**n)
+        kind = size | (_WITH_OFFSETS if offsets.any() else 0)
+        head = _HEAD.pack(_VERSION, kind, self._exponent, first, len(self._keys) - 1)
+        places = (self._keys - first).astype(np.uint8)  # fewer than `MAX_BINS` by `_merge`
+        counts = self._counts.astype(f"<u{size}")
+        tail = offsets.tobytes() if kind & _WITH_OFFSETS else b""
+        return head + places.tobytes() + counts.tobytes() + tail
+
+    @staticmethod
+    def from_bytes(data: bytes) -> "Histogram":
+        """Read what `to_bytes` gave.
+
+        Raises:
+            HistogramError: if these are no such bytes. At most `MAX_BINS` bins are ever made.
+        """
+        made = Histogram()
+        if not data:
+            return made
+        if len(data) < _HEAD.size:
+            raise HistogramError("a histogram is cut short")
+        version, kind, exponent, first, last = _HEAD.unpack_from(data)
+        size, num_bins = kind & 0x0F, last + 1
+        has_offsets = bool(kind & _WITH_OFFSETS)
+        if version != _VERSION or size not in _COUNT_SIZES or kind & ~(0x0F | _WITH_OFFSETS):
+            raise HistogramError(f"a histogram has an unknown form ({version}, {kind})")
+        if len(data) != _HEAD.size + num_bins * (1 + size + 4 * has_offsets):
+            raise HistogramError("a histogram has a wrong length")
+        if not (_FINEST <= exponent <= sys.float_info.max_exp and abs(first) <= _MAX_KEY):
+            raise HistogramError("a histogram has bins that can't be")
+        places = np.frombuffer(data, np.uint8, num_bins, _HEAD.size).astype(np.int64)
+        counts = np.frombuffer(data, f"<u{size}", num_bins, _HEAD.size + num_bins)
+        if places[0] != 0 or (np.diff(places) <= 0).any():
+            raise HistogramError("a histogram has bins out of order")
+        if not (counts >= 1).all() or sum(counts.tolist()) > _MAX_COUNT:
+            raise HistogramError("a histogram has counts that can't be")
+        offsets: Float64 = np.zeros(num_bins)
+        if has_offsets:
+            found = np.frombuffer(data, "<f4", num_bins, len(data) - 4 * num_bins)
+            offsets = found.astype(np.float64)
+        if not ((offsets >= 0) & (offsets <= 1)).all():
+            raise HistogramError("a histogram has means outside their bins")
+        made._exponent = exponent
+        made._keys = first + places
+        made._counts = counts.astype(np.int64)
+        made._sums = (made._keys + offsets) * made._counts
+        return made
 
     def _merge(
         self,

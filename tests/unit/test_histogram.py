@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.core.histogram import MAX_BINS, Histogram
+from raydash.core.histogram import MAX_BINS, Histogram, HistogramError
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 BATCHES = st.lists(st.lists(FLOATS, max_size=30), min_size=1, max_size=6)
@@ -123,3 +123,92 @@ def test_one_outlier_does_not_take_the_memory_with_it() -> None:
     assert len(made._keys) <= MAX_BINS
     assert len(made) == 1001
     assert made.quantile(1.0) == 1e300
+
+
+# --- as bytes ---------------------------------------------------------------------------------
+
+
+def through_bytes(made: Histogram) -> Histogram:
+    return Histogram.from_bytes(made.to_bytes())
+
+
+@given(st.lists(FLOATS, min_size=1, max_size=300))
+def test_bytes_give_back_the_same_bins_and_the_same_quantiles(values: list[float]) -> None:
+    made = histogram(values)
+    back = through_bytes(made)
+    assert bins(back) == bins(made)
+    width = math.ldexp(1.0, min(made._exponent, 1000))
+    for q in QUANTILES:
+        one, other = made.quantile(q), back.quantile(q)
+        assert one == other or abs(one / 2 - other / 2) <= 1e-7 * width + 1e-15 * abs(one)
+
+
+@given(BATCHES.filter(lambda batches: any(batches)))
+def test_quantile_is_within_one_percent_after_bytes_and_merges(
+    batches: list[list[float]],
+) -> None:
+    parts = [through_bytes(histogram(batch)) for batch in batches]
+    assert_close(through_bytes(merged(parts)), [v for batch in batches for v in batch])
+
+
+def test_whole_numbers_come_back_exactly_and_take_two_bytes_a_bin() -> None:
+    values = np.random.default_rng(1).geometric(1 / 22, 900).astype(np.float64)
+    made = Histogram()
+    made.add(values)
+    back = through_bytes(made)
+    assert [back.quantile(q) for q in QUANTILES] == [made.quantile(q) for q in QUANTILES]
+    assert len(made.to_bytes()) < 20 + 2 * len(made._keys)
+
+
+def test_very_large_counts_come_back_exactly() -> None:
+    made = histogram([1.0, 2.5])
+    for _ in range(40):
+        made.merge(made)
+    assert bins(through_bytes(made)) == bins(made)
+    assert len(made) == 2**41
+
+
+def test_a_histogram_without_a_value_takes_no_byte() -> None:
+    assert Histogram().to_bytes() == b""
+    assert len(Histogram.from_bytes(b"")) == 0
+
+
+def packed(values: list[float] | None = None) -> bytes:
+    return histogram(values or [1.0, 2.0, 3.25, 4.0]).to_bytes()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\0",
+        b"\x01" * 5,
+        packed()[:-1],
+        packed() + b"\0",
+        b"\x07" + packed()[1:],
+        packed()[:1] + b"\x03" + packed()[2:],
+        packed()[:2] + b"\xff\x7f" + packed()[4:],
+        packed()[:4] + b"\xff" * 7 + b"\x7f" + packed()[12:],
+        packed()[:12] + b"\xff" + packed()[13:],
+        packed()[:-4] + b"\0\0\xc0\x7f",
+        packed()[:-4] + b"\0\0\x80\xbf",
+        packed()[:13] + b"\0\0" + packed()[15:],
+    ],
+    ids=[
+        "one byte", "too short", "cut", "too long", "version", "count size", "exponent",
+        "first key", "number of bins", "mean NaN", "mean below its bin", "bins out of order",
+    ],
+)  # fmt: skip
+def test_bytes_that_are_no_histogram_are_refused(data: bytes) -> None:
+    with pytest.raises(HistogramError):
+        Histogram.from_bytes(data)
+
+
+@given(st.binary(max_size=2000))
+def test_any_bytes_are_refused_or_give_a_sound_histogram(data: bytes) -> None:
+    for candidate in (data, packed()[:13] + data, packed()[:2] + data):
+        try:
+            made = Histogram.from_bytes(candidate)
+        except HistogramError:
+            continue
+        assert len(made._keys) <= MAX_BINS
+        merged([made, made, histogram([1.0])]).quantile(0.5)
