@@ -25,9 +25,8 @@ from raydash.core.messages import (
 from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.core.states import ClusterPhase, EndedBy
 from raydash.link.engine_process import EngineProcess
+from raydash.link.library import Callback, LibraryClient
 from raydash.link.store import Store
-
-Callback = Callable[[Answer], None]
 
 _DOING = {
     Verb.PAUSE: "Pausing…",
@@ -55,6 +54,7 @@ class Session(QObject):
     Attributes:
         store: What the widgets read.
         engine: The engine process.
+        library: What can be asked about recordings.
         pending: Per unanswered command of the user: what is going on ("Pausing…").
         own_runs: Ids of the runs that this window started.
         source_dirs: Folders from which a run imports the user's own modules.
@@ -87,6 +87,7 @@ class Session(QObject):
         super().__init__(parent)
         self.engine = engine
         self.store = Store(clock, self)
+        self.library = LibraryClient(self.store, self.ask, self._attach, self)
         self.pending: dict[int, str] = {}
         self.own_runs: set[str] = set()
         self.source_dirs = source_dirs
@@ -144,7 +145,7 @@ class Session(QObject):
             return
         self._wanted = None
         self._start_when_up = None
-        self._call(lambda number: CancelConnect(number), quiet=True)
+        self.ask(lambda number: CancelConnect(number), quiet=True)
         if self.engine.state == "ready":
             self.engine.expect_exit()
         self.store.set_cluster(ClusterStatus(ClusterPhase.ABSENT))
@@ -166,7 +167,7 @@ class Session(QObject):
         if self.engine.state != "ready" or self._wanted is None or self._on_hold:
             return
         spec = self._wanted
-        self._call(lambda number: Connect(number, spec), self._on_connect_answered, quiet=True)
+        self.ask(lambda number: Connect(number, spec), self._on_connect_answered, quiet=True)
         self._start_early()
 
     def _on_connect_answered(self, answer: Answer) -> None:
@@ -200,7 +201,7 @@ class Session(QObject):
             if callback is not None:
                 callback(answer)
 
-        return self._call(
+        return self.ask(
             lambda number: StartRun(number, spec, self.source_dirs), on_answer, text="Starting…"
         )
 
@@ -228,7 +229,7 @@ class Session(QObject):
             else:
                 self.fault_raised.emit(answer.fault)
 
-        self._call(
+        self.ask(
             lambda number: StartRun(number, spec, self.source_dirs),
             on_answer,
             text="Starting…",
@@ -262,7 +263,7 @@ class Session(QObject):
         """Ask something of a run (of the one on screen unless `run_id` names another)."""
         target = run_id or self.store.shown_run_id
         chosen = None if workers is None else tuple(sorted(workers))
-        return self._call(
+        return self.ask(
             lambda number: CommandRun(number, target, verb, chosen, num_workers, ended_by),
             callback,
             text=_DOING[verb],
@@ -286,9 +287,13 @@ class Session(QObject):
 
     def live_own_runs(self) -> tuple[str, ...]:
         """The runs of this window that are not over."""
-        states = {run_id: self.store.run(run_id).state for run_id in sorted(self.own_runs)}
+        known = {run_id: self.store.runs.get(run_id) for run_id in sorted(self.own_runs)}
         return tuple(
-            run_id for run_id, state in states.items() if state is None or not state.is_over
+            run_id
+            for run_id, run in known.items()
+            if run is not None
+            and not run.is_recording
+            and (run.state is None or not run.state.is_over)
         )
 
     def runs_at_stake(self) -> tuple[str, ...]:
@@ -357,8 +362,10 @@ class Session(QObject):
             if not self._awaited:
                 self._end_of_wait()
 
-    def _attach(self, run_id: str) -> None:
+    def _attach(self, run_id: str, callback: Callback | None = None) -> None:
         if run_id in self._attached or not self._connected:
+            if callback is not None:
+                callback(Answer(0, run_id=run_id))
             return
         self._attached.add(run_id)
 
@@ -366,8 +373,10 @@ class Session(QObject):
             if answer.fault is not None and self.engine.state == "ready":
                 self._attached.discard(run_id)
                 self.store.interrupt(run_id, answer.fault.sentence())
+            if callback is not None:
+                callback(answer)
 
-        self._call(lambda number: AttachRun(number, run_id), on_answer, quiet=True)
+        self.ask(lambda number: AttachRun(number, run_id), on_answer, quiet=True)
 
     def _show_something(self) -> None:
         """Start what was asked for at start-up, or else show the newest live run."""
@@ -381,7 +390,7 @@ class Session(QObject):
 
     # --- what comes from the engine -----------------------------------------------------------
 
-    def _call(
+    def ask(
         self,
         make: Callable[[int], Command],
         callback: Callback | None = None,
@@ -389,6 +398,17 @@ class Session(QObject):
         text: str = "",
         quiet: bool = False,
     ) -> int:
+        """Send a command and remember it until it is answered.
+
+        Args:
+            make: Makes the command of its number.
+            callback: Called with the answer, before a fault is shown.
+            text: What is going on meanwhile, for the user ("Pausing…").
+            quiet: A fault is the callback's to show.
+
+        Returns:
+            The command's number.
+        """
         self._last_id += 1
         number = self._last_id
         command = make(number)
@@ -445,6 +465,7 @@ class Session(QObject):
                 self._engine_was_lost = False
                 self.recovered.emit()
             self._connect()
+            self.library.resume()
 
     def _on_engine_lost(self, fault: Fault) -> None:
         self._engine_was_lost = True

@@ -5,19 +5,22 @@ that redraw themselves look at the `version` counters on the draw clock instead 
 """
 
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
 from raydash.core.clock import Clock
 from raydash.core.events import Event
+from raydash.core.library import RecordedRun
 from raydash.core.messages import (
     Answer,
     ClusterStatus,
     EngineHealth,
     EnvRegistry,
     FromEngine,
+    HistoryRange,
+    Library,
     RunList,
     RunSummary,
 )
@@ -27,6 +30,25 @@ from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
 from raydash.core.updates import RunInfo, RunUpdate
 
 MAX_EVENTS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A part of a run's history, at the resolution that a plot asked for.
+
+    Attributes:
+        series: Its buckets.
+        start_s: They hold everything from here on the run's clock ...
+        end_s: ... to here, as it was asked.
+        until_s: The run's clock when they were answered; `end_s` or later if nothing is missing.
+        number: Counts the details of a run.
+    """
+
+    series: HistorySeries
+    start_s: float
+    end_s: float
+    until_s: float
+    number: int
 
 
 class RunStore:
@@ -39,6 +61,7 @@ class RunStore:
         spec: From the snapshot.
         recent: History of the last 10 minutes.
         whole: History of the whole run.
+        detail: The part that a zoomed plot asked for last, or None.
         events: Newest last, at most `MAX_EVENTS`.
         version: Counts updates.
         received_s: When the newest update arrived, on the store's clock.
@@ -52,6 +75,7 @@ class RunStore:
         self.spec: RunSpec | None = None
         self.recent = HistorySeries()
         self.whole = HistorySeries()
+        self.detail: Detail | None = None
         self.events: deque[Event] = deque(maxlen=MAX_EVENTS)
         self.version = 0
         self.received_s = 0.0
@@ -62,10 +86,27 @@ class RunStore:
         """The run's state, or None before its snapshot."""
         return self.latest.state if self.latest else None
 
+    @property
+    def is_recording(self) -> bool:
+        """It is shown from its file: no worker takes a command, and the moment can be chosen."""
+        return self.recorded_until_s is not None
+
+    @property
+    def recorded_until_s(self) -> float | None:
+        """Of a recording, the run's clock at its end; None: the run is live, or was until now."""
+        return self.info.recorded_until_s if self.info else None
+
+    @property
+    def name(self) -> str:
+        """What its spec calls it."""
+        return (self.spec.name or self.spec.env.id) if self.spec else self.run_id
+
     def apply(self, update: RunUpdate, received_s: float) -> None:
         """Take a snapshot or an update in; a repeated event is taken once."""
         newest = self.events[-1].number if self.events else 0
-        if update.since_seq == 0 and update.events and update.events[-1].number < newest:
+        is_recorded = update.info is not None and update.info.recorded_until_s is not None
+        began_again = bool(update.events) and update.events[-1].number < newest
+        if update.since_seq == 0 and (is_recorded or began_again):
             self.events.clear()
             newest = 0
         self.events.extend(event for event in update.events if event.number > newest)
@@ -77,6 +118,15 @@ class RunStore:
         self.received_s = received_s
         self.latest = update
         self.version += 1
+
+    def take_detail(self, answer: HistoryRange) -> None:
+        """Keep the part of the history that a plot asked for."""
+        series = HistorySeries()
+        series.apply(answer.history)
+        is_growing = self.latest is not None and not self.latest.last
+        until_s = self.latest.t_s if self.latest is not None and is_growing else answer.end_s
+        number = self.detail.number + 1 if self.detail else 1
+        self.detail = Detail(series, answer.start_s, answer.end_s, until_s, number)
 
 
 class Store(QObject):
@@ -90,6 +140,7 @@ class Store(QObject):
         run_updated(run_id): A run took an update in. Do not draw here.
         run_state_changed(run_id): A run's state, pause or number of workers changed.
         shown_run_changed: Another run is shown.
+        library_changed: `library` has a new value.
         answered(Answer): A command was answered.
     """
 
@@ -100,6 +151,7 @@ class Store(QObject):
     run_updated = Signal(str)
     run_state_changed = Signal(str)
     shown_run_changed = Signal()
+    library_changed = Signal()
     answered = Signal(object)
 
     def __init__(self, clock: Clock, parent: QObject | None = None) -> None:
@@ -112,6 +164,7 @@ class Store(QObject):
         self.live_runs: tuple[RunSummary, ...] = ()
         self.runs: dict[str, RunStore] = {}
         self.shown_run_id = ""
+        self.library: Library | None = None
 
     @property
     def shown(self) -> RunStore | None:
@@ -142,10 +195,22 @@ class Store(QObject):
             self.runs_changed.emit()
         return self.runs[run_id]
 
+    def forget(self, run_id: str) -> None:
+        """Let go of all that is known of a run."""
+        if self.runs.pop(run_id, None) is not None:
+            if run_id == self.shown_run_id:
+                self.show_run("")
+            self.runs_changed.emit()
+
+    def recorded(self, run_id: str) -> RecordedRun | None:
+        """The line of a run in the library, if the library is known and has it."""
+        runs = self.library.runs if self.library else ()
+        return next((run for run in runs if run.run_id == run_id), None)
+
     def interrupt(self, run_id: str, cause: str) -> None:
         """Mark a run that was going on as interrupted: its cluster, or the run on it, is gone."""
         run = self.run(run_id)
-        if run.latest is not None and not run.latest.state.is_over:
+        if run.latest is not None and not run.latest.state.is_over and not run.is_recording:
             was = run.latest.workers
             failed = was.activity == Activity.FAILED
             activity = np.where(failed, Activity.FAILED, Activity.STOPPED).astype(np.uint8)
@@ -176,6 +241,11 @@ class Store(QObject):
             case EnvRegistry(env_ids):
                 self.env_ids = env_ids
                 self.registry_changed.emit()
+            case Library():
+                self.library = message
+                self.library_changed.emit()
+            case HistoryRange(run_id) if run_id in self.runs:
+                self.runs[run_id].take_detail(message)
             case Answer():
                 self.answered.emit(message)
             case _:

@@ -23,25 +23,35 @@ from raydash.core.messages import (
     Answer,
     AttachRun,
     CancelConnect,
+    ChangeLibrary,
     ClusterStatus,
     CommandRun,
     Connect,
+    DeleteRecordings,
+    EditNotes,
     EngineHealth,
     EnvRegistry,
+    ExportRecording,
     Goodbye,
     Hello,
+    ImportRecordings,
+    ListRecordings,
+    OpenRecording,
     Ping,
     Pong,
+    QueryHistory,
     RunList,
     RunSummary,
     StartRun,
     Verb,
+    WriteReport,
 )
 from raydash.core.spec import RunSpec
 from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
 from raydash.core.updates import RunUpdate
 from raydash.protocol.codec import decode, encode
 from raydash.protocol.frames import MAGIC, FrameReader, frame
+from tests.fakes.library import MadeUpLibrary
 from tests.fakes.updates import make_info, make_update
 
 ENV_IDS = ("Acrobot-v1", "CartPole-v0", "CartPole-v1", "MountainCar-v0", "Pendulum-v1")
@@ -122,6 +132,7 @@ class StandIn:
         self.out = out
         self.args = args
         self.runs: dict[str, MadeUpRun] = {}
+        self.library = MadeUpLibrary(args.recordings)
         for number in range(args.live_runs):
             self.add_run(f"20261122-10150{number}-live", RunSpec())
 
@@ -204,8 +215,19 @@ class StandIn:
                 self.command(message)
                 self.send(Answer(message.command_id, run_id=message.run_id))
                 self.send_runs()
+            case QueryHistory() | ListRecordings() | OpenRecording() | EditNotes():
+                self.answer_from_library(message)
+            case DeleteRecordings() | ChangeLibrary() | ExportRecording() | WriteReport():
+                self.answer_from_library(message)
+            case ImportRecordings():
+                self.answer_from_library(message)
             case _:
                 raise AssertionError(message)
+
+    def answer_from_library(self, message: Any) -> None:
+        time.sleep(self.args.library_s)
+        for answer in self.library.answers(message):
+            self.send(answer)
 
     def command(self, command: CommandRun) -> None:
         run = self.runs[command.run_id]
@@ -269,6 +291,8 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="append the type names of what was received")
     parser.add_argument("--num-workers", type=int, default=8)
     parser.add_argument("--live-runs", type=int, default=0)
+    parser.add_argument("--recordings", type=int, default=0, help="in the library")
+    parser.add_argument("--library-s", type=float, default=0.0, help="before it answers")
     parser.add_argument("--t0", type=float, default=600.0, help="age of a run when it begins")
     parser.add_argument("--connect-s", type=float, default=0.0)
     args = parser.parse_args()
