@@ -254,6 +254,33 @@ def cluster_stop() -> None:
     _exit_with(end_cluster)
 
 
+@app.command("export")
+def export_run(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="A run's id, its beginning, or a recording's file."),
+    ],
+    to: Annotated[
+        str, typer.Option("--to", metavar="FORMAT", help="csv, parquet, monitor, tensorboard, json")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="PATH", help="The file or folder to write.")
+    ],
+    all_tables: Annotated[
+        bool, typer.Option("--all-tables", help="csv, parquet: also all but the episodes.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+) -> None:
+    """Write a recording in a format that other tools read.
+
+    csv, parquet: a file of all episodes. monitor: a folder with one SB3 N.monitor.csv per worker.
+    tensorboard: a folder with an event file. json: everything as one document.
+    """
+    from raydash.commands.recordings.exporting import export_recording
+
+    _exit_with(lambda: export_recording(run, to, out, force=force, all_tables=all_tables))
+
+
 @app.command()
 def engine() -> None:
     """What a window starts, here or through ssh.

@@ -1,0 +1,36 @@
+"""The run's clock and the wall clock: each life of a supervisor has one point where they meet."""
+
+from bisect import bisect_right
+from datetime import datetime
+
+from raydash.record.schema import Connection
+
+
+class Anchors:
+    """Turns seconds of the run's clock into Unix time."""
+
+    def __init__(self, connection: Connection) -> None:
+        rows = connection.execute(
+            "SELECT started_s, started_utc FROM incarnations ORDER BY started_s"
+        ).fetchall()
+        if not rows:
+            rows = connection.execute("SELECT 0.0, started_utc FROM run").fetchall()
+        self._starts = [float(started_s) for started_s, _ in rows]
+        self._unix = [_unix_s(text) for _, text in rows]
+
+    @property
+    def start_unix_s(self) -> float:
+        """Of the run's start."""
+        return self._unix[0] - self._starts[0]
+
+    def unix_s(self, t_s: float) -> float:
+        """Unix time at `t_s` of the run's clock."""
+        life = max(0, bisect_right(self._starts, t_s) - 1)
+        return self._unix[life] + t_s - self._starts[life]
+
+
+def _unix_s(utc: str) -> float:
+    try:
+        return datetime.fromisoformat(utc).timestamp()
+    except ValueError:
+        return 0.0

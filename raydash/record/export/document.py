@@ -1,0 +1,158 @@
+"""A recording as one JSON document.
+
+JSON has no words for numbers that are not finite: NaN becomes null, an infinite one the string
+`"inf"` or `"-inf"`. Columns are written one after the other, a piece at a time.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import IO, Any
+
+from raydash.record import query
+from raydash.record.export.batches import batches
+from raydash.record.export.tables import columns_of, ending_words
+from raydash.record.schema import Connection
+
+FORMAT = "raydash-recording"
+
+
+def write(connection: Connection, path: Path, target: Path) -> None:
+    """Write the document to `target`.
+
+    Keys: `format`, `run` (the row of that table), `spec`, `figures` (as `raydash run --json` has
+    them), and the tables `workers`, `events`, `episodes` and `scalars`, each an object of columns.
+
+    Raises:
+        OSError, duckdb.Error: if the recording can't be read or the file not written.
+    """
+    run = _run(connection)
+    spec = json.loads(run.pop("spec_json"))
+    versions, machine = json.loads(run.pop("versions_json")), json.loads(run.pop("machine_json"))
+    head = {
+        "format": FORMAT,
+        "run": {**run, "versions": versions, "machine": machine},
+        "spec": spec,
+        "figures": figures_table(connection, path),
+        "workers": _columns(connection, _WORKERS),
+        "events": _columns(connection, _EVENTS),
+    }
+    with target.open("w", encoding="utf-8") as file:
+        file.write("{")
+        for key, value in head.items():
+            file.write(f"{json.dumps(key)}: {_json(value)},\n")
+        _stream(connection, "episodes", file)
+        file.write(",\n")
+        _stream(connection, "scalars", file)
+        file.write("}\n")
+
+
+def figures_table(connection: Connection, path: Path) -> dict[str, object]:
+    """The figures over the whole run under the names of `raydash run --json`."""
+    known = query.figures(path)
+    (seed,) = connection.execute("SELECT seed FROM run").fetchone()
+    (wanted,) = connection.execute("SELECT arg_max(num_workers, number) FROM commits").fetchone()
+    num_workers, num_restarts = connection.execute(
+        "SELECT count(*), coalesce(sum(life), 0)::BIGINT"
+        " FROM (SELECT max(incarnation) AS life FROM worker_totals GROUP BY worker_index)"
+    ).fetchone()
+    names = (
+        "num_env_steps_sampled_lifetime",
+        "num_episodes_lifetime",
+        "num_episodes_terminated_lifetime",
+        "num_episodes_truncated_lifetime",
+        "num_episodes_error_lifetime",
+        "episode_return_mean",
+        "episode_return_min",
+        "episode_return_max",
+        "episode_len_mean",
+    )
+    steps_per_s = (
+        known.num_env_steps_sampled_lifetime / known.elapsed_s if known.elapsed_s > 0 else None
+    )
+    return {
+        "run_id": known.run_id,
+        "env_id": known.env_id,
+        "num_workers": num_workers if wanted is None else wanted,
+        "seed": seed,
+        "elapsed_s": known.elapsed_s,
+        **{name: getattr(known, name) for name in names},
+        "env_steps_per_s": steps_per_s,
+        "num_restarts": num_restarts,
+        "state": known.state.value if known.state else None,
+        "ended_by": known.ended_by.value if known.ended_by else None,
+        "cause": known.cause or None,
+        "recording": str(path),
+        "error": None,
+        "error_keys": [],
+    }
+
+
+_TOTALS = (
+    "num_env_steps",
+    "num_episodes",
+    "num_terminated",
+    "num_truncated",
+    "num_error",
+    "step_time_s",
+    "reset_time_s",
+    "policy_time_s",
+    "idle_time_s",
+    "busy_time_s",
+)
+_WORKERS = (
+    "SELECT worker_index, max(incarnation) AS incarnation, "
+    + ", ".join(
+        f"sum({name})::{'DOUBLE' if name.endswith('_s') else 'BIGINT'} AS {name}"
+        for name in _TOTALS
+    )
+    + " FROM (SELECT worker_index, incarnation, "
+    + ", ".join(f"max({name}) AS {name}" for name in _TOTALS)
+    + " FROM worker_totals GROUP BY ALL) GROUP BY worker_index ORDER BY worker_index"
+)
+"""Totals over all lives of each worker."""
+_EVENTS = (
+    'SELECT number, t_s, kind, text, worker_index, detail, "count" FROM events ORDER BY number'
+)
+
+
+def _run(connection: Connection) -> dict[str, Any]:
+    cursor = connection.execute("SELECT * FROM run")
+    names = [column[0] for column in cursor.description]
+    return dict(zip(names, cursor.fetchone(), strict=True))
+
+
+def _columns(connection: Connection, sql: str) -> dict[str, list[Any]]:
+    cursor = connection.execute(sql)
+    names = [column[0] for column in cursor.description]
+    rows = cursor.fetchall()
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+
+
+def _stream(connection: Connection, table: str, file: IO[str]) -> None:
+    file.write(f"{json.dumps(table)}: {{")
+    for place, name in enumerate(columns_of(connection, table)):
+        is_ending = table == "episodes" and name == "ending"
+        file.write(("" if place == 0 else ",") + f"\n{json.dumps(name)}: [")
+        lead = ""
+        for rows in batches(connection, table, ending_words() if is_ending else f'"{name}"'):
+            file.write(lead + _json([value for (value,) in rows])[1:-1])
+            lead = ", "
+        file.write("]")
+    file.write("}")
+
+
+def _json(value: object) -> str:
+    return json.dumps(_sayable(value), ensure_ascii=False, allow_nan=False)
+
+
+def _sayable(value: object) -> object:
+    match value:
+        case float() if not math.isfinite(value):
+            return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+        case dict():
+            return {key: _sayable(part) for key, part in value.items()}
+        case list():
+            return [_sayable(part) for part in value]
+        case _:
+            return value

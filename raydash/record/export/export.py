@@ -1,0 +1,104 @@
+"""Hand a recording on: turn it into what other tools read, whole or not at all."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+
+from raydash.core.faults import Fault, FaultError
+from raydash.core.library import ExportFormat
+from raydash.record.database import why_not
+from raydash.record.export import document, monitor, tables, tensorboard
+from raydash.record.export.stage import staged
+from raydash.record.query import open_read_only
+from raydash.record.schema import Connection, version_of
+
+Say = Callable[[str], None]
+
+
+def export(
+    path: Path,
+    format: ExportFormat,
+    out: Path,
+    *,
+    force: bool = False,
+    all_tables: bool = False,
+    say: Say | None = None,
+) -> None:
+    """Write a recording in another format.
+
+    Counts and returns are those of the recording, exactly. Nothing is left at `out` or beside it
+    if it fails.
+
+    Args:
+        path: The recording.
+        format: `CSV` and `PARQUET` give a file of episodes, `JSON` one document, `MONITOR` and
+            `TENSORBOARD` a folder.
+        out: Where to; its folder must be there.
+        force: Replace what is at `out`, if that is a file or a folder of such an export.
+        all_tables: With `CSV` and `PARQUET`: the other tables too, beside `out`, as
+            `<stem>.<table>.<suffix>`.
+        say: Told, in one line each, what the format had no place for.
+
+    Raises:
+        FaultError: if the recording can't be read (a live run is refused), or `out` not written.
+    """
+    say = say or (lambda line: None)
+    out = out.absolute()
+    names = [out.name]
+    if all_tables and format in tables.FORMATS:
+        names += [tables.beside(out, table).name for table in tables.OTHERS]
+    with (
+        closing(_opened(path)) as connection,
+        staged(out, names, force=force, recording=path) as stage,
+    ):
+        target = stage / out.name
+        try:
+            match format:
+                case ExportFormat.CSV | ExportFormat.PARQUET:
+                    tables.write(connection, format, target, all_tables=all_tables)
+                case ExportFormat.JSON:
+                    document.write(connection, path, target)
+                case ExportFormat.MONITOR:
+                    monitor.write(connection, target, say)
+                case ExportFormat.TENSORBOARD:
+                    tensorboard.write(connection, path, target)
+        except duckdb.Error as error:
+            reason, remedy = why_not(error)
+            if reason == "the disk is full":
+                remedy = "Free some space, or choose another place"
+            raise FaultError(
+                Fault(f"{out.name} was not written", reason, remedy, f"{path}\n{out}\n{error}")
+            ) from error
+
+
+def _opened(path: Path) -> Connection:
+    """The recording, read-only, if it holds a run and nobody writes it."""
+    try:
+        connection = open_read_only(path)
+    except FaultError as error:
+        if "has the file open" not in error.fault.why:
+            raise
+        raise FaultError(
+            replace(
+                error.fault,
+                what=f"{path.stem} can't be handed on yet",
+                why=f"it is being recorded: {error.fault.why}",
+                remedy="Stop the run, or wait until it has ended",
+                bad_input=True,
+            )
+        ) from error
+    if version_of(connection) is None:
+        connection.close()
+        raise FaultError(
+            Fault(
+                f"{path.name} holds no run",
+                "its recording was never begun",
+                "Choose another one",
+                str(path),
+                bad_input=True,
+            )
+        )
+    return connection

@@ -1,0 +1,105 @@
+"""Files and folders that appear under their names when they are whole, or not at all."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from raydash.core.faults import Fault, FaultError
+from raydash.record.database import wal_of
+
+_OURS = (".monitor.csv", ".raydash")
+"""How names of files end, or what they contain, in folders that an export has written."""
+
+
+@contextmanager
+def staged(
+    out: Path, names: Sequence[str], *, force: bool, recording: Path | None = None
+) -> Iterator[Path]:
+    """A temporary folder beside `out`; what is in it at the end is moved to its place.
+
+    Args:
+        out: The file or folder that will be there.
+        names: Of everything that will be there, `out` among them, all in the same folder.
+        force: Replace what is there.
+        recording: Never to be replaced.
+
+    Raises:
+        FaultError: if something is in the way, or the disk does not take it.
+    """
+    _check(out, names, force=force, recording=recording)
+    try:
+        # On the same disk, so that moving is renaming; hidden, so that nobody takes it for whole.
+        stage = Path(tempfile.mkdtemp(".partial", f".{out.name[:40]}.", out.parent))
+    except OSError as error:
+        raise FaultError(_writing_fault(out, error)) from error
+    try:
+        yield stage
+        _check(out, names, force=force, recording=recording)
+        for name in names:
+            new, place = stage / name, out.parent / name
+            _sync(new)
+            if place.is_dir():
+                place.rename(stage / f".replaced-{name[:40]}")
+            new.replace(place)
+    except OSError as error:
+        raise FaultError(_writing_fault(out, error)) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _check(out: Path, names: Sequence[str], *, force: bool, recording: Path | None) -> None:
+    if not out.name:
+        raise FaultError(_refused(out, f"{out} is no file", "Name the file to write"))
+    if not out.parent.is_dir():
+        why = f"there is no folder {out.parent}"
+        raise FaultError(_refused(out, why, "Make it, or choose another place"))
+    for name in names:
+        place = out.parent / name
+        if not os.path.lexists(place):
+            continue
+        if not force:
+            why = f"{place} is there already"
+            raise FaultError(_refused(out, why, "Choose another name, or replace it with --force"))
+        mine = [recording, wal_of(recording)] if recording else []
+        if any(each.exists() and place.samefile(each) for each in mine if place.exists()):
+            raise FaultError(_refused(out, "that is the recording itself", "Choose another name"))
+        if place.is_dir() and not place.is_symlink() and not _is_ours(place):
+            why = f"{place} is a folder with other things in it"
+            raise FaultError(_refused(out, why, "Choose another name"))
+
+
+def _is_ours(folder: Path) -> bool:
+    """It is empty, or holds nothing but what an export writes."""
+    return all(
+        entry.is_file() and (entry.name.endswith(_OURS) or ".tfevents." in entry.name)
+        for entry in folder.iterdir()
+    )
+
+
+def _sync(path: Path) -> None:
+    """Disks may say only now that they are full."""
+    for part in path.iterdir() if path.is_dir() else [path]:
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _refused(out: Path, why: str, remedy: str) -> Fault:
+    return Fault(f"{out.name or out} was not written", why, remedy, str(out), bad_input=True)
+
+
+def _writing_fault(out: Path, error: OSError) -> Fault:
+    reasons = {
+        errno.ENOSPC: ("the disk is full", "Free some space, or choose another place"),
+        errno.EDQUOT: ("your share of the disk is full", "Free some space"),
+        errno.EFBIG: ("the file would be too large for this disk", "Choose another place"),
+        errno.EACCES: ("the folder is not writable", "Choose another place"),
+        errno.EPERM: ("the folder is not writable", "Choose another place"),
+        errno.EROFS: ("the disk is read-only", "Choose another place"),
+        errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one"),
+    }
+    why, remedy = reasons.get(error.errno or 0, (str(error), "Choose another place"))
+    return Fault(f"{out.name} was not written", why, remedy, f"{out}\n{error}")

@@ -1,0 +1,85 @@
+"""Tables as CSV or Parquet; DuckDB writes both, a row group at a time."""
+
+from pathlib import Path
+
+from raydash.core.library import ExportFormat
+from raydash.core.states import Ending
+from raydash.record.schema import Connection
+
+FORMATS = (ExportFormat.CSV, ExportFormat.PARQUET)
+OTHERS = ("run", "incarnations", "worker_totals", "events", "commits", "history", "scalars")
+"""The tables of a recording besides `episodes`."""
+
+_OPTIONS = {
+    ExportFormat.CSV: "FORMAT csv, HEADER true",
+    ExportFormat.PARQUET: "FORMAT parquet, COMPRESSION zstd",
+}
+
+
+def write(
+    connection: Connection, format: ExportFormat, target: Path, *, all_tables: bool = False
+) -> None:
+    """Write `episodes` to `target`, and the other tables beside it if they are wanted.
+
+    Each episode also carries what is the same for all: `run_id`, `env_id` and the run's `seed`, so
+    that files of several runs can be put together.
+
+    Raises:
+        duckdb.Error: if the recording can't be read or the file not written.
+    """
+    _copy(connection, format, "episodes", target)
+    for table in OTHERS if all_tables else ():
+        _copy(connection, format, table, beside(target, table))
+
+
+def beside(target: Path, table: str) -> Path:
+    """Where another table than `episodes` goes."""
+    return target.with_name(f"{target.stem}.{table}{target.suffix}")
+
+
+def ending_words(column: str = "ending") -> str:
+    """SQL that gives an ending's word; NULL where it is not known."""
+    cases = " ".join(f"WHEN {int(kind)} THEN '{kind.name.lower()}'" for kind in Ending)
+    return f"CASE {column} {cases} END"
+
+
+def columns_of(connection: Connection, table: str) -> dict[str, str]:
+    """Name to type; empty if an older raydash wrote the file and knew no such table."""
+    rows = connection.execute(
+        "SELECT column_name, data_type FROM information_schema.columns"
+        " WHERE table_name = ? ORDER BY ordinal_position",
+        [table],
+    ).fetchall()
+    return dict(rows)
+
+
+def _copy(connection: Connection, format: ExportFormat, table: str, target: Path) -> None:
+    columns = columns_of(connection, table)
+    chosen = [
+        f'{_value(format, table, name, type_name)} AS "{name}"'
+        for name, type_name in columns.items()
+        if not (format is ExportFormat.CSV and type_name == "BLOB")
+    ]
+    source = f'"{table}"'
+    if table == "episodes":
+        chosen += ["run.run_id", "run.env_id", "run.seed"]
+        source += ", run"
+    query = (
+        f"SELECT {', '.join(chosen)} FROM {source}" if columns else "SELECT 1 AS nothing LIMIT 0"
+    )
+    place = str(target).replace("'", "''")
+    # The file has a temporary place already.
+    connection.execute(f"COPY ({query}) TO '{place}' ({_OPTIONS[format]}, USE_TMP_FILE false)")
+
+
+def _value(format: ExportFormat, table: str, name: str, type_name: str) -> str:
+    column = f'"{table}"."{name}"'
+    if table == "episodes" and name == "ending":
+        return ending_words(column)
+    if format is ExportFormat.CSV:
+        if type_name in ("DOUBLE", "FLOAT"):
+            # The spelling that pandas and polars both take for a number.
+            return f"CASE WHEN isnan({column}) THEN 'NaN' ELSE {column}::VARCHAR END"
+        if type_name.endswith("[]") or type_name.startswith("MAP"):
+            return f"to_json({column})"
+    return column

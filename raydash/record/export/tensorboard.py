@@ -1,0 +1,156 @@
+"""A folder with a TensorBoard event file; RLlib's names are the tags.
+
+Written with tensorboardX's record layer, at once and in this thread: its `SummaryWriter` writes
+from another one, where nobody would see that the disk is full.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from raydash.core.history import BUCKET_S, CAPACITY
+from raydash.core.states import Ending
+from raydash.record.export.anchors import Anchors
+from raydash.record.export.batches import batches
+from raydash.record.export.document import figures_table
+from raydash.record.export.tables import columns_of
+from raydash.record.schema import Connection
+
+_DT_STRING = 7
+
+
+def write(connection: Connection, path: Path, target: Path) -> None:
+    """Write one event file to the folder `target`.
+
+    A point speaks of all episodes of its time bucket (those of the whole run's history: at most
+    1200), the counters of the run up to the bucket's end. Its step is the lifetime's number of
+    environment steps. TensorBoard keeps scalars as 32-bit floats, so the exact figures of the whole
+    run are there too, as the text `run`. Metrics that an imported run came with keep their tags.
+
+    Raises:
+        OSError, duckdb.Error: if the recording can't be read or the folder not written.
+    """
+    from tensorboardX import RecordWriter
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboardX.proto.tensor_pb2 import TensorProto
+    from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
+
+    anchors = Anchors(connection)
+    started = anchors.start_unix_s
+    target.mkdir()
+    writer = RecordWriter(str(target / f"events.out.tfevents.{int(started):010d}.raydash"))
+    try:
+        head = Event(wall_time=started, file_version="brain.Event:2")
+        writer.write(head.SerializeToString())
+
+        text = json.dumps(figures_table(connection, path), default=str)
+        figures = Summary.Value(
+            tag="run/text_summary",
+            metadata=SummaryMetadata(
+                plugin_data=SummaryMetadata.PluginData(plugin_name="text"),
+            ),
+            tensor=TensorProto(
+                dtype=_DT_STRING,
+                string_val=[text.encode()],
+                tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]),
+            ),
+        )
+        event = Event(wall_time=started, summary=Summary(value=[figures]))
+        writer.write(event.SerializeToString())
+
+        for t_s, step, values in _points(connection):
+            event = Event(
+                wall_time=anchors.unix_s(t_s),
+                step=step,
+                summary=Summary(
+                    value=[
+                        Summary.Value(tag=tag, simple_value=_single(value))
+                        for tag, value in values.items()
+                    ]
+                ),
+            )
+            writer.write(event.SerializeToString())
+        writer.flush()
+    finally:
+        writer.close()
+
+
+def _single(value: float) -> float:
+    """What a 32-bit float can hold of it."""
+    return math.copysign(math.inf, value) if abs(value) > 3.4028235e38 else value
+
+
+def _points(connection: Connection) -> Iterator[tuple[float, int, Mapping[str, float]]]:
+    """Time on the run's clock, environment steps so far, and tags with values."""
+    yield from _bucket_points(connection)
+    if "tag" not in columns_of(connection, "scalars"):
+        return
+    number = 0
+    for rows in batches(connection, "scalars", "tag, t_s, num_env_steps, value"):
+        for tag, t_s, num_env_steps, value in rows:
+            number += 1
+            yield t_s or 0.0, number if num_env_steps is None else num_env_steps, {tag: value}
+
+
+def _bucket_points(connection: Connection) -> Iterator[tuple[float, int, Mapping[str, float]]]:
+    (end_s,) = connection.execute(
+        "SELECT greatest(coalesce((SELECT max(end_s) FROM episodes), 0),"
+        " coalesce((SELECT max(t_s) FROM worker_totals), 0))"
+    ).fetchone()
+    bucket_s = BUCKET_S
+    while end_s // bucket_s >= CAPACITY:
+        bucket_s *= 2
+    steps = dict(connection.execute(_STEPS, [bucket_s]).fetchall())
+    episodes = {row[0]: row[1:] for row in connection.execute(_EPISODES, [bucket_s]).fetchall()}
+    total = num_episodes = num_terminated = num_truncated = 0
+    for bucket in range(max([*steps, *episodes], default=-1) + 1):
+        gained = int(steps.get(bucket, 0))
+        total += gained
+        until_s = min((bucket + 1) * bucket_s, end_s)
+        values: dict[str, float] = {}
+        if bucket in episodes:
+            count, terminated, truncated, mean, low, high, len_mean = episodes[bucket]
+            num_episodes += count
+            num_terminated += terminated
+            num_truncated += truncated
+            figures = {
+                "episode_return_mean": mean,
+                "episode_return_min": low,
+                "episode_return_max": high,
+                "episode_len_mean": len_mean,
+            }
+            values |= {tag: value for tag, value in figures.items() if value is not None}
+        values["num_env_steps_sampled_lifetime"] = total
+        values["num_episodes_lifetime"] = num_episodes
+        values["num_episodes_terminated_lifetime"] = num_terminated
+        values["num_episodes_truncated_lifetime"] = num_truncated
+        if until_s > bucket * bucket_s:
+            values["env_steps_per_s"] = gained / (until_s - bucket * bucket_s)
+        yield until_s, total, values
+
+
+# What was counted by the end of a bucket, its last instant included, belongs to it.
+_STEPS = """
+SELECT bucket, sum(gained) FROM (
+    SELECT bucket, steps - coalesce(
+        lag(steps) OVER (PARTITION BY worker_index, incarnation ORDER BY bucket), 0) AS gained
+    FROM (SELECT worker_index, incarnation, greatest(ceil(t_s / ?) - 1, 0)::BIGINT AS bucket,
+                 max(num_env_steps) AS steps
+          FROM worker_totals GROUP BY ALL)
+) GROUP BY bucket
+"""
+_GOOD = f"ending IS DISTINCT FROM {int(Ending.ERROR)}"
+_A_NUMBER = "NOT isnan(episode_return)"
+_EPISODES = f"""
+SELECT floor(end_s / ?)::BIGINT AS bucket,
+       count(*),
+       count(*) FILTER (ending IN ({int(Ending.TERMINATED)}, {int(Ending.BOTH)})),
+       count(*) FILTER (ending IN ({int(Ending.TRUNCATED)}, {int(Ending.BOTH)})),
+       avg(episode_return) FILTER ({_GOOD}),
+       min(episode_return) FILTER ({_GOOD} AND {_A_NUMBER}),
+       max(episode_return) FILTER ({_GOOD} AND {_A_NUMBER}),
+       avg(episode_len) FILTER ({_GOOD})
+FROM episodes GROUP BY bucket
+"""
