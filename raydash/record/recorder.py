@@ -17,6 +17,7 @@ import numpy as np
 
 from raydash.core.clock import Clock
 from raydash.core.records import EpisodeColumns
+from raydash.record.card import remove_card, write_card
 from raydash.record.database import connect, size_of, why_not
 from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
 from raydash.record.schema import SCHEMA_VERSION, Connection, bring_up_to_date
@@ -191,6 +192,8 @@ class Recorder:
         except BaseException:
             connection.close()
             raise
+        if self._run is not None:
+            write_card(self.path, self._run)
         self._connection = connection
         self._number = last
         if self._doubtful is not None:
@@ -307,6 +310,8 @@ class Recorder:
             self._fail(error)
             return False
         self._let_go()
+        if end is not None:
+            remove_card(self.path)
         self._num_bytes = size_of(self.path)
         self._is_closed_well = True
         return True
