@@ -29,7 +29,7 @@ def _steps_again(run: SeenRun, worker: int, incarnation: int) -> bool:
     return bool(
         workers.incarnation[worker - 1] == incarnation
         and run.activity(worker) in STEPPING
-        and workers.data_age_s[worker - 1] < 0.5
+        and workers.data_age_s[worker - 1] < 1.0
         and workers.num_env_steps[worker - 1]
     )
 
