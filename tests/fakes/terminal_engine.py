@@ -19,7 +19,7 @@ import numpy as np
 from raydash.core import messages
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault
-from raydash.core.messages import Verb
+from raydash.core.messages import PROTOCOL_VERSION, Verb
 from raydash.core.records import EpisodeColumns
 from raydash.core.spec import RunSpec
 from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
@@ -109,7 +109,7 @@ class FakeRun:
             cause="every worker failed five times in a row: KeyError: 'x'" if failed else "",
             paused=False,
             num_workers=self.spec.rollout.num_workers or 2,
-            info=RunInfo(RUN_ID, OWNER, "2026-11-22T10:15:00Z", "/r/x.duckdb", "", "", "0.1.0", 1)
+            info=RunInfo(RUN_ID, OWNER, "2026-11-22T10:15:00Z", "/r/x.duckdb", "", "", "0.1.0", PROTOCOL_VERSION)
             if snapshot
             else None,
             spec=self.spec if snapshot else None,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raydash.core.events import Event, EventKind
+from raydash.core.messages import PROTOCOL_VERSION
 from raydash.core.records import EpisodeColumns
 from raydash.core.series import HistorySeries
 from raydash.core.spec import RolloutSpec, RunSpec
@@ -216,7 +217,7 @@ def make_info() -> RunInfo:
         log_dir=f"/home/ada/.local/share/raydash/{RUN_ID}/logs",
         node="10.0.0.11",
         raydash_version="0.1.0",
-        protocol_version=1,
+        protocol_version=PROTOCOL_VERSION,
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from raydash.core.faults import FaultError
 from raydash.core.messages import (
+    PROTOCOL_VERSION,
     ClusterStatus,
     CommandRun,
     Connect,
@@ -130,7 +131,7 @@ def test_truncated_frame_is_told(start: Start) -> None:
 
 
 def test_other_protocol_is_refused_with_both_versions(start: Start) -> None:
-    with pytest.raises(EngineGoneError, match=r"protocol 99.*protocol 1"):
+    with pytest.raises(EngineGoneError, match=rf"protocol 99.*protocol {PROTOCOL_VERSION}"):
         start("other_protocol")
 
 
