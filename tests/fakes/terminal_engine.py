@@ -109,7 +109,16 @@ class FakeRun:
             cause="every worker failed five times in a row: KeyError: 'x'" if failed else "",
             paused=False,
             num_workers=self.spec.rollout.num_workers or 2,
-            info=RunInfo(RUN_ID, OWNER, "2026-11-22T10:15:00Z", "/r/x.duckdb", "", "", "0.1.0", PROTOCOL_VERSION)
+            info=RunInfo(
+                RUN_ID,
+                OWNER,
+                "2026-11-22T10:15:00Z",
+                "/r/x.duckdb",
+                "",
+                "",
+                "0.1.0",
+                PROTOCOL_VERSION,
+            )
             if snapshot
             else None,
             spec=self.spec if snapshot else None,
