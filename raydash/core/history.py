@@ -1,19 +1,102 @@
 """The writer's side of a run's history: time buckets, at two resolutions, bounded for ever.
 
 `History` takes in chunks as they come and answers "what changed since version `seq`" with a
-`HistoryDelta`, so a late reader and one that was there all along hold the same buckets.
+`HistoryDelta`, so a late reader and one that was there all along hold the same buckets. What is
+recorded of it are `HistoryRows`: they hold what a bucket needs to be added to and merged.
 """
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from raydash.core.histogram import Histogram
-from raydash.core.records import EpisodeColumns, Int64
+from raydash.core.records import EpisodeColumns, Float32, Float64, Int32, Int64
 from raydash.core.states import Ending
 from raydash.core.updates import HistoryDelta
 
 BUCKET_S = 0.5
 CAPACITY = 1200
 _KINDS = len(Ending)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRows:
+    """Neighbouring buckets of the whole run, as they are recorded.
+
+    Attributes:
+        bucket_s: Width of a bucket.
+        bucket: Numbers of the buckets, rising; the recorded ones from the first of these on are
+            replaced by these.
+        num_env_steps: Steps in the bucket, all workers.
+        endings: Episodes by `Ending` number, shape (rows, 4).
+        return_n: Episodes behind the return figures.
+        return_sum: Of their returns.
+        return_min: Smallest; NaN, like the next three, where `return_n` is 0.
+        return_max: Largest.
+        return_p10: 10 % quantile, approximate.
+        return_p90: 90 % quantile, likewise.
+        worker_steps: Steps per worker, shape (rows, workers); column j is worker j + 1.
+        worker_return_sum: Sum of returns per worker, same shape.
+        worker_return_n: Episodes behind it, same shape.
+        returns: `Histogram.to_bytes` of each bucket.
+    """
+
+    bucket_s: float
+    bucket: Int64
+    num_env_steps: Float64
+    endings: Int64
+    return_n: Int64
+    return_sum: Float64
+    return_min: Float64
+    return_max: Float64
+    return_p10: Float64
+    return_p90: Float64
+    worker_steps: Float32
+    worker_return_sum: Float64
+    worker_return_n: Int32
+    returns: tuple[bytes, ...]
+
+    def __len__(self) -> int:
+        return len(self.bucket)
+
+    @property
+    def end_s(self) -> float:
+        """Where the last bucket ends, on the run's clock; 0 if there is none."""
+        return float(self.bucket[-1] + 1) * self.bucket_s if len(self.bucket) else 0.0
+
+    def followed_by(self, newer: "HistoryRows") -> "HistoryRows":
+        """What is left of these after `newer` has replaced some, and `newer` behind it."""
+        kept = int(np.searchsorted(self.bucket, newer.bucket[0])) if len(newer) else len(self)
+        if newer.bucket_s != self.bucket_s or not kept:
+            return newer
+        width = max(self.worker_steps.shape[1], newer.worker_steps.shape[1])
+        columns = {
+            name: np.concatenate([getattr(self, name)[:kept], getattr(newer, name)])
+            for name in _PLAIN_COLUMNS
+        }
+        per_worker = {
+            name: np.concatenate(
+                [
+                    _widened(getattr(self, name)[:kept], width),
+                    _widened(getattr(newer, name), width),
+                ]
+            )
+            for name in _WORKER_COLUMNS
+        }
+        returns = self.returns[:kept] + newer.returns
+        return HistoryRows(bucket_s=self.bucket_s, returns=returns, **columns, **per_worker)
+
+
+_PLAIN_COLUMNS = (
+    "bucket", "num_env_steps", "endings", "return_n", "return_sum", "return_min", "return_max",
+    "return_p10", "return_p90",
+)  # fmt: skip
+_WORKER_COLUMNS = ("worker_steps", "worker_return_sum", "worker_return_n")
+
+
+def _widened(matrix: np.ndarray, width: int) -> np.ndarray:
+    return np.pad(matrix, ((0, 0), (0, width - matrix.shape[1])))
 
 
 class Tier:
@@ -146,6 +229,74 @@ class Tier:
             worker_return_mean=worker_mean,
         )
 
+    @property
+    def num_buckets(self) -> int:
+        """Buckets up to now, forgotten ones too."""
+        return self.first_bucket + self._rows
+
+    def first_changed(self, since_seq: int) -> int:
+        """The first bucket that changed after a version; `num_buckets` if none did."""
+        changed = np.flatnonzero(self._seq[: self._rows] > since_seq)
+        return self.first_bucket + (int(changed[0]) if len(changed) else self._rows)
+
+    def rows(self, first: int, end: int) -> HistoryRows:
+        """Buckets `first` to `end` (not with it), which must be held."""
+        part = slice(first - self.first_bucket, end - self.first_bucket)
+        empty = Histogram()
+        return HistoryRows(
+            bucket_s=self.bucket_s,
+            bucket=np.arange(first, end),
+            num_env_steps=self._steps[part].copy(),
+            endings=self._kinds[part].copy(),
+            return_n=self._return_n[part].copy(),
+            return_sum=self._return_sum[part].copy(),
+            return_min=self._return_min[part].copy(),
+            return_max=self._return_max[part].copy(),
+            return_p10=self._p10[part].copy(),
+            return_p90=self._p90[part].copy(),
+            worker_steps=self._worker_steps[part, : self._width].copy(),
+            worker_return_sum=self._worker_sum[part, : self._width].copy(),
+            worker_return_n=self._worker_n[part, : self._width].copy(),
+            returns=tuple(
+                self._histograms.get(bucket, empty).to_bytes() for bucket in range(first, end)
+            ),
+        )
+
+    def restore(self, rows: HistoryRows) -> None:
+        """Begin with recorded buckets; what lies between them was empty. Only an empty tier can.
+
+        Raises:
+            ValueError: if these are no buckets of a tier; nothing was restored.
+        """
+        bucket = rows.bucket
+        if not len(bucket):
+            return
+        is_width = math.isfinite(rows.bucket_s) and rows.bucket_s > 0
+        if not is_width or bucket[0] < 0 or bucket[-1] >= self._capacity:
+            raise ValueError("recorded buckets lie outside the run")
+        if (np.diff(bucket) <= 0).any():
+            raise ValueError("recorded buckets are not in order")
+        histograms = {
+            int(number): Histogram.from_bytes(data)
+            for number, data in zip(bucket, rows.returns, strict=True)
+            if data
+        }
+        self.widen(rows.worker_steps.shape[1])
+        width = rows.worker_steps.shape[1]
+        self.bucket_s = rows.bucket_s
+        self._rows = int(bucket[-1]) + 1
+        self._histograms = histograms
+        for name, column in _RECORDED.items():
+            getattr(self, name)[bucket] = getattr(rows, column)
+        self._worker_steps[bucket, :width] = rows.worker_steps
+        self._worker_sum[bucket, :width] = rows.worker_return_sum
+        self._worker_n[bucket, :width] = rows.worker_return_n
+
+    def worker_steps_total(self) -> Float64:
+        """Steps of each worker in all buckets that are held."""
+        held = self._worker_steps[: self._rows, : self._width]
+        return np.asarray(held.sum(axis=0, dtype=np.float64))
+
     def _kind(self, tail: slice, ending: Ending) -> Int64:
         return self._kinds[tail, ending].copy()
 
@@ -211,12 +362,27 @@ _ARRAYS = (
 )  # fmt: skip
 
 
+_RECORDED = {
+    "_steps": "num_env_steps",
+    "_kinds": "endings",
+    "_return_n": "return_n",
+    "_return_sum": "return_sum",
+    "_return_min": "return_min",
+    "_return_max": "return_max",
+    "_p10": "return_p10",
+    "_p90": "return_p90",
+}
+
+
 class History:
     """Both resolutions: the last 10 minutes in 0.5 s buckets, and the whole run."""
 
     def __init__(self) -> None:
         self.recent = Tier(merges=False)
         self.whole = Tier(merges=True)
+        self._kept_bucket_s = BUCKET_S
+        self._kept_until = 0
+        self._kept_seq = 0
 
     def widen(self, num_workers: int) -> None:
         """Make room for workers up to this index."""
@@ -239,3 +405,33 @@ class History:
         """Let buckets without steps come to be."""
         self.recent.pass_time(t_s, seq)
         self.whole.pass_time(t_s, seq)
+
+    # --- what is recorded of it --------------------------------------------------------------
+
+    def restore(self, rows: HistoryRows) -> None:
+        """Begin with the whole run as it was recorded.
+
+        Raises:
+            ValueError: if these are no buckets of a run; nothing was restored.
+        """
+        self.whole.restore(rows)
+        self._kept_bucket_s, self._kept_until = self.whole.bucket_s, self.whole.num_buckets
+
+    def to_record(self, until_s: float, seq: int) -> HistoryRows | None:
+        """Buckets of the whole run that a recording does not hold as they are now.
+
+        Args:
+            until_s: Only those that end before; infinite: all of them.
+            seq: The newest version that is in them: those of later ones come the next time.
+
+        Returns:
+            None if there are none. The rows replace those from their first bucket on.
+        """
+        whole = self.whole
+        if whole.bucket_s != self._kept_bucket_s:
+            self._kept_bucket_s, self._kept_until = whole.bucket_s, 0
+        ended = min(max(until_s / whole.bucket_s, 0.0), whole.num_buckets)
+        end = max(math.floor(ended), self._kept_until)
+        first = min(self._kept_until, whole.first_changed(self._kept_seq))
+        self._kept_until, self._kept_seq = end, seq
+        return whole.rows(first, end) if first < end else None

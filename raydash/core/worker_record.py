@@ -35,6 +35,10 @@ class MachineSettings:
         wanted_s = num_workers * self.budget_per_worker_s
         return min(max(wanted_s, self.budget_min_s), self.budget_max_s)
 
+    def settle_s(self, num_workers: int) -> float:
+        """How late a chunk may arrive for a bucket: two chunks in flight, and the way here."""
+        return MAX_IN_FLIGHT * self.budget_s(num_workers) + 0.3
+
 
 class Phase(Enum):
     """Where a worker is between creation and its end; `activity_of` makes words of it."""

@@ -1,14 +1,14 @@
 """What goes into a run's history comes out again, whoever pulls and however seldom."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.core.history import History, Tier
+from raydash.core.history import History, HistoryRows, Tier
 from raydash.core.records import EpisodeColumns
 from raydash.core.series import HistorySeries
 from raydash.core.states import Ending
@@ -329,3 +329,154 @@ def assert_conserved(delta: HistoryDelta, recount: Recount) -> None:
     if recount.returns:
         assert np.nanmin(delta.return_min) == min(recount.returns)
         assert np.nanmax(delta.return_max) == max(recount.returns)
+
+
+# --- what is recorded -------------------------------------------------------------------------
+
+
+class Kept:
+    """A recording of the whole tier, as one that is never read while it is written."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.rows: HistoryRows | None = None
+
+    def keep(self, until_s: float, seq: int) -> HistoryRows | None:
+        new = self.history.to_record(until_s, seq)
+        if new is not None:
+            self.rows = new if self.rows is None else self.rows.followed_by(new)
+        return new
+
+
+def at(seq: int) -> float:
+    return seq * 0.5
+
+
+def play(history: History, seq: int, *, late_s: float = 0.0) -> None:
+    """What one tick of 0.5 s brings to two workers."""
+    t_s = at(seq)
+    history.widen(2)
+    history.add_steps(1 + seq % 2, max(0.0, t_s - 0.4 - late_s), t_s, 37, seq)
+    end_s = max(0.0, t_s - 0.3 - late_s)
+    history.add_episodes(
+        episodes(
+            (end_s, 1 + seq % 2, math.sin(seq) * 50, Ending(seq % 4)),
+            (end_s, 1, 9.0, Ending.TERMINATED),
+        ),
+        seq,
+    )
+    history.pass_time(t_s, seq)
+
+
+def assert_same_rows(one: HistoryRows, other: HistoryRows) -> None:
+    assert one.bucket_s == other.bucket_s
+    for name in HistoryRows.__slots__:
+        if name not in ("bucket_s", "returns"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+def test_what_is_kept_piece_by_piece_is_the_whole_tier() -> None:
+    history = History()
+    kept = Kept(history)
+    for seq in range(1, 3000):
+        play(history, seq, late_s=5.0 if seq % 197 == 0 else 0.0)
+        if seq % 20 == 0:
+            kept.keep(at(seq) - 1.1, seq)
+    kept.keep(math.inf, seq)
+    assert kept.rows is not None
+    assert history.whole.bucket_s == 2.0
+    assert_same_rows(kept.rows, history.whole.rows(0, history.whole.num_buckets))
+    assert kept.rows.end_s >= at(seq)
+
+
+def test_only_buckets_that_changed_and_have_ended_are_handed_over() -> None:
+    history = History()
+    play(history, 20)
+    first = history.to_record(9.0, 20)
+    assert first is not None
+    assert first.bucket.tolist() == list(range(18))
+    assert history.to_record(9.0, 20) is None
+    play(history, 22)
+    second = history.to_record(10.2, 22)
+    assert second is not None
+    assert second.bucket.tolist() == [18, 19]
+    assert history.to_record(8.0, 22) is None
+
+
+def test_a_bucket_that_changes_late_is_handed_over_again_with_all_after_it() -> None:
+    history = History()
+    play(history, 20)
+    history.to_record(9.0, 20)
+    history.add_episodes(episodes((6.2, 1, 4.0, Ending.TERMINATED)), 21)
+    again = history.to_record(9.0, 21)
+    assert again is not None
+    assert again.bucket.tolist() == list(range(12, 18))
+    assert again.return_n[0] == 1
+
+
+def test_all_buckets_are_handed_over_anew_when_their_width_has_doubled() -> None:
+    history = History()
+    for seq in range(1, 1198):
+        play(history, seq)
+    history.to_record(590.0, seq)
+    play(history, 1201)
+    rows = history.to_record(598.0, 1201)
+    assert rows is not None
+    assert (rows.bucket_s, rows.bucket[0], rows.end_s) == (1.0, 0, 598.0)
+
+
+@pytest.mark.parametrize("cut", [7, 601, 1220])
+def test_a_tier_that_was_restored_goes_on_as_if_it_had_never_stopped(cut: int) -> None:
+    uninterrupted, first = History(), History()
+    for seq in range(1, cut):
+        play(uninterrupted, seq)
+        play(first, seq)
+    rows = first.to_record(math.inf, cut)
+    assert rows is not None
+    second = History()
+    second.restore(rows)
+    assert second.to_record(math.inf, 1) is None
+    for seq in range(cut, 2420):
+        play(uninterrupted, seq)
+        play(second, seq)
+    one, other = uninterrupted.whole.delta(0), second.whole.delta(0)
+    for name in HistoryDelta.__slots__:
+        rtol = 1e-6 if name in ("return_p10", "return_p90") else 1e-12
+        np.testing.assert_allclose(getattr(other, name), getattr(one, name), rtol, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"bucket_s": 0.0},
+        {"bucket_s": math.nan},
+        {"bucket": np.array([0, 1, 1])},
+        {"bucket": np.array([-1, 0, 1])},
+        {"bucket": np.array([0, 1, 10**12])},
+        {"returns": (b"", b"junk", b"")},
+    ],
+)
+def test_rows_that_are_no_history_are_refused_and_nothing_is_restored(
+    broken: dict[str, object],
+) -> None:
+    history = History()
+    play(history, 3)
+    rows = history.whole.rows(0, 3)
+    other = History()
+    with pytest.raises(ValueError, match=r"buckets|histogram"):
+        other.restore(replace(rows, **broken))  # type: ignore[arg-type]
+    assert len(other.whole.delta(0)) == 0
+
+
+def test_rows_of_fewer_workers_are_followed_by_rows_of_more() -> None:
+    history = History()
+    kept = Kept(history)
+    play(history, 8)
+    kept.keep(3.0, 8)
+    history.widen(5)
+    history.add_steps(5, 3.0, 4.0, 10, 9)
+    history.pass_time(8.0, 9)
+    kept.keep(7.0, 9)
+    assert kept.rows is not None
+    assert kept.rows.worker_steps.shape == (14, 5)
+    assert kept.rows.worker_steps[:, 4].sum() == 10

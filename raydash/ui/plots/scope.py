@@ -16,14 +16,20 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Signal
 
 from raydash.core.events import Event
+from raydash.core.history import BUCKET_S
 from raydash.core.records import Float64
 from raydash.core.series import HistorySeries
 from raydash.core.updates import RunUpdate
 from raydash.core.worker_record import MachineSettings
-from raydash.link.store import RunStore
+from raydash.link.store import Detail, RunStore
 
 MIN_SPAN_S = 2.0
 _YOUNG_SPAN_S = 20.0
+# A plot of so many pixels a bucket still looks smooth.
+_PX_PER_BUCKET = 2.0
+_MAX_BUCKETS = 4096
+# How much older than the run a detail may be while the run goes on.
+_DETAIL_LAG_S = 2.0
 
 
 class Range(StrEnum):
@@ -55,12 +61,14 @@ class Part:
         rows: Which rows of them.
         first_bucket: Number of the first of these rows.
         edges_s: Where the buckets begin, and where the last one ends, on the run's clock.
+        version: Another one: the same buckets hold other values (never so in a live run).
     """
 
     series: HistorySeries
     rows: slice
     first_bucket: int
     edges_s: Float64
+    version: int = 0
 
     def __len__(self) -> int:
         return len(self.edges_s) - 1
@@ -89,9 +97,26 @@ class Part:
         return index if 0 <= index < len(self) else None
 
 
+@dataclass(frozen=True, slots=True)
+class DetailWish:
+    """A part of the history that would show more than what is there.
+
+    Attributes:
+        run_id: Of which run.
+        start_s: From here on the run's clock ...
+        end_s: ... to here.
+        num_buckets: In so many steps.
+    """
+
+    run_id: str
+    start_s: float
+    end_s: float
+    num_buckets: int
+
+
 def settle_s(num_workers: int) -> float:
-    """How late a chunk may still arrive for a bucket: two chunks in flight, and the way here."""
-    return 2.0 * MachineSettings().budget_s(num_workers) + 0.3
+    """How late a chunk may still arrive for a bucket."""
+    return MachineSettings().settle_s(num_workers)
 
 
 class PlotScope(QObject):
@@ -161,18 +186,76 @@ class PlotScope(QObject):
         latest = self.latest
         if latest is None:
             return 0
-        if latest.state.is_over:
-            return len(series)
-        return series.num_complete(latest.t_s, settle_s(latest.num_workers))
+        if latest.state.is_over or latest.last:
+            # Of a recording only what had happened by the moment that is shown.
+            end = int(np.ceil(latest.t_s / series.bucket_s - 1e-6))
+            return min(len(series), max(0, end - series.first_bucket))
+        detail = self._detail()
+        now_s = latest.t_s
+        if detail is not None and series is detail.series:
+            now_s = min(now_s, detail.until_s)
+        return series.num_complete(now_s, settle_s(latest.num_workers))
 
     def series(self) -> HistorySeries | None:
         """The finest history that reaches back to the left edge."""
+        coarse, detail = self._coarse(), self._detail()
+        if coarse is None or detail is None or not self._covers(detail):
+            return coarse
+        return detail.series if detail.series.bucket_s < coarse.bucket_s else coarse
+
+    def _coarse(self) -> HistorySeries | None:
+        """The finer of the two that travel with updates, if it reaches back to the left edge."""
         run = self._shown
         if run is None:
             return None
         recent = run.recent
-        reaches = recent.first_bucket * recent.bucket_s <= max(0.0, self.view()[0])
+        # The bucket that is being filled takes the place of the one at the left edge.
+        begins_s = (recent.first_bucket - 2) * recent.bucket_s
+        reaches = bool(len(recent)) and begins_s <= max(0.0, self.view()[0])
         return recent if reaches or not len(run.whole) else run.whole
+
+    def _detail(self) -> Detail | None:
+        return self._run.detail if self._run else None
+
+    def _visible(self) -> tuple[float, float]:
+        """The part of the range that lies within the run's life so far."""
+        low_s, high_s = self.view()
+        return max(0.0, low_s), min(high_s, self.now_s)
+
+    def _covers(self, detail: Detail) -> bool:
+        """It has all that is visible; while the run goes on, the newest part may be on its way."""
+        (low_s, high_s), latest = self._visible(), self.latest
+        if latest is None or not len(detail.series):
+            return False
+        lag_s = 0.0 if latest.state.is_over else 2 * _DETAIL_LAG_S + 0.05 * (high_s - low_s)
+        return detail.start_s <= low_s and high_s <= min(detail.end_s, detail.until_s + lag_s)
+
+    def wanted_detail(self, width_px: float) -> DetailWish | None:
+        """What to ask for, so that a plot of that width shows all that it could; None: nothing.
+
+        While a live run is followed its updates bring enough.
+        """
+        run, latest, coarse = self._run, self.latest, self._coarse()
+        if run is None or latest is None or coarse is None or width_px < 1:
+            return None
+        if self.following and not run.is_recording:
+            return None
+        view_low_s, view_high_s = self.view()
+        low_s, high_s = self._visible()
+        span_s = view_high_s - view_low_s
+        px_s = span_s / width_px
+        good_s = max(BUCKET_S, _PX_PER_BUCKET * px_s) * 1.001
+        if high_s <= low_s or coarse.bucket_s <= good_s:
+            return None
+        detail = self._detail()
+        if detail is not None and self._covers(detail) and detail.series.bucket_s <= good_s:
+            lag_s = 0.0 if latest.last else _DETAIL_LAG_S
+            if detail.until_s + lag_s >= high_s:
+                return None
+        start_s = max(0.0, view_low_s - span_s / 2)
+        end_s = min(view_high_s + span_s / 2, run.recorded_until_s or np.inf)
+        num_buckets = int(np.ceil((end_s - start_s) / max(BUCKET_S, px_s)))
+        return DetailWish(run.run_id, start_s, end_s, min(max(num_buckets, 1), _MAX_BUCKETS))
 
     def part(self) -> Part | None:
         """The buckets to draw; None while there is no run."""
@@ -185,24 +268,30 @@ class PlotScope(QObject):
         begin = min(max(int(np.floor(low_s / bucket_s)) - first - 1, 0), complete)
         end = min(max(int(np.ceil(high_s / bucket_s)) - first + 1, begin), complete)
         edges_s = (first + np.arange(begin, end + 1, dtype=np.float64)) * bucket_s
-        if end == len(series) and end > begin:
-            # The last bucket of a run that is over may be cut short.
+        if end > begin and (end == len(series) or edges_s[-1] > self.now_s):
+            # The last bucket of a run that is over, or of the moment shown, may be cut short.
             edges_s[-1] = min(edges_s[-1], max(self.now_s, edges_s[-2] + 0.05 * bucket_s))
-        return Part(series, slice(begin, end), first + begin, edges_s)
+        return Part(series, slice(begin, end), first + begin, edges_s, self._data_version())
 
     def marks(self) -> list[Event]:
         """Events that are drawn as lines, oldest first."""
         run = self._shown
         return [event for event in run.events if event.kind.is_mark] if run else []
 
-    def progress(self, px_s: float) -> tuple[int, int]:
+    def _data_version(self) -> int:
+        """Changes when buckets that were complete hold other values, or others take their place."""
+        run, detail = self._run, self._detail()
+        number = detail.number if detail else 0
+        return (run.version << 20) + number if run is not None and run.is_recording else number
+
+    def progress(self, px_s: float) -> tuple[int, int, int]:
         """Changes whenever following moves the picture by a pixel of `px_s` seconds."""
         series = self.series()
         if series is None:
-            return (0, -1)
+            return (0, -1, 0)
         end = series.first_bucket + self.num_complete(series)
         moved = int(self.now_s / px_s) if self.following and px_s > 0 else 0
-        return (end, moved)
+        return (end, moved, self._data_version())
 
     # --- what the user does ---
 
