@@ -17,7 +17,7 @@ QT_SIDE = {"PySide6", "pyqtgraph", "shiboken6"}
 
 WINDOW_SIDE = ["app", "ui", "link"]
 TERMINAL = ["cli", "commands"]
-CLUSTER_SIDE = ["engine", "supervise", "worker", "record", "cluster"]
+CLUSTER_SIDE = ["engine", "supervise", "worker", "record", "sinks", "cluster"]
 BOTH = ["protocol", "core", "paths"]
 
 _CHILD = """
@@ -42,16 +42,25 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 def modules_of(part: str) -> list[str]:
     """A module, or all modules of a package; without `__main__`, which is not for importing."""
     place = ROOT / part
+    dotted = f"raydash.{part.replace('/', '.')}"
     if not place.is_dir():
-        return [f"raydash.{part}"]
-    found = pkgutil.walk_packages([str(place)], f"raydash.{part}.")
-    names = [module.name for module in found if not module.name.endswith("__main__")]
-    return [f"raydash.{part}", *names]
+        return [dotted]
+    found = [module.name for module in pkgutil.walk_packages([str(place)], f"{dotted}.")]
+    return [dotted, *(name for name in found if not name.endswith("__main__"))]
 
 
 def imported(parts: list[str], blocked: set[str] = frozenset()) -> set[str]:  # type: ignore[assignment]
-    """Everything that a fresh interpreter has loaded once it imported those parts of raydash."""
-    wanted = [name for part in parts for name in modules_of(part)]
+    """Everything that a fresh interpreter has loaded once it imported those parts of raydash.
+
+    Commands about recordings are a part of their own: of all commands only they load DuckDB.
+    """
+    apart = "raydash.commands.recordings."
+    wanted = [
+        name
+        for part in parts
+        for name in modules_of(part)
+        if part == "commands/recordings" or not name.startswith(apart)
+    ]
     done = subprocess.run(
         [sys.executable, "-c", _CHILD, json.dumps([sorted(blocked), wanted])],
         capture_output=True,
@@ -97,6 +106,11 @@ def test_terminal_imports_where_there_is_neither_ray_nor_qt() -> None:
     assert not parts_of(loaded) & set(WINDOW_SIDE)
 
 
+def test_commands_about_recordings_need_duckdb_alone() -> None:
+    loaded = imported(["commands/recordings"], blocked=(RAY_SIDE - {"duckdb"}) | QT_SIDE)
+    assert not parts_of(loaded) & set(WINDOW_SIDE)
+
+
 def test_cluster_side_imports_where_there_is_no_qt() -> None:
     loaded = imported(CLUSTER_SIDE, blocked=QT_SIDE)
     assert parts_of(loaded) <= {*CLUSTER_SIDE, *BOTH}
@@ -119,7 +133,7 @@ def test_protocol_stands_on_the_core_alone() -> None:
 
 def test_cluster_knows_nothing_of_what_runs_on_it() -> None:
     loaded = parts_of(imported(["cluster"]))
-    assert not loaded & {"engine", "supervise", "worker", "record"}
+    assert not loaded & {"engine", "supervise", "worker", "record", "sinks"}
 
 
 def test_engine_of_the_terminal_is_spoken_to_without_ray() -> None:

@@ -13,6 +13,7 @@ from raydash.record import query
 from raydash.record.export.batches import batches
 from raydash.record.export.tables import columns_of, ending_words
 from raydash.record.schema import Connection
+from raydash.record.worker_sums import WORKERS
 
 FORMAT = "raydash-recording"
 
@@ -34,7 +35,7 @@ def write(connection: Connection, path: Path, target: Path) -> None:
         "run": {**run, "versions": versions, "machine": machine},
         "spec": spec,
         "figures": figures_table(connection, path),
-        "workers": _columns(connection, _WORKERS),
+        "workers": _columns(connection, WORKERS),
         "events": _columns(connection, _EVENTS),
     }
     with target.open("w", encoding="utf-8") as file:
@@ -88,29 +89,6 @@ def figures_table(connection: Connection, path: Path) -> dict[str, object]:
     }
 
 
-_TOTALS = (
-    "num_env_steps",
-    "num_episodes",
-    "num_terminated",
-    "num_truncated",
-    "num_error",
-    "step_time_s",
-    "reset_time_s",
-    "policy_time_s",
-    "idle_time_s",
-    "busy_time_s",
-)
-_WORKERS = (
-    "SELECT worker_index, max(incarnation) AS incarnation, "
-    + ", ".join(
-        f"sum({name})::{'DOUBLE' if name.endswith('_s') else 'BIGINT'} AS {name}"
-        for name in _TOTALS
-    )
-    + " FROM (SELECT worker_index, incarnation, "
-    + ", ".join(f"max({name}) AS {name}" for name in _TOTALS)
-    + " FROM worker_totals GROUP BY ALL) GROUP BY worker_index ORDER BY worker_index"
-)
-"""Totals over all lives of each worker."""
 _EVENTS = (
     'SELECT number, t_s, kind, text, worker_index, detail, "count" FROM events ORDER BY number'
 )
