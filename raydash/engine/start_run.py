@@ -4,6 +4,7 @@ Runs on a thread of the engine.
 """
 
 import os
+import re
 import time
 import traceback
 from collections.abc import Callable
@@ -142,8 +143,10 @@ def _scratch_dir(run_id: str, connection: Connection) -> str:
 def new_run_id(env_id: str, now: datetime | None = None) -> str:
     """A name that sorts by start and tells the environment: `20261122-101500-cartpole-v1-3f9a`."""
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
-    word = "".join(c if c.isalnum() else "-" for c in env_id.split("/")[-1].split(":")[-1].lower())
-    return f"{stamp}-{word[:24].strip('-')}-{os.urandom(2).hex()}"
+    last_word = env_id.split("/")[-1].split(":")[-1].lower()
+    # It becomes a file's name on whatever disk: nothing but ASCII.
+    word = re.sub(r"[^a-z0-9]", "-", last_word)[:24].strip("-")
+    return f"{stamp}-{word or 'env'}-{os.urandom(2).hex()}"
 
 
 def find(run_id: str, connection: Connection) -> Any:
