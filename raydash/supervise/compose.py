@@ -25,6 +25,7 @@ from raydash.supervise.ray_pool import RayPool
 from raydash.supervise.recording import NotRecorded, Past, open_recording, read_past
 from raydash.supervise.roster import NoProbes, Probes
 from raydash.supervise.simulated import SimulatedPool
+from raydash.supervise.sinks import open_sinks
 from raydash.supervise.supervisor import Recording, Supervisor
 from raydash.worker.actor import RolloutWorker
 
@@ -86,6 +87,7 @@ def compose(start: StartRun, posting: Posting) -> tuple[Supervisor, bool]:
         events=past.events,
         health=SupervisorHealth(pid=pid, incarnation=past.supervisor_incarnation),
         trouble=past.fault,
+        sinks=None if past.is_closed else open_sinks(spec, info),
     )
     return supervisor, past.is_closed
 

@@ -41,7 +41,7 @@ from raydash.core.stimuli import (
     WorkerClosed,
     WorkerDied,
 )
-from raydash.core.updates import RunInfo, RunUpdate, SupervisorHealth
+from raydash.core.updates import RunFigures, RunInfo, RunUpdate, SupervisorHealth
 from raydash.core.worker_record import Fate
 from raydash.protocol.codec import encode
 from raydash.record.rows import RecordBatch
@@ -50,6 +50,7 @@ from raydash.supervise.error_fold import ErrorFold
 from raydash.supervise.ledger import Ledger
 from raydash.supervise.pool import Closed, Died, Report, WorkerPool
 from raydash.supervise.roster import Probes, Roster
+from raydash.supervise.sinks import LiveSinks, NoSinks
 
 TICK_S = 0.1
 FEW_CHUNKS = 2
@@ -108,6 +109,7 @@ class Supervisor:
         events: Sequence[Event] = (),
         health: SupervisorHealth | None = None,
         trouble: str = "",
+        sinks: LiveSinks | None = None,
     ) -> None:
         """A supervisor for a new run, or for one that goes on from its recording.
 
@@ -125,6 +127,7 @@ class Supervisor:
             events: Events of the run so far.
             health: Process id and incarnation.
             trouble: What went wrong with an earlier recording, in words.
+            sinks: Other tools that are told of the run.
         """
         self.spec = spec
         self.info = info
@@ -138,6 +141,7 @@ class Supervisor:
         self._history = history or History()
         self._health = health or SupervisorHealth()
         self._trouble = trouble
+        self._sinks = sinks or NoSinks()
         self._roster = Roster()
         self._changed = threading.Condition()
         self._asked = threading.Event()
@@ -212,8 +216,8 @@ class Supervisor:
 
     @property
     def is_done(self) -> bool:
-        """The run is over, recorded, and its readers know (or have had their time)."""
-        if self._ended_s is None:
+        """The run is over, recorded, and its readers and sinks know (or have had their time)."""
+        if self._ended_s is None or not self._sinks.is_closed:
             return False
         now_s = self._clock()
         with self._changed:
@@ -387,6 +391,7 @@ class Supervisor:
             self._result_times.popleft()
         totals = [(index, life, total) for (index, life), total in self._tick_totals.items()]
         self._tick_totals = {}
+        self._tell_sinks(t_s)
         self._recording.add(
             RecordBatch(
                 t_s=t_s,
@@ -403,6 +408,13 @@ class Supervisor:
         self._presented = self._state(t_s) if self._readers else None
         self._changed.notify_all()
 
+    def _tell_sinks(self, t_s: float) -> None:
+        """Leave the figures behind, and note what went wrong with earlier ones."""
+        if self._sinks.wants(t_s):
+            self._sinks.offer(self._figures(t_s), self._machine.num_workers, t_s)
+        for trouble in self._sinks.troubles():
+            self._note_event(trouble, t_s)
+
     def _end(self, t_s: float) -> None:
         self._tick(t_s)
         self._pool.shut_down()
@@ -411,6 +423,7 @@ class Supervisor:
 
     def _close_recording(self, final: RunUpdate) -> None:
         """Not under the lock: a stalled disk may keep the recorder busy, and readers pull."""
+        self._sinks.close(final)
         self._recording.close(final)
         with self._changed:
             self._seq += 1
@@ -524,7 +537,6 @@ class Supervisor:
 
     def _state(self, t_s: float) -> RunUpdate:
         machine = self._machine
-        restarts = sum(worker.incarnation for worker in machine.workers.values())
         return RunUpdate(
             run_id=self.info.run_id,
             seq=self._seq,
@@ -537,7 +549,7 @@ class Supervisor:
             num_workers=machine.num_workers,
             info=None,
             spec=None,
-            figures=self._ledger.figures(t_s, elapsed_s=machine.elapsed_s, num_restarts=restarts),
+            figures=self._figures(t_s),
             workers=self._roster.columns(machine, self._ledger, self._probes.vitals(), t_s),
             nodes=tuple(self._roster.nodes),
             pending=self._pool.pending_reasons(),
@@ -548,6 +560,11 @@ class Supervisor:
             events=(),
             health=self._present_health(t_s),
         )
+
+    def _figures(self, t_s: float) -> RunFigures:
+        machine = self._machine
+        restarts = sum(worker.incarnation for worker in machine.workers.values())
+        return self._ledger.figures(t_s, elapsed_s=machine.elapsed_s, num_restarts=restarts)
 
     def _present_health(self, t_s: float) -> SupervisorHealth:
         return replace(
