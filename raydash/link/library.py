@@ -74,7 +74,7 @@ class LibraryClient(QObject):
         self._attach = attach
         self._is_watched = False
         self._scrub_is_out = False
-        self._scrub_next: tuple[str, float] | None = None
+        self._scrub_next: tuple[str, float | None] | None = None
 
     # --- the list -----------------------------------------------------------------------------
 
@@ -163,8 +163,8 @@ class LibraryClient(QObject):
             self.opened = (*self.opened, run_id)
             self.opened_changed.emit()
 
-    def scrub(self, run_id: str, at_s: float) -> None:
-        """Show an opened recording as it was at `at_s`.
+    def scrub(self, run_id: str, at_s: float | None) -> None:
+        """Show an opened recording as it was at `at_s`; None: at its end.
 
         One request is under way at most; of those that came meanwhile, the newest is next.
         """

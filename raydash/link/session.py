@@ -243,6 +243,22 @@ class Session(QObject):
         self.store.show_run(run_id)
         self.run_started.emit(run_id)
 
+    @property
+    def newest_run_id(self) -> str:
+        """The newest live run, or else the newest run that this window saw live; empty: none."""
+        live = [summary.run_id for summary in self.store.live_runs]
+        seen = [run_id for run_id, run in self.store.runs.items() if run.latest is not None]
+        seen = [run_id for run_id in seen if not self.store.runs[run_id].is_recording]
+        return max(live or seen, default="")
+
+    def close_recording(self, run_id: str) -> None:
+        """Take an opened recording off the screen; show what there is besides."""
+        self.library.close(run_id)
+        if not self.store.shown_run_id:
+            back = self.newest_run_id or max(self.library.opened, default="")
+            if back:
+                self.show_run(back)
+
     def show_run(self, run_id: str) -> None:
         """Put a run on the screen, attaching to it first if it is live."""
         if any(run.run_id == run_id for run in self.store.live_runs):

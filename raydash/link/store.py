@@ -62,6 +62,7 @@ class RunStore:
         recent: History of the last 10 minutes.
         whole: History of the whole run.
         detail: The part that a zoomed plot asked for last, or None.
+        ended: Of a recording, how the run ended and why, whatever moment is shown.
         events: Newest last, at most `MAX_EVENTS`.
         version: Counts updates.
         received_s: When the newest update arrived, on the store's clock.
@@ -76,6 +77,7 @@ class RunStore:
         self.recent = HistorySeries()
         self.whole = HistorySeries()
         self.detail: Detail | None = None
+        self.ended: tuple[RunState | None, EndedBy | None] = (None, None)
         self.events: deque[Event] = deque(maxlen=MAX_EVENTS)
         self.version = 0
         self.received_s = 0.0
@@ -117,6 +119,8 @@ class RunStore:
         self.num_merged += update.num_merged
         self.received_s = received_s
         self.latest = update
+        if update.state.is_over:
+            self.ended = (update.state, update.ended_by)
         self.version += 1
 
     def take_detail(self, answer: HistoryRange) -> None:
@@ -253,13 +257,16 @@ class Store(QObject):
 
     def _receive_update(self, update: RunUpdate) -> None:
         run = self.run(update.run_id)
-        before = run.latest
+        before = _character(run)
         run.apply(update, self.clock())
         self.run_updated.emit(update.run_id)
-        if before is None or (before.state, before.paused, before.num_workers, before.last) != (
-            update.state,
-            update.paused,
-            update.num_workers,
-            update.last,
-        ):
+        if _character(run) != before:
             self.run_state_changed.emit(update.run_id)
+
+
+def _character(run: RunStore) -> tuple[object, ...]:
+    """What widgets are told of at once when it changes."""
+    latest = run.latest
+    if latest is None:
+        return ()
+    return (latest.state, latest.paused, latest.num_workers, latest.last, run.is_recording)

@@ -28,6 +28,7 @@ class Moment:
         pending: Verbs asked of the run and not answered yet.
         form_mistakes: Keys of the form's fields that are wrong.
         foreign_version: The run's raydash, if it speaks another protocol.
+        recording: What is on screen is a recording.
     """
 
     engine_ready: bool = True
@@ -38,13 +39,15 @@ class Moment:
     pending: frozenset[Verb] = frozenset()
     form_mistakes: str = ""
     foreign_version: str = ""
+    recording: bool = False
 
 
 def why_start_cannot(moment: Moment) -> str:
     """Why the form's run cannot be started now; empty if it can."""
     if not moment.engine_ready:
         return "the engine is not there yet"
-    if reason := why_cannot_start(cluster_up=moment.connected, state=moment.state):
+    state = None if moment.recording else moment.state
+    if reason := why_cannot_start(cluster_up=moment.connected, state=state):
         return reason
     if moment.starting:
         return "a run is being started"
@@ -53,6 +56,8 @@ def why_start_cannot(moment: Moment) -> str:
 
 def why_verb_cannot(verb: Verb, moment: Moment) -> str:
     """Why the run on screen cannot be asked that now; empty if it can."""
+    if moment.recording:
+        return "this is a recording"
     if moment.state is None or moment.state.is_over:
         return why_run_cannot(verb, moment.state, paused=moment.paused)
     if not moment.engine_ready:
@@ -82,6 +87,7 @@ def moment_of(session: Session, form: RunForm) -> Moment:
         pending=frozenset(verb for verb in Verb if session.pending_verb(verb)),
         form_mistakes=keys_of(form.violations),
         foreign_version=info.raydash_version if info and foreign else "",
+        recording=run is not None and run.is_recording,
     )
 
 

@@ -37,6 +37,14 @@ class IconName(StrEnum):
     FREEZE = "freeze"
     RELAUNCH = "relaunch"
     FOLLOW = "follow"
+    LIBRARY = "library"
+    COMPARE = "compare"
+    REPORT = "report"
+    IMPORT = "import"
+    PIN = "pin"
+    DELETE = "delete"
+    CLOSE = "close"
+    WARNING = "warning"
 
 
 @lru_cache(maxsize=256)
@@ -268,6 +276,46 @@ def _follow(painter: QPainter, colour: QColor) -> None:
     _stroke(painter, colour, [(13, 3), (13, 13)])
 
 
+def _library(painter: QPainter, colour: QColor) -> None:
+    _box(painter, colour, (2.2, 3, 2.6, 10), (6, 3, 2.6, 10))
+    _stroke(painter, colour, [(10.6, 3.6), (13.4, 12.6)], width=2.2)
+
+
+def _compare(painter: QPainter, colour: QColor) -> None:
+    _stroke(painter, colour, [(2.4, 12), (5.6, 8.6), (9, 9.6), (13.6, 3.4)])
+    _stroke(painter, colour, [(2.4, 8), (6.2, 4.6), (9.4, 12), (13.6, 9.6)], width=1.1)
+
+
+def _report(painter: QPainter, colour: QColor) -> None:
+    _stroke(painter, colour, [(3.5, 2), (10, 2), (12.8, 4.8), (12.8, 14), (3.5, 14), (3.5, 2)])
+    _stroke(painter, colour, [(6, 11), (7.6, 8.4), (10.4, 7)], width=1.3)
+
+
+def _import(painter: QPainter, colour: QColor) -> None:
+    _stroke(painter, colour, [(2, 8), (9.4, 8)], [(6.6, 4.9), (9.8, 8), (6.6, 11.1)])
+    _stroke(painter, colour, [(9, 2.6), (13.6, 2.6), (13.6, 13.4), (9, 13.4)])
+
+
+def _pin(painter: QPainter, colour: QColor) -> None:
+    _fill(painter, colour, [(6, 2.6), (10, 2.6), (9.6, 7), (12, 9.4), (4, 9.4), (6.4, 7)])
+    _stroke(painter, colour, [(8, 9.6), (8, 14)], width=1.4)
+
+
+def _delete(painter: QPainter, colour: QColor) -> None:
+    _stroke(painter, colour, [(2.6, 4.4), (13.4, 4.4)], [(6.2, 4.2), (6.2, 2.4), (9.8, 2.4)])
+    _stroke(painter, colour, [(4, 4.6), (4.6, 13.6), (11.4, 13.6), (12, 4.6)])
+
+
+def _close(painter: QPainter, colour: QColor) -> None:
+    _stroke(painter, colour, [(4.5, 4.5), (11.5, 11.5)], [(11.5, 4.5), (4.5, 11.5)], width=1.4)
+
+
+def _warning(painter: QPainter, colour: QColor) -> None:
+    _stroke(painter, colour, [(8, 2.6), (14, 13.2), (2, 13.2), (8, 2.6)], width=1.4)
+    _stroke(painter, colour, [(8, 6.6), (8, 9.4)], width=1.6)
+    _box(painter, colour, (7.2, 10.7, 1.6, 1.6))
+
+
 _PAINTERS: dict[IconName, Callable[[QPainter, QColor], None]] = {
     IconName.START: _start,
     IconName.PAUSE: _pause,
@@ -286,6 +334,14 @@ _PAINTERS: dict[IconName, Callable[[QPainter, QColor], None]] = {
     IconName.FREEZE: _freeze,
     IconName.RELAUNCH: _relaunch,
     IconName.FOLLOW: _follow,
+    IconName.LIBRARY: _library,
+    IconName.COMPARE: _compare,
+    IconName.REPORT: _report,
+    IconName.IMPORT: _import,
+    IconName.PIN: _pin,
+    IconName.DELETE: _delete,
+    IconName.CLOSE: _close,
+    IconName.WARNING: _warning,
 }
 
 

@@ -4,6 +4,7 @@
 
     tool bar: Start Pause Resume Stop Drain | Freeze Range Axis           cluster badge, menu
     fault banner (when there is a fault)
+    recording strip (when a recording is shown)
     key figures
     run form  | four plots
     run list  |
@@ -28,7 +29,7 @@ from PySide6.QtWidgets import (
 )
 
 from raydash.core.messages import Verb
-from raydash.core.spec import ClusterSpec
+from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.core.states import EndedBy
 from raydash.link.session import Session
 from raydash.ui.actions import Actions
@@ -41,6 +42,8 @@ from raydash.ui.draw_clock import DrawClock
 from raydash.ui.fault_banner import FaultBanner
 from raydash.ui.icons import app_icon
 from raydash.ui.overview import Overview
+from raydash.ui.plots.detail import DetailFetcher
+from raydash.ui.recording_strip import RecordingStrip
 from raydash.ui.run_form import RunForm
 from raydash.ui.run_list import RunList
 from raydash.ui.settings import settings
@@ -89,6 +92,10 @@ class MainWindow(QMainWindow):
         self.overview.register_with(self.clock)
         self.controls = ViewControls(self.overview, themes)
         self.run_list = RunList(session, themes)
+        self.strip = RecordingStrip(session, themes)
+        self.clock.register(self.strip)
+        plots = self.overview.plots
+        DetailFetcher(session, plots.scope, lambda: plots.width_px, self)
         self.bottom = BottomPanel(session, themes, self.clock)
         self.badge = ClusterBadge(session, themes)
         self.status = StatusBar(session, self.clock)
@@ -124,13 +131,19 @@ class MainWindow(QMainWindow):
         self._whole = self._splitter(
             Qt.Orientation.Vertical, self._top, self.bottom, sizes=[420, 220]
         )
+        run_view = QWidget()
+        run_rows = QVBoxLayout(run_view)
+        run_rows.setContentsMargins(0, 0, 0, 0)
+        run_rows.setSpacing(_GAP)
+        run_rows.addWidget(self.strip)
+        run_rows.addWidget(self.overview.tiles)
+        run_rows.addWidget(self._whole, 1)
         centre = QWidget()
         rows = QVBoxLayout(centre)
         rows.setContentsMargins(12, 2, 12, 4)
         rows.setSpacing(_GAP)
         rows.addWidget(self.banner)
-        rows.addWidget(self.overview.tiles)
-        rows.addWidget(self._whole, 1)
+        rows.addWidget(run_view, 1)
         outer = QWidget()
         frame = QVBoxLayout(outer)
         frame.setContentsMargins(0, 0, 0, 0)
@@ -223,6 +236,8 @@ class MainWindow(QMainWindow):
         acts.appearance.triggered.connect(self._on_appearance)
         self.files.failed.connect(self.banner.show_fault)
         self.files.said.connect(self.status.say)
+        self.strip.run_again_requested.connect(self.fill_form)
+        session.library.said.connect(self.status.say)
         self.banner.relaunch_requested.connect(session.relaunch)
         self.bottom.workers.selection_changed.connect(
             lambda workers: self.overview.set_selected_workers(list(workers))
@@ -239,8 +254,14 @@ class MainWindow(QMainWindow):
 
     def _refresh_title(self) -> None:
         run = self._session.store.shown
-        name = (run.spec.name or run.spec.env.id) if run and run.spec else ""
+        name = run.name if run and run.spec else ""
         self.setWindowTitle(f"{name} – raydash" if name else "raydash")
+
+    def fill_form(self, spec: RunSpec) -> None:
+        """Put a run's spec into the form, to be changed and started. Starts nothing."""
+        self.form.set_spec(spec)
+        self.form.setFocus()
+        self.status.say(f"the form has the spec of {spec.name or spec.env.id}: press Start")
 
     def ask_address(self) -> None:
         """Ask for a cluster to attach to."""

@@ -47,6 +47,12 @@ class PlotGrid(QWidget):
             grid.setRowStretch(side, 1)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
 
+    @property
+    def width_px(self) -> float:
+        """How wide the area of a plot is; 0 while there is none."""
+        plot = self.episode_return
+        return plot.canvas.area().width() if plot.has_chart else 0.0
+
     def set_run(self, run: RunStore | None) -> None:
         """Show another run."""
         self.scope.set_run(run)

@@ -245,7 +245,7 @@ class RunForm(QWidget):
     def _why_cannot_scale(self) -> str:
         run = self._store.shown
         latest = run.latest if run else None
-        if not self._session.is_connected or latest is None:
+        if not self._session.is_connected or run is None or latest is None or run.is_recording:
             return "there is no run"
         return why_run_cannot(Verb.SCALE, latest.state, paused=latest.paused)
 

@@ -175,6 +175,14 @@ QGroupBox { border: 1px solid $border; border-radius: 6px; margin-top: 8px; padd
 QGroupBox::title { subcontrol-origin: margin; left: 10px; padding: 0 4px; color: $muted; }
 QDockWidget { titlebar-close-icon: none; titlebar-normal-icon: none; }
 QDockWidget::title { background: $background; padding: 5px 8px; }
+QSlider { background: transparent; min-height: 18px; }
+QSlider::groove:horizontal { background: $pressed; height: 4px; border-radius: 2px; }
+QSlider::sub-page:horizontal { background: $accent; height: 4px; border-radius: 2px; }
+QSlider::handle:horizontal {
+    background: $accent; width: 12px; height: 12px; margin: -4px 0; border-radius: 6px;
+}
+QSlider::handle:horizontal:hover { background: $text; }
+QSlider:focus { border: 1px solid $accent; border-radius: 5px; }
 QProgressBar {
     background: $raised; border: 0; border-radius: 3px; max-height: 6px; color: transparent;
 }

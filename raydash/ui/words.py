@@ -5,6 +5,7 @@ never torn at a line's end. What is not known is an en dash, never `nan`.
 """
 
 import math
+from datetime import UTC, datetime
 
 from raydash.core.events import Event, EventKind
 from raydash.core.states import Activity, EndedBy, Ending, RunState
@@ -116,6 +117,16 @@ def span(seconds: float) -> str:
     return f"{hours // 24}{NBSP}d{NBSP}{hours % 24}{NBSP}h"
 
 
+def long_span(seconds: float) -> str:
+    """How long, to the second below a day: `12 s`, `3 min 12 s`, `2 h 05 min`, `3 d 4 h`."""
+    if not math.isfinite(seconds):
+        return UNKNOWN
+    whole = max(0, round(seconds))
+    if whole < 60 or whole >= 3600:
+        return span(float(whole)) if whole >= 10 else f"{whole}{NBSP}s"
+    return f"{whole // 60}{NBSP}min{NBSP}{whole % 60:02d}{NBSP}s"
+
+
 def ago(seconds: float) -> str:
     """A relative age: `just now`, `14 s ago`."""
     if not math.isfinite(seconds):
@@ -176,6 +187,56 @@ def ended_by(reason: EndedBy | None) -> str:
     return _ENDED_BY[reason] if reason is not None else ""
 
 
+def outcome(state: RunState | None, reason: EndedBy | None) -> str:
+    """How a run ended: `finished by episodes`, `interrupted: the cluster was lost`."""
+    word = run_state(state) if state is not None else "cannot be read"
+    short = _SHORT_ENDED_BY.get(reason) if reason is not None else None
+    if short is not None:
+        return f"{word} {short}"
+    return f"{word}: {_ENDED_BY[reason]}" if reason is not None else word
+
+
+def moment(utc: str, now: datetime) -> str:
+    """A moment in local time, without what it shares with now: `22 Nov 12:50`, `5 Jan 2025 09:03`.
+
+    Args:
+        utc: ISO 8601.
+        now: With a time zone, which is the local one.
+    """
+    then = _parsed(utc)
+    if then is None:
+        return UNKNOWN
+    then = then.astimezone(now.tzinfo)
+    year = "" if then.year == now.year else f"{NBSP}{then.year}"
+    return f"{then.day}{NBSP}{_MONTHS[then.month - 1]}{year}{NBSP}{then:%H:%M}"
+
+
+def since(utc: str, now: datetime) -> str:
+    """How long ago a moment was: `14 s ago`; of a clock that was set back, `just now`."""
+    then = _parsed(utc)
+    return UNKNOWN if then is None else ago(max(0.0, (now - then).total_seconds()))
+
+
+def _parsed(utc: str) -> datetime | None:
+    try:
+        then = datetime.fromisoformat(utc)
+    except ValueError:
+        return None
+    return then if then.tzinfo is not None else then.replace(tzinfo=UTC)
+
+
+_MONTHS = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+_SHORT_ENDED_BY = {
+    EndedBy.SECONDS: "by time",
+    EndedBy.ENV_STEPS: "by env steps",
+    EndedBy.EPISODES: "by episodes",
+    EndedBy.USER: "by hand",
+    EndedBy.SIGNAL: "by a signal",
+    EndedBy.DRAINED: "after draining",
+}
 _ENDED_BY = {
     EndedBy.SECONDS: "its time was up",
     EndedBy.ENV_STEPS: "it had its env steps",

@@ -52,7 +52,7 @@ class ThroughputHeatmap(Plot):
         if not self._num_workers:
             return "no worker has answered yet"
         wanted = (
-            *(id(part.series), part.series.bucket_s, part.first_bucket, len(part)),
+            *(id(part.series), part.version, part.series.bucket_s, part.first_bucket, len(part)),
             *(self._num_workers, area.width(), area.height()),
         )
         if wanted == self._taken:

@@ -238,6 +238,8 @@ class WorkerTable(QWidget):
         rows = self.model.rows
         if latest is None or rows is None or not self._selected:
             return (), "no worker is selected"
+        if run is not None and run.is_recording:
+            return (), "this is a recording"
         if not self._session.is_connected:
             return (), "the cluster is not connected"
         if latest.state.is_over:
