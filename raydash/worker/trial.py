@@ -214,6 +214,7 @@ def _main() -> None:
         os.dup2(2, 1)
         _answer(out, phase="import")
         if order.get("list"):
+            os.nice(10)  # the engine is importing Ray just now, and somebody waits for that
             from raydash.worker.environments import registry_ids
 
             _answer(out, env_ids=registry_ids())
