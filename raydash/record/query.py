@@ -72,6 +72,24 @@ def open_read_only(path: Path) -> Connection:
     return connection
 
 
+def tables_of(connection: Connection) -> frozenset[str]:
+    """Names of the tables of a recording; one of an older schema has fewer."""
+    rows = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+    return frozenset(name for (name,) in rows)
+
+
+def recorded_until_s(connection: Connection) -> float:
+    """The run's clock at the end of a recording."""
+    (ended_s,) = connection.execute("SELECT max(ended_s) FROM run").fetchone()
+    if ended_s is not None:
+        return float(ended_s)
+    newest = ["SELECT max(t_s) FROM commits", "SELECT max(end_s) FROM episodes"]
+    if "scalars" in tables_of(connection):
+        newest.append("SELECT max(t_s) FROM scalars")
+    rows = connection.execute(" UNION ALL ".join(newest)).fetchall()
+    return float(max((value for (value,) in rows if value is not None), default=0.0))
+
+
 def figures(path: Path) -> RecordedFigures:
     """The figures of a whole run.
 
@@ -104,7 +122,7 @@ def _figures(connection: Connection) -> RecordedFigures:
         # A return of NaN has no place in an order; DuckDB would take it for the largest.
         "SELECT avg(episode_return), min(episode_return) FILTER (NOT isnan(episode_return)),"
         " max(episode_return) FILTER (NOT isnan(episode_return)), avg(episode_len)"
-        f" FROM episodes WHERE ending <> {error}"
+        f" FROM episodes WHERE ending IS DISTINCT FROM {error}"  # NULL: imported, not known
     ).fetchone()
     mean, low, high, len_mean = (math.nan if value is None else value for value in returns)
     return RecordedFigures(
