@@ -67,8 +67,13 @@ def read_card(recording: Path) -> RunCard | None:
         table = read_table(card_of(recording))
     except (OSError, ValueError):
         return None
-    texts = [(table or {}).get(name) for name in ("name", "env_id", "owner", "started_utc")]
-    count = (table or {}).get("num_workers")
-    if not isinstance(count, int) or not all(isinstance(text, str) for text in texts):
-        return None
-    return RunCard(*map(str, texts), num_workers=count)
+    match table:
+        case {
+            "name": str(name),
+            "env_id": str(env_id),
+            "owner": str(owner),
+            "started_utc": str(started_utc),
+            "num_workers": int(num_workers),
+        }:
+            return RunCard(name, env_id, owner, started_utc, num_workers)
+    return None

@@ -8,8 +8,14 @@ import duckdb
 from raydash.core.faults import Fault
 from raydash.record.schema import Connection, NewerSchemaError
 
-_CONFIG = {"memory_limit": "128MB", "threads": 1}
-"""The supervisor shares its machine with the workers: no more than this for the recording."""
+_CONFIG: dict[str, object] = {
+    # The supervisor shares its machine with the workers: no more than this for the recording.
+    "memory_limit": "128MB",
+    "threads": 1,
+    # A file that is none of ours would make DuckDB fetch and load what reads it (SQLite, ...).
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
 
 
 def connect(path: Path, *, read_only: bool = False) -> Connection:
@@ -18,11 +24,24 @@ def connect(path: Path, *, read_only: bool = False) -> Connection:
     Raises:
         duckdb.Error: see `why_not`.
     """
-    config: dict[str, object] = dict(_CONFIG)
+    config = dict(_CONFIG)
     if not read_only:
         # Beside the file, so that a full /tmp is no matter; only huge sorts need it.
         config["temp_directory"] = f"{path}.tmp"
     return duckdb.connect(str(path), read_only=read_only, config=config)
+
+
+def connect_to_folder(folder: Path) -> Connection:
+    """An in-memory DuckDB to attach recordings of one folder to; it can read nothing else."""
+    connection = duckdb.connect(config=dict(_CONFIG))
+    connection.execute(f"SET allowed_directories = [{in_sql(folder)}]")
+    connection.execute("SET enable_external_access = false")
+    return connection
+
+
+def in_sql(path: Path) -> str:
+    """A path as a literal."""
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def wal_of(path: Path) -> Path:
@@ -48,7 +67,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "Close that program",
     ),
     (
-        r"different configuration",
+        r"different configuration|Unique file handle conflict",
         "this program has the file open for writing",
         "Wait until the run has ended",
     ),
@@ -81,8 +100,8 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
 
 
 _DAMAGE = re.compile(
-    r"not a valid DuckDB|read enough bytes|[Cc]orrupt|checksum|replaying WAL|[Dd]eserializ|"
-    r"INTERNAL Error|Catalog Error|Binder Error|has been invalidated",
+    r"not a valid DuckDB|Extension \"|read enough bytes|[Cc]orrupt|checksum|replaying WAL|"
+    r"[Dd]eserializ|INTERNAL Error|Catalog Error|Binder Error|has been invalidated",
 )
 
 
@@ -103,6 +122,11 @@ def why_not(error: Exception) -> tuple[str, str]:
 def is_damage(error: Exception) -> bool:
     """The file itself is broken: trying again can't help."""
     return why_not(error)[0] == "the file is damaged"
+
+
+def is_locked(error: Exception) -> bool:
+    """Some process writes the file."""
+    return bool(re.search(f"{_REASONS[0][0]}|{_REASONS[1][0]}", str(error)))
 
 
 def reading_fault(path: Path, error: Exception) -> Fault:
