@@ -19,6 +19,7 @@ from raydash.supervise.ledger import Ledger
 from raydash.supervise.pool import Report
 from raydash.supervise.roster import NoProbes, Probes
 from raydash.supervise.simulated import SimulatedPool
+from raydash.supervise.sinks import LiveSinks
 from raydash.supervise.supervisor import Supervisor
 from tests.fakes.clock import FakeClock
 
@@ -181,6 +182,7 @@ class SupervisedRun:
         probes: Probes | None = None,
         incarnation: int = 0,
         events: Sequence[Event] = (),
+        sinks: LiveSinks | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.pool = ScriptedPool(self.clock)
@@ -202,6 +204,7 @@ class SupervisedRun:
             history=self.history,
             events=events,
             health=SupervisorHealth(pid=1, incarnation=incarnation),
+            sinks=sinks,
         )
         self._next_command = 1
         self.supervisor.start()

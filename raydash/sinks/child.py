@@ -1,0 +1,269 @@
+"""The process of one sink, as its parent sees it: lines go down, answers and troubles come up.
+
+No method waits. Of figures that a slow tool has no time for only the newest stay.
+"""
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from raydash.core.clock import Clock
+from raydash.core.events import EventKind
+from raydash.core.faults import Fault
+from raydash.core.stimuli import RecordEvent
+from raydash.sinks.kinds import SinkKind
+from raydash.sinks.lines import (
+    Answered,
+    Cause,
+    Row,
+    RunEnd,
+    SinkRun,
+    Trouble,
+    line_of,
+    message_of,
+)
+from raydash.sinks.log import SinkLog
+
+SLOW_AFTER_ROWS = 30
+REAP_S = 1.0
+_READ_BYTES = 1 << 16
+_MAX_LINE = 1 << 20
+_LAST_WORDS = {Cause.MISSING, Cause.CANNOT_START, Cause.CANNOT_FINISH}
+"""After these a process ends, and that is no news."""
+
+
+class SinkChild:
+    """The process of one sink, as the feed's thread sees it. No method waits."""
+
+    def __init__(
+        self,
+        kind: SinkKind,
+        run: SinkRun,
+        clock: Clock,
+        silent_after_s: float,
+        environment: Mapping[str, str],
+    ) -> None:
+        self.kind = kind
+        self._clock = clock
+        self._silent_after_s = silent_after_s
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = SinkLog(Path(run.folder) / f"sink-{kind.key}.log")
+        self._outgoing = line_of(run)
+        self._incoming = b""
+        self._next: Row | None = None
+        self._end: RunEnd | None = None
+        self._num_sent = 1
+        self._num_taken = 0
+        self._num_replaced = 0
+        self._num_left_out = 0
+        self._waiting_since_s: float | None = None
+        self._is_ending = False
+        self._told: set[Cause] = set()
+        self._fresh: list[Trouble] = []
+
+    @property
+    def is_alive(self) -> bool:
+        """There is a process."""
+        return self._process is not None
+
+    def start(self) -> None:
+        """Make the process."""
+        self._waiting_since_s = self._clock()
+        # -P: a folder `wandb` or `mlflow` in the working folder is not the library.
+        module = "raydash.sinks.process"
+        command = [sys.executable, "-P", "-m", module, self.kind.key, str(os.getpid())]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env=self._environment,
+                start_new_session=True,  # a group to kill, with whatever the tool starts
+            )
+        except OSError as error:
+            self._tell(Trouble(Cause.CANNOT_START, error.strerror or str(error)))
+            return
+        for pipe in self._pipes():
+            os.set_blocking(pipe.fileno(), False)
+
+    def interests(self) -> list[tuple[int, int]]:
+        """Descriptors and events to wait for."""
+        if self._process is None:
+            return []
+        orders, reports, output = self._pipes()
+        wanted_of = [
+            (pipe.fileno(), selectors.EVENT_READ) for pipe in (reports, output) if not pipe.closed
+        ]
+        if not orders.closed and (self._outgoing or self._next or self._end):
+            wanted_of.append((orders.fileno(), selectors.EVENT_WRITE))
+        return wanted_of
+
+    def offer(self, row: Row) -> None:
+        """The newest figures; of those that wait for a slow tool only the newest stay."""
+        if self._process is not None:
+            self._num_replaced += self._next is not None
+            self._next = row
+
+    def end(self, end: RunEnd) -> None:
+        """The run is over: let the tool finish."""
+        self._end, self._next = end, None
+
+    def turn(self) -> None:
+        """Send, read, and look how it is."""
+        process = self._process
+        if process is None:
+            return
+        code = process.poll()  # first: what is read after it is all that there is
+        self._send()
+        self._read()
+        if code is not None:
+            self._bury(code)
+            return
+        waited_s = 0.0 if self._waiting_since_s is None else self._clock() - self._waiting_since_s
+        if waited_s > self._silent_after_s and not self._is_ending:
+            self._tell(Trouble(Cause.SILENT, f"it has not answered for {waited_s:.0f} s"))
+        left_out = self._num_left_out + self._num_replaced
+        if left_out >= SLOW_AFTER_ROWS:
+            words = f"{left_out} points were left out so far"
+            self._tell(Trouble(Cause.SLOW, words))
+
+    def kill(self, why: str) -> None:
+        """End the process at once."""
+        if self._process is None:
+            return
+        self._tell(Trouble(Cause.CANNOT_FINISH, f"it {why}"))
+        self._kill_group()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it waits for a disk that is gone
+            self._process.wait(REAP_S)
+        self._bury(-signal.SIGKILL)
+
+    def fresh(self) -> list[Trouble]:
+        """Troubles that nobody was told of."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def event_of(self, trouble: Trouble) -> RecordEvent:
+        """A trouble in words for people, with a remedy."""
+        kind, remedy = self.kind, self.kind.remedy
+        match trouble.cause:
+            case Cause.MISSING:
+                what, why = (
+                    f"{kind.title} is not told of this run",
+                    f"{kind.library} is not installed",
+                )
+                remedy = f"Install it with: pip install {kind.install}"
+            case Cause.CANNOT_START | Cause.DIED:
+                what, why = f"{kind.title} is not told of this run any more", trouble.text
+            case Cause.CANNOT_FINISH:
+                what, why = f"{kind.title} may not have all of this run", trouble.text
+            case Cause.CANNOT_WRITE:
+                what, why = f"{kind.title} did not take figures of this run", trouble.text
+            case Cause.SILENT:
+                what, why = f"{kind.title} hangs", trouble.text
+            case Cause.SLOW:
+                what, why = f"{kind.title} is slow", trouble.text
+                remedy = "The curves there have fewer points; the recording has them all"
+        detail = "\n".join(part for part in (trouble.detail, f"log: {self._log.path}") if part)
+        return RecordEvent(EventKind.SINK_FAILED, Fault(what, why, remedy).sentence(), None, detail)
+
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        return process.stdin, process.stdout, process.stderr
+
+    def _tell(self, trouble: Trouble) -> None:
+        if trouble.cause not in self._told:
+            self._told.add(trouble.cause)
+            self._fresh.append(trouble)
+            self._log.write(f"{trouble.cause}: {trouble.text}\n{trouble.detail}\n".encode())
+
+    def _send(self) -> None:
+        orders = self._pipes()[0]
+        while not orders.closed and (self._outgoing or self._next or self._end):
+            if not self._outgoing and not self._fill():
+                return
+            try:
+                sent = os.write(orders.fileno(), self._outgoing)
+            except BlockingIOError:
+                return
+            except OSError:  # it is dead or dying; its end tells
+                orders.close()
+                return
+            self._outgoing = self._outgoing[sent:]
+            if not self._outgoing and self._is_ending:
+                orders.close()
+
+    def _fill(self) -> bool:
+        """Put the next line into the empty outgoing buffer."""
+        if self._end is not None:
+            self._outgoing, self._end, self._is_ending = line_of(self._end), None, True
+            return True
+        if self._next is not None:
+            self._outgoing, self._next = line_of(self._next), None
+            self._num_sent += 1
+            if self._waiting_since_s is None:
+                self._waiting_since_s = self._clock()
+            return True
+        return False
+
+    def _read(self) -> None:
+        _, reports, output = self._pipes()
+        self._log.write(_available(output))
+        *lines, rest = (self._incoming + _available(reports)).split(b"\n")
+        self._incoming = rest[-_MAX_LINE:]
+        for line in lines:
+            match message_of(line):
+                case Answered(num_taken=taken, num_left_out=left_out):
+                    self._num_taken, self._num_left_out = taken, left_out
+                    is_waiting = taken < self._num_sent
+                    self._waiting_since_s = self._clock() if is_waiting else None
+                case Trouble() as trouble:
+                    self._tell(trouble)
+                case _:
+                    self._log.write(line + b"\n")  # printed before our own words had a pipe
+
+    def _kill_group(self) -> None:
+        """The process, and whatever the tool has started."""
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _bury(self, code: int) -> None:
+        self._kill_group()
+        has_explained = bool(self._told & _LAST_WORDS)
+        if not has_explained and (code != 0 or not self._is_ending):
+            why = f"signal {-code}" if code < 0 else f"exit code {code}"
+            self._tell(Trouble(Cause.DIED, f"its process died ({why})", self._log.tail()))
+        left_out = self._num_left_out + self._num_replaced
+        self._log.write(f"ended; {left_out} points were left out\n".encode())
+        for pipe in self._pipes():
+            pipe.close()
+        self._process = None
+        self._log.close()
+
+
+def _available(pipe: IO[bytes]) -> bytes:
+    """What can be read now; closes the pipe at its end."""
+    data = b""
+    while not pipe.closed and len(data) < _MAX_LINE:
+        try:
+            chunk = os.read(pipe.fileno(), _READ_BYTES)
+        except BlockingIOError:
+            break
+        if not chunk:
+            pipe.close()
+            break
+        data += chunk
+    return data
