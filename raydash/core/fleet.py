@@ -3,7 +3,7 @@
 Part of `raydash.core.machine`, which decides for the run as a whole; pure like it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from raydash.core.events import EventKind
 from raydash.core.spec import RolloutSpec
@@ -41,6 +41,7 @@ class Fleet:
         in_flight: Requests that are out, of all workers.
         num_live: Workers whose environment stands.
         num_gone: Workers without a process that will not come back by themselves.
+        num_restarts: Workers made anew after a death or on demand, lifetime.
         t_s: Now, on the run's clock; set by the machine before anything else.
     """
 
@@ -50,6 +51,9 @@ class Fleet:
         settings: MachineSettings,
         incarnations: Mapping[int, int],
         out: list[Instruction],
+        *,
+        num_restarts: int = 0,
+        paused: Collection[int] = (),
     ) -> None:
         """No workers yet.
 
@@ -58,16 +62,20 @@ class Fleet:
             settings: Back-off and limits.
             incarnations: The next incarnation of each worker that has lived before.
             out: Where instructions go.
+            num_restarts: Of the lives of this run before.
+            paused: Indices of workers that are to begin paused.
         """
         self.workers: dict[int, WorkerRecord] = {}
         self.in_flight = 0
         self.num_live = 0
         self.num_gone = 0
+        self.num_restarts = num_restarts
         self.t_s = 0.0
         self._rollout = rollout
         self._settings = settings
         self._incarnations = dict(incarnations)
         self._out = out
+        self._paused = frozenset(paused)
 
     @property
     def num_alive(self) -> int:
@@ -82,12 +90,27 @@ class Fleet:
 
     def create(self) -> None:
         """Add a worker with the next index."""
+        worker = self._add()
+        worker.paused = worker.index in self._paused
+        self._out.append(CreateWorker(worker.index, worker.incarnation))
+
+    def add_stopped(self) -> None:
+        """Add a worker with the next index of which no process will be made."""
+        worker = self._add()
+        worker.incarnation = max(0, worker.incarnation - 1)  # its last life
+        self._set_phase(worker, Phase.STOPPED)
+
+    def _add(self) -> WorkerRecord:
         index = max(self.workers, default=0) + 1
-        worker = WorkerRecord(
-            index, self._incarnations.get(index, 0), since_s=self.t_s, heard_s=self.t_s
-        )
+        life = self._incarnations.get(index, 0)
+        worker = WorkerRecord(index, life, since_s=self.t_s, heard_s=self.t_s)
         self.workers[index] = worker
-        self._out.append(CreateWorker(index, worker.incarnation))
+        return worker
+
+    def restart(self, worker: WorkerRecord) -> None:
+        """A new life for a worker that died or was asked to begin anew."""
+        self.num_restarts += 1
+        self.recreate(worker)
 
     def recreate(self, worker: WorkerRecord) -> None:
         """A new life for a worker without a process."""
@@ -174,7 +197,7 @@ class Fleet:
         """
         for worker in self.workers.values():
             if worker.phase is Phase.BACKOFF and self.t_s >= worker.retry_s:
-                self.recreate(worker)
+                self.restart(worker)
             elif worker.leaving and worker.phase in (Phase.LIVE, Phase.CLOSING):
                 self._lose_patience(worker)
             elif worker.phase is Phase.LIVE and worker.in_flight:
@@ -275,7 +298,7 @@ class Fleet:
         self.in_flight -= worker.in_flight
         worker.in_flight = 0
         if fate is Fate.RESTART:
-            self.recreate(worker)
+            self.restart(worker)
             return
         if not asked_for:
             text = f"worker {worker.index} {death.cause.value}: {death.text}"

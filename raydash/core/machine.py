@@ -11,7 +11,7 @@ Rules it keeps (`validate` checks them): at most two requests in flight per work
 worker that is not live; every command is answered exactly once; a run that is over has no worker.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from raydash.core.active_clock import ActiveClock
 from raydash.core.command_book import CommandBook, PendingCommand, refusal
@@ -65,6 +65,9 @@ class RunMachine:
         num_episodes: int = 0,
         incarnations: Mapping[int, int] | None = None,
         paused: bool = False,
+        paused_workers: Collection[int] = (),
+        ended_by: EndedBy | None = None,
+        num_restarts: int = 0,
     ) -> None:
         """A machine for a new run, or for one that goes on from its recording.
 
@@ -78,10 +81,14 @@ class RunMachine:
             num_episodes: Likewise.
             incarnations: The next incarnation of each worker that has lived before.
             paused: The whole run was paused.
+            paused_workers: Those that were paused on their own.
+            ended_by: It was stopping (or draining: the episodes that were to be finished are gone
+                with their workers), and why; None: it goes on.
+            num_restarts: Of the lives of this run before.
         """
         self.state = RunState.STARTING
         self.paused = paused
-        self.ended_by: EndedBy | None = None
+        self.ended_by = ended_by
         self.cause = ""
         self.num_workers = num_workers
         self.keep = keep
@@ -94,7 +101,14 @@ class RunMachine:
         self._orphan_since_s: float | None = 0.0
         self._commands = CommandBook()
         self._out: list[Instruction] = []
-        self._fleet = Fleet(spec.rollout, self._settings, incarnations or {}, self._out)
+        self._fleet = Fleet(
+            spec.rollout,
+            self._settings,
+            incarnations or {},
+            self._out,
+            num_restarts=num_restarts,
+            paused=paused_workers,
+        )
 
     # --- what others may read ----------------------------------------------------------------
 
@@ -107,6 +121,21 @@ class RunMachine:
     def elapsed_s(self) -> float:
         """Seconds of stepping: see `ActiveClock`."""
         return self._clock.elapsed_s
+
+    @property
+    def draining(self) -> bool:
+        """The run ends when the episodes that are under way have."""
+        return self.ended_by is EndedBy.DRAINED and not self.is_over
+
+    @property
+    def paused_workers(self) -> tuple[int, ...]:
+        """Indices of those that are paused on their own."""
+        return tuple(index for index, worker in self.workers.items() if worker.paused)
+
+    @property
+    def num_restarts(self) -> int:
+        """Workers made anew after a death or on demand, lifetime."""
+        return self._fleet.num_restarts
 
     @property
     def is_over(self) -> bool:
@@ -132,10 +161,17 @@ class RunMachine:
     # --- in and out --------------------------------------------------------------------------
 
     def start(self, t_s: float) -> list[Instruction]:
-        """Begin: create the workers."""
+        """Begin: create the workers. A run that was stopping has none any more, and ends."""
         self._t_s = self._fleet.t_s = self._orphan_since_s = t_s
+        self._stop_if_due()
+        if self.ended_by is None:
+            for _ in range(self.num_workers):
+                self._fleet.create()
+            return self._done()
+        self.state = RunState.STOPPING
         for _ in range(self.num_workers):
-            self._fleet.create()
+            self._fleet.add_stopped()
+        self._settle()
         return self._done()
 
     def handle(self, stimulus: Stimulus) -> list[Instruction]:
@@ -259,7 +295,7 @@ class RunMachine:
                 worker.failures = 0
                 worker.paused = worker.draining = worker.leaving = False
                 if worker.is_gone or worker.phase is Phase.BACKOFF:
-                    self._fleet.recreate(worker)
+                    self._fleet.restart(worker)
                 else:
                     self._fleet.kill(worker, Fate.RESTART)
             case Verb.SCALE | Verb.KEEP:

@@ -6,6 +6,7 @@ from typing import Any
 from raydash.core.faults import Fault
 from raydash.core.machine import RunMachine
 from raydash.core.messages import CommandRun, Verb
+from raydash.core.spec import RunSpec
 from raydash.core.stimuli import (
     AnswerCommand,
     ChunkArrived,
@@ -39,6 +40,7 @@ class MachineDriver:
         killed: Workers that were killed and not reported dead.
         hurried: Workers whose slices are to be cut short.
         ended: The instruction that ended the run.
+        lost: Tokens of commands whose answers died with a supervisor.
     """
 
     def __init__(self, machine: RunMachine) -> None:
@@ -52,6 +54,7 @@ class MachineDriver:
         self.killed: dict[int, int] = {}
         self.ended: EndRun | None = None
         self.hurried: set[int] = set()
+        self.lost: set[int] = set()
         self.steps = 0
         self.episodes = 0
         self._next_token = 1
@@ -115,6 +118,29 @@ class MachineDriver:
     def closed(self, index: int) -> list[Instruction]:
         """A worker that was asked to close did."""
         return self.give(WorkerClosed(self.t_s, index, self.closing.pop(index)))
+
+    def supervisor_dies(self, spec: RunSpec) -> None:
+        """Its workers die with it; another goes on with what was committed of the machine."""
+        old = self.machine
+        self.lost |= {token for token in range(1, self._next_token) if not self.answers[token]}
+        for book in (self.requests, self.starting, self.closing, self.killed):
+            book.clear()
+        self.hurried.clear()
+        self.machine = RunMachine(
+            spec,
+            num_workers=old.num_workers,
+            keep=old.keep,
+            elapsed_s=old.elapsed_s,
+            num_env_steps=self.steps,
+            num_episodes=self.episodes,
+            incarnations={index: w.incarnation + 1 for index, w in old.workers.items()},
+            paused=old.paused,
+            paused_workers=old.paused_workers,
+            ended_by=old.ended_by,
+            num_restarts=old.num_restarts,
+        )
+        self._perform(self.machine.start(self.t_s))
+        self.machine.validate()
 
     def tick(self, seconds: float = 0.1) -> list[Instruction]:
         """Time goes by."""

@@ -313,6 +313,74 @@ def test_a_machine_that_goes_on_counts_incarnations_and_time_on() -> None:
     assert machine.elapsed_s == pytest.approx(50.1)
 
 
+def reborn(run: MachineDriver, stop: StopSpec | None = None) -> None:
+    run.supervisor_dies(RunSpec(stop=stop or StopSpec()))
+
+
+def test_a_supervisor_that_died_while_stopping_ends_the_run_as_it_was_asked_to(
+    run: MachineDriver,
+) -> None:
+    run.command(Verb.STOP)
+    reborn(run)
+    assert run.ended is not None
+    assert (run.ended.state, run.ended.ended_by) == (RunState.STOPPED, EndedBy.USER)
+    assert not run.starting
+    assert {activity(run, 1), activity(run, 2)} == {Activity.STOPPED}
+    assert [w.incarnation for w in run.machine.workers.values()] == [0, 0]
+
+
+def test_a_supervisor_that_died_while_draining_ends_the_run_as_drained(run: MachineDriver) -> None:
+    run.command(Verb.DRAIN)
+    assert run.machine.draining
+    reborn(run)
+    assert run.ended is not None
+    assert (run.ended.state, run.ended.ended_by) == (RunState.STOPPED, EndedBy.DRAINED)
+    assert not run.starting
+
+
+def test_a_run_that_had_all_its_steps_when_its_supervisor_died_makes_no_worker() -> None:
+    stop = StopSpec(env_steps=1000)
+    run = make(2, stop)
+    run.all_ready()
+    run.steps = 1000
+    reborn(run, stop)
+    assert run.ended is not None
+    assert (run.ended.state, run.ended.ended_by) == (RunState.FINISHED, EndedBy.ENV_STEPS)
+    assert not run.starting
+
+
+def test_pauses_of_single_workers_outlive_their_supervisor(run: MachineDriver) -> None:
+    run.command(Verb.PAUSE, (2,))
+    assert run.machine.paused_workers == (2,)
+    reborn(run)
+    run.all_ready()
+    assert (activity(run, 1), activity(run, 2)) == (Activity.STEPPING, Activity.PAUSED)
+    token = run.command(Verb.RESUME, (2,))
+    assert run.answers[token] == [None]
+    assert activity(run, 2) is Activity.STEPPING
+
+
+def test_restarts_are_workers_made_anew_after_a_death_or_on_demand(run: MachineDriver) -> None:
+    run.die(1)
+    run.tick(0.3)
+    run.ready(1)
+    run.command(Verb.RESTART, (2,))
+    run.die(2, DeathCause.KILLED)
+    run.ready(2)
+    assert run.machine.num_restarts == 2
+    run.command(Verb.SCALE, num_workers=1)
+    run.chunk(2)
+    run.chunk(2)
+    run.closed(2)
+    run.command(Verb.SCALE, num_workers=2)
+    run.ready(2)
+    assert run.machine.num_restarts == 2
+    reborn(run)
+    run.all_ready()
+    assert run.machine.num_restarts == 2
+    assert [w.incarnation for w in run.machine.workers.values()] == [2, 3]
+
+
 _VERBS = st.sampled_from(list(Verb))
 _WORKERS = st.one_of(st.none(), st.lists(st.integers(0, 5), max_size=3).map(tuple))
 _MOVES = st.one_of(
@@ -322,6 +390,7 @@ _MOVES = st.one_of(
     st.tuples(st.just("closed"), st.integers(0, 9)),
     st.tuples(st.just("tick"), st.sampled_from([0.05, 0.5, 11.0])),
     st.tuples(st.just("command"), _VERBS, _WORKERS, st.integers(-1, 5)),
+    st.tuples(st.just("supervisor dies")),
 )
 
 
@@ -334,14 +403,24 @@ _MOVES = st.one_of(
 def test_any_interleaving_keeps_the_rules_and_answers_every_command_once(
     moves: list[tuple[object, ...]], num_workers: int, stop: StopSpec, hang: float | None
 ) -> None:
-    driver = make(num_workers, stop, RolloutSpec(hang_timeout_s=hang))
+    rollout = RolloutSpec(hang_timeout_s=hang)
+    driver = make(num_workers, stop, rollout)
     for move in moves:
+        if move == ("supervisor dies",) and driver.ended is None:
+            asked, paused = driver.machine.ended_by, driver.machine.paused_workers
+            driver.supervisor_dies(RunSpec(stop=stop, rollout=rollout))
+            # Nobody is made anew if the run was ending; who was paused still is.
+            assert not (asked and driver.starting)
+            assert asked in (None, driver.machine.ended_by)
+            assert driver.ended is not None or {
+                index for index in paused if index <= driver.machine.num_workers
+            } == set(driver.machine.paused_workers)
         _play(driver, move)
     driver.command(Verb.STOP)
     driver.settle()
     assert driver.machine.is_over
     for token in range(1, driver._next_token):
-        assert len(driver.answers[token]) == 1, token
+        assert len(driver.answers[token]) == (token not in driver.lost), token
     ends = [entry for entry in driver.log if type(entry).__name__ == "EndRun"]
     assert len(ends) == 1
 
