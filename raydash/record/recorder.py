@@ -7,27 +7,26 @@ nothing is written twice. What it keeps is bounded: beyond `max_pending_episodes
 let go, counted, and that is said too.
 """
 
-import json
 import logging
 import threading
-from dataclasses import asdict, astuple, replace
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from raydash.core.clock import Clock
 from raydash.core.records import EpisodeColumns
 from raydash.record.card import remove_card, write_card
 from raydash.record.database import connect, size_of, why_not
+from raydash.record.door import ReadersDoor
 from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
-from raydash.record.schema import SCHEMA_VERSION, Connection, bring_up_to_date
+from raydash.record.schema import Connection, bring_up_to_date
+from raydash.record.writer import RecordWriter
 
 MAX_PENDING_EPISODES = 2_000_000
 """About 75 MB."""
 MAX_PENDING_EVENTS = 10_000
 MAX_PENDING_BATCHES = 1000
 MAX_RETRY_S = 10.0
-_TIME_DECIMALS = 5
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +65,10 @@ class Recorder:
         self._fault = ""
         self._num_bytes = 0
 
+        self._door = ReadersDoor(path)
+
         # The thread's own:
-        self._connection: Connection = None
+        self._writer: RecordWriter | None = None
         self._held: list[RecordBatch] = []
         self._held_since_s: float | None = None
         self._number = 0
@@ -120,6 +121,17 @@ class Recorder:
         """Size on disk after the last commit."""
         return self._num_bytes
 
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A connection for questions to what is committed, beside the writing of the rest.
+
+        It must be used on the calling thread only, and not after the block. When the recording is
+        closed, a question that is under way is broken off.
+
+        Raises:
+            FaultError: if the file is not open now, or a question was broken off.
+        """
+        return self._door.reading()
+
     def close(self, end: RunEndRow | None = None, *, timeout_s: float = 10.0) -> bool:
         """Commit what is left, write how the run ended, and close the file.
 
@@ -165,7 +177,7 @@ class Recorder:
                 self._held_since_s = self._oldest_s
             self._oldest_s = None
         try:
-            if self._connection is None:
+            if self._writer is None:
                 self._open()
             if self._held:
                 self._write(RecordBatch.merged(self._held))
@@ -184,17 +196,20 @@ class Recorder:
 
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        assert self._run is not None
+        assert self._incarnation is not None
         connection = connect(self.path)
         try:
             bring_up_to_date(connection)
-            self._write_header(connection)
             (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM commits").fetchone()
+            writer = RecordWriter(connection)
+            writer.header(self._run, self._incarnation)
         except BaseException:
             connection.close()
             raise
-        if self._run is not None:
-            write_card(self.path, self._run)
-        self._connection = connection
+        write_card(self.path, self._run)
+        self._writer = writer
+        self._door.open(connection)
         self._number = last
         if self._doubtful is not None:
             number, count = self._doubtful
@@ -202,69 +217,10 @@ class Recorder:
             if last >= number:
                 self._forget(count)
 
-    def _write_header(self, connection: Connection) -> None:
-        run, life = self._run, self._incarnation
-        assert run is not None
-        assert life is not None
-        spec = run.spec
-        connection.execute("BEGIN")
-        connection.execute(
-            "INSERT INTO run BY NAME SELECT ? AS run_id, ? AS schema_version, ? AS name,"
-            " ? AS env_id, ? AS seed, ? AS spec_json, ? AS owner, ? AS cluster,"
-            " ? AS started_utc, ? AS versions_json, ? AS machine_json"
-            " WHERE NOT EXISTS (FROM run)",
-            [
-                run.run_id,
-                SCHEMA_VERSION,
-                spec.name or spec.env.id,
-                spec.env.id,
-                spec.rollout.seed,
-                json.dumps(asdict(spec)),
-                run.owner,
-                run.cluster,
-                run.started_utc,
-                json.dumps(dict(run.versions)),
-                json.dumps(dict(run.machine)),
-            ],
-        )
-        connection.execute(
-            "INSERT INTO incarnations SELECT ?, ?, ?, ?, ?"
-            " WHERE NOT EXISTS (FROM incarnations WHERE incarnation = ?)",
-            [*astuple(life), life.incarnation],
-        )
-        connection.execute("COMMIT")
-
     def _write(self, batch: RecordBatch) -> None:
-        connection = self._connection
+        assert self._writer is not None
         self._doubtful = (self._number + 1, len(self._held))
-        connection.execute("BEGIN")
-        if len(batch.episodes):
-            # DuckDB reads NaN in arrays as NULL; here it is a return.
-            exact = "* REPLACE (coalesce(episode_return, 'nan') AS episode_return)"
-            _insert(connection, "episodes", _episode_columns(batch.episodes), exact)
-        if batch.totals:
-            _insert(connection, "worker_totals", _totals_columns(batch))
-        if batch.events:
-            connection.executemany(
-                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    [e.number, e.t_s, e.kind.value, e.text, e.worker_index, e.detail, e.count]
-                    for e in batch.events
-                ],
-            )
-        connection.execute(
-            "INSERT INTO commits (number, t_s, elapsed_s, num_workers, paused, keep)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                self._number + 1,
-                batch.t_s,
-                batch.elapsed_s,
-                batch.num_workers,
-                batch.paused,
-                batch.keep,
-            ],
-        )
-        connection.execute("COMMIT")
+        self._writer.write(self._number + 1, batch)
         self._number += 1
         self._doubtful = None
 
@@ -290,65 +246,29 @@ class Recorder:
             self._held[start:] = [replace(merged, events=events)]
 
     def _finish(self) -> bool:
-        end = self._end
+        assert self._writer is not None
         try:
-            if end is not None:
-                self._connection.execute(
-                    "UPDATE run SET state = ?, ended_by = ?, cause = ?, ended_utc = ?,"
-                    " ended_s = ?, elapsed_s = ?",
-                    [
-                        end.state.value,
-                        end.ended_by.value if end.ended_by else None,
-                        end.cause,
-                        end.ended_utc,
-                        end.ended_s,
-                        end.elapsed_s,
-                    ],
-                )
-            self._connection.execute("CHECKPOINT")
+            if self._end is not None:
+                self._writer.end(self._end)
+            self._door.close()
+            self._writer.connection.execute("CHECKPOINT")
         except Exception as error:
             self._fail(error)
             return False
         self._let_go()
-        if end is not None:
+        if self._end is not None:
             remove_card(self.path)
         self._num_bytes = size_of(self.path)
         self._is_closed_well = True
         return True
 
     def _let_go(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is None:
+        writer, self._writer = self._writer, None
+        if writer is None:
             return
+        self._door.close()
         try:
-            connection.close()
+            writer.connection.close()
         except Exception as error:
             # Closing checkpoints: on a full disk that fails, and the rows stay in the WAL.
             log.info("closing %s: %s", self.path, error)
-
-
-def _insert(
-    connection: Connection, table: str, columns: dict[str, np.ndarray], what: str = "*"
-) -> None:
-    # Not undone when the insert fails: that would hide its error, and the connection is given up.
-    connection.register("incoming", columns)
-    connection.execute(f"INSERT INTO {table} BY NAME SELECT {what} FROM incoming")
-    connection.unregister("incoming")
-
-
-def _episode_columns(episodes: EpisodeColumns) -> dict[str, np.ndarray]:
-    """Times are rounded: full precision would be five bytes an episode of noise."""
-    columns = {name: getattr(episodes, name) for name in EpisodeColumns.__slots__}
-    columns["end_s"] = np.round(episodes.end_s, _TIME_DECIMALS)
-    columns["duration_s"] = np.round(episodes.duration_s, _TIME_DECIMALS)
-    columns["evaluation"] = np.zeros(len(episodes), bool)
-    return columns
-
-
-def _totals_columns(batch: RecordBatch) -> dict[str, np.ndarray]:
-    rows = [asdict(totals) for _, _, totals in batch.totals]
-    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    columns["t_s"] = np.full(len(rows), batch.t_s)
-    columns["worker_index"] = np.array([index for index, _, _ in batch.totals], np.int32)
-    columns["incarnation"] = np.array([life for _, life, _ in batch.totals], np.int32)
-    return columns

@@ -3,10 +3,11 @@
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 
 from raydash.core.events import Event
+from raydash.core.history import HistoryRows
 from raydash.core.records import EpisodeColumns, WorkerTotals
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, RunState
@@ -109,9 +110,14 @@ class RecordBatch:
         num_workers: That the run is meant to have.
         paused: The whole run.
         keep: Somebody chose to keep the run.
+        ended_by: Why it is stopping; None: it goes on.
+        draining: It is stopping after the episodes that are under way.
+        paused_workers: Indices of workers that are paused on their own.
+        num_restarts: Workers made anew after a death or on demand, lifetime.
         episodes: Finished ones.
         totals: (worker_index, incarnation, totals of that life), of workers that were heard of.
         events: What happened.
+        history: Buckets of the whole run that are new, or changed.
     """
 
     t_s: float
@@ -119,24 +125,28 @@ class RecordBatch:
     num_workers: int = 0
     paused: bool = False
     keep: bool = False
+    ended_by: EndedBy | None = None
+    draining: bool = False
+    paused_workers: tuple[int, ...] = ()
+    num_restarts: int = 0
     episodes: EpisodeColumns = field(default_factory=EpisodeColumns)
     totals: Sequence[tuple[int, int, WorkerTotals]] = ()
     events: Sequence[Event] = ()
+    history: HistoryRows | None = None
 
     @staticmethod
     def merged(batches: "Sequence[RecordBatch]") -> "RecordBatch":
         """One batch for several, oldest first; of a worker's totals the newest of each life."""
-        last = batches[-1]
         totals: dict[tuple[int, int], WorkerTotals] = {}
         for batch in batches:
             totals.update({(index, life): values for index, life, values in batch.totals})
-        return RecordBatch(
-            t_s=last.t_s,
-            elapsed_s=last.elapsed_s,
-            num_workers=last.num_workers,
-            paused=last.paused,
-            keep=last.keep,
+        history: HistoryRows | None = None
+        for rows in (batch.history for batch in batches if batch.history is not None):
+            history = rows if history is None else history.followed_by(rows)
+        return replace(
+            batches[-1],
             episodes=EpisodeColumns.joined([batch.episodes for batch in batches]),
             totals=[(index, life, values) for (index, life), values in totals.items()],
             events=[event for batch in batches for event in batch.events],
+            history=history,
         )

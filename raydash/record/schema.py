@@ -98,7 +98,9 @@ CREATE TABLE IF NOT EXISTS commits (
     keep BOOLEAN NOT NULL,           -- somebody chose to keep the run
     ended_by VARCHAR,                -- of EndedBy, while the run is stopping; NULL: it goes on
     draining BOOLEAN,                -- it is stopping after the episodes that are under way
-    paused_workers INTEGER[]         -- workers that are paused on their own; NULL: none
+    paused_workers INTEGER[],        -- workers that are paused on their own; NULL: none
+    num_restarts BIGINT              -- workers made anew after a death or on demand, lifetime;
+                                     -- NULL: not known (schema 1)
 );
 
 -- The whole run in at most 1200 time buckets of one width, which doubles as the run grows (then all
@@ -140,6 +142,7 @@ def _from_1(connection: Connection) -> None:
     connection.execute("ALTER TABLE commits ADD COLUMN ended_by VARCHAR")
     connection.execute("ALTER TABLE commits ADD COLUMN draining BOOLEAN")
     connection.execute("ALTER TABLE commits ADD COLUMN paused_workers INTEGER[]")
+    connection.execute("ALTER TABLE commits ADD COLUMN num_restarts BIGINT")
 
 
 MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1}

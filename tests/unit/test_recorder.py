@@ -287,10 +287,11 @@ def test_commit_whose_outcome_was_unknown_is_not_repeated(
     """The answer to a commit gets lost: the rows are there all the same."""
     one = recorders()
     wait_until(lambda: one.num_bytes, "the header")
-    real = one._connection
+    assert one._writer is not None
+    real = one._writer.connection
 
     class LosesAnswers:
-        def execute(self, text: str, *values: object) -> object:
+        def execute(self, text: object, *values: object) -> object:
             result = real.execute(text, *values)
             if text == "COMMIT":
                 raise OSError("the answer was lost")
@@ -299,9 +300,10 @@ def test_commit_whose_outcome_was_unknown_is_not_repeated(
         def __getattr__(self, name: str) -> object:
             return getattr(real, name)
 
-    one._connection = LosesAnswers()
+    first = one._writer
+    first.connection = LosesAnswers()
     one.append(batch_of(episodes(10)))
-    wait_until(lambda: one._connection not in (None, real) and not one.lag_s, "the next commit")
+    wait_until(lambda: one._writer not in (None, first) and not one.lag_s, "the next commit")
     one.append(batch_of(episodes(5)))
     one.close(END)
     assert query.figures(path).num_episodes_lifetime == 15
@@ -472,10 +474,11 @@ def test_appending_does_not_wait_for_a_disk_that_hangs(
 ) -> None:
     one = recorders()
     wait_until(lambda: one.num_bytes, "the header")
-    real, gate, entered = one._connection, threading.Event(), threading.Event()
+    assert one._writer is not None
+    real, gate, entered = one._writer.connection, threading.Event(), threading.Event()
 
     class Hangs:
-        def execute(self, text: str, *values: object) -> object:
+        def execute(self, text: object, *values: object) -> object:
             entered.set()
             gate.wait()
             return real.execute(text, *values)
@@ -483,7 +486,7 @@ def test_appending_does_not_wait_for_a_disk_that_hangs(
         def __getattr__(self, name: str) -> object:
             return getattr(real, name)
 
-    one._connection = Hangs()
+    one._writer.connection = Hangs()
     one.append(batch_of(episodes(1)))
     assert entered.wait(10)
     began_s = time.monotonic()

@@ -1,0 +1,200 @@
+"""The statements by which an open recording is written.
+
+A commit is short, so what it costs is asking, not writing: statements are parsed once, the view
+through which columns come in is made once, and nothing is optimised that can't be.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, astuple
+from typing import Any
+
+import numpy as np
+
+from raydash.core.events import Event
+from raydash.core.history import HistoryRows
+from raydash.core.records import EpisodeColumns, WorkerTotals
+from raydash.core.states import Ending
+from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
+from raydash.record.schema import SCHEMA_VERSION, Connection
+
+TIME_DECIMALS = 5
+_TOTALS = tuple(WorkerTotals.__slots__)
+# DuckDB reads NaN in arrays as NULL; a return and a sum of returns can be NaN.
+_INSERTS = {
+    "episodes": "INSERT INTO episodes BY NAME SELECT"
+    " * REPLACE (coalesce(episode_return, 'nan') AS episode_return) FROM new_episodes",
+    "totals": "INSERT INTO worker_totals BY NAME FROM new_totals",
+    "events": "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
+    "commits": "INSERT INTO commits (number, t_s, elapsed_s, num_workers, paused, keep, ended_by,"
+    " draining, paused_workers, num_restarts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "history": "INSERT INTO history BY NAME SELECT"
+    " * REPLACE (coalesce(return_sum, 'nan') AS return_sum) FROM new_history"
+    " JOIN (SELECT bucket, list(steps ORDER BY worker) AS worker_steps,"
+    " list(coalesce(return_sum, 'nan') ORDER BY worker) AS worker_return_sum,"
+    " list(return_n ORDER BY worker) AS worker_return_n FROM new_worker_history GROUP BY bucket)"
+    " USING (bucket)",
+}
+_VIEWS = ("new_episodes", "new_totals", "new_history", "new_worker_history")
+
+
+class RecordWriter:
+    """Writes to one connection, from one thread; the caller opens and closes it.
+
+    Attributes:
+        connection: Where to.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        """Prepare; the tables must be there."""
+        self.connection = connection
+        connection.execute("PRAGMA disable_optimizer")
+        # The views look at these dictionaries anew with every statement.
+        self._new: dict[str, dict[str, Any]] = {name: {"_": np.empty(0)} for name in _VIEWS}
+        for name, columns in self._new.items():
+            connection.register(name, columns)
+        self._parsed = {
+            name: connection.extract_statements(text)[0] for name, text in _INSERTS.items()
+        }
+
+    def header(self, run: RunRow, life: IncarnationRow) -> None:
+        """Write the run's row once, and that of this life of its supervisor."""
+        spec = run.spec
+        connection = self.connection
+        connection.execute("BEGIN")
+        connection.execute(
+            "INSERT INTO run BY NAME SELECT ? AS run_id, ? AS schema_version, ? AS name,"
+            " ? AS env_id, ? AS seed, ? AS spec_json, ? AS owner, ? AS cluster,"
+            " ? AS started_utc, ? AS versions_json, ? AS machine_json"
+            " WHERE NOT EXISTS (FROM run)",
+            [
+                run.run_id,
+                SCHEMA_VERSION,
+                spec.name or spec.env.id,
+                spec.env.id,
+                spec.rollout.seed,
+                json.dumps(asdict(spec)),
+                run.owner,
+                run.cluster,
+                run.started_utc,
+                json.dumps(dict(run.versions)),
+                json.dumps(dict(run.machine)),
+            ],
+        )
+        connection.execute(
+            "INSERT INTO incarnations SELECT ?, ?, ?, ?, ?"
+            " WHERE NOT EXISTS (FROM incarnations WHERE incarnation = ?)",
+            [*astuple(life), life.incarnation],
+        )
+        connection.execute("COMMIT")
+
+    def write(self, number: int, batch: RecordBatch) -> None:
+        """Write a batch as commit `number`: all of it or nothing."""
+        self.connection.execute("BEGIN")
+        if len(batch.episodes):
+            self._insert("episodes", new_episodes=_episode_columns(batch.episodes))
+        if batch.totals:
+            self._insert("totals", new_totals=_totals_columns(batch))
+        if batch.events:
+            self._events(batch.events)
+        if batch.history is not None:
+            self._history(batch.history)
+        self.connection.execute(
+            self._parsed["commits"],
+            [
+                number,
+                batch.t_s,
+                batch.elapsed_s,
+                batch.num_workers,
+                batch.paused,
+                batch.keep,
+                batch.ended_by.value if batch.ended_by else None,
+                batch.draining,
+                list(batch.paused_workers) or None,
+                batch.num_restarts,
+            ],
+        )
+        self.connection.execute("COMMIT")
+
+    def end(self, end: RunEndRow) -> None:
+        """Write how the run ended."""
+        self.connection.execute(
+            "UPDATE run SET state = ?, ended_by = ?, cause = ?, ended_utc = ?,"
+            " ended_s = ?, elapsed_s = ?",
+            [
+                end.state.value,
+                end.ended_by.value if end.ended_by else None,
+                end.cause,
+                end.ended_utc,
+                end.ended_s,
+                end.elapsed_s,
+            ],
+        )
+
+    def _insert(self, statement: str, **views: dict[str, Any]) -> None:
+        for name, columns in views.items():
+            self._new[name].clear()
+            self._new[name].update(columns)
+        self.connection.execute(self._parsed[statement])
+
+    def _events(self, events: Sequence[Event]) -> None:
+        self.connection.executemany(
+            self._parsed["events"],
+            [
+                [e.number, e.t_s, e.kind.value, e.text, e.worker_index, e.detail, e.count]
+                for e in events
+            ],
+        )
+
+    def _history(self, rows: HistoryRows) -> None:
+        self.connection.execute("DELETE FROM history WHERE bucket >= ?", [int(rows.bucket[0])])
+        self._insert(
+            "history",
+            new_history=_history_columns(rows),
+            new_worker_history=_worker_history_columns(rows),
+        )
+
+
+def _episode_columns(episodes: EpisodeColumns) -> dict[str, Any]:
+    """Times are rounded: full precision would be five bytes an episode of noise."""
+    columns = {name: getattr(episodes, name) for name in EpisodeColumns.__slots__}
+    columns["end_s"] = np.round(episodes.end_s, TIME_DECIMALS)
+    columns["duration_s"] = np.round(episodes.duration_s, TIME_DECIMALS)
+    columns["evaluation"] = np.zeros(len(episodes), bool)
+    return columns
+
+
+def _totals_columns(batch: RecordBatch) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        name: np.array([getattr(totals, name) for _, _, totals in batch.totals]) for name in _TOTALS
+    }
+    columns["t_s"] = np.full(len(batch.totals), batch.t_s)
+    columns["worker_index"] = np.array([index for index, _, _ in batch.totals], np.int32)
+    columns["incarnation"] = np.array([life for _, life, _ in batch.totals], np.int32)
+    return columns
+
+
+def _history_columns(rows: HistoryRows) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        name: getattr(rows, name)
+        for name in (
+            "bucket", "num_env_steps", "return_n", "return_sum", "return_min", "return_max",
+            "return_p10", "return_p90",
+        )
+    }  # fmt: skip
+    columns["bucket_s"] = np.full(len(rows), rows.bucket_s)
+    for ending in Ending:
+        columns[f"num_{ending.name.lower()}"] = rows.endings[:, ending]
+    columns["returns"] = np.array([*rows.returns, None], object)[:-1]  # of bytes, not of their text
+    return columns
+
+
+def _worker_history_columns(rows: HistoryRows) -> dict[str, Any]:
+    width = rows.worker_steps.shape[1]
+    return {
+        "bucket": np.repeat(rows.bucket, width),
+        "worker": np.tile(np.arange(width, dtype=np.int32), len(rows)),
+        "steps": rows.worker_steps.ravel(),
+        "return_sum": rows.worker_return_sum.ravel(),
+        "return_n": rows.worker_return_n.ravel(),
+    }
