@@ -153,7 +153,15 @@ def run(
     ] = None,
     policy: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="What chooses the actions.", show_default=False),
+        typer.Option(
+            metavar="KIND",
+            help="random, constant, linear, mlp, or MODULE:CALLABLE; default: random.",
+            show_default=False,
+        ),
+    ] = None,
+    policy_path: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Weights of the policy, .npz.", show_default=False),
     ] = None,
     workers: Annotated[
         int | None,
@@ -195,6 +203,7 @@ def run(
     options = {
         "env.id": env,
         "policy.kind": policy,
+        "policy.path": None if policy_path is None else str(policy_path.absolute()),
         "rollout.num_workers": workers,
         "rollout.seed": seed,
         "stop.seconds": seconds,
@@ -279,6 +288,22 @@ def export_run(
     from raydash.commands.recordings.exporting import export_recording
 
     _exit_with(lambda: export_recording(run, to, out, force=force, all_tables=all_tables))
+
+
+@app.command("import")
+def import_runs(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Files, or folders that hold them.")
+    ],
+) -> None:
+    """Make recordings of other tools' files, so that past runs stand beside new ones.
+
+    SB3's monitor.csv (a folder of them is one run), RLlib's result.json and progress.csv,
+    TensorBoard's event files. Prints the new runs' ids.
+    """
+    from raydash.commands.recordings.importing import import_files
+
+    _exit_with(lambda: import_files(sources))
 
 
 @app.command()

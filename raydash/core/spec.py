@@ -6,12 +6,13 @@ command line and the form all use it, and a bad spec is refused with *all* its v
 
 import difflib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 MAX_WORKERS = 10_000
-POLICY_KINDS = ("random",)
+POLICY_KINDS = ("random", "constant", "linear", "mlp")
 WANDB_MODES = ("online", "offline")
 
 
@@ -25,9 +26,16 @@ class EnvSpec:
 
 @dataclass(frozen=True, slots=True)
 class PolicySpec:
-    """What chooses the actions."""
+    """What chooses the actions.
+
+    `kind` is a word of `POLICY_KINDS`, or `module:callable`: called with the observation space and
+    the action space, it gives a function from an observation to an action. `path` is the `.npz` of
+    a linear policy or MLP, `action` what a constant policy does.
+    """
 
     kind: str = "random"
+    path: str | None = None
+    action: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,7 @@ class Field:
     """What one spec key takes.
 
     Attributes:
-        kind: `str`, `int`, `float` or `table`.
+        kind: `str`, `int`, `float`, `table` or `action`.
         help: One line for people.
         minimum: Smallest value allowed.
         maximum: Largest value allowed.
@@ -111,6 +119,7 @@ class Field:
         optional: May be left out or None.
         begins: What a text must begin with: one of these.
         filled: A text must not be blank.
+        or_callable: `module:callable` is allowed beside the choices.
     """
 
     kind: str
@@ -122,16 +131,19 @@ class Field:
     optional: bool = False
     begins: tuple[str, ...] = ()
     filled: bool = False
+    or_callable: bool = False
 
     def allowed(self) -> str:
         """What is allowed, in words."""
         if self.choices:
-            return "one of " + ", ".join(self.choices)
+            own = ", or module:callable" if self.or_callable else ""
+            return "one of " + ", ".join(self.choices) + own
         noun = {
             "str": "a text",
             "int": "a whole number",
             "float": "a number",
             "table": "a table of keys and values",
+            "action": "a number, or a list of numbers",
         }[self.kind]
         if self.begins:
             return "a text that begins with " + " or ".join(self.begins)
@@ -148,7 +160,11 @@ FIELDS: Mapping[str, Field] = {
     "name": Field("str", "A name for people; empty: derived from the environment."),
     "env.id": Field("str", "Gymnasium id, module:Id or package.module:callable.", filled=True),
     "env.kwargs": Field("table", "Keyword arguments of the environment's constructor."),
-    "policy.kind": Field("str", "What chooses the actions.", choices=POLICY_KINDS),
+    "policy.kind": Field(
+        "str", "What chooses the actions.", choices=POLICY_KINDS, or_callable=True
+    ),
+    "policy.path": Field("str", "Weights of a linear or mlp policy, .npz.", optional=True),
+    "policy.action": Field("action", "What the constant policy does.", optional=True),
     "rollout.num_workers": Field(
         "int",
         "Rollout workers; default: one per core.",
@@ -275,7 +291,8 @@ def check_value(key: str, value: object) -> Violation | None:
         case "str":
             if not isinstance(value, str):
                 return refused(f"{shown} is not a text")
-            if rule.choices and value not in rule.choices:
+            is_callable = rule.or_callable and all(value.partition(":"))
+            if rule.choices and value not in rule.choices and not is_callable:
                 return refused(f"{shown} is unknown")
             if rule.filled and not value.strip():
                 return refused("is empty")
@@ -285,8 +302,16 @@ def check_value(key: str, value: object) -> Violation | None:
                 # Not shown again: what stands there is a password.
                 return refused("holds a password, which belongs into MLflow's own environment")
             return None
+        case "action":
+            return None if _is_action(value) else refused(f"{shown} is no action")
         case _:
             return _check_number(value, rule, refused, shown)
+
+
+def _is_action(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_action, value))
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _check_number(

@@ -55,7 +55,12 @@ def read_table(path: Path) -> dict[str, Any]:
         raise SpecError(
             (Violation(str(path), f"cannot be read: {error}", "a TOML file"),)
         ) from error
-    return table_from_toml(text)
+    table = table_from_toml(text)
+    policy = table.get("policy")
+    if isinstance(policy, dict) and isinstance(policy.get("path"), str):
+        # As in other tools: relative to the file that says so, wherever the worker runs.
+        policy["path"] = str((path.absolute().parent / policy["path"]).resolve())
+    return table
 
 
 def read_spec(path: Path) -> RunSpec:

@@ -9,6 +9,7 @@ _FLAGS = {
     "env.id": "--env",
     "env.kwargs": "--env-kwargs",
     "policy.kind": "--policy",
+    "policy.path": "--policy-path",
     "rollout.num_workers": "--workers",
     "rollout.seed": "--seed",
     "stop.seconds": "--for",

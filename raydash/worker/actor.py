@@ -17,7 +17,7 @@ from raydash.core.messages import StartRun
 from raydash.core.records import WorkerFault, WorkerReady
 from raydash.protocol.codec import decode, encode
 from raydash.worker.environments import Env, first_reset, make_env, one_line
-from raydash.worker.policies import make_policy
+from raydash.worker.policies.policy import make_policy
 from raydash.worker.progress import ProgressWriter
 from raydash.worker.rollout import RolloutLoop
 from raydash.worker.seeds import env_seeds
@@ -121,7 +121,13 @@ class RolloutWorker:
     def _loop_over(self, env: Env) -> RolloutLoop:
         return RolloutLoop(
             env,
-            make_policy(self._spec.policy, env.action_space, self._seeds.action_space),
+            make_policy(
+                self._spec.policy,
+                env.observation_space,
+                env.action_space,
+                self._seeds.action_space,
+                self._source_dirs,
+            ),
             worker_index=self._worker_index,
             incarnation=self._incarnation,
             reset_seed=self._seeds.reset,

@@ -20,7 +20,7 @@ from raydash.core.clock import Clock
 from raydash.core.records import EnvError, RolloutChunk, WorkerTotals
 from raydash.core.states import Ending
 from raydash.worker.environments import Env, one_line
-from raydash.worker.policies import Policy
+from raydash.worker.policies.policy import Policy
 from raydash.worker.progress import (
     COUNTER,
     EPISODE_LEN,

@@ -36,6 +36,7 @@ _PHASES = {
     "import": "importing gymnasium",
     "make": "the constructor",
     "reset": "the first reset",
+    "policy": "the policy",
 }
 
 
@@ -182,15 +183,20 @@ def _answer(out: IO[str], **value: object) -> None:
 
 def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
     from raydash.worker.environments import first_reset, make_env
-    from raydash.worker.policies import make_policy
+    from raydash.worker.policies.policy import check_action, make_policy
 
     spec = EnvSpec(order["env"]["id"], order["env"]["kwargs"])
     try:
         _answer(out, phase="make")
         env = make_env(spec, order["source_dirs"])
         _answer(out, phase="reset")
-        first_reset(env, spec, 0)
-        make_policy(PolicySpec(**order["policy"]), env.action_space, 0)(None)
+        observation = first_reset(env, spec, 0)
+        chosen = PolicySpec(**order["policy"])
+        _answer(out, phase="policy")
+        policy = make_policy(
+            chosen, env.observation_space, env.action_space, 0, order["source_dirs"]
+        )
+        check_action(policy, observation, env.action_space, chosen)
         env.close()
     except FaultError as error:
         return error.fault

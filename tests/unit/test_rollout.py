@@ -18,7 +18,7 @@ from raydash.core.spec import EnvSpec, PolicySpec
 from raydash.core.states import Ending
 from raydash.protocol.codec import encode
 from raydash.worker.environments import first_reset, make_env
-from raydash.worker.policies import make_policy
+from raydash.worker.policies.policy import make_policy
 from raydash.worker.progress import Phase, ProgressWriter, set_hurry
 from raydash.worker.rollout import (
     MAX_EPISODES,
@@ -457,7 +457,7 @@ def test_real_cartpole_counts_equal_those_recounted_from_its_own_wrapper() -> No
             return result
 
     env = Recorded(make_env(spec))
-    policy = make_policy(PolicySpec(), env.action_space, 1)
+    policy = make_policy(PolicySpec(), env.observation_space, env.action_space, 1)
     loop = loop_over(env, clock=FakeClock(TICK_S), policy=policy)
     chunks = [loop.run(0.05) for _ in range(5)]
     returns, lens = column(chunks, "episode_return"), column(chunks, "episode_len")

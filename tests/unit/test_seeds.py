@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raydash.core.spec import PolicySpec
-from raydash.worker.policies import make_policy
+from raydash.worker.policies.policy import make_policy
 from raydash.worker.seeds import env_seeds, remade_seed
 
 
@@ -53,7 +53,7 @@ def test_random_policy_draws_what_the_seeded_action_space_draws() -> None:
     twin = gymnasium.spaces.Dict(
         {"move": gymnasium.spaces.Discrete(5), "aim": gymnasium.spaces.Box(-1, 1, (3,))}
     )
-    policy = make_policy(PolicySpec(), space, 11)
+    policy = make_policy(PolicySpec(), space, space, 11)
     twin.seed(11)
     for _ in range(20):
         drawn, expected = policy(None), twin.sample()

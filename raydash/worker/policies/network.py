@@ -1,0 +1,136 @@
+"""Linear and multi-layer policies in NumPy, as fast as one observation at a time allows."""
+
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeAlias
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import utils as spaces
+
+from raydash.core.faults import Fault, FaultError
+from raydash.core.records import Float64
+from raydash.worker.policies.weights import Weights
+
+Space: TypeAlias = "gymnasium.Space[Any]"
+
+
+def network_policy(
+    weights: Weights, observation_space: Space, action_space: Space, name: str
+) -> Callable[[Any], Any]:
+    """A deterministic policy: argmax of the outputs, or the outputs themselves, kept in bounds.
+
+    Args:
+        weights: The network.
+        observation_space: Any that Gymnasium can flatten to a vector.
+        action_space: Discrete (one output per action), MultiDiscrete (one per choice),
+            MultiBinary (above 0: 1) or Box (one per number, clipped to its bounds).
+        name: For words about mistakes.
+
+    Raises:
+        FaultError: if the network does not fit the spaces.
+    """
+    inputs, outputs = num_inputs(observation_space, name), num_outputs(action_space, name)
+    if (weights.num_inputs, weights.num_outputs) != (inputs, outputs):
+        raise FaultError(
+            Fault(
+                f"The policy in {name} does not fit the environment",
+                f"it takes {weights.num_inputs} numbers and gives {weights.num_outputs}; "
+                f"the environment gives {inputs} and wants {outputs}",
+                "Choose the weights that belong to this environment",
+                keys=("policy.path", "env.id"),
+                bad_input=True,
+            )
+        )
+    return _answering(_forward(weights, observation_space), action_space)
+
+
+def num_inputs(observation_space: Space, name: str) -> int:
+    """Length of a flattened observation.
+
+    Raises:
+        FaultError: if observations have no fixed length.
+    """
+    if not observation_space.is_np_flattenable:
+        _refuse(name, f"observations of {observation_space} are no vector of fixed length")
+    return int(spaces.flatdim(observation_space))
+
+
+def num_outputs(action_space: Space, name: str) -> int:
+    """How many numbers a network has to give for an action.
+
+    Raises:
+        FaultError: if no network gives such actions.
+    """
+    match action_space:
+        case gymnasium.spaces.Discrete(n=n):
+            return int(n)
+        case gymnasium.spaces.MultiDiscrete(nvec=nvec):
+            return int(np.sum(nvec))
+        case gymnasium.spaces.MultiBinary() | gymnasium.spaces.Box():
+            return int(spaces.flatdim(action_space))
+    _refuse(name, f"no network gives actions of {action_space}")
+
+
+def _forward(weights: Weights, observation_space: Space) -> Callable[[Any], Float64]:
+    """Normalise, then layer by layer.
+
+    The first layer takes the normalisation in, once for all:
+    (x - mean) / std @ W + b = x @ (W / std) + (b - mean / std @ W).
+    """
+    (first, bias), *others = weights.layers
+    matrix = np.ascontiguousarray(first / weights.std[:, None])
+    offset = bias - (weights.mean / weights.std) @ first
+    is_vector = isinstance(observation_space, gymnasium.spaces.Box) and (
+        len(observation_space.shape) == 1
+    )
+    flatten, tanh, asarray = spaces.flatten, np.tanh, np.asarray
+
+    def forward(observation: Any) -> Float64:
+        if not is_vector:
+            observation = flatten(observation_space, observation)
+        numbers: Float64 = asarray(observation, np.float64) @ matrix + offset
+        for weight, shift in others:
+            numbers = tanh(numbers) @ weight + shift
+        return numbers
+
+    return forward
+
+
+def _answering(forward: Callable[[Any], Float64], action_space: Space) -> Callable[[Any], Any]:
+    match action_space:
+        case gymnasium.spaces.Discrete(start=start):
+            first = int(start)
+            return lambda observation: first + int(forward(observation).argmax())
+        case gymnasium.spaces.MultiDiscrete(nvec=nvec, start=starts):
+            cuts = np.cumsum(nvec.ravel())[:-1]
+            shape, dtype, firsts = nvec.shape, action_space.dtype, starts.ravel()
+
+            def choose(observation: Any) -> Any:
+                parts = np.split(forward(observation), cuts)
+                return (firsts + [part.argmax() for part in parts]).astype(dtype).reshape(shape)
+
+            return choose
+        case gymnasium.spaces.Box(low=low, high=high, shape=shape, dtype=dtype):
+            lowest, highest = low.ravel().astype(np.float64), high.ravel().astype(np.float64)
+
+            def act(observation: Any) -> Any:
+                bounded = np.minimum(np.maximum(forward(observation), lowest), highest)
+                return bounded.astype(dtype).reshape(shape)
+
+            return act
+        case _:
+            shape, dtype = action_space.shape, action_space.dtype
+            assert shape is not None
+            return lambda observation: (forward(observation) > 0).astype(dtype).reshape(shape)
+
+
+def _refuse(name: str, why: str) -> NoReturn:
+    raise FaultError(
+        Fault(
+            f"The policy in {name} does not fit the environment",
+            why,
+            "Use a random policy, or module:callable for one of your own",
+            keys=("policy.kind", "env.id"),
+            bad_input=True,
+        )
+    )

@@ -1,0 +1,172 @@
+"""What chooses the actions: from a spec to a callable, checked against the spaces."""
+
+import importlib
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+import gymnasium
+import numpy as np
+
+from raydash.core.faults import Fault, FaultError
+from raydash.core.spec import PolicySpec
+from raydash.worker.environments import add_source_dirs, one_line
+from raydash.worker.policies.network import network_policy
+from raydash.worker.policies.weights import read_weights
+
+Space: TypeAlias = "gymnasium.Space[Any]"
+Policy = Callable[[Any], Any]
+"""An observation in, an action out."""
+
+
+def make_policy(
+    spec: PolicySpec,
+    observation_space: Space,
+    action_space: Space,
+    seed: int,
+    source_dirs: Sequence[str] = (),
+) -> Policy:
+    """The policy that a spec asks for.
+
+    Args:
+        spec: Which one.
+        observation_space: What it is given.
+        action_space: What it has to answer.
+        seed: Of the action space.
+        source_dirs: Folders to import the user's modules from.
+
+    Raises:
+        FaultError: if it can't be had, or does not fit the spaces, with the spec keys at fault.
+    """
+    action_space.seed(seed)
+    match spec.kind:
+        case "random":
+            sample = action_space.sample
+            return lambda _observation: sample()
+        case "constant":
+            return _constant(spec, action_space)
+        case "linear" | "mlp":
+            return _of_weights(spec, observation_space, action_space)
+        case _:
+            return _of_user(spec, observation_space, action_space, source_dirs)
+
+
+def _constant(spec: PolicySpec, action_space: Space) -> Policy:
+    if spec.action is None:
+        _refuse("policy.action", "The constant policy has no action", "none is given", action_space)
+    action: Any = spec.action
+    shape, dtype = action_space.shape, action_space.dtype
+    try:
+        if dtype is not None and isinstance(action_space, gymnasium.spaces.Discrete):
+            action = dtype.type(action) if float(action) == int(action) else action
+        elif dtype is not None and shape is not None:
+            action = np.asarray(action, dtype).reshape(shape)
+    except (TypeError, ValueError, OverflowError):
+        action = spec.action
+    if not action_space.contains(action):
+        why = f"{spec.action} is not in {action_space}"
+        _refuse("policy.action", "The constant action does not fit", why, action_space)
+    return lambda _observation: action
+
+
+def _of_weights(spec: PolicySpec, observation_space: Space, action_space: Space) -> Policy:
+    if not spec.path:
+        raise FaultError(
+            Fault(
+                f"The {spec.kind} policy has no weights",
+                "policy.path is not given",
+                "Give an .npz file (--policy-path); a learner saves one beside its recording",
+                keys=("policy.path",),
+                bad_input=True,
+            )
+        )
+    weights = read_weights(spec.path)
+    if spec.kind == "linear" and len(weights.layers) != 1:
+        raise FaultError(
+            Fault(
+                f"{spec.path} is not a linear policy",
+                f"it has {len(weights.layers)} layers",
+                'Use policy.kind = "mlp"',
+                keys=("policy.kind", "policy.path"),
+                bad_input=True,
+            )
+        )
+    return network_policy(weights, observation_space, action_space, spec.path)
+
+
+def _of_user(
+    spec: PolicySpec, observation_space: Space, action_space: Space, source_dirs: Sequence[str]
+) -> Policy:
+    """`module:callable`, called with both spaces; what it gives is called with observations."""
+    add_source_dirs(source_dirs)
+    module_name, _, name = spec.kind.partition(":")
+    try:
+        target: Any = importlib.import_module(module_name)
+        for part in name.split("."):
+            target = getattr(target, part)
+        policy = target(observation_space, action_space)
+    except Exception as error:
+        raise FaultError(
+            Fault(
+                f"The policy {spec.kind} raised {type(error).__name__}",
+                one_line(error),
+                "It is called as callable(observation_space, action_space) and gives a function "
+                "from an observation to an action; the traceback names the line",
+                detail=traceback.format_exc(),
+                keys=("policy.kind",),
+                bad_input=True,
+            )
+        ) from error
+    if not callable(policy):
+        raise FaultError(
+            Fault(
+                f"The policy {spec.kind} gave a {type(policy).__name__}",
+                "that can't be called with an observation",
+                "Give a function from an observation to an action",
+                keys=("policy.kind",),
+                bad_input=True,
+            )
+        )
+    chosen: Policy = policy
+    return chosen
+
+
+def check_action(policy: Policy, observation: Any, action_space: Space, spec: PolicySpec) -> None:
+    """Ask a policy once, and see that its answer is an action.
+
+    Raises:
+        FaultError: if it raises, or answers something else.
+    """
+    try:
+        action = policy(observation)
+    except Exception as error:
+        raise FaultError(
+            Fault(
+                f"The policy {spec.kind} raised {type(error).__name__} at its first observation",
+                one_line(error),
+                "The traceback names the line",
+                detail=traceback.format_exc(),
+                keys=("policy.kind",),
+                bad_input=True,
+            )
+        ) from error
+    if not action_space.contains(action) and not _is_close(action, action_space):
+        shown = repr(action)[:120]
+        why = f"it answered {shown}, which is not in {action_space}"
+        _refuse("policy.kind", f"The policy {spec.kind} gives no action", why, action_space)
+
+
+def _is_close(action: Any, space: Space) -> bool:
+    """Python numbers and other float widths are taken by environments, though not by `contains`."""
+    if not isinstance(space, gymnasium.spaces.Box | gymnasium.spaces.Discrete):
+        return False
+    try:
+        return bool(space.contains(np.asarray(action).astype(space.dtype)))
+    except (TypeError, ValueError):
+        return False
+
+
+def _refuse(key: str, what: str, why: str, action_space: Space) -> NoReturn:
+    raise FaultError(
+        Fault(what, why, f"Give one of {action_space}", keys=(key,), bad_input=True),
+    )
