@@ -104,7 +104,9 @@ def _words(error: Exception) -> str:
 
 
 def _end_with(parent_pid: int) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    # Not a signal that a library may have made something else of: nothing is lost by it that was
+    # written, and to the tool the run looks like what it is, cut off or about to go on.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     if os.getppid() != parent_pid:
         os._exit(1)  # it was gone before we asked
 

@@ -161,8 +161,9 @@ class SinkFeed:
 
     def _nudge(self) -> None:
         """With the lock held: the number of a closed file may soon be that of another one."""
-        with contextlib.suppress(OSError):  # the thread is gone, or was nudged often enough
-            os.eventfd_write(self._wake, 1)
+        if self._wake >= 0:
+            with contextlib.suppress(BlockingIOError):  # it was nudged often enough
+                os.eventfd_write(self._wake, 1)
 
     # --- the thread --------------------------------------------------------------------------
 
