@@ -54,6 +54,7 @@ class Theme:
         error: See above.
         throughput: Of the total env steps/s.
         series: Of the curves of selected workers.
+        runs: Of runs that are compared.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Theme:
     error: str
     throughput: str
     series: tuple[str, ...]
+    runs: tuple[str, ...]
 
     @property
     def is_dark(self) -> bool:
@@ -152,6 +154,10 @@ DARK = Theme(
     error="#f2605a",
     throughput="#3fb98c",
     series=("#f0b23e", "#c08af0", "#5cc8e8", "#f08a6a", "#9ccc5a", "#f0a0c8"),
+    runs=(
+        *("#4c9fee", "#f0a030", "#8ff0c0", "#b0673f"),
+        *("#cfe4ff", "#5a6ff0", "#f7ea6a", "#3f8f86"),
+    ),
 )
 LIGHT = Theme(
     name="light",
@@ -176,6 +182,10 @@ LIGHT = Theme(
     error="#cf3a33",
     throughput="#148a63",
     series=("#b06f00", "#8440c0", "#0f86a8", "#c2502c", "#578a12", "#b8407f"),
+    runs=(
+        *("#1c6cc4", "#c8820a", "#14755a", "#d0408f"),
+        *("#123a6e", "#8a3a12", "#8080f8", "#4f9e6e"),
+    ),
 )
 
 

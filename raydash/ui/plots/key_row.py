@@ -34,6 +34,12 @@ class KeyRow(QWidget):
         self._theme = theme
         self.update()
 
+    def set_unit(self, unit: str) -> None:
+        """The values are in another unit now."""
+        if unit != self._unit:
+            self._unit = unit
+            self.update()
+
     def show_items(self, items: list[LegendItem] | None) -> None:
         """Say what the colours mean; None: there is nothing on the axes, not even a unit."""
         if items != self._items:

@@ -1,0 +1,230 @@
+"""What a comparison draws: from the stores of its runs and what the user chose, to lines. Pure.
+
+Only what changed is computed anew: a recording's curve is made once for each choice.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from raydash.core.compare import (
+    Centre,
+    Curve,
+    GroupCurve,
+    Metric,
+    XAxis,
+    curve,
+    group_curve,
+    seed_groups,
+    spec_differences,
+)
+from raydash.core.records import Float64, Int64
+from raydash.link.store import RunStore
+from raydash.ui.compare.labels import spec_value
+from raydash.ui.plots.scope import settle_s
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the user chose.
+
+    Attributes:
+        metric: What is shown.
+        axis: Over what.
+        centre: Runs that differ in their seed only become one line; None: each has its own.
+        num_points: At most so many points a run.
+    """
+
+    metric: Metric = Metric.EPISODE_RETURN_MEAN
+    axis: XAxis = XAxis.TIME
+    centre: Centre | None = None
+    num_points: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A run of the comparison.
+
+    Attributes:
+        run: Its store.
+        label: What it is called here; no other run is called so.
+        number: Its place in the list, which is its colour for as long as it is there.
+        shown: It is drawn and stands in the tables.
+    """
+
+    run: RunStore
+    label: str
+    number: int
+    shown: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A curve, or what stands for several, with its band.
+
+    Attributes:
+        label: What it is called, with the number of runs if it stands for several.
+        number: Of its first run: its colour.
+        run_ids: Whose.
+        x: Ascending.
+        y: As many.
+        low: Lower edge of the band, NaN where there is none; empty: a single run.
+        high: Upper edge, likewise.
+        n: Runs behind each point; empty: a single run.
+    """
+
+    label: str
+    number: int
+    run_ids: tuple[str, ...]
+    x: Float64
+    y: Float64
+    low: Float64
+    high: Float64
+    n: Int64
+
+    def index_at(self, x: float) -> int | None:
+        """The point that is nearest, if the line reaches that far."""
+        if not len(self.x) or not self.x[0] <= x <= self.x[-1]:
+            return None
+        after = int(np.searchsorted(self.x, x))
+        before = max(0, after - 1)
+        return after if self.x[after] - x < x - self.x[before] else before
+
+
+_NO_DIFFERENCE = ("name", "rollout.seed")
+_NO_BAND = (np.empty(0), np.empty(0), np.empty(0, np.int64))
+
+
+class CurveBook:
+    """Makes lines and remembers those that have not changed."""
+
+    def __init__(self) -> None:
+        self._curves: dict[tuple[object, ...], Curve] = {}
+        self._groups: dict[tuple[object, ...], GroupCurve] = {}
+
+    def lines(self, entries: Sequence[Entry], choice: Choice) -> list[Line]:
+        """The lines of the runs that are shown, in the order of the list; without empty ones."""
+        shown = [entry for entry in entries if entry.shown and entry.run.latest is not None]
+        used: set[tuple[object, ...]] = set()
+        lines = []
+        groups = groups_of(shown, choice)
+        for members, label in zip(groups, group_labels(groups), strict=True):
+            made = [self._curve(entry, choice, used) for entry in members]
+            first = members[0]
+            run_ids = tuple(entry.run.run_id for entry in members)
+            if len(members) == 1 or choice.centre is None:
+                line = Line(label, first.number, run_ids, made[0].x, made[0].y, *_NO_BAND)
+            else:
+                group = self._group(members, made, choice, used)
+                band = (group.low, group.high, group.n)
+                line = Line(label, first.number, run_ids, group.x, group.y, *band)
+            if len(line.x):
+                lines.append(line)
+        for book in (self._curves, self._groups):
+            for key in [key for key in book if key not in used]:
+                del book[key]
+        return lines
+
+    def _curve(self, entry: Entry, choice: Choice, used: set[tuple[object, ...]]) -> Curve:
+        run = entry.run
+        key = ("run", run.run_id, run.version, choice.metric, choice.axis, choice.num_points)
+        used.add(key)
+        if key not in self._curves:
+            self._curves[key] = run_curve(run, choice)
+        return self._curves[key]
+
+    def _group(
+        self,
+        members: Sequence[Entry],
+        curves: Sequence[Curve],
+        choice: Choice,
+        used: set[tuple[object, ...]],
+    ) -> GroupCurve:
+        versions = tuple((entry.run.run_id, entry.run.version) for entry in members)
+        key = ("group", versions, choice)
+        used.add(key)
+        if key not in self._groups:
+            assert choice.centre is not None
+            points = min(200, choice.num_points)
+            self._groups[key] = group_curve(curves, choice.centre, num_points=points)
+        return self._groups[key]
+
+
+def groups_of(entries: Sequence[Entry], choice: Choice) -> list[list[Entry]]:
+    """Which runs become one line: each its own, or those that differ in their seed only."""
+    if choice.centre is None:
+        return [[entry] for entry in entries]
+    groups = seed_groups([entry.run.spec for entry in entries])
+    return [[entries[index] for index in group] for group in groups]
+
+
+def group_labels(groups: Sequence[Sequence[Entry]]) -> list[str]:
+    """`cartpole · n = 3`, and where groups are called alike what tells them apart.
+
+    A run alone keeps its name.
+    """
+    specs = [group[0].run.spec for group in groups]
+    names = [
+        (spec.name or spec.env.id) if spec is not None else group[0].label
+        for spec, group in zip(specs, groups, strict=True)
+    ]
+    labels = []
+    for number, group in enumerate(groups):
+        if len(group) == 1:
+            labels.append(group[0].label)
+            continue
+        twins = [other for other, name in enumerate(names) if name == names[number]]
+        told_apart = [
+            f" · {each.key.rpartition('.')[2]} {spec_value(each.values[twins.index(number)])}"
+            for each in spec_differences([specs[twin] for twin in twins])
+            if each.key not in _NO_DIFFERENCE
+        ]
+        labels.append(f"{names[number]}{''.join(told_apart[:1])} · n = {len(group)}")
+    return labels
+
+
+def run_curve(run: RunStore, choice: Choice) -> Curve:
+    """The curve of a run, as far as its history can't change any more."""
+    latest = run.latest
+    started_s = started_utc_s(run)
+    if latest is None or (choice.axis is XAxis.WALL_CLOCK and started_s is None):
+        return Curve(np.empty(0), np.empty(0), np.empty(0))
+    is_recorded = run.info is not None and run.info.recorded_until_s is not None
+    is_still = is_recorded or latest.state.is_over
+    until_s = latest.t_s - (0.0 if is_still else settle_s(latest.num_workers))
+    if not is_still:  # a bucket that is cut short would move every time
+        until_s = np.floor(until_s / run.whole.bucket_s) * run.whole.bucket_s
+    return curve(
+        run.whole,
+        choice.metric,
+        choice.axis,
+        until_s=float(until_s),
+        num_points=choice.num_points,
+        started_utc_s=started_s or 0.0,
+    )
+
+
+def started_utc_s(run: RunStore) -> float | None:
+    """When the run's clock was 0, in seconds since 1970; None if that is not known."""
+    try:
+        return datetime.fromisoformat(run.info.started_utc).timestamp() if run.info else None
+    except ValueError:
+        return None
+
+
+def labels_of(runs: Sequence[RunStore], title: Callable[[RunStore], str]) -> list[str]:
+    """Names of runs that are not the same: with the seed, or the end of the id, where they were."""
+    plain = [title(run) for run in runs]
+    seeds = [run.spec.rollout.seed if run.spec else None for run in runs]
+    labels = []
+    for name, seed, run in zip(plain, seeds, runs, strict=True):
+        twins = [other for same, other in zip(plain, seeds, strict=True) if same == name]
+        if len(twins) == 1:
+            labels.append(name)
+        elif seed is not None and twins.count(seed) == 1:
+            labels.append(f"{name} · seed {seed}")
+        else:
+            labels.append(f"{name} · {run.run_id[-4:]}")
+    return labels

@@ -1,0 +1,136 @@
+"""The words of a comparison: metrics, axes, figures and values of specs. Pure."""
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+
+from raydash.core.compare import Centre, Metric, XAxis
+from raydash.ui import words
+from raydash.ui.plots.ticks import Ticks, clock_ticks, multiples, time_step, value_ticks
+
+METRICS: Mapping[Metric, str] = {
+    Metric.EPISODE_RETURN_MEAN: "episode return",
+    Metric.EPISODE_LEN_MEAN: "episode length",
+    Metric.ENV_STEPS_PER_S: "env steps/s",
+    Metric.EPISODES_PER_S: "episodes/s",
+    Metric.TERMINATED_SHARE: "terminated share",
+}
+UNITS: Mapping[Metric, str] = {
+    Metric.EPISODE_RETURN_MEAN: "mean return",
+    Metric.EPISODE_LEN_MEAN: "mean length, steps",
+    Metric.ENV_STEPS_PER_S: "env steps/s",
+    Metric.EPISODES_PER_S: "episodes/s",
+    Metric.TERMINATED_SHARE: "% of episodes",
+}
+AXES: Mapping[XAxis, str] = {
+    XAxis.TIME: "time since start",
+    XAxis.ENV_STEPS: "env steps",
+    XAxis.EPISODES: "episodes",
+    XAxis.WALL_CLOCK: "wall clock",
+}
+GROUPINGS: Mapping[Centre | None, str] = {
+    None: "each run",
+    Centre.MEDIAN: "seeds: median, 95 %",
+    Centre.IQM: "seeds: IQM, 95 %",
+}
+CENTRES: Mapping[Centre, str] = {Centre.MEDIAN: "median", Centre.IQM: "interquartile mean"}
+SMOOTHINGS: Mapping[int, str] = {
+    1200: "not smoothed",
+    300: "lightly smoothed",
+    75: "smoothed",
+    20: "very smooth",
+}
+"""Points that a whole curve may have at most."""
+
+FIGURES: Mapping[str, str] = {
+    "episode_return_mean": "episode return, mean",
+    "recent_return_mean": "  of the last 100 episodes",
+    "episode_return_max": "  highest",
+    "episode_return_min": "  lowest",
+    "episode_len_mean": "episode length, mean",
+    "num_episodes_lifetime": "episodes",
+    "num_episodes_terminated_lifetime": "  terminated",
+    "num_episodes_truncated_lifetime": "  truncated",
+    "num_episodes_error_lifetime": "  ended in an error",
+    "num_env_steps_sampled_lifetime": "env steps",
+    "env_steps_per_s": "env steps/s, whole run",
+    "elapsed_s": "stepping time",
+    "num_restarts": "worker restarts",
+}
+
+
+def metric_value(metric: Metric, value: float) -> str:
+    """A value of a curve, as the curve shows it."""
+    match metric:
+        case Metric.ENV_STEPS_PER_S | Metric.EPISODES_PER_S:
+            return words.rate(value)
+        case Metric.TERMINATED_SHARE:
+            return f"{words.decimal(100 * value)}{words.NBSP}%"
+        case _:
+            return words.decimal(value)
+
+
+def figure_value(key: str, value: float) -> str:
+    """A figure of a run, by its key in `raydash.core.compare.FIGURES`."""
+    if not math.isfinite(value):
+        return words.UNKNOWN
+    if key == "elapsed_s":
+        return words.clock_time(value)
+    if key == "env_steps_per_s":
+        return words.rate(value)
+    return words.count(value) if key.startswith("num_") else words.decimal(value)
+
+
+def spec_value(value: object) -> str:
+    """A value of a spec; what is absent is an en dash."""
+    if value is None or value == "":
+        return words.UNKNOWN
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def axis_value(axis: XAxis, value: float, zone: tzinfo | None = None) -> str:
+    """A place on the x axis."""
+    match axis:
+        case XAxis.TIME:
+            return words.run_clock(value)
+        case XAxis.WALL_CLOCK:
+            return datetime.fromtimestamp(value, zone).strftime("%Y-%m-%d %H:%M:%S")
+        case XAxis.ENV_STEPS:
+            return words.plural(value, "env step")
+        case XAxis.EPISODES:
+            return words.plural(value, "episode")
+
+
+def axis_ticks(
+    axis: XAxis, low: float, high: float, max_ticks: int, zone: tzinfo | None = None
+) -> Ticks:
+    """Ticks of the x axis."""
+    match axis:
+        case XAxis.TIME:
+            return clock_ticks(low, high, max_ticks)
+        case XAxis.WALL_CLOCK:
+            return wall_ticks(low, high, max_ticks, zone)
+        case _:
+            return [tick for tick in value_ticks(low, high, max_ticks, whole=True) if tick[0] >= 0]
+
+
+def wall_ticks(low: float, high: float, max_ticks: int, zone: tzinfo | None = None) -> Ticks:
+    """Ticks at whole local times: `14:05`, `14:05:30`, and `23 Nov` where days are that near.
+
+    Args:
+        low: Seconds since 1970, UTC.
+        high: Likewise.
+        max_ticks: At most about so many.
+        zone: Whose time is told; None: this machine's.
+    """
+    step = max(1.0, time_step(high - low, max_ticks))
+    offset = datetime.fromtimestamp(low, zone).astimezone(zone).utcoffset()
+    shift = offset.total_seconds() if offset else 0.0
+    form = "%d %b" if step >= 86400 else "%H:%M" if step >= 60 else "%H:%M:%S"
+    if step < 86400 and high - low > 86400:
+        form = "%d %b %H:%M"
+    return [
+        (local - shift, datetime.fromtimestamp(local - shift, zone).strftime(form))
+        for local in multiples(low + shift, high + shift, step)
+    ]

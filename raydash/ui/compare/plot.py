@@ -1,0 +1,275 @@
+"""The overlay plot of a comparison, on a card. A view of the draw clock.
+
+Live runs change ten times a second; their lines are drawn once a second, the cursor always.
+The chart comes right after the first paint: it needs pyqtgraph, which takes a third of a second.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySide6.QtCore import QSize, Qt, QTimer
+from PySide6.QtGui import QColor, QPaintEvent
+from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QToolButton, QWidget
+
+from raydash.core.clock import Clock
+from raydash.core.compare import Metric
+from raydash.ui.card import Card
+from raydash.ui.compare import labels
+from raydash.ui.compare.curves import Choice, CurveBook, Entry, Line
+from raydash.ui.compare.read_out import Reading, ReadOut
+from raydash.ui.compare.style import line_colour
+from raydash.ui.icons import IconName, icon
+from raydash.ui.plots.key_row import KeyRow, LegendItem
+from raydash.ui.theme import LIGHT, Theme
+
+if TYPE_CHECKING:
+    from raydash.ui.compare.chart import CompareChart
+
+REDRAW_S = 1.0
+NO_RUNS = "choose runs in the library, then Compare"
+NOTHING_SHOWN = "no run is shown: tick one in the list"
+NO_POINTS = "these runs have nothing to show here"
+
+
+class ComparePlot(Card):
+    """All runs in one plot.
+
+    Attributes:
+        lines: What is drawn.
+    """
+
+    def __init__(self, clock: Clock, parent: QWidget | None = None) -> None:
+        super().__init__("Curves", "", parent)
+        self.setObjectName("compare_plot")
+        self.theme = LIGHT
+        self.choice = Choice()
+        self.lines: list[Line] = []
+        self._clock = clock
+        self._book = CurveBook()
+        self._entries: tuple[Entry, ...] = ()
+        self._stressed = ""
+        self._stamp = 0
+        self._drawn: tuple[object, ...] | None = None
+        self._drawn_versions: tuple[int, ...] = ()
+        self._drawn_hover: object = None
+        self._drawn_s = -np.inf
+        self._chart: CompareChart | None = None
+        self._was_painted = False
+        self._key = KeyRow(labels.UNITS[self.choice.metric])
+        self._words = QLabel(NO_RUNS)
+        self._words.setProperty("role", "muted")
+        self._words.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._words.setWordWrap(True)
+        self._words.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self._words.setMinimumSize(240, 120)
+        self._fit = QToolButton()
+        self._fit.setObjectName("compare_fit")
+        self._fit.setText("All")
+        self._fit.setAccessibleName("Show all of the curves again")
+        self._fit.setToolTip("Show all of it again (double-click, Escape)")
+        self._fit.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self._fit.setIconSize(QSize(12, 12))
+        self._fit.setFixedHeight(20)
+        self._fit.setStyleSheet("padding: 0 5px; min-height: 0;")
+        self._fit.clicked.connect(lambda: self.canvas.fit())
+        self._fit.hide()
+        self.add_corner(self._fit)
+        self._stage = QGridLayout()
+        self._stage.addWidget(self._words, 0, 0)
+        self.body.setSpacing(0)
+        self.body.addWidget(self._key)
+        self.body.addLayout(self._stage, 1)
+        self._read_out = ReadOut(self)
+
+    # --- what the page sets ---
+
+    def set_entries(self, entries: Sequence[Entry]) -> None:
+        """Show other runs, or hide some."""
+        self._entries = tuple(entries)
+        self._stamp += 1
+
+    def set_choice(self, choice: Choice) -> None:
+        """Show another metric, over another axis, grouped or smoothed otherwise."""
+        if choice != self.choice:
+            if self._chart is not None and choice.metric is not self.choice.metric:
+                self._chart.is_zoomed = False
+            self.choice = choice
+            self._stamp += 1
+
+    def set_stressed(self, run_id: str) -> None:
+        """Let the line of this run lie above all others; empty: of none."""
+        if run_id != self._stressed:
+            self._stressed = run_id
+            self._stamp += 1
+
+    def set_theme(self, theme: Theme) -> None:
+        """Wear other colours."""
+        self.theme = theme
+        self._key.set_theme(theme)
+        self._read_out.set_theme(theme)
+        self._fit.setIcon(icon(IconName.FOLLOW, theme))
+        self._stamp += 1
+        if self._chart is not None:
+            self._chart.set_theme(theme)
+
+    # --- the chart ---
+
+    @property
+    def canvas(self) -> "CompareChart":
+        """The chart; made when it is first asked for."""
+        if self._chart is None:
+            self._chart = self._make_chart()
+        return self._chart
+
+    @property
+    def empty_words(self) -> str:
+        """Shown instead of lines; empty: there are lines."""
+        return "" if self._words.isHidden() else self._words.text()
+
+    @property
+    def read_out(self) -> str:
+        """The values at the cursor, a line each; empty: nothing is read."""
+        return self._read_out.text
+
+    def _make_chart(self) -> "CompareChart":
+        from raydash.ui.compare.chart import CompareChart
+
+        chart = CompareChart()
+        chart.setObjectName("compare_plot_canvas")
+        chart.setAccessibleName("Curves of the runs")
+        chart.setAccessibleDescription(
+            "Arrow keys read the values, plus and minus zoom, Escape shows all of it."
+        )
+        chart.set_theme(self.theme)
+        chart.touched.connect(self._on_touched)
+        self._stage.addWidget(chart, 0, 0)
+        chart.show()
+        self._words.raise_()
+        self._stage.activate()
+        return chart
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Once the card was seen, the chart may take its time."""
+        super().paintEvent(event)
+        if not self._was_painted:
+            self._was_painted = True
+            QTimer.singleShot(0, self, self.draw)
+
+    # --- drawing ---
+
+    def is_dirty(self) -> bool:
+        """Whether a drawing would show something new."""
+        if self._chart is None:
+            return False
+        return (
+            self._state(self._chart) != self._drawn
+            or self._chart.hover != self._drawn_hover
+            or (
+                self._versions() != self._drawn_versions
+                and self._clock() - self._drawn_s >= REDRAW_S
+            )
+        )
+
+    def draw(self) -> None:
+        """Take the runs' data over and show them."""
+        chart = self.canvas
+        is_due = self._clock() - self._drawn_s >= REDRAW_S
+        is_new = self._versions() != self._drawn_versions and is_due
+        state = self._state(chart)
+        if state != self._drawn or is_new:
+            self._drawn, self._drawn_versions = state, self._versions()
+            self._drawn_s = self._clock()
+            self._show(chart)
+        self._drawn_hover = chart.hover
+        self._show_readings(chart)
+
+    def take_paint_s(self) -> float:
+        """Seconds spent painting since the last call."""
+        return self._chart.take_paint_s() if self._chart is not None else 0.0
+
+    def _show(self, chart: "CompareChart") -> None:
+        self.lines = self._book.lines(self._entries, self.choice)
+        said = ""
+        if not self.lines:
+            said = NO_POINTS if any(entry.shown for entry in self._entries) else NOTHING_SHOWN
+            said = said if self._entries else NO_RUNS
+        self._words.setText(said)
+        self._words.setVisible(bool(said))
+        self._key.set_unit(labels.UNITS[self.choice.metric])
+        legend = [
+            LegendItem(QColor(line_colour(line.number, self.theme)), line.label)
+            for line in self.lines
+        ]
+        self._key.show_items(legend or None)
+        chart.show_lines(
+            _scaled(self.lines, self.choice), self.choice.axis, stressed=self._stressed
+        )
+        self.set_subtitle(self._heading())
+
+    def _heading(self) -> str:
+        heading = (
+            f"{labels.METRICS[self.choice.metric]} over {labels.AXES[self.choice.axis]}"
+            if self.lines
+            else ""
+        )
+        if heading and self.choice.centre is not None:
+            heading += (
+                f" · {labels.CENTRES[self.choice.centre]} of the seeds with its bootstrap"
+                " 95 % interval; a run alone has no band"
+            )
+        return heading
+
+    def _show_readings(self, chart: "CompareChart") -> None:
+        x = chart.x_at_cursor() if self.lines else None
+        readings, points = [], []
+        if x is not None:
+            scaled = _scaled(self.lines, self.choice)
+            found = [
+                (line, drawn, index)
+                for line, drawn in zip(self.lines, scaled, strict=True)
+                if (index := line.index_at(x)) is not None
+            ]
+            for line, drawn, index in sorted(found, key=lambda each: -each[0].y[each[2]]):
+                readings.append(Reading(line.number, line.label, self._value(line, index)))
+                points.append((line.number, float(line.x[index]), float(drawn.y[index])))
+        chart.show_cursor(x, points)
+        area = chart.area().translated(chart.mapTo(self, chart.rect().topLeft()).toPointF())
+        at_px = area.left() + (chart.hover.x() - chart.area().left() if chart.hover else 0.0)
+        heading = labels.axis_value(self.choice.axis, x) if x is not None else ""
+        self._read_out.read(heading, readings, at_px, area)
+
+    def _value(self, line: Line, index: int) -> str:
+        metric = self.choice.metric
+        said = labels.metric_value(metric, float(line.y[index]))
+        if not len(line.n):
+            return said
+        if np.isfinite(line.low[index]):
+            low, high = (
+                labels.metric_value(metric, float(end[index])) for end in (line.low, line.high)
+            )
+            said += f"  [{low}, {high}]"
+        return f"{said}  n = {line.n[index]}"
+
+    def _state(self, chart: "CompareChart") -> tuple[object, ...]:
+        return (self._stamp, self.choice, self._stressed, chart.size())
+
+    def _versions(self) -> tuple[int, ...]:
+        return tuple(entry.run.version for entry in self._entries)
+
+    def _on_touched(self) -> None:
+        self._fit.setVisible(self._chart is not None and self._chart.is_zoomed)
+
+
+def _scaled(lines: Sequence[Line], choice: Choice) -> list[Line]:
+    """Shares are drawn as percentages."""
+    if choice.metric is not Metric.TERMINATED_SHARE:
+        return list(lines)
+    return [
+        Line(
+            *(line.label, line.number, line.run_ids, line.x),
+            *(100 * line.y, 100 * line.low, 100 * line.high, line.n),
+        )
+        for line in lines
+    ]
