@@ -1,7 +1,7 @@
 """Linear and multi-layer policies in NumPy, as fast as one observation at a time allows."""
 
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -51,7 +51,7 @@ def num_inputs(observation_space: Space, name: str) -> int:
         FaultError: if observations have no fixed length.
     """
     if not observation_space.is_np_flattenable:
-        _refuse(name, f"observations of {observation_space} are no vector of fixed length")
+        raise _refused(name, f"observations of {observation_space} are no vector of fixed length")
     return int(spaces.flatdim(observation_space))
 
 
@@ -68,7 +68,7 @@ def num_outputs(action_space: Space, name: str) -> int:
             return int(np.sum(nvec))
         case gymnasium.spaces.MultiBinary() | gymnasium.spaces.Box():
             return int(spaces.flatdim(action_space))
-    _refuse(name, f"no network gives actions of {action_space}")
+    raise _refused(name, f"no network gives actions of {action_space}")
 
 
 def _forward(weights: Weights, observation_space: Space) -> Callable[[Any], Float64]:
@@ -124,8 +124,8 @@ def _answering(forward: Callable[[Any], Float64], action_space: Space) -> Callab
             return lambda observation: (forward(observation) > 0).astype(dtype).reshape(shape)
 
 
-def _refuse(name: str, why: str) -> NoReturn:
-    raise FaultError(
+def _refused(name: str, why: str) -> FaultError:
+    return FaultError(
         Fault(
             f"The policy in {name} does not fit the environment",
             why,
