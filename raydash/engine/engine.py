@@ -36,8 +36,10 @@ from raydash.core.messages import (
     EnvRegistry,
     Goodbye,
     Hello,
+    LibraryCommand,
     Ping,
     Pong,
+    QueryHistory,
     RunList,
     RunSummary,
     StartRun,
@@ -48,6 +50,7 @@ from raydash.core.states import ClusterPhase
 from raydash.core.updates import RunUpdate
 from raydash.engine import start_run
 from raydash.engine.connection import Connection, Connector
+from raydash.engine.library_desk import LibraryDesk
 from raydash.engine.live_runs import (
     LEAVE_S,
     MAX_BACKLOG,
@@ -93,6 +96,7 @@ class Engine:
         self._readers: dict[str, RunReader] = {}
         self._handles: dict[str, Any] = {}
         self._runs: tuple[RunSummary, ...] | None = None
+        self._library = LibraryDesk(paths.data_dir(), send=wire.send, attach=self._attach_if_live)
         self._loop_delay_s = 0.0
         self._process = psutil.Process()
         self._num_merged_before = 0
@@ -192,6 +196,10 @@ class Engine:
                     lambda: launch.stop_cluster(paths.state_dir()),
                     lambda _, fault: self._answer(command_id, fault),
                 )
+            case QueryHistory():
+                self._query_history(message)
+            case _ if isinstance(message, LibraryCommand):
+                self._library.take(message)
             case _:
                 self._on_input_end(f"{type(message).__name__} is no command")
 
@@ -334,6 +342,43 @@ class Engine:
             lambda: start_run.find(run_id, self._await_connection()),
             lambda found, fault: self._on_found(command_id, run_id, found, fault),
         )
+
+    def _attach_if_live(self, command_id: int, run_id: str) -> bool:
+        """Attach a run instead of showing its file; from any thread. False if it is not live."""
+        is_live = run_id in self._handles
+        if is_live:
+            self.post(lambda: self._attach(command_id, run_id))
+        return is_live
+
+    def _query_history(self, message: QueryHistory) -> None:
+        """Of a live run only its supervisor can read the file."""
+        handle = self._handles.get(message.run_id)
+        if handle is None or not hasattr(handle, "history"):
+            self._library.take(message)
+            return
+        when_done(
+            handle.history.remote(message.start_s, message.end_s, message.num_buckets),
+            lambda payload, error: self.post(lambda: self._on_history(message, payload, error)),
+        )
+
+    def _on_history(
+        self, message: QueryHistory, payload: bytes | None, error: BaseException | None
+    ) -> None:
+        fault: Fault | None = None
+        if payload is not None:
+            self._wire.send_encoded(payload)
+        elif error is not None and start_run.is_dead(error):
+            self._handles.pop(message.run_id, None)
+            self._library.take(message)
+            return
+        else:
+            fault = Fault(
+                "That part of the history is not known",
+                "the run's supervisor did not answer",
+                "Look again in a moment",
+                detail=str(error),
+            )
+        self._answer(message.command_id, fault, message.run_id)
 
     def _on_found(self, command_id: int, run_id: str, handle: Any, fault: Fault | None) -> None:
         if handle is not None:

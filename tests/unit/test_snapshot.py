@@ -1,9 +1,5 @@
 """A recorded run comes back as it was: at its end, and at any instant before."""
 
-import math
-import time
-from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +7,13 @@ import pytest
 
 from raydash.core.events import EventKind
 from raydash.core.faults import FaultError
-from raydash.core.messages import Verb
-from raydash.core.records import EpisodeColumns, RolloutChunk
-from raydash.core.spec import StopSpec
+from raydash.core.records import EpisodeColumns
 from raydash.core.states import Activity, EndedBy, Ending, RunState
-from raydash.core.updates import HistoryDelta, RunFigures, RunUpdate, WorkerColumns
+from raydash.core.updates import HistoryDelta, RunFigures, WorkerColumns
 from raydash.record.database import connect
-from raydash.record.recorder import Recorder
-from raydash.record.rows import RecordBatch, RunEndRow
 from raydash.record.snapshot import RecordingReader, snapshot
-from raydash.supervise.pool import Report
-from tests.fakes.recordings import incarnation_row, run_row
-from tests.fakes.supervised_run import RUN_ID, Reader, SupervisedRun
+from tests.fakes.recorded_run import COMMIT_S, RecordedRun, lived, record
+from tests.fakes.supervised_run import RUN_ID
 
 RATES = {
     "env_steps_per_s_1s",
@@ -34,72 +25,11 @@ RATES = {
     "share_policy",
     "share_idle",
 }
-COMMIT_S = 0.8
-
-
-def commits(batches: Sequence[RecordBatch]) -> list[RecordBatch]:
-    """As the recorder's thread would find them: all of 0.8 s in one transaction."""
-    gathered: dict[int, list[RecordBatch]] = {}
-    for batch in batches:
-        gathered.setdefault(int(batch.t_s // COMMIT_S), []).append(batch)
-    return [RecordBatch.merged(group) for group in gathered.values()]
-
-
-def record(path: Path, batches: Sequence[RecordBatch], last: RunUpdate | None) -> Path:
-    """Write with the real recorder; a run whose `last` is None was never closed."""
-    end = last and RunEndRow(
-        last.state,
-        last.ended_by,
-        last.cause,
-        "2026-11-22T10:20:00+00:00",
-        last.t_s,
-        last.figures.elapsed_s,
-    )
-    for batch in (grouped := commits(batches)):
-        recorder = Recorder(path, clock=time.monotonic, commit_interval_s=0.01)
-        recorder.append(batch)
-        recorder.begin(run_row(RUN_ID), incarnation_row())
-        assert recorder.close(end if batch is grouped[-1] else None)
-    return path
-
-
-def with_some_errors(report: Report) -> Report:
-    """Every seventh episode ends in an error, every fifth with both flags."""
-    if not isinstance(report, RolloutChunk) or not len(report.ending):
-        return report
-    ending, returns = report.ending.copy(), report.episode_return.copy()
-    ending[::5] = Ending.BOTH
-    ending[::7] = Ending.ERROR
-    returns[::7] = math.nan
-    return RolloutChunk(
-        **{
-            item.name: getattr(report, item.name)
-            for item in fields(report)
-            if item.name not in ("ending", "episode_return")
-        },
-        ending=ending,
-        episode_return=returns,
-    )
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SupervisedRun, Reader]:
-    """A run of 40 s with errors, a crash, a pause of 5 s and a scaling up, to its end."""
-    run = SupervisedRun(2, stop=StopSpec(seconds=35.0))
-    run.pool.change = with_some_errors
-    reader = run.reader()
-    run.turns(10.0, reader)
-    run.command(reader, Verb.PAUSE)
-    run.turns(5.0, reader)
-    run.command(reader, Verb.RESUME)
-    run.turns(5.0, reader)
-    run.pool.crash(1, 0)
-    run.turns(5.0, reader)
-    run.command(reader, Verb.SCALE, num_workers=3)
-    run.until(lambda: run.recording.last is not None, reader)
-    run.turns(1.0, reader)
-    path = tmp_path_factory.mktemp("lived") / f"{RUN_ID}.duckdb"
-    return record(path, run.recording.batches, run.recording.last), run, reader
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> RecordedRun:
+    return lived(tmp_path_factory.mktemp("lived"))
 
 
 def assert_same_buckets(mine: HistoryDelta, theirs: HistoryDelta) -> None:
@@ -122,40 +52,35 @@ def assert_same_buckets(mine: HistoryDelta, theirs: HistoryDelta) -> None:
 
 
 def test_the_end_has_the_figures_that_the_live_run_had(
-    lived: tuple[Path, SupervisedRun, Reader],
+    recorded: RecordedRun,
 ) -> None:
-    path, _, reader = lived
-    live = reader.latest
-    assert live is not None
-    recorded = snapshot(path)
+    live, found = recorded.last, snapshot(recorded.path)
     for name in RunFigures.__slots__:
-        mine, theirs = getattr(recorded.figures, name), getattr(live.figures, name)
+        mine, theirs = getattr(found.figures, name), getattr(live.figures, name)
         if name not in RATES:
             assert mine == pytest.approx(theirs, rel=1e-12, nan_ok=True), name
-    assert recorded.figures.env_steps_per_s_10s == pytest.approx(
+    assert found.figures.env_steps_per_s_10s == pytest.approx(
         live.figures.env_steps_per_s_10s, rel=0.1
     )
-    assert recorded.figures.env_steps_per_s_60s == pytest.approx(
+    assert found.figures.env_steps_per_s_60s == pytest.approx(
         live.figures.env_steps_per_s_60s, rel=0.05
     )
-    assert recorded.figures.share_step == pytest.approx(live.figures.share_step, abs=0.02)
-    assert (recorded.state, recorded.ended_by, recorded.cause, recorded.t_s) == (
+    assert found.figures.share_step == pytest.approx(live.figures.share_step, abs=0.02)
+    assert (found.state, found.ended_by, found.cause, found.t_s) == (
         live.state,
         live.ended_by,
         live.cause,
         live.t_s,
     )
-    assert recorded.num_workers == live.num_workers
-    assert recorded.last
-    assert recorded.since_seq == 0
+    assert found.num_workers == live.num_workers
+    assert found.last
+    assert found.since_seq == 0
 
 
 def test_the_end_has_the_workers_that_the_live_run_had(
-    lived: tuple[Path, SupervisedRun, Reader],
+    recorded: RecordedRun,
 ) -> None:
-    path, _, reader = lived
-    assert reader.latest is not None
-    mine, theirs = snapshot(path).workers, reader.latest.workers
+    mine, theirs = snapshot(recorded.path).workers, recorded.last.workers
     for name in (
         "worker_index", "incarnation", "activity", "node", "num_env_steps", "num_episodes",
         "num_terminated", "num_truncated", "num_error", "return_n",
@@ -167,25 +92,22 @@ def test_the_end_has_the_workers_that_the_live_run_had(
 
 
 def test_the_end_has_the_history_and_events_that_the_live_run_had(
-    lived: tuple[Path, SupervisedRun, Reader],
+    recorded: RecordedRun,
 ) -> None:
-    path, run, reader = lived
-    recorded = snapshot(path)
-    assert_same_buckets(recorded.recent, run.history.recent.delta(0))
-    assert_same_buckets(recorded.whole, run.history.whole.delta(0))
-    assert list(recorded.events) == reader.events
-    live = EpisodeColumns.joined(reader.episodes)
+    found, run = snapshot(recorded.path), recorded.run
+    assert_same_buckets(found.recent, run.history.recent.delta(0))
+    assert_same_buckets(found.whole, run.history.whole.delta(0))
+    assert list(found.events) == recorded.reader.events
+    live = EpisodeColumns.joined(recorded.reader.episodes)
     np.testing.assert_allclose(
-        np.sort(recorded.episodes.end_s), np.sort(live.end_s)[-2000:], atol=1e-5
+        np.sort(found.episodes.end_s), np.sort(live.end_s)[-2000:], atol=1e-5
     )
 
 
 @pytest.mark.parametrize("at_s", [0.0, 4.0, 9.3, 12.0, 15.7, 22.2, 29.9])
-def test_an_instant_has_what_had_happened_by_then(
-    lived: tuple[Path, SupervisedRun, Reader], at_s: float
-) -> None:
-    path, run, reader = lived
-    with RecordingReader(path) as recording:
+def test_an_instant_has_what_had_happened_by_then(recorded: RecordedRun, at_s: float) -> None:
+    run, reader = recorded.run, recorded.reader
+    with RecordingReader(recorded.path) as recording:
         then = recording.snapshot(at_s)
         end = recording.snapshot()
     episodes = run.recording.episodes()
@@ -228,47 +150,47 @@ def test_an_instant_has_what_had_happened_by_then(
     ],
 )
 def test_an_instant_has_the_state_of_then(
-    lived: tuple[Path, SupervisedRun, Reader],
+    recorded: RecordedRun,
     at_s: float | None,
     state: RunState,
     activity: Activity,
 ) -> None:
-    then = snapshot(lived[0], at_s)
+    then = snapshot(recorded.path, at_s)
     assert then.state is state
     assert set(then.workers.activity) == {activity}
     assert (then.ended_by is EndedBy.SECONDS) == state.is_over
 
 
 def test_workers_that_came_later_are_not_there_yet(
-    lived: tuple[Path, SupervisedRun, Reader],
+    recorded: RecordedRun,
 ) -> None:
-    assert len(snapshot(lived[0], 20.0).workers) == 2
-    assert len(snapshot(lived[0]).workers) == 3
+    assert len(snapshot(recorded.path, 20.0).workers) == 2
+    assert len(snapshot(recorded.path).workers) == 3
 
 
 def test_moving_to_and_fro_gives_the_same_as_opening_anew(
-    lived: tuple[Path, SupervisedRun, Reader],
+    recorded: RecordedRun,
 ) -> None:
-    with RecordingReader(lived[0]) as recording:
+    with RecordingReader(recorded.path) as recording:
         for at_s in (30.0, 3.0, None, 17.5, 30.0):
-            moved, fresh = recording.snapshot(at_s), snapshot(lived[0], at_s)
+            moved, fresh = recording.snapshot(at_s), snapshot(recorded.path, at_s)
             assert_same_buckets(moved.recent, fresh.recent)
             assert_same_buckets(moved.whole, fresh.whole)
             assert moved.figures == fresh.figures
 
 
 def test_a_rate_is_zero_long_after_the_last_step(
-    lived: tuple[Path, SupervisedRun, Reader],
+    recorded: RecordedRun,
 ) -> None:
-    paused = snapshot(lived[0], 14.5).figures
+    paused = snapshot(recorded.path, 14.5).figures
     assert paused.env_steps_per_s_1s == 0
     assert paused.env_steps_per_s_60s > 0
 
 
 def test_a_recording_that_was_never_closed_is_interrupted_and_has_all_that_was_committed(
-    tmp_path: Path, lived: tuple[Path, SupervisedRun, Reader]
+    tmp_path: Path, recorded: RecordedRun
 ) -> None:
-    batches = lived[1].recording.batches
+    batches = recorded.run.recording.batches
     path = record(tmp_path / f"{RUN_ID}.duckdb", batches[: len(batches) // 2], None)
     found = snapshot(path)
     assert (found.state, found.ended_by) == (RunState.INTERRUPTED, EndedBy.CLUSTER_LOST)
@@ -278,9 +200,9 @@ def test_a_recording_that_was_never_closed_is_interrupted_and_has_all_that_was_c
 
 
 def test_a_live_run_of_another_cluster_is_still_running(
-    lived: tuple[Path, SupervisedRun, Reader], tmp_path: Path
+    recorded: RecordedRun, tmp_path: Path
 ) -> None:
-    batches = lived[1].recording.batches
+    batches = recorded.run.recording.batches
     path = record(tmp_path / f"{RUN_ID}.duckdb", batches[: len(batches) // 4], None)
     with RecordingReader(path, shown_as=Path("/elsewhere/run.duckdb"), is_live=True) as recording:
         found = recording.snapshot()
@@ -308,9 +230,9 @@ def test_what_is_no_recording_is_refused_in_words(tmp_path: Path, content: bytes
 
 
 def test_a_recording_of_the_first_schema_opens_without_being_changed(
-    tmp_path: Path, lived: tuple[Path, SupervisedRun, Reader]
+    tmp_path: Path, recorded: RecordedRun
 ) -> None:
-    path = record(tmp_path / f"{RUN_ID}.duckdb", lived[1].recording.batches[:50], None)
+    path = record(tmp_path / f"{RUN_ID}.duckdb", recorded.run.recording.batches[:50], None)
     connection = connect(path)
     connection.execute("DROP TABLE history")
     connection.execute("DROP TABLE scalars")
@@ -325,11 +247,9 @@ def test_a_recording_of_the_first_schema_opens_without_being_changed(
     assert path.read_bytes() == before
 
 
-def test_worker_that_failed_stays_failed_at_the_end(
-    lived: tuple[Path, SupervisedRun, Reader], tmp_path: Path
-) -> None:
+def test_worker_that_failed_stays_failed_at_the_end(recorded: RecordedRun, tmp_path: Path) -> None:
     path = tmp_path / f"{RUN_ID}.duckdb"
-    path.write_bytes(lived[0].read_bytes())
+    path.write_bytes(recorded.path.read_bytes())
     connection = connect(path)
     connection.execute(
         "INSERT INTO events SELECT 1 + max(number), 20.0, ?, 'gave up', 2, '', 1 FROM events",
