@@ -21,6 +21,7 @@ from raydash.core.states import Ending
 from raydash.core.updates import HistoryDelta
 from raydash.record import query
 from raydash.record.database import reading_fault
+from raydash.record.library import open_library
 from raydash.record.query import RecordedFigures, open_read_only
 from raydash.record.schema import Connection, version_of
 from raydash.record.worker_sums import WORKERS
@@ -322,9 +323,6 @@ def _where(
 
 def open_run(path_or_id: str | Path) -> OpenedRun:
     """See `raydash.open_run`."""
-    path = Path(path_or_id).expanduser()
-    if not path.is_file():
-        from raydash.record.library import open_library
-
-        path = open_library(paths.data_dir()).find(str(path_or_id))
-    return OpenedRun(path)
+    if isinstance(path_or_id, str):
+        path_or_id = open_library(paths.data_dir()).find(path_or_id)
+    return OpenedRun(path_or_id)

@@ -25,7 +25,7 @@ from raydash.record.database import connect
 from raydash.record.export import tables
 from raydash.record.export.export import export
 from raydash.record.export.stage import staged
-from tests.fakes.recorded_run import mixed_episodes, record_run, tensorboard_events
+from tests.fakes.finished_run import mixed_episodes, record_run, tensorboard_events
 
 WORDS = {
     Ending.TERMINATED: "terminated",

@@ -17,7 +17,7 @@ from raydash.core.states import Ending
 from raydash.record import query
 from raydash.record.database import connect
 from raydash.record.opened import UNKNOWN_ENDING
-from tests.fakes.recorded_run import mixed_episodes, record_run
+from tests.fakes.finished_run import mixed_episodes, record_run
 from tests.fakes.recordings import SPEC
 
 ROOT = Path(raydash.__file__).parent.parent

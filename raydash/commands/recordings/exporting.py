@@ -7,6 +7,7 @@ from raydash import paths
 from raydash.commands.run import EXIT_BAD_INPUT, EXIT_DONE
 from raydash.core.library import ExportFormat
 from raydash.record.export.export import export
+from raydash.record.library import open_library
 
 
 def export_recording(
@@ -41,10 +42,6 @@ def find_recording(wanted: str) -> Path:
     Raises:
         FaultError: if there is none, or more than one.
     """
-    if Path(wanted).is_file():
-        return Path(wanted)
-    from raydash.record.library import open_library
-
     return open_library(paths.data_dir()).find(wanted)
 
 

@@ -1,0 +1,24 @@
+"""`raydash import`: other tools' files as recordings."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from raydash import paths
+from raydash.commands.run import EXIT_DONE
+from raydash.record.imports.imports import import_runs
+
+
+def import_files(wanted: Sequence[Path]) -> int:
+    """Import files and folders, and print the ids of the new runs, one per line.
+
+    Raises:
+        FaultError: if something can't be understood; nothing was imported then.
+    """
+    for run_id in import_runs(wanted, paths.data_dir(), say=_say):
+        print(run_id)
+    return EXIT_DONE
+
+
+def _say(line: str) -> None:
+    print(f"raydash: {line}", file=sys.stderr)

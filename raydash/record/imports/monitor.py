@@ -1,0 +1,194 @@
+"""Stable-Baselines3's `monitor.csv` files: every episode, exactly.
+
+The first line is `#` and a JSON object (`t_start`, `env_id`), the second a header, then a line per
+episode: return `r`, length `l`, seconds since `t_start` `t`, and more columns that are left alone.
+SB3 appends after a restart, with or without both lines again; then `t` begins anew.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from raydash.core.faults import Fault, FaultError
+from raydash.record.imports.draft import About, Draft
+from raydash.record.imports.sources import Source
+
+BATCH = 50_000
+MAX_LEN = 2**31 - 1
+
+
+def read(source: Source, draft: Draft, say: Callable[[str], None]) -> About:
+    """Read all files of a run, worker 1 from the first; one worker per file.
+
+    Raises:
+        FaultError: naming file and line of what can't be understood.
+        OSError, duckdb.Error: if a file can't be read or the recording not written.
+    """
+    heads = [_first_head(path) for path in source.files]
+    known = [t_start for t_start, _ in heads if t_start is not None]
+    started = min(known) if known else min(path.stat().st_mtime for path in source.files)
+    for number, path in enumerate(source.files, start=1):
+        _File(path, number, started, draft, say).read()
+    env_ids = [env_id for _, env_id in heads if env_id]
+    return About(started, env_ids[0] if env_ids else "", len(source.files))
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Episodes that were read and not handed on yet."""
+
+    end_s: list[float] = field(default_factory=list)
+    incarnation: list[int] = field(default_factory=list)
+    returns: list[float] = field(default_factory=list)
+    lens: list[int] = field(default_factory=list)
+
+
+class _File:
+    """One worker's file while it is read."""
+
+    def __init__(
+        self,
+        path: Path,
+        worker_index: int,
+        started: float,
+        draft: Draft,
+        say: Callable[[str], None],
+    ) -> None:
+        self._path = path
+        self._worker_index = worker_index
+        self._started = started
+        self._draft = draft
+        self._say = say
+        self._rows = _Rows()
+        self._places: tuple[int, int, int] | None = None
+        self._width = 0
+        self._header = ""
+        self._life = -1
+        self._offset_s = 0.0  # of `t` 0 on the run's clock
+        self._last_s = 0.0
+        self._last_t = -math.inf
+
+    def read(self) -> None:
+        """Hand on all its episodes."""
+        with self._path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                text = line.rstrip("\r\n")
+                if not text:
+                    continue
+                if text[0] == "#":
+                    self._begin_life(_head(self._path, number, text)[0])
+                elif self._places is None:
+                    self._take_header(number, text)
+                elif text != self._header:
+                    try:
+                        self._take_episode(text)
+                    except ValueError as error:
+                        if not line.endswith("\n"):  # its writer was killed
+                            self._say(
+                                f"{self._path}, line {number}: the last line is cut off"
+                                " and was left out"
+                            )
+                            break
+                        raise FaultError(_fault(self._path, number, str(error))) from None
+                    if len(self._rows.end_s) >= BATCH:
+                        self._hand_on()
+        self._hand_on()
+        if self._places is None:
+            raise FaultError(_fault(self._path, 2, "there is no header r,l,t"))
+
+    def _begin_life(self, t_start: float | None) -> None:
+        self._life += 1
+        self._last_t = -math.inf
+        offset_s = 0.0 if t_start is None else t_start - self._started
+        # A clock that was set back does not turn back the run.
+        self._offset_s = max(offset_s, self._last_s) if self._life else offset_s
+
+    def _take_header(self, number: int, text: str) -> None:
+        if self._life < 0:
+            raise FaultError(_fault(self._path, number, "it does not begin with #{...}"))
+        names = text.split(",")
+        if not {"r", "l", "t"} <= set(names):
+            why = f"the header is {text[:80]!r}, without r, l and t"
+            raise FaultError(_fault(self._path, number, why))
+        self._places = names.index("r"), names.index("l"), names.index("t")
+        self._header, self._width = text, len(names)
+        if self._width > 3:
+            more = ", ".join(name for name in names if name not in ("r", "l", "t"))
+            self._say(f"{self._path}: columns that have no place in a recording: {more[:200]}")
+
+    def _take_episode(self, text: str) -> None:
+        cells = text.split(",")
+        assert self._places is not None
+        r, l, t = self._places  # noqa: E741
+        if len(cells) != self._width and (len(cells) < self._width or self._width == 3):
+            raise ValueError(f"{len(cells)} columns instead of {self._width}: {text[:80]!r}")
+        episode_return, seconds = float(cells[r]), float(cells[t])
+        length = _whole(cells[l])
+        if not math.isfinite(seconds):
+            raise ValueError(f"t is {cells[t]}")
+        if seconds < self._last_t:  # appended after a restart, without another header
+            self._life += 1
+            self._offset_s = self._last_s
+        self._last_t = seconds
+        self._last_s = max(0.0, self._offset_s + seconds)
+        rows = self._rows
+        rows.end_s.append(self._last_s)
+        rows.incarnation.append(self._life)
+        rows.returns.append(episode_return)
+        rows.lens.append(length)
+
+    def _hand_on(self) -> None:
+        rows, self._rows = self._rows, _Rows()
+        if rows.end_s:
+            self._draft.add_episodes(
+                end_s=np.array(rows.end_s),
+                worker_index=self._worker_index,
+                incarnation=np.array(rows.incarnation, np.int32),
+                episode_return=np.array(rows.returns),
+                episode_len=np.array(rows.lens, np.int64),
+            )
+
+
+def _whole(cell: str) -> int:
+    value = float(cell)
+    if not 0 <= value <= MAX_LEN or value != math.floor(value):
+        raise ValueError(f"l is {cell}, no number of steps")
+    return int(value)
+
+
+def _first_head(path: Path) -> tuple[float | None, str]:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        line = file.readline(100_000)
+    if not line:
+        raise FaultError(_fault(path, 1, "the file is empty"))
+    return _head(path, 1, line.rstrip("\r\n"))
+
+
+def _head(path: Path, number: int, text: str) -> tuple[float | None, str]:
+    """`t_start` and `env_id` of the line that begins with `#`."""
+    if not text.startswith("#"):
+        raise FaultError(_fault(path, number, "it does not begin with #{...}"))
+    try:
+        head = json.loads(text[1:])
+    except (ValueError, RecursionError):
+        head = None
+    if not isinstance(head, dict):
+        raise FaultError(_fault(path, number, "what follows the # is not a JSON object"))
+    t_start, env_id = head.get("t_start"), head.get("env_id")
+    started = float(t_start) if isinstance(t_start, int | float) else math.nan
+    env_id = env_id if isinstance(env_id, str) else ""
+    return (started if math.isfinite(started) else None), env_id
+
+
+def _fault(path: Path, number: int, why: str) -> Fault:
+    return Fault(
+        f"{path.name} was not imported",
+        f"line {number}: {why}",
+        "Mend the file, or leave it out",
+        str(path),
+        bad_input=True,
+    )

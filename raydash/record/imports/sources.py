@@ -1,0 +1,108 @@
+"""What the files are that somebody wants to import, and which of them make one run."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from raydash.core.faults import Fault, FaultError
+from raydash.core.library import RunSource
+
+MONITOR = "monitor.csv"
+PROGRESS = "progress.csv"
+RESULT = "result.json"
+EVENTS = ".tfevents."
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What becomes one run.
+
+    Attributes:
+        kind: Who wrote it.
+        name: For people: the folder's name or the file's.
+        files: To read, in this order.
+        folder: In which they are.
+    """
+
+    kind: RunSource
+    name: str
+    files: tuple[Path, ...]
+    folder: Path
+
+
+def sources_of(path: Path) -> tuple[Source, ...]:
+    """The runs that a file or a folder holds; of a folder those in folders within it too.
+
+    Raises:
+        FaultError: if there is nothing, or nothing that is known.
+    """
+    try:
+        found = tuple(_in_folder(path)) if path.is_dir() else (_of_file(path.absolute()),)
+    except OSError as error:
+        raise FaultError(
+            _refused(path, error.strerror or str(error), "Look whether the path is right")
+        ) from error
+    if not found:
+        why = f"it holds no *.{MONITOR}, {PROGRESS}, {RESULT} or *tfevents* file"
+        raise FaultError(_refused(path, why, "Choose the folder of a run, or a file of it"))
+    return found
+
+
+def _in_folder(path: Path) -> Iterator[Source]:
+    # Links are not followed: RLlib has some that lead to the same files again.
+    for place, folders, names in os.walk(path):
+        folders.sort()
+        folder = Path(place)
+        files = sorted((name for name in names if not name.startswith(".")), key=_natural)
+        monitors = [folder / name for name in files if name.endswith(MONITOR)]
+        events = [folder / name for name in files if EVENTS in name]
+        tables = [
+            folder / name
+            for name in (RESULT, PROGRESS)  # the CSV lacks what its first line has not
+            if name in files and (folder / name).stat().st_size
+        ]
+        name = folder.absolute().name or "imported"
+        if monitors:
+            yield Source(RunSource.SB3_MONITOR, name, tuple(monitors), folder)
+        elif tables:
+            yield Source(RunSource.RLLIB, name, (tables[0],), folder)
+        elif events:  # beside RLlib's tables they say the same again
+            yield Source(RunSource.TENSORBOARD, name, tuple(events), folder)
+
+
+def _of_file(path: Path) -> Source:
+    kind = _kind_of(path)
+    if kind is None:
+        why = "it is neither an SB3 monitor.csv, nor RLlib's progress.csv or result.json, nor a"
+        raise FaultError(_refused(path, f"{why} TensorBoard event file", "Choose another file"))
+    generic = path.name in (PROGRESS, RESULT, MONITOR) or EVENTS in path.name
+    name = path.parent.name if generic else path.name.removesuffix(f".{MONITOR}")
+    return Source(kind, name or "imported", (path,), path.parent)
+
+
+def _kind_of(path: Path) -> RunSource | None:
+    """By its name, else by how it begins."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if not head:
+        raise FaultError(_refused(path, "it is empty", "Choose another file"))
+    if path.name.endswith(MONITOR) or head.startswith((b"#{", b"\xef\xbb\xbf#{")):
+        return RunSource.SB3_MONITOR
+    if path.name in (PROGRESS, RESULT) or head.startswith(b"{"):
+        return RunSource.RLLIB
+    if EVENTS in path.name or b"brain.Event:" in head[:64]:
+        return RunSource.TENSORBOARD
+    if path.suffix == ".csv" and re.search(rb"\btraining_iteration\b|\bepisode_re", head):
+        return RunSource.RLLIB
+    return None
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """2 before 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _refused(path: Path, why: str, remedy: str) -> Fault:
+    return Fault(f"{path.name or path} was not imported", why, remedy, str(path), bad_input=True)

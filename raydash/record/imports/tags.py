@@ -1,0 +1,52 @@
+"""Other tools' names of metrics, and ours (RLlib's) for them."""
+
+from collections.abc import Iterable, Mapping
+
+_PREFIXES = ("ray/tune/", "env_runners/", "sampler_results/", "info/", "counters/")
+
+OURS: Mapping[str, tuple[str, ...]] = {
+    "episode_return_mean": (
+        "episode_return_mean",
+        "episode_reward_mean",  # RLlib, old API stack
+        "rollout/ep_rew_mean",  # SB3
+        "charts/episodic_return",  # CleanRL: of one episode
+    ),
+    "episode_return_min": ("episode_return_min", "episode_reward_min"),
+    "episode_return_max": ("episode_return_max", "episode_reward_max"),
+    "episode_len_mean": ("episode_len_mean", "rollout/ep_len_mean", "charts/episodic_length"),
+    "num_env_steps_sampled_lifetime": (
+        "num_env_steps_sampled_lifetime",
+        "timesteps_total",
+        "num_env_steps_sampled",
+        "time/total_timesteps",
+    ),
+    "num_episodes_lifetime": ("num_episodes_lifetime", "episodes_total"),
+    "env_steps_per_s": ("env_steps_per_s", "time/fps", "charts/SPS"),
+}
+"""Our name, and the names that stand for it, the best first."""
+
+
+def renamed(tags: Iterable[str]) -> dict[str, str]:
+    """Their name to ours, for those that have one; of several that mean the same only the best.
+
+    All others keep their names.
+    """
+    known: dict[str, str] = {}
+    for tag in sorted(tags, key=lambda tag: (len(tag), tag)):
+        known.setdefault(_bare(tag), tag)
+    found: dict[str, str] = {}
+    for ours, theirs in OURS.items():
+        best = next((known[name] for name in theirs if name in known), None)
+        if best is not None:
+            found[best] = ours
+    return found
+
+
+def _bare(tag: str) -> str:
+    done = False
+    while not done:
+        done = True
+        for prefix in _PREFIXES:
+            if tag.startswith(prefix):
+                tag, done = tag[len(prefix) :], False
+    return tag
