@@ -18,10 +18,31 @@ BENCHES = ("rollout", "startup", "ui", "reactions")
 _PLAIN = ("--help", "-h", "--version", "--install-completion", "--show-completion")
 
 
+def _use_data_dir(folder: str | None) -> str | None:
+    """The engine and its supervisors look where this process does: at its environment."""
+    if folder is not None:
+        if not folder.strip():
+            raise typer.BadParameter("it is empty")
+        os.environ["RAYDASH_DATA_DIR"] = str(Path(folder).expanduser().absolute())
+    return folder
+
+
+def _without_data_dir(args: list[str]) -> list[str]:
+    """`--data-dir DIR` may stand before any command too."""
+    while args and args[0].startswith("--data-dir"):
+        name, is_joined, folder = args[0].partition("=")
+        if name != "--data-dir" or not (is_joined or len(args) > 1):
+            break  # what is wrong with it is said where options are read
+        _use_data_dir(folder if is_joined else args[1])
+        args = args[1:] if is_joined else args[2:]
+    return args
+
+
 class _WindowByDefault(TyperGroup):
     """`raydash [SPEC.toml] [--start]` means `raydash gui ...`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        args = _without_data_dir(args)
         first = args[0] if args else ""
         if first not in self.commands and first not in _PLAIN:
             is_word = first.isidentifier() and not Path(first).exists()
@@ -64,6 +85,24 @@ Address = Annotated[
         show_default=False,
     ),
 ]
+DataDir = Annotated[
+    str | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        callback=_use_data_dir,
+        is_eager=True,
+        help="Where recordings are kept; like RAYDASH_DATA_DIR.",
+        show_default=False,
+    ),
+]
+Recording = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run's id, a unique beginning of one, its title, or a file."
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
@@ -92,6 +131,15 @@ def gui(
     spec_path: SpecPath = None,
     start: Annotated[bool, typer.Option("--start", help="Start the run at once.")] = False,
     address: Address = None,
+    recording: Annotated[
+        str | None,
+        typer.Option(
+            "--open",
+            metavar="RUN",
+            help="Show a recording: its id, a unique beginning of one, or its file.",
+            show_default=False,
+        ),
+    ] = None,
     quit_after: Annotated[
         float | None,
         typer.Option(
@@ -107,6 +155,7 @@ def gui(
             metavar="FILE", help="Save the window just before it quits.", show_default=False
         ),
     ] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Open the window. This is what happens without a command too."""
     from raydash.commands.display import why_no_window
@@ -128,6 +177,7 @@ def gui(
         spec_path=spec_path,
         start=start,
         address=address,
+        recording=recording,
         quit_after_s=quit_after,
         screenshot=screenshot,
     )
@@ -188,6 +238,7 @@ def run(
         bool, typer.Option("--detach", help="Print the run's id and leave it running.")
     ] = False,
     as_json: Json = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Run rollouts in the terminal.
 
@@ -247,6 +298,110 @@ def stop(
     _exit_with(lambda: stop_runs(run_id, address))
 
 
+@app.command("runs")
+def list_library(
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="T", help="Only runs with this tag; may be given again."),
+    ] = None,
+    search: Annotated[
+        str, typer.Option(metavar="TEXT", help="Only runs with this in id, title, env or notes.")
+    ] = "",
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Only the newest N.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List the recordings, newest first."""
+    from raydash.commands.recordings.listing import list_recordings
+
+    _exit_with(lambda: list_recordings(tags=tag or (), search=search, limit=limit, as_json=as_json))
+
+
+@app.command()
+def show(run: Recording, as_json: Json = False, data_dir: DataDir = None) -> None:
+    """Show everything about a recording but its episodes."""
+    from raydash.commands.recordings.showing import show_recording
+
+    _exit_with(lambda: show_recording(run, as_json=as_json))
+
+
+@app.command()
+def note(
+    run: Recording,
+    title: Annotated[
+        str | None, typer.Option(metavar="T", help="What to call it.", show_default=False)
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="T", help="Add a tag; may be given again.")
+    ] = None,
+    untag: Annotated[
+        list[str] | None, typer.Option(metavar="T", help="Remove a tag; may be given again.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Free words.", show_default=False)
+    ] = None,
+    pin: Annotated[
+        bool | None,
+        typer.Option("--pin/--unpin", help="No rule deletes what is pinned.", show_default=False),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write a title, tags or words to a recording, or pin it."""
+    from raydash.commands.recordings.showing import edit_notes
+
+    _exit_with(
+        lambda: edit_notes(
+            run, title=title, tags=tag or (), untags=untag or (), text=text, pinned=pin
+        )
+    )
+
+
+@app.command()
+def delete(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Ids, unique beginnings of ids, titles, or files."),
+    ],
+    yes: Yes = False,
+    even_pinned: Annotated[bool, typer.Option("--even-pinned", help="Pinned ones too.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Delete recordings with their notes and logs. A live run is refused."""
+    from raydash.commands.recordings.deleting import delete_recordings
+
+    _exit_with(lambda: delete_recordings(runs, yes=yes, even_pinned=even_pinned))
+
+
+@app.command("prune")
+def prune_library(
+    older_than: Annotated[
+        float | None,
+        typer.Option(metavar="DAYS", help="Runs that ended before that.", show_default=False),
+    ] = None,
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="The oldest, until no more is left: 10GB.", show_default=False
+        ),
+    ] = None,
+    yes: Yes = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be deleted.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Delete recordings by age or size; without options by the library's own rules.
+
+    Never a live or pinned run, the newest one, or what can't be read.
+    """
+    from raydash.commands.recordings.deleting import prune
+
+    _exit_with(lambda: prune(older_than=older_than, max_size=max_size, yes=yes, dry_run=dry_run))
+
+
 @cluster_app.command("status")
 def cluster_status(as_json: Json = False) -> None:
     """How it is. Launches nothing."""
@@ -265,10 +420,7 @@ def cluster_stop() -> None:
 
 @app.command("export")
 def export_run(
-    run: Annotated[
-        str,
-        typer.Argument(metavar="RUN", help="A run's id, its beginning, or a recording's file."),
-    ],
+    run: Recording,
     to: Annotated[
         str, typer.Option("--to", metavar="FORMAT", help="csv, parquet, monitor, tensorboard, json")
     ],
@@ -279,6 +431,7 @@ def export_run(
         bool, typer.Option("--all-tables", help="csv, parquet: also all but the episodes.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Write a recording in a format that other tools read.
 
@@ -295,6 +448,7 @@ def import_runs(
     sources: Annotated[
         list[Path], typer.Argument(metavar="PATH...", help="Files, or folders that hold them.")
     ],
+    data_dir: DataDir = None,
 ) -> None:
     """Make recordings of other tools' files, so that past runs stand beside new ones.
 
@@ -352,8 +506,13 @@ def _exit_with(command: Callable[[], int]) -> None:
 
     try:
         code = command()
+        sys.stdout.flush()
     except FaultError as error:
         code = _refuse(error.fault.sentence(), code=2 if error.fault.bad_input else 3)
+    except BrokenPipeError:
+        # `raydash runs | head`: nobody reads on, and Python is not to complain when it leaves.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
     raise typer.Exit(code)
 
 

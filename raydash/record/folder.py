@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raydash.core.faults import Fault, FaultError
@@ -86,6 +86,26 @@ def scan(folder: Path) -> tuple[Entry, ...]:
         if owner is not None:
             beside[owner].append(names[name])
     return tuple(_entry(run_id, names[name], beside[run_id]) for run_id, name in recordings.items())
+
+
+def entry_of(path: Path) -> Entry:
+    """A recording anywhere, under any name.
+
+    Raises:
+        FaultError: if it is gone, or its folder can't be read.
+    """
+    match = _RECORDING.fullmatch(path.name)
+    run_id = (match["id"] if match else None) or path.name
+    try:
+        with os.scandir(path.parent) as found:
+            names = {each.name: each for each in found if each.name.startswith(run_id)}
+        file = names.pop(path.name)
+    except (OSError, KeyError) as error:
+        why = error.strerror if isinstance(error, OSError) else "there is no such file"
+        fault = Fault(f"The recording {shown_name(path.name)} can't be read", why or "")
+        raise FaultError(replace(fault, bad_input=True)) from error
+    owned = [each for name, each in names.items() if _owner(name, {run_id: path.name}) == run_id]
+    return _entry(run_id, file, owned)
 
 
 def shown_name(name: str) -> str:

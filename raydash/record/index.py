@@ -46,15 +46,16 @@ log = logging.getLogger(__name__)
 class Index:
     """Reads recordings at most once. Every method may be called from any thread."""
 
-    def __init__(self, folder: Path, cache_dir: Path) -> None:
+    def __init__(self, folder: Path, cache_dir: Path | None) -> None:
         """Reads nothing yet.
 
         Args:
             folder: Of the recordings.
-            cache_dir: For what they said; made if missing, done without if that fails.
+            cache_dir: For what they said; made if missing, done without if that fails. None: keep
+                nothing.
         """
         name = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
-        self._cache_path = cache_dir / "library" / f"{name}.json"
+        self._cache_path = cache_dir / "library" / f"{name}.json" if cache_dir else None
         self._lock = threading.Lock()
         self._reader = _Reader(folder.absolute())
         self._said: dict[str, tuple[Key, RecordedRun]] | None = None
@@ -95,6 +96,8 @@ class Index:
         )
 
     def _read_cache(self) -> dict[str, tuple[Key, RecordedRun]]:
+        if self._cache_path is None:
+            return {}
         try:
             table = read_table(self._cache_path, max_bytes=_MAX_CACHE_BYTES) or {}
             if table["made_by"] != _MAKER:
@@ -106,7 +109,8 @@ class Index:
             return {}
 
     def _write_cache(self) -> None:
-        assert self._said is not None
+        if self._cache_path is None or self._said is None:
+            return
         lines = [
             (run_id, {"key": key, **{name: getattr(run, name) for name in _KEPT}})
             for run_id, (key, run) in self._said.items()
@@ -118,6 +122,11 @@ class Index:
             write_table(self._cache_path, table, durable=False)
         except OSError as error:
             log.info("no cache of the library: %s", error)
+
+
+def line_of(entry: Entry) -> RecordedRun:
+    """The line of one recording, wherever it is."""
+    return Index(entry.path.parent, None).runs((entry,))[0]
 
 
 class _Reader:

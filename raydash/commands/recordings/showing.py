@@ -1,0 +1,298 @@
+"""`raydash show` and `raydash note`: one recording, and what its owner writes to it."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from raydash import paths
+from raydash.commands.progress import grouped
+from raydash.commands.recordings.words import (
+    aligned,
+    duration,
+    local_time,
+    notes_table,
+    number,
+    plain,
+    say,
+    say_json,
+)
+from raydash.commands.run import EXIT_BAD_INPUT, EXIT_DONE
+from raydash.core.faults import Fault, FaultError
+from raydash.core.library import Notes, RecordedRun
+from raydash.core.spec import SpecError, spec_from_table
+from raydash.protocol.spec_file import toml_from_spec
+from raydash.record.details import RunDetails, details
+from raydash.record.folder import entry_of
+from raydash.record.index import line_of
+from raydash.record.library import open_library
+from raydash.record.retention import words_for_bytes
+
+_SHOWN_WORKERS = 16
+
+
+def show_recording(wanted: str, *, as_json: bool = False) -> int:
+    """Print everything about one recording but its episodes.
+
+    Args:
+        wanted: A run's id, a unique beginning of one, a title, or a file.
+        as_json: One JSON object, whatever happens: the keys of `raydash run --json`, and more.
+
+    Returns:
+        0; 2 if there is no such recording or it can't be read.
+    """
+    run: RecordedRun | None = None
+    found: RunDetails | None = None
+    fault: Fault | None = None
+    try:
+        library = open_library(paths.data_dir())
+        path = library.find(wanted)
+        run = line_of(entry_of(path))
+        if not run.is_live:
+            found = details(path)
+            if path.parent != library.folder:  # there its name is its id
+                run = replace(run, run_id=found.figures.run_id)
+    except FaultError as error:
+        fault = error.fault
+    if as_json:
+        say_json(table_of(run, found, fault))
+    elif run is not None:
+        say(_text(run, found))
+    if fault is not None:
+        print(f"raydash: {fault.sentence()}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    return EXIT_DONE
+
+
+def edit_notes(
+    wanted: str,
+    *,
+    title: str | None = None,
+    tags: Sequence[str] = (),
+    untags: Sequence[str] = (),
+    text: str | None = None,
+    pinned: bool | None = None,
+) -> int:
+    """Change what is written to a recording; None leaves a part as it is.
+
+    Raises:
+        FaultError: if there is no such recording in the library, or the notes are refused.
+    """
+    library = open_library(paths.data_dir())
+    path = library.find(wanted)
+    run = next((run for run in library.runs() if Path(run.path).absolute() == path), None)
+    if run is None:
+        raise FaultError(
+            Fault(
+                f"{plain(path.name)} is not in the library",
+                f"notes are kept in {library.folder} only",
+                "Copy the recording there",
+                bad_input=True,
+            )
+        )
+
+    def change(before: Notes) -> Notes:
+        kept = [tag for tag in before.tags if tag not in set(untags)]
+        return replace(
+            before,
+            title=before.title if title is None else title,
+            tags=(*kept, *tags),
+            text=before.text if text is None else text,
+            pinned=before.pinned if pinned is None else pinned,
+        )
+
+    say(_notes_text(run, library.change_notes(run.run_id, change)))
+    return EXIT_DONE
+
+
+def table_of(
+    run: RecordedRun | None, found: RunDetails | None, fault: Fault | None
+) -> dict[str, object]:
+    """A recording under the names of `raydash run --json`, and more; null where none is known."""
+    figures = found.figures if found else None
+    elapsed_s = figures.elapsed_s if figures else 0.0
+    steps = figures.num_env_steps_sampled_lifetime if figures else 0
+    state = run.state if run else None
+    table: dict[str, object] = {
+        "run_id": run.run_id if run else None,
+        "env_id": (run.env_id if run else "") or None,
+        "num_workers": (found.num_workers if found else run.num_workers if run else 0) or None,
+        "seed": found.seed if found else None,
+    }
+    for name in (
+        "elapsed_s",
+        "num_env_steps_sampled_lifetime",
+        "num_episodes_lifetime",
+        "num_episodes_terminated_lifetime",
+        "num_episodes_truncated_lifetime",
+        "num_episodes_error_lifetime",
+        "episode_return_mean",
+        "episode_return_min",
+        "episode_return_max",
+        "episode_len_mean",
+    ):
+        table[name] = getattr(figures, name) if figures else None
+    why = fault.sentence() if fault else run.fault if run else ""
+    return {
+        **table,
+        "env_steps_per_s": steps / elapsed_s if elapsed_s > 0 else None,
+        "num_restarts": found.num_restarts if found else None,
+        "state": state.value if state else None,
+        "ended_by": run.ended_by.value if run and run.ended_by else None,
+        "cause": (figures.cause if figures else "") or None,
+        "recording": run.path if run else None,
+        "error": why or None,
+        "error_keys": list(fault.keys) if fault else [],
+        "title": run.title if run else None,
+        "name": (run.name if run else "") or None,
+        "owner": (run.owner if run else "") or None,
+        "source": run.source.value if run and found else None,
+        "cluster": (found.cluster if found else "") or None,
+        "started_utc": (run.started_utc if run else "") or None,
+        "ended_utc": found.ended_utc if found else None,
+        "ended_s": found.ended_s if found else None,
+        "modified_utc": (run.modified_utc if run else "") or None,
+        "size_bytes": run.size_bytes if run else None,
+        **(notes_table(run) if run else {"tags": [], "notes": None, "pinned": None}),
+        "spec": found.spec if found else None,
+        "versions": found.versions if found else None,
+        "machine": found.machine if found else None,
+        "incarnations": [asdict(life) for life in found.incarnations] if found else [],
+        "workers": [
+            {
+                "worker_index": worker.worker_index,
+                "incarnation": worker.incarnation,
+                **asdict(worker.totals),
+                "episode_return_mean": worker.episode_return_mean,
+            }
+            for worker in (found.workers if found else ())
+        ],
+        "num_events": found.num_events if found else None,
+        "events": [asdict(event) for event in found.events] if found else [],
+    }
+
+
+def _text(run: RecordedRun, found: RunDetails | None) -> str:
+    by = f" by {run.ended_by.value.replace('_', ' ')}" if run.ended_by else ""
+    state = f"{run.state.value}{by}" if run.state else "can't be read"
+    lines = [("run", f"{plain(run.run_id)}  {state}"), ("title", plain(run.title))]
+    if run.env_id:
+        lines.append(("env", plain(run.env_id)))
+    if run.owner:
+        lines.append(("owner", plain(run.owner)))
+    lines.append(("started", local_time(run.started_utc)))
+    if run.fault:
+        lines.append(("note", plain(run.fault)))
+    if found:
+        lines += _figure_lines(found)
+    lines.append(("recording", f"{plain(run.path)}, {words_for_bytes(run.size_bytes)}"))
+    text = "\n".join(f"{name:<10} {value}" for name, value in lines)
+    parts = [text, _notes_text(run, run.notes, only_if_any=True)]
+    if found:
+        parts += [_spec_text(found), _lives_text(found), _workers_text(found), _events_text(found)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _figure_lines(found: RunDetails) -> list[tuple[str, str]]:
+    figures = found.figures
+    steps = grouped(figures.num_env_steps_sampled_lifetime)
+    rate = (
+        f", {grouped(figures.num_env_steps_sampled_lifetime / figures.elapsed_s)} env steps/s"
+        if figures.elapsed_s > 0
+        else ""
+    )
+    lines = [
+        ("workers", f"{grouped(found.num_workers)}, seed {found.seed}"),
+        ("stepped", f"{duration(figures.elapsed_s)}, {steps} env steps{rate}"),
+        (
+            "episodes",
+            f"{grouped(figures.num_episodes_lifetime)}: "
+            f"terminated {grouped(figures.num_episodes_terminated_lifetime)}, "
+            f"truncated {grouped(figures.num_episodes_truncated_lifetime)}, "
+            f"error {grouped(figures.num_episodes_error_lifetime)}",
+        ),
+        (
+            "return",
+            f"mean {number(figures.episode_return_mean)}, "
+            f"min {number(figures.episode_return_min)}, "
+            f"max {number(figures.episode_return_max)}; "
+            f"length mean {number(figures.episode_len_mean, decimals=1)} (whole run)",
+        ),
+        ("restarts", grouped(found.num_restarts)),
+    ]
+    if figures.cause:
+        lines.append(("cause", plain(figures.cause)))
+    if found.ended_utc:
+        lines.append(("ended", local_time(found.ended_utc)))
+    if found.cluster:
+        lines.append(("cluster", plain(found.cluster)))
+    for name, table in (("versions", found.versions), ("machine", found.machine)):
+        if table:
+            lines.append((name, plain(", ".join(f"{key} {value}" for key, value in table.items()))))
+    return lines
+
+
+def _notes_text(run: RecordedRun, notes: Notes, *, only_if_any: bool = False) -> str:
+    if only_if_any and notes == Notes():
+        return ""
+    lines = [f"notes of {plain(run.run_id)}" + (" (pinned)" if notes.pinned else "")]
+    lines.append(f"  title  {plain(notes.title) or '-'}")
+    lines.append(f"  tags   {plain(', '.join(notes.tags)) or '-'}")
+    lines += [f"  {plain(line)}" for line in notes.text.splitlines()]
+    return "\n".join(lines)
+
+
+def _spec_text(found: RunDetails) -> str:
+    try:
+        toml = toml_from_spec(spec_from_table(found.spec))
+    except SpecError:
+        return "spec: it holds what this raydash does not know; see --json"
+    return "\n".join(["spec", *(f"  {plain(line)}" for line in toml.splitlines() if line)])
+
+
+def _lives_text(found: RunDetails) -> str:
+    if len(found.incarnations) < 2:
+        return ""
+    rows = [("SUPERVISOR", "FROM", "UTC", "NODE", "PROCESS")]
+    for life in found.incarnations:
+        cells = (f"{life.started_s:.1f} s", plain(life.started_utc), plain(life.node))
+        rows.append((str(life.incarnation), *cells, str(life.pid)))
+    return aligned(rows)
+
+
+def _workers_text(found: RunDetails) -> str:
+    if not found.workers:
+        return ""
+    rows = [("WORKER", "RESTARTS", "ENV STEPS", "EPISODES", "ERRORS", "RETURN", "IN STEP", "BUSY")]
+    rows += [
+        (
+            str(worker.worker_index),
+            str(worker.incarnation),
+            grouped(worker.totals.num_env_steps),
+            grouped(worker.totals.num_episodes),
+            grouped(worker.totals.num_error),
+            number(worker.episode_return_mean),
+            duration(worker.totals.step_time_s),
+            duration(worker.totals.busy_time_s),
+        )
+        for worker in found.workers[:_SHOWN_WORKERS]
+    ]
+    text = aligned(rows, right=frozenset(range(len(rows[0]))))
+    more = len(found.workers) - _SHOWN_WORKERS
+    return f"{text}\n... and {more} more: see --json" if more > 0 else text
+
+
+def _events_text(found: RunDetails) -> str:
+    if not found.events:
+        return ""
+    left_out = found.num_events - len(found.events)
+    head = f"events (the last {len(found.events)})" if left_out else "events"
+    rows = [
+        (
+            f"  {event.t_s:.1f} s",
+            f"worker {event.worker_index}" if event.worker_index is not None else "",
+            plain(event.text) + (f"  ({event.count} times)" if event.count > 1 else ""),
+        )
+        for event in found.events
+    ]
+    return f"{head}\n{aligned(rows, right=frozenset({0}))}"
