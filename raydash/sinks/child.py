@@ -161,7 +161,9 @@ class SinkChild:
                     f"{kind.library} is not installed",
                 )
                 remedy = f"Install it with: pip install {kind.install}"
-            case Cause.CANNOT_START | Cause.DIED:
+            case Cause.CANNOT_START:
+                what, why = f"{kind.title} is not told of this run", trouble.text
+            case Cause.DIED:
                 what, why = f"{kind.title} is not told of this run any more", trouble.text
             case Cause.CANNOT_FINISH:
                 what, why = f"{kind.title} may not have all of this run", trouble.text
