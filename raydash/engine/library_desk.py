@@ -183,9 +183,10 @@ class LibraryDesk:
 
                 export(self._find(recording), command.format, Path(out).expanduser())
             case WriteReport(recordings=recordings, out=out):
+                found = [self._find(each) for each in recordings]
                 from raydash.record.report import write_report
 
-                write_report([self._find(each) for each in recordings], Path(out).expanduser())
+                write_report(found, Path(out).expanduser())
             case ImportRecordings(paths=names):
                 return self._import(names)
         return ""
@@ -225,7 +226,7 @@ class LibraryDesk:
             self._tell_changes()
 
     def _import(self, names: tuple[str, ...]) -> str:
-        from raydash.record.imports import import_runs
+        from raydash.record.imports.imports import import_runs
 
         try:
             made = import_runs([Path(name).expanduser() for name in names], self._data_dir)

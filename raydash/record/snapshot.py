@@ -36,6 +36,7 @@ from raydash.core.updates import (
 from raydash.record import history_query
 from raydash.record.database import reading_fault, size_of
 from raydash.record.episode_sums import NOT_KNOWN, EpisodeSums, Sums
+from raydash.record.folder import shown_name
 from raydash.record.query import open_read_only, recorded_until_s, tables_of
 from raydash.record.schema import Connection
 from raydash.record.worker_columns import (
@@ -180,12 +181,14 @@ class RecordingReader:
         lives = _rows(connection, "FROM incarnations ORDER BY incarnation")
         self.until_s = recorded_until_s(connection)
         self.spec: RunSpec = spec_from_table(json.loads(run["spec_json"]))
+        # As in the library: so a copy under another name stands beside what it is a copy of.
+        run_id = shown_name(self.path.name.removesuffix(".duckdb"))
         self.info = RunInfo(
-            run_id=run["run_id"],
+            run_id=run_id,
             owner=run["owner"],
             started_utc=run["started_utc"],
-            recording=str(self.path),
-            log_dir=str(self.path.with_name(f"{run['run_id']}.logs")),
+            recording=shown_name(str(self.path)),
+            log_dir=shown_name(str(self.path.with_name(f"{run_id}.logs"))),
             node=lives[-1]["node"] if lives else "",
             raydash_version=str(json.loads(run["versions_json"]).get("raydash", "")),
             protocol_version=PROTOCOL_VERSION,

@@ -1,12 +1,8 @@
 """The real engine process over real stdio, before any cluster: greeting, garbage, ends of input."""
 
-import os
 import struct
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -26,59 +22,16 @@ from raydash.core.messages import (
     Verb,
 )
 from raydash.core.spec import spec_from_table
-from raydash.engine.client import child_environment
-from raydash.protocol.codec import decode, encode
-from raydash.protocol.frames import MAGIC, MAX_FRAME_BYTES, FrameReader, frame
-
-CEILING_S = 30.0
-
-
-class RawEngine:
-    """An engine and the bare ends of its pipes."""
-
-    def __init__(self, *arguments: str, **environment: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, *(arguments or ("-m", "raydash.engine"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=child_environment() | environment,
-            bufsize=0,
-        )
-        self._frames = FrameReader()
-        self._seen: list[Any] = []
-
-    def write(self, data: bytes) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(data)
-
-    def send(self, message: object) -> None:
-        self.write(frame(encode(message)))
-
-    def next_of(self, kind: type) -> Any:
-        """The next message of a kind; the process's end fails the test."""
-        assert self.process.stdout is not None
-        while True:
-            for position, message in enumerate(self._seen):
-                if isinstance(message, kind):
-                    return self._seen.pop(position)
-            data = os.read(self.process.stdout.fileno(), 1 << 16)
-            assert data, f"the engine ended before a {kind.__name__}"
-            self._seen += [decode(payload) for payload in self._frames.feed(data)]
-
-    def end(self) -> int:
-        """Wait until it has ended by itself; gives the exit code."""
-        self.process.communicate(timeout=CEILING_S)
-        return self.process.returncode
+from raydash.protocol.codec import encode
+from raydash.protocol.frames import MAGIC, MAX_FRAME_BYTES, frame
+from tests.fakes.raw_engine import CEILING_S, RawEngine
 
 
 @pytest.fixture
 def engine() -> Iterator[RawEngine]:
     raw = RawEngine()
     yield raw
-    if raw.process.poll() is None:
-        raw.process.kill()
-    raw.process.communicate()
+    raw.kill()
 
 
 def log_text(pid: int) -> str:
