@@ -138,13 +138,13 @@ def _entry(run_id: str, found: os.DirEntry[str], beside: list[os.DirEntry[str]])
     if shown_name(found.name) != found.name:
         problem = "its name is not UTF-8: rename it"
     elif status is not None and not stat.S_ISREG(status.st_mode):
-        problem = "it is a folder" if found.is_dir() else "it is not a file"
+        problem = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is not a file"
     elif status is not None and not status.st_size:
         problem = "the file is empty"
     size, modified_ns, wal_size, wal_modified_ns = 0, 0, 0, 0
     if status is not None:
         size, modified_ns = status.st_size, status.st_mtime_ns
-    total = 0 if found.is_dir() else size
+    total = 0 if problem == "it is a folder" else size
     for part in beside:
         for each in _stats(part):
             total += each.st_size

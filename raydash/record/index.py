@@ -57,13 +57,13 @@ class Index:
         name = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
         self._cache_path = cache_dir / "library" / f"{name}.json" if cache_dir else None
         self._lock = threading.Lock()
-        self._reader = _Reader(folder.absolute())
+        self._reader = _Reader()
         self._said: dict[str, tuple[Key, RecordedRun]] | None = None
 
     def writer_of(self, entry: Entry) -> str:
         """Who holds a recording open for writing, in words; empty if nobody does."""
         with self._lock:
-            return "" if entry.problem else self._reader.writer_of(entry.path.absolute())
+            return "" if entry.problem else self._reader.writer_of(entry.path)
 
     def runs(self, entries: tuple[Entry, ...]) -> tuple[RecordedRun, ...]:
         """A line for each of them, newest first."""
@@ -133,11 +133,11 @@ class _Reader:
     """One in-memory DuckDB that looks into one file after the other.
 
     Making a DuckDB for each file takes ten times as long. This one can read nothing but what lies
-    in the folder, whatever a file says.
+    in the file's folder, whatever the file says.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
+        self._folder = Path()
         self._connection: Connection = None
 
     def read(self, path: Path) -> "_Said":
@@ -176,8 +176,9 @@ class _Reader:
 
     @contextlib.contextmanager
     def _attached(self, path: Path) -> Iterator[Connection]:
-        if self._connection is None:
-            self._connection = connect_to_folder(self._folder)
+        path = path.resolve()  # of a link DuckDB asks whether its target is allowed
+        if self._connection is None or self._folder != path.parent:
+            self._connection, self._folder = connect_to_folder(path.parent), path.parent
         connection = self._connection
         try:
             connection.execute(f"ATTACH {in_sql(path)} AS recording (READ_ONLY, TYPE duckdb)")
@@ -220,6 +221,8 @@ def _line(entry: Entry, reader: _Reader) -> tuple[RecordedRun, bool]:
         if is_locked(error):
             words = f"{reason}: its figures are known once it is closed"
             return replace(named, state=RunState.RUNNING, fault=words), False
+        if "Permission denied" in str(error):
+            reason, remedy = "there is no permission to read it", ""
         words = ": ".join(part for part in (reason, remedy) if part)
         is_lasting = isinstance(error, NewerSchemaError) or is_damage(error)
         return replace(named, fault=words), is_lasting

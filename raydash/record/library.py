@@ -118,21 +118,9 @@ class LibraryFolder:
         entries = self._entries()
         if recording in entries:
             return entries[recording].path
-        path = Path(recording).expanduser() if recording else Path()
-        is_path = os.sep in recording or recording.startswith("~")
-        try:
-            if path.is_file() and (is_path or path.suffix == ".duckdb"):
-                return path.absolute()
-        except OSError:
-            pass  # too long for a path: then it is none
-        if is_path:
-            raise FaultError(
-                Fault(
-                    f"There is no recording {_cited(recording)}",
-                    "it is a folder" if path.is_dir() else "there is no such file",
-                    bad_input=True,
-                )
-            )
+        path = _file_at(recording)
+        if path is not None:
+            return path
         begun = [run_id for run_id in entries if recording and run_id.startswith(recording)]
         # A damaged file that was set aside begins like the one that took its place.
         begun = [run_id for run_id in begun if entries[run_id].has_place] or begun
