@@ -42,3 +42,7 @@ class FaultError(Exception):
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.sentence())
         self.fault = fault
+
+    def __reduce__(self) -> tuple[type["FaultError"], tuple[Fault]]:
+        """How it travels between processes: with its fault, not with the sentence alone."""
+        return type(self), (self.fault,)

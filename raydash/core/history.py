@@ -202,7 +202,11 @@ class Tier:
         first = oldest + int(changed[0]) if len(changed) else self._rows
         if since_seq == 0:
             first = oldest
-        tail = slice(first, self._rows)
+        return self._columns(first, self._rows, self.first_bucket + oldest)
+
+    def _columns(self, first: int, end: int, oldest_bucket: int) -> HistoryDelta:
+        """Rows `first` to `end` (not with it)."""
+        tail = slice(first, end)
         return_n = self._return_n[tail].copy()
         worker_n = self._worker_n[tail, : self._width]
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -213,7 +217,7 @@ class Tier:
         return HistoryDelta(
             bucket_s=self.bucket_s,
             first_bucket=self.first_bucket + first,
-            oldest_bucket=self.first_bucket + oldest,
+            oldest_bucket=oldest_bucket,
             num_env_steps=self._steps[tail].copy(),
             num_terminated=self._kind(tail, Ending.TERMINATED),
             num_truncated=self._kind(tail, Ending.TRUNCATED),
@@ -291,6 +295,17 @@ class Tier:
         self._worker_steps[bucket, :width] = rows.worker_steps
         self._worker_sum[bucket, :width] = rows.worker_return_sum
         self._worker_n[bucket, :width] = rows.worker_return_n
+
+    def between(self, start_s: float, end_s: float, num_buckets: int) -> HistoryDelta:
+        """A part, as one tail of at most `num_buckets` rows: wider ones than these if need be."""
+        first = min(max(int(start_s // self.bucket_s), self.first_bucket), self.num_buckets)
+        end = min(max(int(end_s // self.bucket_s) + 1, first), self.num_buckets)
+        if end - first <= num_buckets:
+            return self._columns(first - self.first_bucket, end - self.first_bucket, first)
+        wider = Tier(merges=True, bucket_s=self.bucket_s, capacity=self.num_buckets)
+        wider.restore(self.rows(self.first_bucket, self.num_buckets))
+        wider._halve(0)
+        return wider.between(start_s, end_s, num_buckets)
 
     def worker_steps_total(self) -> Float64:
         """Steps of each worker in all buckets that are held."""

@@ -154,6 +154,10 @@ class RunMachine:
             budget = min(budget, max(0.01, self._spec.stop.seconds - self.elapsed_s))
         return budget
 
+    def settle_s(self) -> float:
+        """How late a chunk may arrive for a bucket of the history."""
+        return self._settings.settle_s(self._fleet.num_alive)
+
     def activity_of(self, worker: WorkerRecord) -> Activity:
         """What a worker is doing, as far as requests and answers tell."""
         return worker.activity(run_paused=self.paused)

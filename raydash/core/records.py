@@ -16,6 +16,9 @@ Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
 UInt8 = NDArray[np.uint8]
 
+TIME_DECIMALS = 5
+"""Times of episodes are kept to 10 microseconds, everywhere: more would be noise on disk."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerTotals:
@@ -228,7 +231,7 @@ class EpisodeColumns:
         """The episodes of a chunk whose first instant was `started_s` on the run's clock."""
         n = len(chunk.ending)
         return EpisodeColumns(
-            end_s=chunk.end_offset_s + started_s,
+            end_s=np.round(chunk.end_offset_s + started_s, TIME_DECIMALS),
             worker_index=np.full(n, chunk.worker_index, np.int32),
             env_index=chunk.env_index,
             incarnation=np.full(n, chunk.incarnation, np.int32),

@@ -63,9 +63,7 @@ def _as_recorded(silent: RunUpdate, info: RunInfo, spec: RunSpec) -> RunUpdate:
         return silent
     recorded, past = query.figures(path), read_past(path)
     figures = past.ledger.figures(
-        past.last_t_s,
-        elapsed_s=recorded.elapsed_s,
-        num_restarts=silent.figures.num_restarts,
+        past.last_t_s, elapsed_s=recorded.elapsed_s, num_restarts=past.num_restarts
     )
     closed = recorded.state is not None
     return replace(

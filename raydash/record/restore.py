@@ -4,7 +4,9 @@ Everything here runs before the `Recorder` opens the file: DuckDB lets one conne
 """
 
 import json
+import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +15,20 @@ import numpy as np
 
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
+from raydash.core.history import CAPACITY, HistoryRows
 from raydash.core.records import EpisodeColumns, Float64, Int32, Int64, WorkerTotals
 from raydash.core.spec import RunSpec, SpecError, spec_from_table
-from raydash.core.states import Ending
+from raydash.core.states import EndedBy, Ending
 from raydash.record.database import connect, is_damage, reading_fault, wal_of
 from raydash.record.schema import Connection, NewerSchemaError, bring_up_to_date, check_readable
 
 RECENT_EPISODES = 100
 BATCH_ROWS = 100_000
+FIRST_SPAN_S = 0.5
+"""How long a life is taken to have stepped before its first commit."""
 _EPISODES = ", ".join(EpisodeColumns.__slots__)
 _TOTALS = tuple(WorkerTotals.__slots__)
+_NONE: tuple[tuple[()], ...] = ((), (), (), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,9 @@ class Restored:
         num_workers: That the run was meant to have; 0 if nothing was committed yet.
         paused: The whole run.
         keep: Somebody chose to keep it.
+        ended_by: Why it was stopping; None: it went on.
+        paused_workers: Indices of workers that were paused on their own.
+        num_restarts: Workers made anew after a death or on demand.
         workers: By index.
         ending_counts: Episodes by `Ending` number.
         return_n: Episodes without error, behind the next four.
@@ -66,6 +75,8 @@ class Restored:
         recent: The last 100 episodes without error by finish time, all workers, oldest first.
         events: All of them.
         next_event_number: For the next one.
+        history: The whole run in buckets, as far as they were recorded; None: they were not, or
+            make no sense.
     """
 
     run_id: str
@@ -77,6 +88,9 @@ class Restored:
     num_workers: int
     paused: bool
     keep: bool
+    ended_by: EndedBy | None
+    paused_workers: tuple[int, ...]
+    num_restarts: int
     workers: tuple[RestoredWorker, ...]
     ending_counts: Int64
     return_n: int
@@ -87,22 +101,23 @@ class Restored:
     recent: EpisodeColumns
     events: tuple[Event, ...]
     next_event_number: int
+    history: HistoryRows | None
 
 
 @dataclass(frozen=True, slots=True)
 class StepsColumns:
-    """Cumulative steps of workers' lives over time, oldest first.
+    """What workers stepped from one commit to the next that has news of them, oldest first.
 
     Attributes:
-        t_s: When.
+        t_s: When the later commit was.
+        since_s: When the earlier one was; of a life's first, half a second before.
         worker_index: 1..N.
-        incarnation: Which life.
-        num_env_steps: Of that life so far.
+        num_env_steps: Steps between the two.
     """
 
     t_s: Float64
+    since_s: Float64
     worker_index: Int32
-    incarnation: Int32
     num_env_steps: Int64
 
     def __len__(self) -> int:
@@ -138,46 +153,117 @@ def restore(path: Path) -> Restored | None:
         ) from error
 
 
-def episodes_in_time_order(path: Path, batch_rows: int = BATCH_ROWS) -> Iterator[EpisodeColumns]:
-    """All recorded episodes, in the order in which the supervisor heard of them.
+def episodes_in_time_order(
+    path: Path, *, from_s: float = -math.inf, batch_rows: int = BATCH_ROWS
+) -> Iterator[EpisodeColumns]:
+    """Recorded episodes, in the order in which the supervisor heard of them.
 
     Args:
         path: A recording that nobody writes.
-        batch_rows: Episodes per batch at most; each batch is sorted by its end times.
+        from_s: Only those that ended then or later.
+        batch_rows: Rows looked at per batch; each batch is sorted by its end times.
 
     Raises:
         FaultError: if the file can't be read.
     """
-    for columns in _in_batches(path, "episodes", _EPISODES, batch_rows):
-        order = np.argsort(columns["end_s"], kind="stable")
-        yield EpisodeColumns(*(columns[name][order] for name in EpisodeColumns.__slots__))
+    with _reading(path) as connection:
+        # Rows are only ever appended, so row ids have no gaps.
+        first, end = connection.execute(
+            "SELECT coalesce(min(rowid) FILTER (end_s >= $from_s), count(*)), count(*)"
+            " FROM episodes",
+            {"from_s": from_s},
+        ).fetchone()
+        for row in range(first, end, batch_rows):
+            columns = connection.execute(
+                f"SELECT {_EPISODES} FROM episodes"
+                " WHERE rowid >= $row AND rowid < $row + $count AND end_s >= $from_s",
+                {"row": row, "count": batch_rows, "from_s": from_s},
+            ).fetchnumpy()
+            yield _in_time_order(columns)
 
 
-def worker_steps_over_time(path: Path, batch_rows: int = BATCH_ROWS) -> Iterator[StepsColumns]:
-    """Cumulative steps of every life of every worker, oldest first.
+def late_episodes(path: Path, *, until_s: float, num_known: int) -> EpisodeColumns:
+    """Episodes that ended before some time, but were heard of later than others.
+
+    Args:
+        path: A recording that nobody writes.
+        until_s: Only those that ended before.
+        num_known: How many of them, the first that were heard of, are left out.
 
     Raises:
         FaultError: if the file can't be read.
     """
-    names = StepsColumns.__slots__
-    for columns in _in_batches(path, "worker_totals", ", ".join(names), batch_rows):
-        yield StepsColumns(*(columns[name] for name in names))
+    with _reading(path) as connection:
+        (count,) = connection.execute(
+            "SELECT count(*) FROM episodes WHERE end_s < ?", [until_s]
+        ).fetchone()
+        columns = connection.execute(
+            f"SELECT {_EPISODES} FROM episodes WHERE end_s < ? ORDER BY rowid DESC LIMIT ?",
+            [until_s, max(0, count - num_known)],
+        ).fetchnumpy()
+    return _in_time_order(columns)
 
 
-def _in_batches(
-    path: Path, table: str, names: str, batch_rows: int
-) -> Iterator[dict[str, np.ndarray]]:
+def worker_steps_over_time(
+    path: Path, *, from_s: float = -math.inf, batch_rows: int = BATCH_ROWS
+) -> Iterator[StepsColumns]:
+    """Steps of every life of every worker from one commit to the next, oldest first.
+
+    Args:
+        path: A recording that nobody writes.
+        from_s: Only of commits then or later.
+        batch_rows: Rows per batch at most.
+
+    Raises:
+        FaultError: if the file can't be read.
+    """
+    with _reading(path) as connection:
+        # What a life had at its newest commit so far: (when, steps).
+        seen: dict[tuple[int, int], tuple[float, int]] = {
+            (index, life): (t_s, steps)
+            for index, life, t_s, steps in connection.execute(
+                "SELECT worker_index, incarnation, max(t_s), max(num_env_steps)"
+                " FROM worker_totals WHERE t_s < ? GROUP BY ALL",
+                [from_s],
+            ).fetchall()
+        }
+        first, end = connection.execute(
+            "SELECT coalesce(min(rowid) FILTER (t_s >= $from_s), count(*)), count(*)"
+            " FROM worker_totals",
+            {"from_s": from_s},
+        ).fetchone()
+        for row in range(first, end, batch_rows):
+            rows = connection.execute(
+                "SELECT t_s, worker_index, incarnation, num_env_steps FROM worker_totals"
+                " WHERE rowid >= $row AND rowid < $row + $count AND t_s >= $from_s",
+                {"row": row, "count": batch_rows, "from_s": from_s},
+            ).fetchall()
+            grown: list[tuple[float, float, int, int]] = []
+            for t_s, index, life, steps in rows:
+                since_s, before = seen.get((index, life), (max(0.0, t_s - FIRST_SPAN_S), 0))
+                grown.append((t_s, since_s, index, steps - before))
+                seen[index, life] = (t_s, steps)
+            t_column, since_column, workers, counts = zip(*grown, strict=True) if grown else _NONE
+            yield StepsColumns(
+                np.array(t_column, np.float64),
+                np.array(since_column, np.float64),
+                np.array(workers, np.int32),
+                np.array(counts, np.int64),
+            )
+
+
+def _in_time_order(columns: dict[str, np.ndarray]) -> EpisodeColumns:
+    order = np.argsort(columns["end_s"], kind="stable")
+    return EpisodeColumns(*(columns[name][order] for name in EpisodeColumns.__slots__))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Connection]:
     try:
         connection = connect(path, read_only=True)
         try:
             check_readable(connection)
-            (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
-            for first in range(0, count, batch_rows):
-                # Rows are only ever appended, so row ids have no gaps.
-                yield connection.execute(
-                    f"SELECT {names} FROM {table} WHERE rowid >= ? AND rowid < ?",
-                    [first, first + batch_rows],
-                ).fetchnumpy()
+            yield connection
         finally:
             connection.close()
     except (duckdb.Error, NewerSchemaError) as error:
@@ -188,9 +274,11 @@ def _read(connection: Connection) -> Restored | None:
     run = connection.execute("SELECT run_id, spec_json, state FROM run").fetchone()
     if run is None:
         return None
-    clocks = connection.execute(
-        "SELECT t_s, elapsed_s, num_workers, paused, keep FROM commits ORDER BY number DESC LIMIT 1"
-    ).fetchone() or (0.0, 0.0, 0, False, False)
+    newest = connection.execute(
+        "SELECT t_s, elapsed_s, num_workers, paused, keep, ended_by, paused_workers, num_restarts"
+        " FROM commits ORDER BY number DESC LIMIT 1"
+    ).fetchone() or (0.0, 0.0, 0, False, False, None, None, 0)
+    t_s, elapsed_s, num_workers, paused, keep, ended_by, paused_workers, num_restarts = newest
     (lives,) = connection.execute("SELECT count(*) FROM incarnations").fetchone()
     good = f"FROM episodes WHERE ending <> {int(Ending.ERROR)}"
     return_n, return_sum, low, high, len_sum = connection.execute(
@@ -213,11 +301,16 @@ def _read(connection: Connection) -> Restored | None:
         spec=spec_from_table(json.loads(run[1])),
         is_closed=run[2] is not None,
         num_incarnations=lives,
-        last_t_s=clocks[0],
-        elapsed_s=clocks[1],
-        num_workers=clocks[2],
-        paused=clocks[3],
-        keep=clocks[4],
+        last_t_s=t_s,
+        elapsed_s=elapsed_s,
+        num_workers=num_workers,
+        paused=paused,
+        keep=keep,
+        ended_by=EndedBy(ended_by) if ended_by else None,
+        paused_workers=tuple(paused_workers or ()),
+        num_restarts=sum(event.kind is EventKind.WORKER_RESTARTED for event in events)
+        if num_restarts is None  # schema 1
+        else num_restarts,
         workers=_workers(connection, good),
         ending_counts=ending_counts,
         return_n=return_n,
@@ -228,6 +321,7 @@ def _read(connection: Connection) -> Restored | None:
         recent=EpisodeColumns(*(recent[name][::-1] for name in EpisodeColumns.__slots__)),
         events=events,
         next_event_number=1 + (events[-1].number if events else 0),
+        history=_history(connection),
     )
 
 
@@ -255,6 +349,43 @@ def _workers(connection: Connection, good: str) -> tuple[RestoredWorker, ...]:
         )
         for index, life, *sums in rows
     )
+
+
+def _history(connection: Connection) -> HistoryRows | None:
+    """The recorded buckets; without them the history is made of the episodes again."""
+    (count,) = connection.execute("SELECT count(*) FROM history").fetchone()
+    if not 0 < count <= CAPACITY:
+        return None
+    rows = connection.execute("FROM history ORDER BY bucket").fetchnumpy()
+    columns = {
+        name: np.ma.filled(rows[name].astype(np.float64), np.nan)
+        for name in (
+            "num_env_steps", "return_sum", "return_min", "return_max", "return_p10", "return_p90",
+        )
+    }  # fmt: skip
+    kinds = [rows[f"num_{ending.name.lower()}"] for ending in Ending]
+    if len(np.unique(rows["bucket_s"])) != 1:
+        return None
+    width = max(len(steps) for steps in rows["worker_steps"])
+    return HistoryRows(
+        bucket_s=float(rows["bucket_s"][0]),
+        bucket=rows["bucket"],
+        endings=np.stack(kinds, axis=1),
+        return_n=rows["return_n"],
+        worker_steps=_matrix(rows["worker_steps"], width, np.float32),
+        worker_return_sum=_matrix(rows["worker_return_sum"], width, np.float64),
+        worker_return_n=_matrix(rows["worker_return_n"], width, np.int32),
+        returns=tuple(bytes(data or b"") for data in rows["returns"]),
+        **columns,
+    )
+
+
+def _matrix(lists: np.ndarray, width: int, dtype: type) -> np.ndarray:
+    """One row per list; workers that came later have nothing in older ones."""
+    matrix = np.zeros((len(lists), width), dtype)
+    for row, values in enumerate(lists):
+        matrix[row, : len(values)] = values
+    return matrix
 
 
 def _events(connection: Connection) -> tuple[Event, ...]:

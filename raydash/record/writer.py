@@ -13,12 +13,11 @@ import numpy as np
 
 from raydash.core.events import Event
 from raydash.core.history import HistoryRows
-from raydash.core.records import EpisodeColumns, WorkerTotals
+from raydash.core.records import TIME_DECIMALS, EpisodeColumns, WorkerTotals
 from raydash.core.states import Ending
 from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
 from raydash.record.schema import SCHEMA_VERSION, Connection
 
-TIME_DECIMALS = 5
 _TOTALS = tuple(WorkerTotals.__slots__)
 # DuckDB reads NaN in arrays as NULL; a return and a sum of returns can be NaN.
 _INSERTS = {

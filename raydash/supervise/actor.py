@@ -102,6 +102,11 @@ class SupervisorActor:
         """See `Supervisor.pull`. Waits on a thread of its own, beside methods that answer."""
         return self._supervisor.pull(reader_id, incarnation, since_seq, max_wait_s)
 
+    @ray.method(concurrency_group="readers")
+    def history(self, start_s: float, end_s: float, num_buckets: int) -> bytes:
+        """See `Supervisor.history`. Waits for the disk, on a thread of its own."""
+        return self._supervisor.history(start_s, end_s, num_buckets)
+
     def stay(self, reader_id: str) -> None:
         """A reader is there, though it does not pull for a while."""
         self._supervisor.stay(reader_id)

@@ -10,17 +10,13 @@ from raydash.core.events import Event
 from raydash.core.faults import FaultError
 from raydash.core.history import History
 from raydash.core.spec import RunSpec
-from raydash.core.states import Ending
-from raydash.core.updates import RunInfo, RunUpdate
+from raydash.core.states import EndedBy, Ending
+from raydash.core.updates import HistoryDelta, RunInfo, RunUpdate
 from raydash.record.recorder import Recorder
-from raydash.record.restore import (
-    Restored,
-    episodes_in_time_order,
-    restore,
-    worker_steps_over_time,
-)
+from raydash.record.restore import Restored, restore
 from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
 from raydash.supervise.ledger import Ledger
+from raydash.supervise.past_history import read_history
 from raydash.supervise.supervisor import Recording
 
 LOCK_PATIENCE_S = 5.0
@@ -35,7 +31,10 @@ class Past:
         is_closed: The run had ended before the supervisor died.
         num_workers: How many the run was meant to have; None: not known.
         paused: The whole run.
+        paused_workers: Indices of workers that were paused on their own.
         keep: Somebody chose to keep it.
+        ended_by: Why it was stopping; None: it went on.
+        num_restarts: Workers made anew after a death or on demand.
         elapsed_s: Of stepping.
         last_t_s: The run's clock at the last commit.
         incarnations: The next incarnation of each worker.
@@ -50,7 +49,10 @@ class Past:
     is_closed: bool = False
     num_workers: int | None = None
     paused: bool = False
+    paused_workers: tuple[int, ...] = ()
     keep: bool = False
+    ended_by: EndedBy | None = None
+    num_restarts: int = 0
     elapsed_s: float = 0.0
     last_t_s: float = 0.0
     incarnations: dict[int, int] = field(default_factory=dict)
@@ -75,6 +77,9 @@ class NotRecorded:
         self.fault = fault
 
     def add(self, batch: RecordBatch) -> None:
+        """See `Recording`."""
+
+    def history(self, start_s: float, end_s: float, num_buckets: int) -> None:
         """See `Recording`."""
 
     def close(self, last: RunUpdate) -> None:
@@ -105,6 +110,15 @@ class DuckRecording:
     def add(self, batch: RecordBatch) -> None:
         """See `Recording`."""
         self._recorder.append(batch)
+
+    def history(self, start_s: float, end_s: float, num_buckets: int) -> HistoryDelta:
+        """See `Recording`."""
+        from raydash.record import history_query
+
+        with self._recorder.reading() as connection:
+            return history_query.history(
+                connection, start_s=start_s, end_s=end_s, num_buckets=num_buckets
+            )
 
     def close(self, last: RunUpdate) -> None:
         """See `Recording`."""
@@ -175,7 +189,7 @@ def open_recording(
 
 
 def _past_of(restored: Restored, path: Path) -> Past:
-    ledger, history = Ledger(), History()
+    ledger = Ledger()
     for worker in restored.workers:
         ledger.restore(
             worker.worker_index, worker.totals, worker.recent_returns, worker.incarnation + 1
@@ -186,36 +200,19 @@ def _past_of(restored: Restored, path: Path) -> Past:
     returns.minimum, returns.maximum = restored.return_min, restored.return_max
     returns.total_len = restored.len_sum
     returns.num_both = int(restored.ending_counts[Ending.BOTH])
-    history.widen(ledger.num_workers)
-    for episodes in episodes_in_time_order(path):
-        history.add_episodes(episodes, seq=1)
-    _replay_steps(path, history)
     return Past(
         supervisor_incarnation=restored.num_incarnations,
         is_closed=restored.is_closed,
         num_workers=restored.num_workers or None,
         paused=restored.paused,
+        paused_workers=restored.paused_workers,
         keep=restored.keep,
+        ended_by=restored.ended_by,
+        num_restarts=restored.num_restarts,
         elapsed_s=restored.elapsed_s,
         last_t_s=restored.last_t_s,
         incarnations={worker.worker_index: worker.incarnation + 1 for worker in restored.workers},
         ledger=ledger,
-        history=history,
+        history=read_history(restored, path),
         events=restored.events,
     )
-
-
-def _replay_steps(path: Path, history: History) -> None:
-    seen: dict[tuple[int, int], tuple[float, int]] = {}
-    for columns in worker_steps_over_time(path):
-        rows = zip(
-            columns.t_s.tolist(),
-            columns.worker_index.tolist(),
-            columns.incarnation.tolist(),
-            columns.num_env_steps.tolist(),
-            strict=True,
-        )
-        for t_s, index, life, steps in rows:
-            before_s, before = seen.get((index, life), (max(0.0, t_s - 0.5), 0))
-            history.add_steps(index, before_s, t_s, steps - before, seq=1)
-            seen[index, life] = (t_s, steps)

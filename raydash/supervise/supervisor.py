@@ -7,6 +7,7 @@ has (core.updates).
 """
 
 import itertools
+import math
 import statistics
 import threading
 from collections import deque
@@ -16,9 +17,16 @@ from typing import Protocol
 
 from raydash.core.clock import Clock
 from raydash.core.events import Event, EventKind
-from raydash.core.history import History, Tier
+from raydash.core.faults import Fault, FaultError
+from raydash.core.history import History, HistoryRows, Tier
 from raydash.core.machine import RunMachine
-from raydash.core.messages import PROTOCOL_VERSION, Answer, CommandRun, RunSummary
+from raydash.core.messages import (
+    PROTOCOL_VERSION,
+    Answer,
+    CommandRun,
+    HistoryRange,
+    RunSummary,
+)
 from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerReady, WorkerTotals
 from raydash.core.spec import RunSpec
 from raydash.core.states import RunState
@@ -41,7 +49,7 @@ from raydash.core.stimuli import (
     WorkerClosed,
     WorkerDied,
 )
-from raydash.core.updates import RunFigures, RunInfo, RunUpdate, SupervisorHealth
+from raydash.core.updates import HistoryDelta, RunFigures, RunInfo, RunUpdate, SupervisorHealth
 from raydash.core.worker_record import Fate
 from raydash.protocol.codec import encode
 from raydash.record.rows import RecordBatch
@@ -64,12 +72,14 @@ BRISK_TURN_S = 0.01
 READER_GONE_AFTER_S = 4.0
 LAST_PULL_GRACE_S = 10.0
 RESULTS_SPAN_S = 10.0
+HISTORY_EVERY_S = 10.0
+"""Between two times that buckets of the whole run go to the recording."""
 _ROUNDING_S = 1e-6
 _NO_BUCKETS = Tier(merges=False, capacity=0).delta(0)
 
 
 class Recording(Protocol):
-    """Where everything that happened goes. Never blocks, never raises."""
+    """Where everything that happened goes. What is written never blocks and never raises."""
 
     @property
     def fault(self) -> str:
@@ -85,6 +95,12 @@ class Recording(Protocol):
 
     def add(self, batch: RecordBatch) -> None:
         """Take in what a tick brought."""
+
+    def history(self, start_s: float, end_s: float, num_buckets: int) -> HistoryDelta | None:
+        """A part of the run's history as far as it is on disk; None: nothing is kept.
+
+        This waits for the disk, and raises a FaultError if it fails. From any thread.
+        """
 
     def close(self, last: RunUpdate) -> None:
         """Write how the run ended and close the file."""
@@ -165,6 +181,7 @@ class Supervisor:
         self._num_readers = 0
         self._moved: dict[int, float] = {}
         self._last_tick_s = -TICK_S
+        self._history_kept_s = 0.0
         self._turn_ms: deque[float] = deque(maxlen=200)
         self._result_times: deque[float] = deque()
         self._final: RunUpdate | None = None
@@ -182,6 +199,8 @@ class Supervisor:
             goes_on = self._health.incarnation > 0
             kind = EventKind.SUPERVISOR_RESTARTED if goes_on else EventKind.RUN_STARTED
             text = "supervisor restarted, the run goes on" if goes_on else "run started"
+            if self._machine.ended_by is not None:
+                text = "supervisor restarted while the run was ending"
             self._note_event(RecordEvent(kind, text), t_s)
             if self._trouble:
                 self._note_event(RecordEvent(EventKind.RECORDING_FAILED, self._trouble), t_s)
@@ -192,9 +211,9 @@ class Supervisor:
         began_s = self._clock()
         with self._changed:
             t_s = self._now_s()
-            for report in self._pool.collect():
+            for report, behind_s in _with_chunks_after(self._pool.collect()):
                 self._has_news |= not isinstance(report, RolloutChunk)
-                self._take(report, t_s)
+                self._take(report, t_s, behind_s)
             self._take_commands(t_s)
             if self._ended_s is None:
                 self._perform(self._machine.handle(Ticked(t_s)), t_s)
@@ -233,12 +252,12 @@ class Supervisor:
             return TICK_S
         return FEW_TICK_S if self._tick_steps else QUIET_TICK_S
 
-    def _take(self, report: Report, t_s: float) -> None:
+    def _take(self, report: Report, t_s: float, behind_s: float = 0.0) -> None:
         if self._ended_s is not None:
             return  # the account is closed, and so is its recording
         match report:
             case RolloutChunk():
-                self._take_chunk(report, t_s)
+                self._take_chunk(report, t_s, behind_s)
                 return
             case WorkerReady(worker_index=index, incarnation=life):
                 self._roster.took_place(report)
@@ -265,14 +284,15 @@ class Supervisor:
         if keep_log:
             self._probes.keep_log(ready)
 
-    def _take_chunk(self, chunk: RolloutChunk, t_s: float) -> None:
+    def _take_chunk(self, chunk: RolloutChunk, t_s: float, behind_s: float) -> None:
         index, life = chunk.worker_index, chunk.incarnation
         worker = self._machine.workers.get(index)
         if worker is None or worker.incarnation != life:
             return  # of a life that is over: what was in flight is lost with it
         steps = self._ledger.take(chunk, t_s)
-        started_s = t_s - chunk.duration_s
-        self._tick_steps.append((index, max(0.0, started_s), t_s, steps))
+        ended_s = max(0.0, t_s - behind_s)
+        started_s = ended_s - chunk.duration_s
+        self._tick_steps.append((index, max(0.0, started_s), ended_s, steps))
         if len(chunk.ending):
             self._tick_episodes.append(EpisodeColumns.from_chunk(chunk, started_s=started_s))
         self._tick_totals[index, life] = chunk.totals
@@ -399,14 +419,28 @@ class Supervisor:
                 num_workers=self._machine.num_workers,
                 paused=self._machine.paused,
                 keep=self._machine.keep,
+                ended_by=self._machine.ended_by,
+                draining=self._machine.draining,
+                paused_workers=self._machine.paused_workers,
+                num_restarts=self._machine.num_restarts,
                 episodes=episodes,
                 totals=totals,
                 events=self._unrecorded,
+                history=self._history_to_record(t_s),
             )
         )
         self._unrecorded = []
         self._presented = self._state(t_s) if self._readers else None
         self._changed.notify_all()
+
+    def _history_to_record(self, t_s: float) -> HistoryRows | None:
+        """Now and then the buckets that can't change any more; at the end all of them."""
+        if self._machine.is_over:
+            return self._history.to_record(math.inf, self._seq)
+        if t_s - self._history_kept_s < HISTORY_EVERY_S:
+            return None
+        self._history_kept_s = t_s
+        return self._history.to_record(t_s - self._machine.settle_s(), self._seq)
 
     def _tell_sinks(self, t_s: float) -> None:
         """Leave the figures behind, and note what went wrong with earlier ones."""
@@ -490,6 +524,29 @@ class Supervisor:
             self._readers.pop(reader_id, None)
             self._answers.pop(reader_id, None)
 
+    def history(self, start_s: float, end_s: float, num_buckets: int) -> bytes:
+        """A part of the run's history, at the resolution that a plot can show.
+
+        Args:
+            start_s: From here on the run's clock ...
+            end_s: ... to here.
+            num_buckets: At most so many rows.
+
+        Returns:
+            An encoded `HistoryRange`.
+
+        Raises:
+            FaultError: if the recording can't be read now, or nothing can be between these times.
+        """
+        if not (math.isfinite(start_s) and math.isfinite(end_s) and start_s <= end_s):
+            raise FaultError(Fault("There is no such part of a run", f"{start_s} to {end_s} s"))
+        num_buckets = max(1, num_buckets)
+        found = self._recording.history(start_s, end_s, num_buckets)
+        if found is None:
+            with self._changed:
+                found = self._history.whole.between(start_s, end_s, num_buckets)
+        return encode(HistoryRange(self.info.run_id, start_s, end_s, found))
+
     def summary(self) -> RunSummary:
         """One line for the list of runs."""
         with self._changed:
@@ -563,8 +620,9 @@ class Supervisor:
 
     def _figures(self, t_s: float) -> RunFigures:
         machine = self._machine
-        restarts = sum(worker.incarnation for worker in machine.workers.values())
-        return self._ledger.figures(t_s, elapsed_s=machine.elapsed_s, num_restarts=restarts)
+        return self._ledger.figures(
+            t_s, elapsed_s=machine.elapsed_s, num_restarts=machine.num_restarts
+        )
 
     def _present_health(self, t_s: float) -> SupervisorHealth:
         return replace(
@@ -577,3 +635,19 @@ class Supervisor:
             keep=self._machine.keep,
             recording_fault=self._recording.fault,
         )
+
+
+def _with_chunks_after(reports: list[Report]) -> list[tuple[Report, float]]:
+    """Each report, and how long the chunks of the same worker took that came after it.
+
+    Chunks that are collected together arrived one after the other: the earlier one ended when the
+    later one began.
+    """
+    after_s: dict[tuple[int, int], float] = {}
+    placed: list[tuple[Report, float]] = []
+    for report in reversed(reports):
+        life = (report.worker_index, report.incarnation)
+        placed.append((report, after_s.get(life, 0.0)))
+        if isinstance(report, RolloutChunk):
+            after_s[life] = after_s.get(life, 0.0) + report.duration_s
+    return placed[::-1]

@@ -51,6 +51,9 @@ class KeptRecording:
         assert self.last is None, "written to after its end"
         self.batches.append(batch)
 
+    def history(self, start_s: float, end_s: float, num_buckets: int) -> None:
+        """See `Recording`."""
+
     def close(self, last: RunUpdate) -> None:
         """See `Recording`."""
         assert self.last is None, "closed twice"

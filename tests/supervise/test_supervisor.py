@@ -1,5 +1,6 @@
 """The thin shell around the machine, with simulated workers: what is done, recorded and told."""
 
+import copy
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -10,13 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydash.core.events import Event, EventKind
-from raydash.core.messages import Verb
+from raydash.core.faults import Fault, FaultError
+from raydash.core.messages import HistoryRange, Verb
 from raydash.core.records import EnvError, EpisodeColumns, RolloutChunk
 from raydash.core.series import HistorySeries
 from raydash.core.spec import RolloutSpec, StopSpec
 from raydash.core.states import Activity, EndedBy, Ending, RunState
 from raydash.core.stimuli import DeathCause
 from raydash.core.updates import HistoryDelta
+from raydash.protocol.codec import decode
 from raydash.supervise import backlog
 from raydash.supervise.pool import Report
 from raydash.supervise.roster import NoProbes, WorkerVitals
@@ -216,6 +219,91 @@ def test_a_run_whose_workers_all_fail_says_why() -> None:
     assert reader.latest is not None
     assert reader.latest.state is RunState.FAILED
     assert "no module" in reader.latest.cause
+
+
+def test_chunks_that_are_collected_together_lie_one_after_the_other() -> None:
+    run, reader = stepping(1)
+    held: list[Report] = []
+
+    def hold(report: Report) -> Report | None:
+        held.append(report)
+        return None
+
+    run.pool.change = hold
+    run.until(lambda: len(held) == 2, reader)
+    run.pool.change = lambda report: report
+    run.pool._reports += held
+    run.supervisor._last_tick_s = run.supervisor._now_s()  # the last one was a moment ago
+    run.turns(0.02)
+    (_, start_s, middle_s, _), (_, later_s, end_s, _) = run.supervisor._tick_steps
+    assert middle_s == pytest.approx(later_s)
+    first, second = [report for report in held if isinstance(report, RolloutChunk)]
+    assert middle_s - start_s == pytest.approx(first.duration_s)
+    assert end_s - later_s == pytest.approx(second.duration_s)
+    assert end_s == run.supervisor._now_s()
+    one, other = run.supervisor._tick_episodes
+    assert one.end_s.max() <= middle_s + 1e-5 <= other.end_s.min() + 2e-5
+    stopped(run, reader)
+    assert_account_equals_chunks(run, reader)
+
+
+def test_workers_that_scaling_brings_back_are_no_restarts() -> None:
+    run, reader = stepping(2)
+    run.command(reader, Verb.SCALE, num_workers=1)
+    run.until(lambda: run.worker(2).is_gone, reader)
+    run.command(reader, Verb.SCALE, num_workers=2)
+    run.until(lambda: run.activities() == {Activity.STEPPING}, reader)
+    run.turns(0.5, reader)
+    assert reader.latest is not None
+    assert reader.latest.workers.incarnation.tolist() == [0, 1]
+    assert reader.latest.figures.num_restarts == 0
+
+
+# --- history ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("start_s", "end_s", "at_most"), [(0, 60, 1000), (10, 40, 7), (50, 99, 1)])
+def test_a_part_of_the_history_is_answered_from_memory_if_nothing_is_recorded(
+    start_s: float, end_s: float, at_most: int
+) -> None:
+    run, _ = stepping()
+    run.turns(60.0)
+    found: HistoryRange = decode(run.supervisor.history(start_s, end_s, at_most))
+    part, whole = found.history, run.history.whole.delta(0)
+    assert 0 < len(part) <= at_most
+    assert part.oldest_bucket == part.first_bucket
+    first_s, last_s = (
+        part.first_bucket * part.bucket_s,
+        part.bucket_s * (part.first_bucket + len(part)),
+    )
+    assert first_s <= start_s
+    assert last_s >= min(end_s, run.supervisor._now_s())
+    inside = slice(round(first_s / whole.bucket_s), round(last_s / whole.bucket_s))
+    assert part.num_env_steps.sum() == pytest.approx(whole.num_env_steps[inside].sum())
+    assert part.return_n.sum() == whole.return_n[inside].sum()
+    assert part.worker_steps.shape[1] == 2
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(5.0, 1.0), (np.nan, 1.0), (0.0, np.inf)])
+def test_a_part_that_can_not_be_is_refused(start_s: float, end_s: float) -> None:
+    run, _ = stepping()
+    with pytest.raises(FaultError, match="no such part"):
+        run.supervisor.history(start_s, end_s, 100)
+
+
+def test_a_part_before_the_beginning_or_after_the_end_is_empty() -> None:
+    run, _ = stepping()
+    for start_s, end_s in ((1000.0, 2000.0), (-9.0, -5.0)):
+        found: HistoryRange = decode(run.supervisor.history(start_s, end_s, 10))
+        assert found.history.num_env_steps.sum() == 0
+
+
+def test_a_fault_keeps_its_words_between_processes() -> None:
+    fault = Fault("It broke", "the disk is full", "Free some space")
+    # As Ray carries an exception: bytes that one of our own processes wrote.
+    copied = copy.copy(FaultError(fault))
+    assert copied.fault == fault
+    assert str(copied) == fault.sentence()
 
 
 # --- readers ----------------------------------------------------------------------------------

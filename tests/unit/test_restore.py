@@ -18,6 +18,7 @@ from raydash.record.recorder import Recorder
 from raydash.record.restore import (
     Restored,
     episodes_in_time_order,
+    late_episodes,
     restore,
     worker_steps_over_time,
 )
@@ -201,20 +202,40 @@ def test_history_comes_in_bounded_batches_sorted_by_time(tmp_path: Path) -> None
     )
 
 
-def test_steps_over_time_come_per_life_of_each_worker(tmp_path: Path) -> None:
+def test_steps_over_time_are_what_each_life_of_a_worker_gained(tmp_path: Path) -> None:
     path = tmp_path / "run.duckdb"
     write(
         path,
         [
             RecordBatch(0.5, 0.5, totals=[(1, 0, WorkerTotals(10)), (2, 0, WorkerTotals(11))]),
             RecordBatch(1.0, 1.0, totals=[(1, 1, WorkerTotals(4))]),
+            RecordBatch(2.0, 2.0, totals=[(1, 1, WorkerTotals(9)), (2, 0, WorkerTotals(41))]),
         ],
     )
     (steps,) = worker_steps_over_time(path)
-    assert steps.t_s.tolist() == [0.5, 0.5, 1.0]
-    assert steps.worker_index.tolist() == [1, 2, 1]
-    assert steps.incarnation.tolist() == [0, 0, 1]
-    assert steps.num_env_steps.tolist() == [10, 11, 4]
+    assert steps.t_s.tolist() == [0.5, 0.5, 1.0, 2.0, 2.0]
+    assert steps.since_s.tolist() == [0.0, 0.0, 0.5, 1.0, 0.5]
+    assert steps.worker_index.tolist() == [1, 2, 1, 1, 2]
+    assert steps.num_env_steps.tolist() == [10, 11, 4, 5, 30]
+    (late,) = worker_steps_over_time(path, from_s=1.5)
+    assert late.since_s.tolist() == [1.0, 0.5]
+    assert late.num_env_steps.tolist() == [5, 30]
+    assert list(worker_steps_over_time(path, from_s=2.5)) == []
+
+
+def test_episodes_from_some_time_on_are_all_there_and_late_ones_are_known(tmp_path: Path) -> None:
+    path = tmp_path / "run.duckdb"
+    columns = [episodes(50, seed=n, first_s=n * 0.5) for n in range(4)]
+    write(path, [RecordBatch(float(n), 0.0, episodes=columns[n]) for n in (0, 1, 3, 2)])
+    ends = np.concatenate(
+        [batch.end_s for batch in episodes_in_time_order(path, from_s=1.2, batch_rows=30)]
+    )
+    written = np.concatenate([one.end_s for one in columns])
+    np.testing.assert_allclose(np.sort(ends), np.sort(written[written >= 1.2]), atol=6e-6)
+    late = late_episodes(path, until_s=1.5, num_known=100)
+    np.testing.assert_allclose(late.end_s, columns[2].end_s, atol=6e-6)
+    assert len(late_episodes(path, until_s=1.5, num_known=150)) == 0
+    assert len(late_episodes(path, until_s=1.5, num_known=10**9)) == 0
 
 
 @pytest.mark.parametrize("damage", ["empty", "garbage", "cut", "zeroed head", "flipped bytes"])

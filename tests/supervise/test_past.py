@@ -1,0 +1,224 @@
+"""What a restarted supervisor finds is what the one before it had."""
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raydash.core.events import EventKind
+from raydash.core.history import Tier
+from raydash.core.messages import Verb
+from raydash.core.records import EpisodeColumns
+from raydash.core.spec import RolloutSpec, StopSpec
+from raydash.core.states import EndedBy
+from raydash.core.updates import HistoryDelta
+from raydash.record.database import connect
+from raydash.record.restore import episodes_in_time_order
+from raydash.record.rows import RecordBatch
+from raydash.record.schema import bring_up_to_date
+from raydash.record.writer import RecordWriter
+from raydash.supervise.pool import Report
+from raydash.supervise.recording import Past, read_past
+from tests.fakes.recordings import incarnation_row, run_row
+from tests.fakes.supervised_run import SupervisedRun
+
+TICKS_PER_COMMIT = 4
+KEPT = RolloutSpec(orphan_timeout_s=1e6)
+_STEPS = ("num_env_steps", "worker_steps")
+_EXACT = (
+    "bucket_s", "first_bucket", "oldest_bucket", "num_terminated", "num_truncated", "num_both",
+    "num_error", "return_n", "return_min", "return_max",
+)  # fmt: skip
+
+
+def committed(path: Path, batches: list[RecordBatch]) -> None:
+    """A file as a supervisor leaves it that was killed after these batches were committed."""
+    with closing(connect(path)) as connection:
+        bring_up_to_date(connection)
+        writer = RecordWriter(connection)
+        writer.header(run_row(), incarnation_row())
+        for number, first in enumerate(range(0, len(batches), TICKS_PER_COMMIT), 1):
+            writer.write(number, RecordBatch.merged(batches[first : first + TICKS_PER_COMMIT]))
+
+
+def past_of(tmp_path: Path, run: SupervisedRun) -> Past:
+    path = tmp_path / "run.duckdb"
+    committed(path, run.recording.batches)
+    return read_past(path)
+
+
+def long(run: SupervisedRun, seconds: float) -> None:
+    """Turn less often than a supervisor does: it is the data that count here."""
+    for _ in range(round(seconds / 0.2)):
+        run.clock.advance(0.2)
+        run.supervisor.turn()
+
+
+def to_a_tick(run: SupervisedRun) -> None:
+    """Turn until what the run knows is what it has handed over."""
+    seen = len(run.recording.batches)
+    run.until(lambda: len(run.recording.batches) > seen)
+
+
+def assert_same_history(restored: Tier, live: Tier, *, from_bucket: int = 0) -> None:
+    """Of buckets from some on; steps of those that were replayed may lie a little differently."""
+    one, other = restored.delta(0), live.delta(0)
+    assert len(one) == len(other)
+    part = slice(max(0, from_bucket - other.first_bucket), None)
+    for name in HistoryDelta.__slots__:
+        mine, theirs = getattr(one, name), getattr(other, name)
+        if isinstance(theirs, np.ndarray):
+            mine, theirs = mine[part], theirs[part]
+        if name in _EXACT:
+            np.testing.assert_array_equal(mine, theirs, err_msg=name)
+        elif name not in _STEPS:
+            np.testing.assert_allclose(mine, theirs, rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("seconds", [8.0, 95.0, 620.0])
+def test_history_is_restored_as_it_was_and_nothing_is_counted_twice(
+    tmp_path: Path, seconds: float
+) -> None:
+    run = SupervisedRun(3, rollout=KEPT)
+    long(run, seconds)
+    to_a_tick(run)
+    past = past_of(tmp_path, run)
+    assert_same_history(past.history.whole, run.history.whole)
+    assert_same_history(past.history.recent, run.history.recent)
+
+    one, other = past.history.whole.delta(0), run.history.whole.delta(0)
+    kept = int((seconds - 15.0) / other.bucket_s)
+    if kept > 0:
+        np.testing.assert_array_equal(one.worker_steps[:kept], other.worker_steps[:kept])
+        np.testing.assert_array_equal(one.num_env_steps[:kept], other.num_env_steps[:kept])
+    np.testing.assert_allclose(one.worker_steps.sum(0), other.worker_steps.sum(0), atol=2.0)
+    spread = run.ledger.num_env_steps() / seconds  # what a second brings
+    assert np.abs(np.cumsum(one.num_env_steps - other.num_env_steps)).max() < spread
+
+
+def test_history_that_ended_is_restored_to_the_last_step(tmp_path: Path) -> None:
+    run = SupervisedRun(2, stop=StopSpec(seconds=30.0))
+    run.until(lambda: run.recording.last is not None, ceiling_s=60.0)
+    past = past_of(tmp_path, run)
+    assert_same_history(past.history.whole, run.history.whole)
+    for name in _STEPS:
+        np.testing.assert_array_equal(
+            getattr(past.history.whole.delta(0), name), getattr(run.history.whole.delta(0), name)
+        )
+
+
+def test_a_recording_without_buckets_is_replayed(tmp_path: Path) -> None:
+    run = SupervisedRun(2)
+    long(run, 40.0)
+    to_a_tick(run)
+    past_of(tmp_path, run)
+    path = tmp_path / "run.duckdb"
+    with closing(connect(path)) as connection:
+        connection.execute("DELETE FROM history")
+    past = read_past(path)
+    assert_same_history(past.history.whole, run.history.whole)
+    assert_same_history(past.history.recent, run.history.recent)
+    again = past.history.to_record(30.0, 2)
+    assert again is not None
+    assert again.bucket.tolist() == list(range(60))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE history SET returns = 'junk'::BLOB",
+        "UPDATE history SET bucket = 7",
+        "UPDATE history SET bucket_s = -1",
+        "UPDATE history SET bucket = bucket + 1000000000000",
+        "UPDATE history SET bucket_s = 3 WHERE bucket = 4",
+        "INSERT INTO history SELECT h.* REPLACE (i AS bucket) FROM history h, range(5000) t(i)"
+        " WHERE bucket = 3",
+    ],
+)
+def test_buckets_that_make_no_sense_are_counted_anew(
+    tmp_path: Path, damage: str, raydash_warnings: list[str]
+) -> None:
+    run = SupervisedRun(2)
+    long(run, 40.0)
+    to_a_tick(run)
+    past_of(tmp_path, run)
+    path = tmp_path / "run.duckdb"
+    with closing(connect(path)) as connection:
+        connection.execute(damage)
+    past = read_past(path)
+    raydash_warnings.clear()
+    assert_same_history(past.history.whole, run.history.whole)
+
+
+def test_episodes_that_came_late_are_in_their_buckets(tmp_path: Path) -> None:
+    """A worker that was silent for long: its buckets had been recorded without it."""
+    run = SupervisedRun(2)
+    held: list[Report] = []
+
+    def hold(report: Report) -> Report | None:
+        if report.worker_index != 2 or run.supervisor._now_s() < 12.0:
+            return report
+        held.append(report)
+        return None
+
+    run.pool.change = hold
+    run.turns(31.0)
+    run.pool.change = lambda report: report
+    run.pool._reports += held
+    early = run.history.whole.delta(0)
+    seen = run.supervisor._recording.batches  # type: ignore[attr-defined]
+    batch = EpisodeColumns.joined([one.episodes for one in seen]).tail(7)
+    late = EpisodeColumns(
+        **{
+            **{name: getattr(batch, name) for name in EpisodeColumns.__slots__},
+            "end_s": np.linspace(5.0, 6.0, 7).round(5),
+        }
+    )
+    run.supervisor._tick_episodes.append(late)
+    to_a_tick(run)
+    assert early.return_n[10:13].sum() < run.history.whole.delta(0).return_n[10:13].sum()
+    past = past_of(tmp_path, run)
+    assert_same_history(past.history.whole, run.history.whole)
+    # They changed buckets that were recorded: those are recorded again, with all after them.
+    again = past.history.to_record(30.0, 2)
+    assert again is not None
+    assert 10 <= again.bucket[0] <= 12
+
+
+def test_restored_run_goes_on_where_the_machine_was(tmp_path: Path) -> None:
+    run = SupervisedRun(3)
+    reader = run.reader()
+    run.turns(2.0, reader)
+    run.command(reader, Verb.PAUSE, (2,))
+    run.pool.crash(1, 0)
+    run.turns(3.0, reader)
+    run.command(reader, Verb.STOP)
+    run.turns(0.02, reader)
+    to_a_tick(run)
+    past = past_of(tmp_path, run)
+    assert past.paused_workers in ((2,), ())
+    assert (past.ended_by, past.num_restarts) == (EndedBy.USER, 1)
+    assert past.events[-1].kind in (EventKind.RUN_STOPPING, EventKind.WORKER_STOPPED)
+
+
+def test_restart_does_not_read_the_episodes_of_the_whole_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = SupervisedRun(2, rollout=KEPT)
+    long(run, 900.0)
+    to_a_tick(run)
+    read: list[int] = []
+    real = episodes_in_time_order
+
+    def counted(path: Path, *, from_s: float) -> object:
+        for episodes in real(path, from_s=from_s):
+            read.append(len(episodes))
+            yield episodes
+
+    monkeypatch.setattr("raydash.supervise.past_history.episodes_in_time_order", counted)
+    past = past_of(tmp_path, run)
+    share = sum(read) / run.ledger.num_episodes()
+    assert share == pytest.approx(600 / 900 + 12 / 900, abs=0.03)
+    assert_same_history(past.history.whole, run.history.whole)
+    assert_same_history(past.history.recent, run.history.recent)
