@@ -32,6 +32,7 @@ def run_window(
     spec_path: Path | None,
     start: bool,
     address: str | None,
+    recording: str | None = None,
     quit_after_s: float | None = None,
     screenshot: Path | None = None,
     engine_command: Sequence[str] = DEFAULT_COMMAND,
@@ -44,6 +45,7 @@ def run_window(
         spec_path: Where it was read from, if from a file.
         start: Start it as soon as the cluster is up.
         address: HOST:PORT to attach to instead of launching; wins over the spec.
+        recording: To show at once: a run's id, a unique beginning of one, or a file.
         quit_after_s: Counted from the window being shown: stop this window's runs, then quit.
         screenshot: Where to save a picture of the window just before it quits.
         engine_command: What to start as the engine (tests and benches).
@@ -78,6 +80,8 @@ def run_window(
         remember_spec(spec_path)
     if start:
         session.start_when_up(window.form.spec())
+    if recording is not None:
+        session.library.open_when_ready(recording)
     ender = _Ender(app, window, session, screenshot)
     if on_first_paint is not None:
         window.painted.connect(on_first_paint)

@@ -443,6 +443,27 @@ def export_run(
     _exit_with(lambda: export_recording(run, to, out, force=force, all_tables=all_tables))
 
 
+@app.command()
+def report(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Ids, unique beginnings of ids, titles, or files of runs."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.html", help="The file to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Write one HTML file with pictures about recordings; it opens offline.
+
+    Of several runs it shows them over one another first, then their figures side by side.
+    """
+    from raydash.commands.recordings.reporting import report_recordings
+
+    _exit_with(lambda: report_recordings(runs, out, force=force))
+
+
 @app.command("import")
 def import_runs(
     sources: Annotated[

@@ -50,10 +50,12 @@ class LibraryClient(QObject):
 
     Signals:
         opened_changed: `opened` has another value.
+        shown(str): A recording, or a live run, that the user opened is on screen.
         said(str): One line about what was done.
     """
 
     opened_changed = Signal()
+    shown = Signal(str)
     said = Signal(str)
 
     def __init__(
@@ -73,6 +75,7 @@ class LibraryClient(QObject):
         self._ask = ask
         self._attach = attach
         self._is_watched = False
+        self._open_when_ready = ""
         self._scrub_is_out = False
         self._scrub_next: tuple[str, float | None] | None = None
 
@@ -88,6 +91,15 @@ class LibraryClient(QObject):
         """A new engine is ready: it does not know yet that the library is watched."""
         if self._is_watched:
             self._list()
+        recording, self._open_when_ready = self._open_when_ready, ""
+        if recording:
+            self.open(recording)
+
+    def open_when_ready(self, recording: str) -> None:
+        """Show a recording as soon as there is an engine."""
+        self._open_when_ready = recording
+        if self._store.engine_state == "ready":
+            self.resume()
 
     def _list(self) -> None:
         def on_answer(answer: Answer) -> None:
@@ -144,6 +156,7 @@ class LibraryClient(QObject):
                 if not self.is_live(answer.run_id):
                     self._add_opened(answer.run_id)
                 self._store.show_run(answer.run_id)
+                self.shown.emit(answer.run_id)
 
         self.load(recording, on_answer, at_s=at_s)
 

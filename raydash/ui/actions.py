@@ -141,7 +141,15 @@ class Actions(QObject):
         self.copy_command = self._make(
             "copy_command", "Copy as command", "Ctrl+Shift+C", IconName.COPY
         )
-        self.attach = self._make("attach", "Attach to a cluster…", "Ctrl+L")
+        self.library = self._make("library", "Library", "Ctrl+L", IconName.LIBRARY)
+        self.compare = self._make("compare", "Compare", "Ctrl+K", IconName.COMPARE)
+        for action, tip in (
+            (self.library, "All recordings: search, open again, hand on"),
+            (self.compare, "Runs over each other; choose them in the library"),
+        ):
+            action.setCheckable(True)
+            self._allow(action, "", tip)
+        self.attach = self._make("attach", "Attach to a cluster…", "Ctrl+Shift+L")
         self.local = self._make("local_cluster", "Launch the local cluster", "")
         self.relaunch = self._make("relaunch", "Relaunch", "", IconName.RELAUNCH)
         self.quit = self._make("quit", "Quit", "Ctrl+Q")

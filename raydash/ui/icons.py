@@ -11,7 +11,7 @@ from functools import lru_cache
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPainterPath, QPen, QPixmap, QPolygonF
 
-from raydash.core.states import Activity
+from raydash.core.states import Activity, RunState
 from raydash.ui.theme import Theme
 
 _SIZES = (16, 20, 24, 32, 48)
@@ -74,6 +74,18 @@ def activity_icon(activity: Activity, theme: Theme) -> QIcon:
         painter = QPainter(pixmap)
         draw_activity(painter, QRectF(0, 0, size, size), activity, theme)
         painter.end()
+        made.addPixmap(pixmap)
+        made.addPixmap(pixmap, QIcon.Mode.Selected)
+    return made
+
+
+@lru_cache(maxsize=64)
+def run_state_icon(state: RunState | None, theme: Theme) -> QIcon:
+    """The glyph of a run's state; None: the recording can't be read."""
+    colour = theme.run_state(state) if state else QColor(theme.warn)
+    made = QIcon()
+    for size in _SIZES:
+        pixmap = _pixmap(size, colour, _STATE_GLYPHS[state])
         made.addPixmap(pixmap)
         made.addPixmap(pixmap, QIcon.Mode.Selected)
     return made
@@ -410,4 +422,21 @@ _GLYPHS: dict[Activity, Callable[[QPainter, QColor], None]] = {
     Activity.FAILED: _kill,
     Activity.STALLED: _triangle,
     Activity.UNREACHABLE: _cut_off,
+}
+
+
+def _tick(painter: QPainter, colour: QColor) -> None:
+    _stroke(painter, colour, [(3.6, 8.6), (6.8, 11.8), (12.6, 4.8)], width=2.0)
+
+
+_STATE_GLYPHS: dict[RunState | None, Callable[[QPainter, QColor], None]] = {
+    RunState.STARTING: _dots,
+    RunState.RUNNING: _dot,
+    RunState.PAUSED: _pause,
+    RunState.STOPPING: _hollow_square,
+    RunState.FINISHED: _tick,
+    RunState.STOPPED: _square,
+    RunState.FAILED: _kill,
+    RunState.INTERRUPTED: _cut_off,
+    None: _warning,
 }

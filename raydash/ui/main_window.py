@@ -1,4 +1,4 @@
-"""The main window: composition only.
+"""The main window: composition only. The run view, the library and the comparison share its middle.
 
 ::
 
@@ -14,14 +14,23 @@
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent
+from PySide6.QtGui import (
+    QAction,
+    QCloseEvent,
+    QDragEnterEvent,
+    QDropEvent,
+    QPaintEvent,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import (
     QMainWindow,
     QMenu,
     QSizePolicy,
     QSplitter,
+    QStackedWidget,
     QToolBar,
     QToolButton,
     QVBoxLayout,
@@ -41,6 +50,7 @@ from raydash.ui.connect_dialog import ConnectDialog
 from raydash.ui.draw_clock import DrawClock
 from raydash.ui.fault_banner import FaultBanner
 from raydash.ui.icons import app_icon
+from raydash.ui.library.page import LibraryPage, can_be_imported
 from raydash.ui.overview import Overview
 from raydash.ui.plots.detail import DetailFetcher
 from raydash.ui.recording_strip import RecordingStrip
@@ -53,7 +63,11 @@ from raydash.ui.tall_scroll import TallScroll
 from raydash.ui.theme import Appearance, ThemeManager
 from raydash.ui.view_controls import ViewControls
 
+if TYPE_CHECKING:
+    from raydash.ui.compare.page import ComparePage
+
 _GAP = 10
+_NARROW = 1400
 
 
 class MainWindow(QMainWindow):
@@ -92,6 +106,10 @@ class MainWindow(QMainWindow):
         self.overview.register_with(self.clock)
         self.controls = ViewControls(self.overview, themes)
         self.run_list = RunList(session, themes)
+        self.pages = QStackedWidget()
+        self._page_buttons: list[QToolButton] = []
+        self.library = LibraryPage(session, themes)
+        self._compare: ComparePage | None = None
         self.strip = RecordingStrip(session, themes)
         self.clock.register(self.strip)
         plots = self.overview.plots
@@ -143,7 +161,10 @@ class MainWindow(QMainWindow):
         rows.setContentsMargins(12, 2, 12, 4)
         rows.setSpacing(_GAP)
         rows.addWidget(self.banner)
-        rows.addWidget(run_view, 1)
+        rows.addWidget(self.pages, 1)
+        self.run_view = run_view
+        self.pages.addWidget(run_view)
+        self.pages.addWidget(self.library)
         outer = QWidget()
         frame = QVBoxLayout(outer)
         frame.setContentsMargins(0, 0, 0, 0)
@@ -193,6 +214,15 @@ class MainWindow(QMainWindow):
                 button.setProperty("primary", True)
         bar.addSeparator()
         bar.addWidget(self.controls)
+        bar.addSeparator()
+        for action in (self.actions_.library, self.actions_.compare):
+            bar.addAction(action)
+            button = bar.widgetForAction(action)
+            assert button is not None
+            button.setObjectName(action.objectName().replace("action_", "button_"))
+            button.setAccessibleName(action.text())
+            assert isinstance(button, QToolButton)
+            self._page_buttons.append(button)
         bar.addWidget(self.badge)
         bar.addWidget(self._menu_button())
         return bar
@@ -236,6 +266,14 @@ class MainWindow(QMainWindow):
         acts.appearance.triggered.connect(self._on_appearance)
         self.files.failed.connect(self.banner.show_fault)
         self.files.said.connect(self.status.say)
+        acts.library.triggered.connect(self._on_library)
+        acts.compare.triggered.connect(self._on_compare)
+        self.pages.currentChanged.connect(self._on_page)
+        self.library.compare_requested.connect(self.compare)
+        self.library.run_again_requested.connect(self.fill_form)
+        self.library.said.connect(self.status.say)
+        session.library.shown.connect(self.show_run_view)
+        session.run_started.connect(self.show_run_view)
         self.strip.run_again_requested.connect(self.fill_form)
         session.library.said.connect(self.status.say)
         self.banner.relaunch_requested.connect(session.relaunch)
@@ -259,9 +297,67 @@ class MainWindow(QMainWindow):
 
     def fill_form(self, spec: RunSpec) -> None:
         """Put a run's spec into the form, to be changed and started. Starts nothing."""
+        self.show_run_view()
         self.form.set_spec(spec)
         self.form.setFocus()
         self.status.say(f"the form has the spec of {spec.name or spec.env.id}: press Start")
+
+    # --- pages --------------------------------------------------------------------------------
+
+    def show_run_view(self) -> None:
+        """The run on screen, live or recorded."""
+        self.pages.setCurrentWidget(self.run_view)
+
+    def show_library(self) -> None:
+        """All recordings."""
+        self.pages.setCurrentWidget(self.library)
+
+    def compare(self, run_ids: tuple[str, ...]) -> None:
+        """Lay these runs over each other."""
+        page = self._compare_page()
+        recorded = {run_id: self._session.store.recorded(run_id) for run_id in run_ids}
+        titles = {run_id: run.title for run_id, run in recorded.items() if run is not None}
+        for run_id in run_ids:
+            self._session.library.load(run_id)
+        page.set_runs(run_ids, titles)
+        self.pages.setCurrentWidget(page)
+
+    def _compare_page(self) -> "ComparePage":
+        if self._compare is None:
+            # Not before it is wanted: it needs pyqtgraph.
+            from raydash.ui.compare.page import ComparePage
+
+            page = ComparePage(self._session, self._themes)
+            page.register_with(self.clock)
+            page.run_again_requested.connect(self.fill_form)
+            page.report_requested.connect(self.library.ask_report_of)
+            page.closed.connect(self.show_library)
+            self.pages.addWidget(page)
+            self._compare = page
+        return self._compare
+
+    def _on_library(self) -> None:
+        if self.pages.currentWidget() is self.library:
+            self.show_run_view()
+        else:
+            self.show_library()
+        self._on_page()
+
+    def _on_compare(self) -> None:
+        if self._compare is None:
+            self.show_library()
+            self.status.say("select two runs or more, then press Compare")
+        elif self.pages.currentWidget() is self._compare:
+            self.show_run_view()
+        else:
+            self.pages.setCurrentWidget(self._compare)
+        self._on_page()
+
+    def _on_page(self) -> None:
+        page = self.pages.currentWidget()
+        self.actions_.library.setChecked(page is self.library)
+        self.actions_.compare.setChecked(page is self._compare)
+        self.controls.setEnabled(page is self.run_view)
 
     def ask_address(self) -> None:
         """Ask for a cluster to attach to."""
@@ -357,6 +453,15 @@ class MainWindow(QMainWindow):
 
     # --- events -------------------------------------------------------------------------------
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """In a narrow window the cluster's words need the room more than the pages' names do."""
+        super().resizeEvent(event)
+        narrow = self.width() < _NARROW
+        styles = Qt.ToolButtonStyle
+        style = styles.ToolButtonIconOnly if narrow else styles.ToolButtonTextBesideIcon
+        for button in self._page_buttons:
+            button.setToolButtonStyle(style)
+
     def paintEvent(self, event: QPaintEvent) -> None:
         """Tell when the window is first seen."""
         super().paintEvent(event)
@@ -365,16 +470,21 @@ class MainWindow(QMainWindow):
             self.painted.emit()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """A TOML file may be dropped."""
-        if _dropped_toml(event) is not None:
+        """A TOML file may be dropped, and runs of other tools."""
+        if _dropped_toml(event) is not None or _dropped_runs(event):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        """Open the dropped spec."""
-        path = _dropped_toml(event)
+        """Open the dropped spec, or bring the dropped runs into the library."""
+        path, runs = _dropped_toml(event), _dropped_runs(event)
         if path is not None:
             event.acceptProposedAction()
+            self.show_run_view()
             self.files.read(path)
+        elif runs:
+            event.acceptProposedAction()
+            self.show_library()
+            self.library.import_paths(runs)
 
 
 def _bytes(store: QSettings, key: str) -> QByteArray | None:
@@ -382,6 +492,13 @@ def _bytes(store: QSettings, key: str) -> QByteArray | None:
     return value if isinstance(value, QByteArray) else None
 
 
+def _dropped(event: QDropEvent) -> list[Path]:
+    return [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+
+
 def _dropped_toml(event: QDropEvent) -> Path | None:
-    paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-    return next((path for path in paths if path.suffix == ".toml"), None)
+    return next((path for path in _dropped(event) if path.suffix == ".toml"), None)
+
+
+def _dropped_runs(event: QDropEvent) -> tuple[str, ...]:
+    return tuple(str(path) for path in _dropped(event) if can_be_imported(path))

@@ -187,4 +187,5 @@ QProgressBar {
     background: $raised; border: 0; border-radius: 3px; max-height: 6px; color: transparent;
 }
 QProgressBar::chunk { background: $accent; border-radius: 3px; }
+QProgressBar[warned="true"]::chunk { background: $warn; }
 """

@@ -146,6 +146,13 @@ def bytes_size(size: float) -> str:
     return f"{text}{NBSP}{_BINARY[step]}"
 
 
+def disk_size(size: float) -> str:
+    """An amount on disk, in powers of ten as disks are sold: `41.2 MB`, `4.2 GB`."""
+    if not math.isfinite(size):
+        return UNKNOWN
+    return f"{size:.0f}{NBSP}B" if size < 999.5 else compact(size, "B")
+
+
 def percent(share: float) -> str:
     """A share of 1: `81 %`, `1.2 %`, `0 %`."""
     if not math.isfinite(share):

@@ -1,0 +1,337 @@
+"""What the library's table says: a recording joined with what the cluster knows of it. Pure."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from raydash.core.library import RecordedRun, RunSource
+from raydash.core.messages import RunSummary
+from raydash.core.states import RunState
+from raydash.ui import words
+
+MAX_COMPARED = 20
+_SOURCES = {
+    RunSource.RAYDASH: "raydash",
+    RunSource.SB3_MONITOR: "imported from an SB3 monitor file",
+    RunSource.RLLIB: "imported from RLlib",
+    RunSource.TENSORBOARD: "imported from TensorBoard",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One recording.
+
+    Attributes:
+        run: As the library has it.
+        live: As the cluster has it now, if it goes on there.
+        text: All that a word of the search may match, in lower case.
+    """
+
+    run: RecordedRun
+    live: RunSummary | None
+    text: str
+
+    @property
+    def state(self) -> RunState | None:
+        """How it is now; None: it can't be read."""
+        return self.live.state if self.live else self.run.state
+
+    @property
+    def state_words(self) -> str:
+        """The state as the table has it."""
+        if self.run.is_live and self.live is None:
+            return "live elsewhere"
+        return words.run_state(self.state) if self.state else "unreadable"
+
+    @property
+    def is_live(self) -> bool:
+        """Some process writes it now."""
+        return self.run.is_live or self.live is not None
+
+    @property
+    def is_readable(self) -> bool:
+        """There is something to show."""
+        return self.state is not None
+
+    @property
+    def elapsed_s(self) -> float:
+        """Stepping time."""
+        return self.live.elapsed_s if self.live else self.run.elapsed_s
+
+    @property
+    def num_env_steps(self) -> int:
+        """Whole run."""
+        live = self.live.num_env_steps_sampled_lifetime if self.live else 0
+        return max(live, self.run.num_env_steps_sampled_lifetime)
+
+    @property
+    def num_episodes(self) -> int:
+        """Whole run."""
+        live = self.live.num_episodes_lifetime if self.live else 0
+        return max(live, self.run.num_episodes_lifetime)
+
+    @property
+    def figures_known(self) -> bool:
+        """Not so of a file that can't be read (now)."""
+        return self.live is not None or (self.is_readable and not self.run.fault)
+
+
+def lines_of(runs: Iterable[RecordedRun], live: Iterable[RunSummary]) -> list[Line]:
+    """A line for each recording, in the library's order."""
+    going = {summary.run_id: summary for summary in live}
+    return [Line(run, going.get(run.run_id), _search_text(run)) for run in runs]
+
+
+def _search_text(run: RecordedRun) -> str:
+    notes = run.notes
+    parts = (notes.title, run.name, run.env_id, run.run_id, *notes.tags, notes.text, run.owner)
+    return "\n".join(parts).lower()
+
+
+def matches(line: Line, search: str) -> bool:
+    """Whether every word matches: some text of the line, or `tag:x`, `env:y`, `state:z` and so on.
+
+    A word with an unknown head (`10:30`) is plain text.
+    """
+    for word in search.lower().split():
+        head, colon, rest = word.partition(":")
+        if colon and head in _HEADS:
+            if not _HEADS[head](line, rest):
+                return False
+        elif word not in line.text and word not in line.state_words:
+            return False
+    return True
+
+
+_HEADS: dict[str, Callable[[Line, str], bool]] = {
+    "tag": lambda line, rest: any(rest in tag.lower() for tag in line.run.notes.tags),
+    "env": lambda line, rest: rest in line.run.env_id.lower(),
+    "state": lambda line, rest: rest in line.state_words,
+    "owner": lambda line, rest: rest in line.run.owner.lower(),
+    "is": lambda line, rest: rest == "pinned" and line.run.notes.pinned,
+}
+
+
+# --- columns --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the table.
+
+    Attributes:
+        key: Its name in the code.
+        title: On the header.
+        help: What it says.
+        text: A cell's words; `now` has the local time zone.
+        sort: What it is ordered by; None comes last, whichever way.
+        longest: The longest that it should show in full.
+        grows: Takes its part of the room that is left.
+        is_number: To the right.
+    """
+
+    key: str
+    title: str
+    help: str
+    text: Callable[[Line, datetime], str]
+    sort: Callable[[Line], "float | str | None"]
+    longest: str
+    is_number: bool = False
+    grows: bool = False
+
+
+def _known(text: str, line: Line) -> str:
+    return text if line.figures_known else words.UNKNOWN
+
+
+def _figure(value: float, line: Line) -> float | None:
+    return value if line.figures_known and math.isfinite(value) else None
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column(
+        "title",
+        "Title",
+        "What you called it, or else the run's name",
+        lambda line, _now: line.run.title,
+        lambda line: line.run.title.lower(),
+        "lunarlander-cmaes",
+        grows=True,
+    ),
+    Column(
+        "state",
+        "State",
+        "How the run is, or how it ended",
+        lambda line, _now: line.state_words,
+        lambda line: line.state_words,
+        "mm interrupted",
+    ),
+    Column(
+        "env",
+        "Environment",
+        "The environment's id",
+        lambda line, _now: line.run.env_id or words.UNKNOWN,
+        lambda line: line.run.env_id.lower() or None,
+        "MountainCar-v0",
+        grows=True,
+    ),
+    Column(
+        "started",
+        "Started",
+        "When it began, in local time",
+        lambda line, now: words.moment(line.run.started_utc, now),
+        lambda line: line.run.started_utc or None,
+        "22 Nov 12:50",
+    ),
+    Column(
+        "duration",
+        "Duration",
+        "Stepping time: without pauses",
+        lambda line, _now: _known(words.clock_time(line.elapsed_s), line),
+        lambda line: _figure(line.elapsed_s, line),
+        "00:03:12",
+        True,
+    ),
+    Column(
+        "env_steps",
+        "Env steps",
+        "Env steps of the whole run",
+        lambda line, _now: _known(words.compact(line.num_env_steps), line),
+        lambda line: _figure(line.num_env_steps, line),
+        "1.20 M",
+        True,
+    ),
+    Column(
+        "episodes",
+        "Episodes",
+        "Episodes that ended, of the whole run",
+        lambda line, _now: _known(words.count(line.num_episodes), line),
+        lambda line: _figure(line.num_episodes, line),
+        "1 204 331",
+        True,
+    ),
+    Column(
+        "episode_return",
+        "Return",
+        "Mean return of all episodes of the run that ended well",
+        lambda line, _now: _known(words.decimal(line.run.episode_return_mean), line),
+        lambda line: _figure(line.run.episode_return_mean, line),
+        "-1 234",
+        True,
+    ),
+    Column(
+        "size",
+        "Size",
+        "On disk, with what lies beside it",
+        lambda line, _now: words.disk_size(line.run.size_bytes),
+        lambda line: float(line.run.size_bytes),
+        "43.0 MB",
+        True,
+    ),
+    Column(
+        "tags",
+        "Tags",
+        "Your tags",
+        lambda line, _now: ", ".join(line.run.notes.tags),
+        lambda line: ", ".join(line.run.notes.tags).lower() or None,
+        "baseline",
+        grows=True,
+    ),
+)
+COLUMN_OF = {column.key: number for number, column in enumerate(COLUMNS)}
+
+
+def ordered(lines: Sequence[Line], column: Column, *, descending: bool) -> list[Line]:
+    """The lines by a column; equal ones by id, the newest first; those without a value last."""
+    newest_first = sorted(lines, key=lambda line: line.run.run_id, reverse=True)
+    values = {id(line): column.sort(line) for line in newest_first}
+    known = [line for line in newest_first if values[id(line)] is not None]
+    unknown = [line for line in newest_first if values[id(line)] is None]
+    known.sort(key=lambda line: values[id(line)], reverse=descending)  # type: ignore[arg-type, return-value]
+    return [*known, *unknown]
+
+
+# --- what may be done -----------------------------------------------------------------------------
+
+
+def why_cannot_open(chosen: Sequence[Line]) -> str:
+    """Why the selection can't be shown; empty if it can."""
+    return _why_not_one(chosen) or _why_unreadable(chosen) or _why_elsewhere(chosen)
+
+
+def why_cannot_run_again(chosen: Sequence[Line]) -> str:
+    """Why its spec can't be put into the form; empty if it can."""
+    if reason := why_cannot_open(chosen):
+        return reason
+    if chosen[0].run.source is not RunSource.RAYDASH:
+        return "it was imported, so its spec is not known"
+    return ""
+
+
+def why_cannot_compare(chosen: Sequence[Line]) -> str:
+    """Why the selection can't be compared; empty if it can."""
+    if len(chosen) < 2:
+        return "select two runs or more"
+    if len(chosen) > MAX_COMPARED:
+        return f"{MAX_COMPARED} runs at most; {len(chosen)} are selected"
+    return _why_unreadable(chosen) or _why_elsewhere(chosen)
+
+
+def why_cannot_export(chosen: Sequence[Line]) -> str:
+    """Why the selection can't be written in another format; empty if it can."""
+    return _why_not_one(chosen) or _why_unreadable(chosen) or _why_live(chosen)
+
+
+def why_cannot_report(chosen: Sequence[Line]) -> str:
+    """Why no report can be written of the selection; empty if one can."""
+    if not chosen:
+        return "no recording is selected"
+    if len(chosen) > MAX_COMPARED:
+        return f"{MAX_COMPARED} runs at most; {len(chosen)} are selected"
+    return _why_unreadable(chosen) or _why_live(chosen)
+
+
+def why_cannot_delete(chosen: Sequence[Line]) -> str:
+    """Why the selection can't be deleted; empty if it can."""
+    if not chosen:
+        return "no recording is selected"
+    if reason := _why_live(chosen):
+        return reason
+    pinned = [line.run.title for line in chosen if line.run.notes.pinned]
+    return f"{_named(pinned)} pinned; unpin first" if pinned else ""
+
+
+def _why_not_one(chosen: Sequence[Line]) -> str:
+    if not chosen:
+        return "no recording is selected"
+    return "" if len(chosen) == 1 else "select one recording only"
+
+
+def _why_unreadable(chosen: Sequence[Line]) -> str:
+    bad = next((line for line in chosen if not line.is_readable), None)
+    return f"{bad.run.title} cannot be read: {bad.run.fault}".rstrip(": ") if bad else ""
+
+
+def _why_elsewhere(chosen: Sequence[Line]) -> str:
+    there = next((line for line in chosen if line.run.is_live and line.live is None), None)
+    if there is None:
+        return ""
+    return f"{there.run.title} is being written by a run that is not on this cluster"
+
+
+def _why_live(chosen: Sequence[Line]) -> str:
+    live = [line.run.title for line in chosen if line.is_live]
+    return f"{_named(live)} still going on" if live else ""
+
+
+def _named(titles: Sequence[str]) -> str:
+    """`one is`, `one and 2 more are`."""
+    rest = len(titles) - 1
+    return f"{titles[0]} is" if not rest else f"{titles[0]} and {rest} more are"
+
+
+def source_words(source: RunSource) -> str:
+    """Where a recording comes from."""
+    return _SOURCES[source]
