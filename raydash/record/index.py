@@ -25,8 +25,7 @@ from raydash.record.database import connect_to_folder, in_sql, is_damage, is_loc
 from raydash.record.folder import Entry, Key, shown_name
 from raydash.record.json_file import read_table, write_table
 from raydash.record.notes import read_notes
-from raydash.record.query import RecordedFigures
-from raydash.record.query import _figures as figures_of
+from raydash.record.query import RecordedFigures, figures_of
 from raydash.record.schema import (
     SCHEMA_VERSION,
     Connection,

@@ -98,12 +98,18 @@ def figures(path: Path) -> RecordedFigures:
     """
     with closing(open_read_only(path)) as connection:
         try:
-            return _figures(connection)
+            return figures_of(connection)
         except (duckdb.Error, TypeError) as error:
             raise FaultError(reading_fault(path, error)) from error
 
 
-def _figures(connection: Connection) -> RecordedFigures:
+def figures_of(connection: Connection) -> RecordedFigures:
+    """The figures of the recording that a connection looks into.
+
+    Raises:
+        duckdb.Error: if it can't be read.
+        TypeError: if it holds no run.
+    """
     run_id, env_id, started_utc, state, ended_by, cause, elapsed_s = connection.execute(
         "SELECT run_id, env_id, started_utc, state, ended_by, cause,"
         " coalesce(elapsed_s, (SELECT max(elapsed_s) FROM commits), 0) FROM run"
