@@ -24,6 +24,8 @@ from raydash.record.worker_curves import worker_curves
 
 MAX_RAW_EPISODES = 1_000_000
 """Counted one by one at most; takes a quarter of a second. Also the size of a batch of them."""
+MAX_BUCKETS = 20_000
+"""More than any plot has pixels."""
 _KINDS = len(Ending)
 _NOT_KNOWN = 255
 _QUANTILES = (0.1, 0.9)
@@ -47,9 +49,9 @@ def history(
         end_s: ... to here.
         num_buckets: At least 1.
     """
-    end_s = min(end_s, recorded_until_s(connection))
-    start_s = min(max(start_s, 0.0), max(end_s, 0.0))
-    bucket_s = bucket_width_s(start_s, end_s, num_buckets)
+    end_s = max(0.0, min(end_s, recorded_until_s(connection)))
+    start_s = min(max(start_s, 0.0), end_s)
+    bucket_s = bucket_width_s(start_s, end_s, min(num_buckets, MAX_BUCKETS))
     kept = _kept(connection)
     if kept is not None and bucket_s < kept.bucket_s and _is_long(connection, start_s, end_s):
         bucket_s = kept.bucket_s
