@@ -279,6 +279,10 @@ class Engine:
         if runs != self._runs:
             self._runs = runs
             self._wire.send(RunList(runs))
+        for reader in [r for r in self._readers.values() if r.run_id not in handles]:
+            # Seen twice, on a loaded machine: Ray never told that the actor asked had died.
+            if reader.is_overdue:
+                self._lose_reader(reader)
 
     def _on_lost(self, fault: Fault) -> None:
         """The cluster is gone: say so and end; a Ray driver does not survive it (ray_facts, 1)."""
@@ -420,8 +424,7 @@ class Engine:
         if pulled.error is not None:
             # A restarting supervisor is unavailable for a second or two; a dead one stays so.
             if reader.failures > GONE_AFTER_FAILURES or start_run.is_dead(pulled.error):
-                self._forget(reader)
-                self._tell_end(reader)
+                self._lose_reader(reader)
                 return
             self._later(RETRY_S, reader.pull)
             return
@@ -448,6 +451,10 @@ class Engine:
             reader.stay()
             waited_s = 0.0
         self._later(SLOW_S, lambda: self._pull_when_written(reader, waited_s))
+
+    def _lose_reader(self, reader: RunReader) -> None:
+        self._forget(reader)
+        self._tell_end(reader)
 
     def _tell_end(self, reader: RunReader) -> None:
         """The supervisor is gone without a last word: the recording has it."""

@@ -6,6 +6,7 @@ and answers when the supervisor has something new.
 """
 
 import functools
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from raydash.protocol.codec import decode, name_of
 
 ACTOR_PREFIX = "run:"
 PULL_WAIT_S = 1.0
+OVERDUE_S = 5.0
+"""A supervisor answers a pull within 1 s; one that is listed no more never will."""
 RETRY_S = 0.25
 SLOW_S = 0.03
 STAY_S = 1.0
@@ -70,13 +73,20 @@ class RunReader:
         self._newest = b""
         self._seq = 0
         self._is_out = False
+        self._asked_s = 0.0
         self._wants_snapshot = False
+
+    @property
+    def is_overdue(self) -> bool:
+        """A question has been out for much longer than an answer takes."""
+        return self._is_out and time.monotonic() - self._asked_s > OVERDUE_S
 
     def pull(self) -> None:
         """Ask for what is new, unless that question is out already."""
         if self._is_out or self.is_over:
             return
         self._is_out = True
+        self._asked_s = time.monotonic()
         if self._wants_snapshot:
             self._seq, self._wants_snapshot = 0, False
         reference = self.handle.pull.remote(

@@ -1,0 +1,34 @@
+"""A question to a supervisor that Ray never answers is not waited for for ever."""
+
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from raydash.engine import live_runs
+from raydash.engine.live_runs import Pulled, RunReader
+
+
+def test_a_question_that_is_out_for_too_long_is_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(live_runs, "time", SimpleNamespace(monotonic=lambda: now_s))
+    asked: list[Future[Any]] = []
+
+    def remote(*_: object) -> SimpleNamespace:
+        asked.append(Future())
+        return SimpleNamespace(future=lambda: asked[-1])
+
+    told: list[Pulled] = []
+    handle = SimpleNamespace(pull=SimpleNamespace(remote=remote))
+    reader = RunReader("run", handle, "me", lambda _, pulled: told.append(pulled))
+    assert not reader.is_overdue
+    reader.pull()
+    now_s += live_runs.OVERDUE_S
+    assert not reader.is_overdue
+    now_s += 0.1
+    assert reader.is_overdue
+
+    asked[0].set_result((0, 1, False, []))
+    reader.take(told[0])
+    assert not reader.is_overdue
