@@ -22,7 +22,7 @@ def _use_data_dir(folder: str | None) -> str | None:
     """The engine and its supervisors look where this process does: at its environment."""
     if folder is not None:
         if not folder.strip():
-            raise typer.BadParameter("it is empty")
+            raise typer.BadParameter("it is empty", param_hint="--data-dir")
         os.environ["RAYDASH_DATA_DIR"] = str(Path(folder).expanduser().absolute())
     return folder
 

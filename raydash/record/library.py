@@ -118,7 +118,7 @@ class LibraryFolder:
         entries = self._entries()
         if recording in entries:
             return entries[recording].path
-        path = _file_at(recording)
+        path, problem = _file_at(recording)
         if path is not None:
             return path
         begun = [run_id for run_id in entries if recording and run_id.startswith(recording)]
@@ -140,6 +140,9 @@ class LibraryFolder:
                     bad_input=True,
                 )
             )
+        if problem:
+            what = f"There is no recording {_cited(recording)}"
+            raise FaultError(Fault(what, problem, bad_input=True))
         near = _near(recording, runs)
         raise FaultError(
             Fault(
@@ -325,27 +328,19 @@ class LibraryFolder:
             os.close(handle)
 
 
-def _file_at(recording: str) -> Path | None:
-    """The file that a path names; None if it looks like no path.
-
-    Raises:
-        FaultError: if it is one, and no file is there.
-    """
+def _file_at(recording: str) -> tuple[Path | None, str]:
+    """The file that a path names, or why there is none; neither if it looks like no path."""
     is_path = os.sep in recording or recording.startswith("~")
     problem = "there is no such file"
     try:
         path = Path(recording).expanduser()
         if path.is_file() and (is_path or path.suffix == ".duckdb"):
-            return path.absolute()
+            return path.absolute(), ""
         if path.is_dir():
             problem = "it is a folder"
     except (OSError, RuntimeError) as error:  # too long for a path; no such home
         problem = getattr(error, "strerror", None) or str(error)
-    if is_path:
-        raise FaultError(
-            Fault(f"There is no recording {_cited(recording)}", problem, bad_input=True)
-        )
-    return None
+    return None, problem if is_path else ""
 
 
 def _remove(entry: Entry) -> str:

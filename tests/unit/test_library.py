@@ -569,6 +569,8 @@ def test_recording_is_found_by_id_beginning_title_and_path(
     assert library.find(first.stem) == first
     assert library.find("20261122") == first
     assert library.find("the good one") == second
+    library.edit_notes(second.stem, Notes(title="../with/slashes"))
+    assert library.find("../with/slashes") == second
     assert library.find(str(template)) == template
     monkeypatch.chdir(template.parent)
     assert library.find("template.duckdb") == template
