@@ -66,7 +66,7 @@ class EpisodeSums:
             f"SELECT rowid // {BLOCK_ROWS} AS block, min(end_s), max(end_s), {_SUMS} FROM episodes"
             " GROUP BY block ORDER BY block"
         ).fetchall()
-        table = np.array(rows, np.float64).reshape(len(rows), -1)
+        table = np.array(rows, np.float64).reshape(len(rows), 3 + len(Sums.__slots__))
         self._first_s, self._last_s = table[:, 1], table[:, 2]
         self._sums = table[:, 3:]
 

@@ -1,0 +1,148 @@
+"""`write_report`: one self-contained HTML file about one or more recordings.
+
+It opens offline and executes nothing: there is no script in it, a content security policy forbids
+any, and every text of a recording is escaped.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined, Template
+
+import raydash
+from raydash.core.compare import figures_table, interval, seed_groups, spec_differences
+from raydash.core.faults import Fault, FaultError
+from raydash.record.export.stage import staged
+from raydash.record.report import words
+from raydash.record.report.facts import RunFacts, read_facts, spec_rows
+from raydash.record.report.pictures import overlay_pictures, run_pictures
+
+MAX_RUNS = 50
+MAX_EVENTS = 300
+MAX_WORKERS = 500
+_SUFFIXES = (".html", ".htm")
+
+
+def write_report(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    force: bool = False,
+    titles: Sequence[str] | None = None,
+    now: datetime | None = None,
+) -> None:
+    """Write a report; nothing is left at `out` or beside it if that fails.
+
+    Args:
+        paths: Recordings, at most `MAX_RUNS`, in the order in which they are told of. Live ones
+            are refused.
+        out: The file, `.html`; its folder must be there.
+        force: Replace what is there.
+        titles: What to call the runs; empty words or None: by their specs.
+        now: The moment that the report names; None: this one.
+
+    Raises:
+        FaultError: if a recording can't be read, or the file not be written.
+    """
+    out = out.absolute()
+    if out.suffix.lower() not in _SUFFIXES:
+        raise _refused(out, "a report is an HTML file", f"Call it {out.stem}.html")
+    if not paths or len(paths) > MAX_RUNS:
+        why = f"it can tell of 1 to {MAX_RUNS} runs, not of {len(paths)}"
+        raise _refused(out, why, "Choose other runs")
+    with staged(out, [out.name], force=force) as stage:
+        runs = [read_facts(path) for path in paths]
+        text = render(runs, titles=titles, now=now or datetime.now(UTC))
+        # What no encoding knows (half of a pair of surrogates) must not spoil the rest.
+        (stage / out.name).write_text(text, encoding="utf-8", errors="replace", newline="\n")
+
+
+def render(runs: Sequence[RunFacts], *, now: datetime, titles: Sequence[str] | None = None) -> str:
+    """The page as text."""
+    labels = _labels(runs, titles or [""] * len(runs))
+    page = _template().render(
+        title=labels[0] if len(runs) == 1 else f"{len(runs)} runs compared",
+        labels=labels,
+        runs=runs,
+        figures=_figure_rows(runs),
+        groups=_group_rows(runs),
+        differences=spec_differences([facts.spec for facts in runs]) if len(runs) > 1 else (),
+        overlays=overlay_pictures(runs, labels) if len(runs) > 1 else [],
+        pictures=[run_pictures(number, facts) for number, facts in enumerate(runs)],
+        spec_rows=spec_rows,
+        max_events=MAX_EVENTS,
+        max_workers=MAX_WORKERS,
+        words=words,
+        version=raydash.__version__,
+        now=now,
+        style=resources.files("raydash.record.report").joinpath("report.css").read_text("utf-8"),
+    )
+    return _NOT_IN_HTML.sub("\ufffd", page)
+
+
+_NOT_IN_HTML = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069]"
+)
+"""Control characters, lone surrogates, and what turns the direction of all text that follows."""
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = resources.files("raydash.record.report").joinpath("report.html.j2")
+    return environment.from_string(source.read_text("utf-8"))
+
+
+def _labels(runs: Sequence[RunFacts], titles: Sequence[str]) -> list[str]:
+    """Names that are not the same: with the seed, or the end of the id, where they were."""
+    plain = [title or facts.title for title, facts in zip(titles, runs, strict=True)]
+    seeds = [facts.spec.rollout.seed for facts in runs]
+    labels = []
+    for name, seed, facts in zip(plain, seeds, runs, strict=True):
+        twins = [other for same, other in zip(plain, seeds, strict=True) if same == name]
+        tail = f"seed {seed}" if twins.count(seed) == 1 else facts.info.run_id[-4:]
+        labels.append(name if len(twins) == 1 else f"{name} · {tail}")
+    return labels
+
+
+def _figure_rows(runs: Sequence[RunFacts]) -> list[tuple[str, list[tuple[str, bool]]]]:
+    """Label, and of each run a figure and whether it is the best."""
+    table = figures_table([facts.update.figures for facts in runs])
+    return [
+        (
+            words.FIGURES[row.key],
+            [
+                (words.figure(row.key, value), best)
+                for value, best in zip(row.values, row.best, strict=True)
+            ],
+        )
+        for row in table
+    ]
+
+
+def _group_rows(runs: Sequence[RunFacts]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Of runs that differ in their seed only: name, and figures with their intervals."""
+    table = figures_table([facts.update.figures for facts in runs])
+    groups = []
+    for group in seed_groups([facts.spec for facts in runs]):
+        if len(group) < 2:
+            continue
+        figures = []
+        for row in table:
+            middle, low, high, n = interval([row.values[member] for member in group])
+            said = words.figure(row.key, middle)
+            if n > 1:
+                said += f" [{words.figure(row.key, low)}, {words.figure(row.key, high)}]"
+            figures.append((words.FIGURES[row.key], said))
+        groups.append((f"{runs[group[0]].title}, n = {len(group)}", figures))
+    return groups
+
+
+def _refused(out: Path, why: str, remedy: str) -> FaultError:
+    return FaultError(Fault(f"{out.name} was not written", why, remedy, str(out), bad_input=True))

@@ -1,0 +1,282 @@
+"""Small charts as inline SVG: axes with nice ticks, bands, lines, bars, a legend. Pure.
+
+Colours are classes (`c0`, `c1`, ...) that the page's style sheet gives a colour, so that one
+picture is right on light, on dark and on paper. Coordinates have one decimal; no script is needed.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from raydash.core.records import Float64
+from raydash.record.report import words
+
+WIDTH, HEIGHT = 640.0, 260.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 14.0, 34.0, 40.0
+_LEGEND_PX_PER_CHARACTER = 6.3
+_TIME_STEPS = (
+    *(0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800),
+    *(3600, 7200, 10800, 21600, 43200, 86400),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A curve; torn where y is not finite.
+
+    Attributes:
+        x: Ascending.
+        y: As many.
+        css: Class of its colour.
+        label: In the legend; empty: not there.
+    """
+
+    x: Float64
+    y: Float64
+    css: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """What lies between two curves; torn where one is not finite.
+
+    Attributes:
+        x: Ascending.
+        low: Lower edge.
+        high: Upper edge.
+        css: Class of its colour.
+        label: In the legend; empty: not there.
+    """
+
+    x: Float64
+    low: Float64
+    high: Float64
+    css: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Bars side by side, on a floor; several of them on one another are a stack.
+
+    Attributes:
+        edges: One more than there are bars, ascending.
+        floors: Where each bar begins.
+        tops: Where it ends.
+        css: Class of its colour.
+        label: In the legend; empty: not there.
+    """
+
+    edges: Float64
+    floors: Float64
+    tops: Float64
+    css: str
+    label: str = ""
+
+
+Layer = Line | Band | Bars
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What an axis says.
+
+    Attributes:
+        label: Its quantity, with the unit.
+        is_clock: Ticks are moments of the run's clock.
+        whole: Ticks are at whole numbers only.
+        from_zero: It begins at 0, whatever the data.
+    """
+
+    label: str
+    is_clock: bool = False
+    whole: bool = False
+    from_zero: bool = False
+
+
+def chart(
+    name: str, title: str, description: str, x_axis: Axis, y_axis: Axis, layers: Sequence[Layer]
+) -> Markup:
+    """One picture.
+
+    Args:
+        name: Unique on the page; letters, digits and `-`.
+        title: What it is called; read aloud.
+        description: What can be seen on it; read aloud.
+        x_axis: The horizontal axis.
+        y_axis: The vertical axis.
+        layers: What is drawn, the lowest first.
+    """
+    low_x, high_x = _limits([_x_of(layer) for layer in layers], x_axis.from_zero)
+    low, high = _limits([column for layer in layers for column in _y_of(layer)], y_axis.from_zero)
+    y_step = nice_step((high - low) / 5, whole=y_axis.whole)
+    low, high = math.floor(low / y_step + 1e-9) * y_step, math.ceil(high / y_step - 1e-9) * y_step
+    inner_x, inner_y = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
+
+    def to_x(x: Float64) -> Float64:
+        return np.asarray(_LEFT + (np.clip(x, low_x, high_x) - low_x) / (high_x - low_x) * inner_x)
+
+    def to_y(y: Float64) -> Float64:
+        return np.asarray(HEIGHT - _BOTTOM - (np.clip(y, low, high) - low) / (high - low) * inner_y)
+
+    if x_axis.is_clock:
+        x_ticks = [(at, words.clock(at)) for at in _multiples(low_x, high_x, _time_step(high_x))]
+    else:
+        x_step = nice_step((high_x - low_x) / 6, whole=x_axis.whole)
+        x_ticks = [(at, words.compact(at)) for at in _multiples(low_x, high_x, x_step)]
+    y_ticks = [(at, words.compact(at)) for at in _multiples(low, high, y_step)]
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" role="img"'
+        f' aria-labelledby="{name}-t {name}-d" xmlns="http://www.w3.org/2000/svg">',
+        f'<title id="{name}-t">{escape(title)}</title>',
+        f'<desc id="{name}-d">{escape(description)}</desc>',
+    ]
+    parts += _axes(x_ticks, y_ticks, to_x, to_y, x_axis, y_axis)
+    with np.errstate(all="ignore"):
+        parts += [_drawn(layer, to_x, to_y) for layer in layers]
+    parts += _legend(layers)
+    parts.append("</svg>")
+    return Markup("\n".join(parts))
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+def _axes(
+    x_ticks: Sequence[tuple[float, str]],
+    y_ticks: Sequence[tuple[float, str]],
+    to_x: Callable[[Float64], Float64],
+    to_y: Callable[[Float64], Float64],
+    x_axis: Axis,
+    y_axis: Axis,
+) -> list[str]:
+    right, floor = WIDTH - _RIGHT, HEIGHT - _BOTTOM
+    parts = []
+    for at, label in y_ticks:
+        y = float(to_y(np.array(at)))
+        parts.append(f'<path class="grid" d="M{_LEFT:.1f} {y:.1f}H{right:.1f}"/>')
+        parts.append(f'<text class="tick end" x="{_LEFT - 6:.1f}" y="{y + 4:.1f}">{label}</text>')
+    parts.append(f'<path class="axis" d="M{_LEFT:.1f} {floor:.1f}H{right:.1f}"/>')
+    for at, label in x_ticks:
+        x = float(to_x(np.array(at)))
+        parts.append(f'<path class="axis" d="M{x:.1f} {floor:.1f}v4"/>')
+        parts.append(f'<text class="tick mid" x="{x:.1f}" y="{floor + 17:.1f}">{label}</text>')
+    middle = (_LEFT + right) / 2
+    below = f'x="{middle:.1f}" y="{HEIGHT - 6:.1f}"'
+    parts.append(f'<text class="label mid" {below}>{escape(x_axis.label)}</text>')
+    parts.append(f'<text class="label" x="4" y="14">{escape(y_axis.label)}</text>')
+    return parts
+
+
+def _drawn(
+    layer: Layer, to_x: Callable[[Float64], Float64], to_y: Callable[[Float64], Float64]
+) -> str:
+    match layer:
+        case Line():
+            pieces = _pieces(np.isfinite(layer.y))
+            x, y = to_x(layer.x), to_y(layer.y)
+            path = "".join(_path(x[rows], y[rows], lone=True) for rows in pieces)
+            return f'<path class="line {layer.css}" d="{path}"/>'
+        case Band():
+            x, low, high = to_x(layer.x), to_y(layer.low), to_y(layer.high)
+            path = ""
+            for rows in _pieces(np.isfinite(layer.low) & np.isfinite(layer.high)):
+                around = np.concatenate([x[rows], x[rows][::-1]])
+                path += _path(around, np.concatenate([low[rows], high[rows][::-1]])) + "Z"
+            return f'<path class="band {layer.css}" d="{path}"/>'
+        case Bars():
+            x, floor, top = to_x(layer.edges), to_y(layer.floors), to_y(layer.tops)
+            path = "".join(
+                f"M{left:.1f} {low:.1f}V{high:.1f}H{right:.1f}V{low:.1f}Z"
+                for left, right, low, high in zip(x[:-1], x[1:], floor, top, strict=True)
+                if abs(high - low) >= 0.05
+            )
+            return f'<path class="bars {layer.css}" d="{path}"/>'
+
+
+def _legend(layers: Sequence[Layer]) -> list[str]:
+    """On the right above the axes; what finds no room is left out from its end."""
+    named = [layer for layer in layers if layer.label]
+    widths = [24 + _LEGEND_PX_PER_CHARACTER * len(layer.label) for layer in named]
+    while sum(widths) > WIDTH - _RIGHT - 150 and named:
+        named, widths = named[:-1], widths[:-1]
+    x = WIDTH - _RIGHT - sum(widths)
+    parts = []
+    for layer, width in zip(named, widths, strict=True):
+        kind = "key faint" if isinstance(layer, Band) else "key"
+        parts.append(
+            f'<rect class="{kind} {layer.css}" x="{x + 4:.1f}" y="5" width="10" height="10"/>'
+        )
+        parts.append(f'<text class="label" x="{x + 18:.1f}" y="14">{escape(layer.label)}</text>')
+        x += width
+    return parts
+
+
+def _pieces(is_there: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[np.ndarray]:
+    """Rows that hang together."""
+    rows = np.flatnonzero(is_there)
+    return [piece for piece in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1) if len(piece)]
+
+
+def _path(x: Float64, y: Float64, *, lone: bool = False) -> str:
+    points = [f"{a:.1f} {b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True)]
+    if lone and len(points) == 1:
+        return f"M{points[0]}h1"
+    return "M" + "L".join(points)
+
+
+# --- limits and ticks ----------------------------------------------------------------------------
+
+
+def _x_of(layer: Layer) -> Float64:
+    return layer.edges if isinstance(layer, Bars) else layer.x
+
+
+def _y_of(layer: Layer) -> tuple[Float64, ...]:
+    match layer:
+        case Line():
+            return (layer.y,)
+        case Band():
+            return (layer.low, layer.high)
+        case Bars():
+            return (layer.floors, layer.tops)
+
+
+def _limits(columns: Sequence[Float64], from_zero: bool) -> tuple[float, float]:
+    """What holds all that is finite; never empty."""
+    known = [column[np.isfinite(column)] for column in columns]
+    values = np.concatenate(known) if known else np.empty(0)
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    if from_zero:
+        low, high = min(low, 0.0), max(high, 0.0)
+    if not high - low > 1e-9 * max(abs(low), abs(high), 1e-9):
+        spread = max(abs(high) * 0.1, 0.5)
+        low, high = (low if from_zero else low - spread), high + spread
+    # Near the end of doubles a range has no length that is one.
+    return max(low, -1e300), min(high, 1e300)
+
+
+def nice_step(rough: float, *, whole: bool = False) -> float:
+    """The smallest of 1, 2, 5 times a power of ten that is no less than `rough`."""
+    if not rough > 0 or not math.isfinite(rough):
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next((f * power for f in (1.0, 2.0, 5.0) if f * power >= rough * (1 - 1e-9)), 10 * power)
+    return max(step, 1.0) if whole else step
+
+
+def _time_step(span_s: float) -> float:
+    rough = span_s / 6
+    for step in _TIME_STEPS:
+        if step >= rough * (1 - 1e-9):
+            return step
+    return math.ceil(rough / 86400) * 86400.0
+
+
+def _multiples(low: float, high: float, step: float) -> list[float]:
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [number * step for number in range(first, min(last, first + 50) + 1)]
