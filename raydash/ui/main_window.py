@@ -332,6 +332,9 @@ class MainWindow(QMainWindow):
             page.run_again_requested.connect(self.fill_form)
             page.report_requested.connect(self.library.ask_report_of)
             page.closed.connect(self.show_library)
+            layout = page.layout()
+            if layout is not None:
+                layout.setContentsMargins(0, 4, 0, 6)  # the window has margins of its own
             self.pages.addWidget(page)
             self._compare = page
         return self._compare

@@ -77,7 +77,9 @@ class StatusBar(QWidget):
         latest = run.latest if run else None
         data = draw = recording = ""
         if run is not None and latest is not None:
-            if latest.last or latest.state.is_over:
+            if run.is_recording:
+                data = ""  # the strip above says what it is
+            elif latest.last or latest.state.is_over:
                 data = f" · run {words.run_state(latest.state)}"
             else:
                 data = f" · data age {words.span(store.clock() - run.received_s)}"

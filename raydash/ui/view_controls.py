@@ -66,7 +66,12 @@ class ViewControls(QWidget):
         self.freeze.setChecked(scope.frozen)
         self.freeze.setText("Frozen" if scope.frozen else "Freeze")
         self.range.setCurrentIndex(self.range.findData(scope.range))
-        self.axis.setCurrentIndex(self.axis.findData(scope.time_axis))
+        recorded = scope.run is not None and scope.run.is_recording
+        axis = TimeAxis.CLOCK if recorded else scope.time_axis
+        self.axis.setCurrentIndex(self.axis.findData(axis))
+        self.axis.setEnabled(not recorded)
+        tip = "A recording has no now" if recorded else "What the ticks of the time axis say"
+        self.axis.setToolTip(tip)
 
     def _on_range(self, number: int) -> None:
         self._overview.set_range(self.range.itemData(number))

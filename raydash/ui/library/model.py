@@ -1,6 +1,7 @@
 """The library as a table model that sorts and filters itself: 2000 recordings, no proxy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from PySide6.QtCore import (
@@ -12,6 +13,7 @@ from PySide6.QtCore import (
 )
 from PySide6.QtGui import QColor
 
+from raydash.core.messages import RunSummary
 from raydash.ui import words
 from raydash.ui.icons import IconName, icon, run_state_icon
 from raydash.ui.library.lines import COLUMN_OF, COLUMNS, Line, matches, ordered
@@ -37,6 +39,7 @@ class LibraryModel(QAbstractTableModel):
         self._lines: Sequence[Line] = ()
         self._rows: list[Line] = []
         self._row_of: dict[str, int] = {}
+        self._texts: dict[int, list[str]] = {}  # by row, of those that were painted
         self._search = ""
         self._column = _STARTED
         self._descending = True
@@ -55,6 +58,24 @@ class LibraryModel(QAbstractTableModel):
         """Show other lines, or the same ones with newer figures."""
         self._lines = lines
         self._arrange()
+
+    def set_live(self, live: Iterable[RunSummary]) -> None:
+        """Newer figures of live runs; rows stay where they are until the library changes."""
+        going = {summary.run_id: summary for summary in live}
+        changed = {
+            line.run.run_id: replace(line, live=going.get(line.run.run_id))
+            for line in self._lines
+            if line.live != going.get(line.run.run_id)
+        }
+        if not changed:
+            return
+        self._lines = [changed.get(line.run.run_id, line) for line in self._lines]
+        for run_id, line in changed.items():
+            row = self.row_of(run_id)
+            if row >= 0:
+                self._rows[row] = line
+                self._texts.pop(row, None)
+                self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
 
     def set_search(self, search: str) -> None:
         """Show only what matches (`lines.matches`)."""
@@ -75,6 +96,7 @@ class LibraryModel(QAbstractTableModel):
         found = [line for line in self._lines if matches(line, self._search)]
         rows = ordered(found, COLUMNS[self._column], descending=self._descending)
         ids = [line.run.run_id for line in rows]
+        self._texts = {}
         if ids == [line.run.run_id for line in self._rows]:
             self._rows = rows
             if rows:
@@ -84,6 +106,14 @@ class LibraryModel(QAbstractTableModel):
         self._rows = rows
         self._row_of = {run_id: row for row, run_id in enumerate(ids)}
         self.endResetModel()
+
+    def text(self, row: int, column: int) -> str:
+        """A cell's words."""
+        texts = self._texts.get(row)
+        if texts is None:
+            line, now = self._rows[row], _now()
+            texts = self._texts[row] = [each.text(line, now) for each in COLUMNS]
+        return texts[column]
 
     # --- QAbstractTableModel ------------------------------------------------------------------
 
@@ -121,7 +151,7 @@ class LibraryModel(QAbstractTableModel):
         column, theme = COLUMNS[number], self._themes.theme
         match role:
             case Qt.ItemDataRole.DisplayRole:
-                return column.text(line, _now())
+                return self.text(index.row(), number)
             case Qt.ItemDataRole.TextAlignmentRole:
                 return _RIGHT if column.is_number else _LEFT
             case Qt.ItemDataRole.ForegroundRole if number == _STATE:

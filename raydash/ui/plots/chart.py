@@ -27,7 +27,7 @@ from PySide6.QtWidgets import (
 from raydash.core.events import Event
 from raydash.ui.plots.items import Axis, StrongLine
 from raydash.ui.plots.marks import Marks
-from raydash.ui.plots.scope import PlotScope, TimeAxis
+from raydash.ui.plots.scope import PlotScope
 from raydash.ui.plots.ticks import Ticks, ago_ticks, clock_ticks, value_ticks
 from raydash.ui.theme import LIGHT, Theme
 
@@ -280,7 +280,7 @@ class Chart(pg.PlotWidget):
         room = QFontMetricsF(self.font()).horizontalAdvance("-10:00:00") * 1.35
         most = max(2, int(self.area().width() / room))
         low_s, high_s = self.scope.view()
-        if self.scope.following and self.scope.time_axis is TimeAxis.AGO:
+        if self.scope.counts_back:
             ticks = ago_ticks(low_s, high_s, self.scope.now_s, most)
         else:
             ticks = clock_ticks(low_s, high_s, most)

@@ -173,6 +173,12 @@ class PlotScope(QObject):
         """The run's clock."""
         return self.latest.t_s if self.latest else 0.0
 
+    @property
+    def counts_back(self) -> bool:
+        """Ticks say how long ago. Not so in a recording, where nothing is now."""
+        recorded = self._run is not None and self._run.is_recording
+        return self.following and self.time_axis is TimeAxis.AGO and not recorded
+
     def view(self) -> tuple[float, float]:
         """The visible range on the run's clock."""
         if not self.following:
