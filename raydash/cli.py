@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 import raydash
 
-BENCHES = ("rollout", "startup", "ui", "reactions")
+BENCHES = ("rollout", "startup", "ui", "reactions", "history")
 _PLAIN = ("--help", "-h", "--version", "--install-completion", "--show-completion")
 
 

@@ -16,6 +16,8 @@ _CONFIG: dict[str, object] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
+_NO_PROGRESS_BAR = "SET enable_progress_bar = false"
+"""It is drawn on stdout, in the middle of somebody's JSON. A cursor has its own."""
 
 
 def connect(path: Path, *, read_only: bool = False) -> Connection:
@@ -28,12 +30,15 @@ def connect(path: Path, *, read_only: bool = False) -> Connection:
     if not read_only:
         # Beside the file, so that a full /tmp is no matter; only huge sorts need it.
         config["temp_directory"] = f"{path}.tmp"
-    return duckdb.connect(str(path), read_only=read_only, config=config)
+    connection = duckdb.connect(str(path), read_only=read_only, config=config)
+    connection.execute(_NO_PROGRESS_BAR)
+    return connection
 
 
 def connect_to_folder(folder: Path) -> Connection:
     """An in-memory DuckDB to attach recordings of one folder to; it can read nothing else."""
     connection = duckdb.connect(config=dict(_CONFIG))
+    connection.execute(_NO_PROGRESS_BAR)
     connection.execute(f"SET allowed_directories = [{in_sql(folder)}]")
     connection.execute("SET enable_external_access = false")
     return connection
