@@ -24,11 +24,11 @@ def open_run(path_or_id: str | Path) -> "OpenedRun":
             in `RAYDASH_DATA_DIR`, or the user's data folder, is searched).
 
     Returns:
-        The opened run; close it, or use it as a context manager.
+        The opened run; close it, or use it as a context manager. Of a live run it is a copy, which
+        does not grow.
 
     Raises:
-        raydash.core.faults.FaultError: if there is no such run, or its file can't be read; a live
-            run's can't, because it is being written.
+        raydash.core.faults.FaultError: if there is no such run, or its file can't be read.
     """
     # Imported when it is needed, so that `import raydash` is instant.
     from raydash.record.opened import open_run

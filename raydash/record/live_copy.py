@@ -13,11 +13,14 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
 from raydash.core.faults import Fault, FaultError
 from raydash.record.database import connect, reading_fault, size_of, wal_of
+from raydash.record.query import open_read_only
+from raydash.record.schema import Connection
 from raydash.record.snapshot import RecordingReader
 
 MAX_BYTES = 2 * 10**9
@@ -25,6 +28,8 @@ ATTEMPTS = 6
 BETWEEN_S = 0.25
 """A checkpoint of a growing recording takes about so long."""
 _ROOM = 1.2
+
+_Opened = TypeVar("_Opened")
 
 
 class _MovedError(Exception):
@@ -54,6 +59,34 @@ def open_live_copy(
     Raises:
         FaultError: if it is too large, the disk too full, or it never stood still.
     """
+    return _open_copy(
+        path,
+        lambda copied: RecordingReader(copied, shown_as=path, is_live=True),
+        max_bytes=max_bytes,
+        wait=wait,
+        copy=copy,
+    )
+
+
+def connect_to_live_copy(path: Path) -> Connection:
+    """A DuckDB connection to the run so far, as `query.open_read_only` gives of a run that is over.
+
+    Raises:
+        FaultError: as `open_live_copy`.
+    """
+    return _open_copy(
+        path, open_read_only, max_bytes=MAX_BYTES, wait=time.sleep, copy=shutil.copyfile
+    )
+
+
+def _open_copy(
+    path: Path,
+    open_copied: Callable[[Path], _Opened],
+    *,
+    max_bytes: int,
+    wait: Callable[[float], None],
+    copy: Callable[[Path, Path], object],
+) -> _Opened:
     size = size_of(path)
     if size > max_bytes:
         raise FaultError(
@@ -73,7 +106,7 @@ def open_live_copy(
                 _copy_together(path, copied, copy)
                 _check(copied)
                 # What is open stays readable when its name is gone, so nothing is ever left behind.
-                return RecordingReader(copied, shown_as=path, is_live=True)
+                return open_copied(copied)
         except (duckdb.Error, _MovedError) as problem:
             error = problem
         except OSError as problem:

@@ -22,6 +22,7 @@ from raydash.core.updates import HistoryDelta
 from raydash.record import query
 from raydash.record.database import reading_fault
 from raydash.record.library import open_library
+from raydash.record.live_copy import connect_to_live_copy, is_locked
 from raydash.record.query import RecordedFigures, open_read_only
 from raydash.record.schema import Connection, version_of
 from raydash.record.worker_sums import WORKERS
@@ -120,7 +121,7 @@ _EPISODES = (
 
 
 class OpenedRun:
-    """A recording, opened read-only: `raydash.open_run`.
+    """A recording, opened read-only: `raydash.open_run`. Of a live run a copy, which does not grow.
 
     Close it, or use it as a context manager; arrays that were read stay. Every method raises
     `raydash.core.faults.FaultError`, in words, if the file can't be read.
@@ -131,7 +132,7 @@ class OpenedRun:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._connection: Connection = open_read_only(path)
+        self._connection: Connection = _connected(path)
         # Relations have one of their own: DuckDB refuses them beside a result that is being read.
         self._relations: Connection = self._connection.cursor()
         if version_of(self._connection) is None:
@@ -184,7 +185,10 @@ class OpenedRun:
     @cached_property
     def figures(self) -> RecordedFigures:
         """Of the whole run: lifetime counters, mean, min and max return, how it ended."""
-        return query.figures(self.path)
+        try:
+            return query.figures_of(self._connection)
+        except (duckdb.Error, TypeError) as error:
+            raise FaultError(reading_fault(self.path, error)) from error
 
     @cached_property
     def events(self) -> tuple[Event, ...]:
@@ -306,6 +310,15 @@ class OpenedRun:
     def _read(self, kind: type[_Any], sql: str, values: list[float] | None = None) -> _Any:
         found = self._arrays(sql, values or [])
         return kind(**{name: _plain(column) for name, column in found.items()})
+
+
+def _connected(path: Path) -> Connection:
+    try:
+        return open_read_only(path)
+    except FaultError as error:
+        if not is_locked(error.fault):
+            raise
+        return connect_to_live_copy(path)
 
 
 def _plain(column: Any) -> np.ndarray[Any, Any]:

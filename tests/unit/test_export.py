@@ -367,14 +367,6 @@ def test_name_that_is_too_long_is_refused_in_words(recording: Path, tmp_path: Pa
         export(recording, ExportFormat.JSON, tmp_path / ("x" * 300))
 
 
-def test_live_run_is_refused(recording: Path, tmp_path: Path) -> None:
-    live = tmp_path / "live.duckdb"
-    live.write_bytes(recording.read_bytes())
-    with connect(live), pytest.raises(FaultError, match="it is being recorded"):
-        export(live, ExportFormat.CSV, tmp_path / "x.csv")
-    assert leftovers(tmp_path, "live.duckdb", "live.duckdb.wal") == []
-
-
 @pytest.mark.parametrize("make", [lambda p: p.write_text("no"), lambda p: connect(p).close()])
 def test_file_that_is_no_recording_is_refused(
     tmp_path: Path, make: Callable[[Path], object]

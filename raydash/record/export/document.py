@@ -50,7 +50,7 @@ def write(connection: Connection, path: Path, target: Path) -> None:
 
 def figures_table(connection: Connection, path: Path) -> dict[str, object]:
     """The figures over the whole run under the names of `raydash run --json`."""
-    known = query.figures(path)
+    known = query.figures_of(connection)
     (seed,) = connection.execute("SELECT seed FROM run").fetchone()
     (wanted,) = connection.execute("SELECT arg_max(num_workers, number) FROM commits").fetchone()
     num_workers, num_restarts = connection.execute(
@@ -121,7 +121,10 @@ def _stream(connection: Connection, table: str, file: IO[str]) -> None:
 
 
 def _json(value: object) -> str:
-    return json.dumps(_sayable(value), ensure_ascii=False, allow_nan=False)
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # rare, and looking for it beforehand takes longer than writing
+        return json.dumps(_sayable(value), ensure_ascii=False, allow_nan=False)
 
 
 def _sayable(value: object) -> object:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -12,6 +11,7 @@ from raydash.core.library import ExportFormat
 from raydash.record.database import why_not
 from raydash.record.export import document, monitor, tables, tensorboard
 from raydash.record.export.stage import staged
+from raydash.record.live_copy import connect_to_live_copy, is_locked
 from raydash.record.query import open_read_only
 from raydash.record.schema import Connection, version_of
 
@@ -33,7 +33,7 @@ def export(
     if it fails.
 
     Args:
-        path: The recording.
+        path: The recording; of a run that is live what it has done so far is written.
         format: `CSV` and `PARQUET` give a file of episodes, `JSON` one document, `MONITOR` and
             `TENSORBOARD` a folder.
         out: Where to; its folder must be there.
@@ -43,7 +43,7 @@ def export(
         say: Told, in one line each, what the format had no place for.
 
     Raises:
-        FaultError: if the recording can't be read (a live run is refused), or `out` not written.
+        FaultError: if the recording can't be read, or `out` not written.
     """
     say = say or (lambda line: None)
     out = out.absolute()
@@ -51,7 +51,7 @@ def export(
     if all_tables and format in tables.FORMATS:
         names += [tables.beside(out, table).name for table in tables.OTHERS]
     with (
-        closing(_opened(path)) as connection,
+        closing(_opened(path, say)) as connection,
         staged(out, names, force=force, recording=path) as stage,
     ):
         target = stage / out.name
@@ -74,22 +74,15 @@ def export(
             ) from error
 
 
-def _opened(path: Path) -> Connection:
-    """The recording, read-only, if it holds a run and nobody writes it."""
+def _opened(path: Path, say: Say) -> Connection:
+    """The recording, read-only, if it holds a run."""
     try:
         connection = open_read_only(path)
     except FaultError as error:
-        if "has the file open" not in error.fault.why:
+        if not is_locked(error.fault):
             raise
-        raise FaultError(
-            replace(
-                error.fault,
-                what=f"{path.stem} can't be handed on yet",
-                why=f"it is being recorded: {error.fault.why}",
-                remedy="Stop the run, or wait until it has ended",
-                bad_input=True,
-            )
-        ) from error
+        connection = connect_to_live_copy(path)
+        say(f"{path.stem} is live: what it has done so far was written")
     if version_of(connection) is None:
         connection.close()
         raise FaultError(
