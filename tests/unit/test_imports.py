@@ -2,11 +2,13 @@
 
 import json
 import math
+import os
 import struct
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -18,6 +20,7 @@ from raydash.core.library import ExportFormat, RunSource
 from raydash.core.states import Ending, RunState
 from raydash.record import query
 from raydash.record.export.export import export
+from raydash.record.imports.draft import Draft
 from raydash.record.imports.imports import import_runs
 from raydash.record.imports.tags import renamed
 from raydash.record.library import open_library
@@ -498,6 +501,30 @@ def test_folder_that_takes_no_files_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where the folder should be")
     with pytest.raises(FaultError, match="Nothing was imported"):
         import_runs([file], tmp_path / "data")
+
+
+def test_what_a_killed_import_left_goes_with_a_later_one(tmp_path: Path) -> None:
+    file = monitor_file(tmp_path / "m.monitor.csv", [(1.0, 5, 0.5)])
+    runs = tmp_path / "data" / "runs"
+    for name in (".import-old.partial", ".import-new.partial"):
+        (runs / name).mkdir(parents=True)
+        (runs / name / "draft.duckdb").write_text("half")
+    for part in (runs / ".import-old.partial" / "draft.duckdb", runs / ".import-old.partial"):
+        os.utime(part, (0, 0))
+    (path,), _ = imported(file, data=tmp_path / "data")
+    assert {part.name for part in runs.iterdir()} == {path.name, ".import-new.partial"}
+
+
+def test_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = monitor_file(tmp_path / "m.monitor.csv", [(1.0, 5, 0.5)])
+
+    def full(self: Draft, *rest: object) -> None:
+        raise duckdb.IOException("Could not write file: No space left on device")
+
+    monkeypatch.setattr(Draft, "finish", full)
+    with pytest.raises(FaultError, match=r"the disk is full\. Free some space"):
+        import_runs([file], tmp_path / "data")
+    assert list((tmp_path / "data" / "runs").iterdir()) == []
 
 
 def test_command_prints_the_ids(private_dirs: Path, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Make recordings of other tools' files, so that past work stands beside new."""
 
+import contextlib
 import hashlib
 import json
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -25,6 +27,7 @@ _READERS = {
     RunSource.TENSORBOARD: tensorboard.read,
 }
 _READ_BYTES = 1 << 20
+_STALE_S = 24 * 3600.0
 
 Say = Callable[[str], None]
 
@@ -54,6 +57,7 @@ def import_runs(
     folder = data_dir / "runs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
         stage = Path(tempfile.mkdtemp(".partial", ".import-", folder))
     except OSError as error:
         raise FaultError(_writing_fault(folder, error)) from error
@@ -166,6 +170,15 @@ def _hash_of(files: Sequence[Path]) -> str:
             while piece := file.read(_READ_BYTES):
                 whole.update(piece)
     return whole.hexdigest()
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what imports that were killed have left behind."""
+    for stale in folder.glob(".import-*.partial"):
+        with contextlib.suppress(OSError):
+            newest_s = max(part.stat().st_mtime for part in (stale, *stale.iterdir()))
+            if time.time() - newest_s > _STALE_S:
+                shutil.rmtree(stale, ignore_errors=True)
 
 
 def _reading_fault(source: Source, error: OSError) -> Fault:
