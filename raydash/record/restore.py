@@ -382,7 +382,7 @@ def _history(connection: Connection) -> HistoryRows | None:
 
 def _matrix(lists: np.ndarray, width: int, dtype: type) -> np.ndarray:
     """One row per list; workers that came later have nothing in older ones."""
-    matrix = np.zeros((len(lists), width), dtype)
+    matrix: np.ndarray = np.zeros((len(lists), width), dtype)
     for row, values in enumerate(lists):
         matrix[row, : len(values)] = values
     return matrix

@@ -114,6 +114,21 @@ class CountingEnv(gymnasium.Env[Any, Any]):
         return np.zeros(2, np.float32), 1.0, self._steps >= self.length, False, {}
 
 
+class NumberedEnv(CountingEnv):
+    """The return of its n-th episode is n, so that one that is lost or double can be told."""
+
+    def __init__(self, length: int = 10, step_s: float = 0.0005) -> None:
+        super().__init__(length)
+        self._step_s = step_s
+        self._number = 0
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        threading.Event().wait(self._step_s)
+        observation, _, terminated, truncated, info = super().step(action)
+        self._number += terminated
+        return observation, float(self._number * terminated), terminated, truncated, info
+
+
 class SlowEnv(CountingEnv):
     """Each step takes `step_s` of wall time."""
 
