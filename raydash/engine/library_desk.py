@@ -184,7 +184,7 @@ class LibraryDesk:
                 export(self._find(recording), command.format, Path(out).expanduser())
             case WriteReport(recordings=recordings, out=out):
                 found = [self._find(each) for each in recordings]
-                from raydash.record.report import write_report
+                from raydash.record.report.report import write_report
 
                 write_report(found, Path(out).expanduser())
             case ImportRecordings(paths=names):

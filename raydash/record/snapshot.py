@@ -78,6 +78,7 @@ class _Clocks:
     paused: bool
     ended_by: EndedBy | None
     keep: bool
+    num_restarts: int | None
 
 
 class RecordingReader:
@@ -142,6 +143,8 @@ class RecordingReader:
         Raises:
             FaultError: if the file is damaged, or was closed meanwhile.
         """
+        if at_s is not None and math.isnan(at_s):
+            raise FaultError(Fault("There is no such moment in a run", f"{at_s} s"))
         with self._lock:
             try:
                 return self._snapshot(at_s)
@@ -154,6 +157,8 @@ class RecordingReader:
         Raises:
             FaultError: as `snapshot`.
         """
+        if not start_s <= end_s:  # nor if one is NaN
+            raise FaultError(Fault("There is no such part of a run", f"{start_s} to {end_s} s"))
         with self._lock:
             try:
                 return history_query.history(
@@ -284,7 +289,11 @@ class RecordingReader:
         figures = replace(
             _figures(sums, recent, totals, _rates(curves, count, at_s)),
             elapsed_s=clocks.elapsed_s,
-            num_restarts=int(workers.incarnation.sum()),
+            num_restarts=(
+                int(workers.incarnation.sum())
+                if clocks.num_restarts is None
+                else clocks.num_restarts
+            ),
         )
         if not self._sums.has_any:
             figures = self._with_ready_figures(figures, at_s)
@@ -329,7 +338,7 @@ class RecordingReader:
         )
         after = _rows(self._connection, "FROM commits WHERE t_s > ? ORDER BY number LIMIT 1", at_s)
         if not before and not after:  # imported
-            return _Clocks(at_s if exact is None else exact, 0, False, None, False)
+            return _Clocks(at_s if exact is None else exact, 0, False, None, False, None)
         known = (before or after)[0]
         points = [(row["t_s"], row["elapsed_s"]) for row in (*before, *after)]
         times, elapsed = zip(*([(0.0, 0.0), *points] if not before else points), strict=True)
@@ -340,6 +349,7 @@ class RecordingReader:
             paused=bool(before) and known["paused"],
             ended_by=EndedBy(ended_by) if ended_by else None,
             keep=known["keep"],
+            num_restarts=known.get("num_restarts") if before else 0,
         )
 
     def _state(self, clocks: _Clocks, *, at_end: bool) -> tuple[RunState, EndedBy | None, str]:

@@ -1,5 +1,6 @@
 """A recorded run comes back as it was: at its end, and at any instant before."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -261,3 +262,34 @@ def test_worker_that_failed_stays_failed_at_the_end(recorded: RecordedRun, tmp_p
         Activity.FAILED,
         Activity.STOPPED,
     ]
+
+
+def test_a_return_that_is_no_number_has_no_place_among_the_extremes(
+    recorded: RecordedRun, tmp_path: Path
+) -> None:
+    path = tmp_path / f"{RUN_ID}.duckdb"
+    path.write_bytes(recorded.path.read_bytes())
+    connection = connect(path)
+    connection.execute("UPDATE episodes SET episode_return = 'nan' WHERE rowid % 10 = 1")
+    low, high = connection.execute(
+        "SELECT min(episode_return), max(episode_return) FROM episodes"
+        " WHERE ending <> 3 AND NOT isnan(episode_return)"
+    ).fetchone()
+    connection.close()
+    for at_s in (None, 39.9):
+        figures = snapshot(path, at_s).figures
+        assert math.isnan(figures.episode_return_mean)
+        assert figures.episode_return_min == low
+        assert figures.episode_return_max <= high
+    assert snapshot(path).figures.episode_return_max == high
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(5.0, 2.0), (math.nan, 3.0), (0.0, math.nan)])
+def test_moments_and_ranges_that_cannot_be_are_refused(
+    recorded: RecordedRun, start_s: float, end_s: float
+) -> None:
+    with RecordingReader(recorded.path) as reader:
+        with pytest.raises(FaultError, match="no such part"):
+            reader.history(start_s, end_s, 10)
+        with pytest.raises(FaultError, match="no such moment"):
+            reader.snapshot(math.nan)
