@@ -16,7 +16,8 @@ from PySide6.QtWidgets import (
 )
 
 from raydash.core.faults import Fault
-from raydash.core.states import ClusterPhase
+from raydash.core.spec import RunSpec
+from raydash.core.states import ClusterPhase, EndedBy
 from raydash.link.session import Session
 
 
@@ -25,9 +26,11 @@ class FaultBanner(QFrame):
 
     Signals:
         relaunch_requested: The user wants the cluster, or the engine, started again.
+        start_again_requested(RunSpec): And with it the run that was interrupted.
     """
 
     relaunch_requested = Signal()
+    start_again_requested = Signal(object)
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -49,6 +52,8 @@ class FaultBanner(QFrame):
         self._relaunch = self._button("Relaunch", "fault_relaunch", self._on_relaunch)
         self._relaunch.setProperty("primary", True)
         widen_for_bold(self._relaunch)
+        self._again = self._button("Start again", "fault_start_again", self._on_start_again)
+        self._again.setToolTip("Relaunch, then start a new run from the interrupted one's spec")
         dismiss = self._button("Dismiss", "fault_dismiss", self.dismiss)
         texts = QVBoxLayout()
         texts.setSpacing(2)
@@ -57,13 +62,15 @@ class FaultBanner(QFrame):
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 8, 12, 8)
         row.addLayout(texts, 1)
-        for button in (self._details, self._relaunch, dismiss):
+        for button in (self._details, self._again, self._relaunch, dismiss):
             row.addWidget(button, 0, Qt.AlignmentFlag.AlignVCenter)
         self.hide()
         session.fault_raised.connect(self.show_fault)
         session.recovered.connect(self._on_recovered)
         session.store.cluster_changed.connect(self._on_cluster_changed)
         session.store.engine_changed.connect(self._refresh_buttons)
+        session.store.run_state_changed.connect(self._refresh_buttons)
+        session.store.shown_run_changed.connect(self._refresh_buttons)
 
     @property
     def fault(self) -> Fault | None:
@@ -94,6 +101,20 @@ class FaultBanner(QFrame):
         cluster_gone = store.cluster.phase in (ClusterPhase.LOST, ClusterPhase.FAILED)
         self._relaunch.setText("Retry" if engine_failed or self._attaches() else "Relaunch")
         self._relaunch.setVisible(engine_failed or cluster_gone)
+        self._again.setVisible(cluster_gone and self._interrupted_spec() is not None)
+
+    def _interrupted_spec(self) -> RunSpec | None:
+        """Of the run on screen, if the loss of the cluster ended it."""
+        run = self._session.store.shown
+        if run is None or run.is_recording or run.latest is None:
+            return None
+        return run.spec if run.latest.ended_by is EndedBy.CLUSTER_LOST else None
+
+    def _on_start_again(self) -> None:
+        spec = self._interrupted_spec()
+        if spec is not None:
+            self.dismiss()
+            self.start_again_requested.emit(spec)
 
     def _attaches(self) -> bool:
         return self._session.cluster_spec.address is not None

@@ -277,6 +277,7 @@ class MainWindow(QMainWindow):
         self.strip.run_again_requested.connect(self.fill_form)
         session.library.said.connect(self.status.say)
         self.banner.relaunch_requested.connect(session.relaunch)
+        self.banner.start_again_requested.connect(self._start_again)
         self.bottom.workers.selection_changed.connect(
             lambda workers: self.overview.set_selected_workers(list(workers))
         )
@@ -301,6 +302,12 @@ class MainWindow(QMainWindow):
         self.form.set_spec(spec)
         self.form.setFocus()
         self.status.say(f"the form has the spec of {spec.name or spec.env.id}: press Start")
+
+    def _start_again(self, spec: RunSpec) -> None:
+        """A new cluster, and on it a new run like the one that was interrupted."""
+        self.fill_form(spec)
+        self._session.relaunch()
+        self._session.start_when_up(spec)
 
     # --- pages --------------------------------------------------------------------------------
 

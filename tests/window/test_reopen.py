@@ -9,14 +9,22 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QPushButton, QSlider
 from pytestqt.qtbot import QtBot
 
-from raydash.core.messages import OpenRecording, QueryHistory, RunList, Verb
-from raydash.core.states import EndedBy, RunState
+from raydash.core.faults import Fault
+from raydash.core.messages import (
+    ClusterStatus,
+    OpenRecording,
+    QueryHistory,
+    RunList,
+    StartRun,
+    Verb,
+)
+from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.link.session import Session
 from raydash.ui import words
 from raydash.ui.main_window import MainWindow
 from raydash.ui.plots.scope import PlotScope, Range
 from raydash.ui.run_list import run_lines
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import UP, FakeEngine
 from tests.fakes.library import NEWEST, history_range, opened, recorded
 from tests.fakes.updates import RUN_ID, make_store_with_run
 from tests.window.conftest import Hands
@@ -376,3 +384,33 @@ def test_a_mouse_press_on_the_slider_is_no_scrub_of_a_live_run(
 ) -> None:
     qtbot.keyClick(slider_of(window), Qt.Key.Key_Left)
     assert not [each for each in engine.sent if isinstance(each, OpenRecording)]
+
+
+# --- interrupted ----------------------------------------------------------------------------------
+
+
+def test_an_interrupted_run_is_started_again_from_its_spec_on_a_new_cluster(
+    window: MainWindow, running: Session, engine: FakeEngine
+) -> None:
+    spec = running.store.runs[RUN_ID].spec
+    assert spec is not None
+    again = button(window, "fault_start_again")
+    engine.say(ClusterStatus(ClusterPhase.LOST, fault=Fault("Ray's head died")))
+    assert again.isVisible()
+    assert button(window, "fault_relaunch").isVisible()
+    again.click()
+    assert engine.calls[-1] == "replace"
+    assert window.form.spec().name == spec.name
+    engine.become("ready")
+    engine.say(UP)
+    starts = [command for command in engine.sent if isinstance(command, StartRun)]
+    assert [command.spec for command in starts] == [spec]
+    assert not window.banner.isVisible()
+
+
+def test_without_an_interrupted_run_on_screen_there_is_nothing_to_start_again(
+    reopened: MainWindow, engine: FakeEngine
+) -> None:
+    engine.say(ClusterStatus(ClusterPhase.LOST, fault=Fault("Ray's head died")))
+    assert not button(reopened, "fault_start_again").isVisible()
+    assert button(reopened, "fault_relaunch").isVisible()

@@ -185,7 +185,10 @@ class PlotScope(QObject):
             return self._zoomed
         now_s = self.now_s
         # A young run fills the width as it grows; a very young one is not blown up.
-        return now_s - min(self.range.span_s, max(now_s, _YOUNG_SPAN_S)), now_s
+        youngest_s = _YOUNG_SPAN_S
+        if self._run is not None and self._run.recorded_until_s is not None:
+            youngest_s = min(youngest_s, max(self._run.recorded_until_s, MIN_SPAN_S))
+        return now_s - min(self.range.span_s, max(now_s, youngest_s)), now_s
 
     def num_complete(self, series: HistorySeries) -> int:
         """How many buckets can't change any more."""
