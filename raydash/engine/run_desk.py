@@ -1,0 +1,351 @@
+"""The engine's desk for live runs: starts them, reads them, passes commands to their supervisors.
+
+Only the engine's main thread touches its state; answers of supervisors come as jobs.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from raydash.core.faults import Fault
+from raydash.core.messages import (
+    PROTOCOL_VERSION,
+    Answer,
+    CommandRun,
+    QueryHistory,
+    RunList,
+    RunSummary,
+    StartRun,
+    Verb,
+)
+from raydash.core.updates import RunUpdate
+from raydash.engine import start_run
+from raydash.engine.connection import Connection
+from raydash.engine.live_runs import (
+    LEAVE_S,
+    MAX_BACKLOG,
+    RETRY_S,
+    SLOW_S,
+    STAY_S,
+    Pulled,
+    RunReader,
+    await_all,
+    when_done,
+)
+from raydash.engine.loop import MainLoop
+from raydash.engine.watch import ClusterWatch
+from raydash.engine.wire import Wire
+from raydash.protocol.codec import encode
+
+GONE_AFTER_FAILURES = 40
+
+
+class RunDesk:
+    """Serves one window's commands about live runs."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        loop: MainLoop,
+        *,
+        is_connecting: Callable[[], bool],
+        await_connection: Callable[[], Connection],
+        watch: Callable[[], ClusterWatch | None],
+        from_file: Callable[[QueryHistory], None],
+    ) -> None:
+        """A desk without runs.
+
+        Args:
+            wire: To the window.
+            loop: The engine's.
+            is_connecting: A cluster was asked for.
+            await_connection: Blocks until it is up; raises a FaultError if it does not come up.
+            watch: Of the cluster, once there is one.
+            from_file: Takes questions about runs that are not live.
+        """
+        self._wire = wire
+        self._loop = loop
+        self._is_connecting = is_connecting
+        self._await_connection = await_connection
+        self._watch = watch
+        self._from_file = from_file
+        self._reader_id = f"{os.getpid()}-{os.urandom(4).hex()}"
+        self._readers: dict[str, RunReader] = {}
+        self._handles: dict[str, Any] = {}
+        self._runs: tuple[RunSummary, ...] | None = None
+        self._num_merged_before = 0
+
+    @property
+    def num_merged(self) -> int:
+        """Updates that were merged because the window (or we) were slow, in total."""
+        return self._num_merged_before + sum(r.num_merged for r in self._readers.values())
+
+    def take_runs(self, runs: tuple[RunSummary, ...], handles: dict[str, Any]) -> None:
+        """The live runs and their supervisors, as the watch has seen them."""
+        self._handles.update(handles)
+        for run_id in set(self._handles) - set(handles) - set(self._readers):
+            del self._handles[run_id]
+        if runs != self._runs:
+            self._runs = runs
+            self._wire.send(RunList(runs))
+
+    def leave(self) -> None:
+        """Tell all supervisors that we go."""
+        await_all([reader.leave() for reader in self._readers.values()], LEAVE_S)
+
+    def start(self, message: StartRun) -> None:
+        """Start a run; its updates follow the answer."""
+        self._loop.in_background(
+            lambda: start_run.start(message, self._await_connection, watch=self._watch),
+            lambda started, fault: self._on_started(message.command_id, started, fault),
+        )
+
+    def _on_started(
+        self, command_id: int, started: tuple[str, Any] | None, fault: Fault | None
+    ) -> None:
+        if started is None:
+            self._answer(command_id, fault)
+            return
+        run_id, handle = started
+        self._handles[run_id] = handle
+        self._answer(command_id, run_id=run_id)
+        self._read(run_id, handle)
+        watch = self._watch()
+        if watch is not None:
+            watch.look_now()
+
+    def attach(self, command_id: int, run_id: str) -> None:
+        """Begin to read a run, from a snapshot on."""
+        handle = self._handles.get(run_id)
+        if handle is not None:
+            self._answer(command_id, self._why_unreadable(run_id), run_id)
+            self._read(run_id, handle)
+            return
+        if not self._is_connecting():
+            self._answer(
+                command_id, Fault(f"Run {run_id} is out of reach", "no cluster is connected")
+            )
+            return
+        self._loop.in_background(
+            lambda: start_run.find(run_id, self._await_connection()),
+            lambda found, fault: self._on_found(command_id, run_id, found, fault),
+        )
+
+    def detach(self, command_id: int, run_id: str) -> None:
+        """Read a run no more."""
+        reader = self._readers.pop(run_id, None)
+        if reader is not None:
+            reader.leave()
+            self._answer_lost(reader.unanswered.give_up(), "the run is not read any more")
+        self._answer(command_id)
+
+    def _answer(self, command_id: int, fault: Fault | None = None, run_id: str = "") -> None:
+        self._wire.send(Answer(command_id, fault, run_id))
+
+    def attach_if_live(self, command_id: int, run_id: str) -> bool:
+        """Attach a run instead of showing its file; from any thread. False if it is not live."""
+        is_live = run_id in self._handles
+        if is_live:
+            self._loop.post(lambda: self.attach(command_id, run_id))
+        return is_live
+
+    def query_history(self, message: QueryHistory) -> None:
+        """Of a live run only its supervisor can read the file."""
+        handle = self._handles.get(message.run_id)
+        if handle is None or not hasattr(handle, "history"):
+            self._from_file(message)
+            return
+        when_done(
+            handle.history.remote(message.start_s, message.end_s, message.num_buckets),
+            lambda payload, error: self._loop.post(
+                lambda: self._on_history(message, payload, error)
+            ),
+        )
+
+    def _on_history(
+        self, message: QueryHistory, payload: bytes | None, error: BaseException | None
+    ) -> None:
+        fault: Fault | None = None
+        if payload is not None:
+            self._wire.send_encoded(payload)
+        elif error is not None and start_run.is_dead(error):
+            self._handles.pop(message.run_id, None)
+            self._from_file(message)
+            return
+        else:
+            fault = Fault(
+                "That part of the history is not known",
+                "the run's supervisor did not answer",
+                "Look again in a moment",
+                detail=str(error),
+            )
+        self._answer(message.command_id, fault, message.run_id)
+
+    def _on_found(self, command_id: int, run_id: str, handle: Any, fault: Fault | None) -> None:
+        if handle is not None:
+            self._handles[run_id] = handle
+            self._read(run_id, handle)
+        self._answer(command_id, fault, run_id)
+
+    def _why_unreadable(self, run_id: str) -> Fault | None:
+        for run in self._runs or ():
+            if run.run_id == run_id and run.protocol_version != PROTOCOL_VERSION:
+                return Fault(
+                    f"Run {run_id} cannot be shown",
+                    f"it was started by raydash {run.raydash_version}",
+                    "It can be stopped from here; to watch it, use that version",
+                )
+        return None
+
+    def _read(self, run_id: str, handle: Any) -> None:
+        if self._why_unreadable(run_id) is not None:
+            return
+        old = self._readers.get(run_id)
+        if old is not None and not old.is_over:
+            old.restart()
+            old.pull()
+            return
+        reader = RunReader(
+            run_id,
+            handle,
+            self._reader_id,
+            lambda reader, pulled: self._loop.post(lambda: self._on_pulled(reader, pulled)),
+        )
+        self._readers[run_id] = reader
+        reader.pull()
+
+    def _on_pulled(self, reader: RunReader, pulled: Pulled) -> None:
+        reader.take(pulled)
+        if self._readers.get(reader.run_id) is not reader:
+            return
+        if pulled.error is not None:
+            # A restarting supervisor is unavailable for a second or two; a dead one stays so.
+            if reader.failures > GONE_AFTER_FAILURES or start_run.is_dead(pulled.error):
+                self._lose_reader(reader)
+                return
+            self._loop.later(RETRY_S, reader.pull)
+            return
+        for payload in pulled.payloads:
+            self._wire.send_encoded(payload)
+        if reader.is_over:
+            self._forget(reader)
+            return
+        self._answer_lost(
+            reader.unanswered.lost_before(reader.incarnation), "its supervisor was restarted"
+        )
+        self._pull_when_written(reader)
+
+    def _pull_when_written(self, reader: RunReader, waited_s: float = 0.0) -> None:
+        """Ask for more only when the window has read what there is: so nothing queues up.
+
+        A window that is slow for longer (suspended, say) still counts as one that is there.
+        """
+        if self._wire.backlog <= MAX_BACKLOG:
+            reader.pull()
+            return
+        waited_s += SLOW_S
+        if waited_s >= STAY_S:
+            reader.stay()
+            waited_s = 0.0
+        self._loop.later(SLOW_S, lambda: self._pull_when_written(reader, waited_s))
+
+    def _lose_reader(self, reader: RunReader) -> None:
+        self._forget(reader)
+        self._tell_end(reader)
+
+    def _tell_end(self, reader: RunReader) -> None:
+        """The supervisor is gone without a last word: the recording has it."""
+        snapshot, newest = reader.snapshot, reader.newest()
+        if snapshot is None or snapshot.info is None or snapshot.spec is None or newest is None:
+            return
+        info, spec = snapshot.info, snapshot.spec
+
+        def work() -> RunUpdate:
+            from raydash.engine.last_words import last_words
+
+            return last_words(newest, info, spec)
+
+        def then(update: RunUpdate | None, fault: Fault | None) -> None:
+            if update is not None:
+                self._wire.send(update)
+            elif fault is not None:
+                print(f"engine: no end of {info.run_id}: {fault.detail}", flush=True)
+
+        self._loop.in_background(work, then)
+
+    def _forget(self, reader: RunReader) -> None:
+        self._num_merged_before += reader.num_merged
+        self._readers.pop(reader.run_id, None)
+        self._handles.pop(reader.run_id, None)
+        self._answer_lost(reader.unanswered.give_up(), "the run is over", is_over=reader.is_over)
+        watch = self._watch()
+        if watch is not None:
+            watch.look_now()
+
+    def command(self, message: CommandRun) -> None:
+        """Pass a command on; its supervisor answers, or we do if that can't any more."""
+        handle = self._handles.get(message.run_id)
+        if handle is None:
+            fault = Fault(
+                f"{message.verb.value.capitalize()} was not done",
+                f"run {message.run_id} is not live",
+            )
+            self._answer(message.command_id, fault, message.run_id)
+            return
+        unreadable = self._why_unreadable(message.run_id)
+        if unreadable is not None:
+            self._command_other_version(message, handle, unreadable)
+            return
+        if message.run_id not in self._readers:
+            self._read(message.run_id, handle)
+        reader = self._readers[message.run_id]
+        when_done(
+            reader.submit(message, encode(message)),
+            lambda life, error: self._loop.post(
+                lambda: self._on_submitted(reader, message, life, error)
+            ),
+        )
+
+    def _command_other_version(self, message: CommandRun, handle: Any, why: Fault) -> None:
+        """Of a supervisor of another version only `stop` is known to be understood."""
+        if message.verb is not Verb.STOP or message.workers is not None:
+            self._answer(message.command_id, why, message.run_id)
+            return
+        when_done(
+            handle.stop.remote(),
+            lambda _, error: self._loop.post(lambda: self._on_stop_sent(message, error)),
+        )
+
+    def _on_stop_sent(self, message: CommandRun, error: BaseException | None) -> None:
+        fault = None if error is None else Fault("Stop did not reach the run", detail=str(error))
+        self._answer(message.command_id, fault, message.run_id)
+
+    def _on_submitted(
+        self,
+        reader: RunReader,
+        message: CommandRun,
+        life: int | None,
+        error: BaseException | None,
+    ) -> None:
+        if life is not None:
+            reader.unanswered.taken(message.command_id, life)
+            self._answer_lost(
+                reader.unanswered.lost_before(reader.incarnation), "its supervisor was restarted"
+            )
+        elif reader.unanswered.forget(message.command_id):
+            fault = Fault(
+                f"{message.verb.value.capitalize()} did not reach the run",
+                "its supervisor is restarting or gone",
+                "Try again in a moment",
+                detail=str(error),
+            )
+            self._answer(message.command_id, fault, message.run_id)
+
+    def _answer_lost(self, commands: list[CommandRun], why: str, *, is_over: bool = False) -> None:
+        """Answer what nobody else will; a run that has ended is stopped, whoever asked late."""
+        for command in commands:
+            done = is_over and command.verb in (Verb.STOP, Verb.KEEP) and command.workers is None
+            fault = Fault(
+                f"{command.verb.value.capitalize()} was not done", why, "Look, and try again"
+            )
+            self._answer(command.command_id, None if done else fault, command.run_id)

@@ -1,0 +1,232 @@
+"""The desk for live runs, with a supervisor that runs in this process: no Ray, no cluster."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from raydash.core.faults import Fault, FaultError
+from raydash.core.messages import (
+    Answer,
+    CommandRun,
+    HistoryRange,
+    QueryHistory,
+    RunList,
+    StartRun,
+    Verb,
+)
+from raydash.core.spec import RunSpec
+from raydash.core.updates import RunUpdate
+from raydash.engine.connection import Connection
+from raydash.engine.loop import MainLoop
+from raydash.engine.run_desk import RunDesk
+from raydash.protocol.codec import decode, encode
+from tests.fakes.engine import summary
+from tests.fakes.supervised_run import RUN_ID, SupervisedRun
+
+
+class Reference:
+    """What a remote call gives back."""
+
+    def __init__(self, value: Any) -> None:
+        self._future: Future[Any] = Future()
+        self._future.set_result(value)
+
+    def future(self) -> Future[Any]:
+        return self._future
+
+
+class Method:
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.remote = lambda *values: Reference(call(*values))
+
+
+class Handle:
+    """The face of a supervisor actor, over a supervisor that a test turns."""
+
+    def __init__(self, run: SupervisedRun) -> None:
+        self.run = run
+        self.pull = Method(lambda *values: run.supervisor.pull(*values[:3], 0.0))
+        self.submit = Method(lambda reader, payload: run.supervisor.submit(reader, decode(payload)))
+        self.leave = Method(run.supervisor.leave)
+        self.stay = Method(run.supervisor.stay)
+
+
+class HandleWithHistory(Handle):
+    def __init__(self, run: SupervisedRun) -> None:
+        super().__init__(run)
+        self.history = Method(
+            lambda start_s, end_s, _: encode(
+                HistoryRange(RUN_ID, start_s, end_s, run.history.whole.delta(0))
+            )
+        )
+
+
+class FakeWire:
+    """Keeps what was sent."""
+
+    backlog = 0
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def send(self, message: object) -> None:
+        self.sent.append(message)
+
+    def send_encoded(self, payload: bytes) -> None:
+        self.sent.append(decode(payload))
+
+    def of(self, kind: type) -> list[Any]:
+        return [message for message in self.sent if isinstance(message, kind)]
+
+
+class TurnedLoop(MainLoop):
+    """A main loop of which a test runs the jobs; those for later are kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Callable[[], None]] = []
+
+    def later(self, delay_s: float, job: Callable[[], None]) -> None:
+        self.kept.append(job)
+
+    def turn(self) -> None:
+        """Do what waits now, not what that brings."""
+        for _ in range(self._jobs.qsize()):
+            self._jobs.get()()
+
+
+def no_cluster() -> Connection:
+    raise FaultError(Fault("There is no cluster"))
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.wire = FakeWire()
+        self.loop = TurnedLoop()
+        self.from_file: list[QueryHistory] = []
+        self.run = SupervisedRun()
+        self.run.turns(1.0)
+        self.desk = RunDesk(
+            self.wire,  # type: ignore[arg-type]
+            self.loop,
+            is_connecting=lambda: False,
+            await_connection=no_cluster,
+            watch=lambda: None,
+            from_file=self.from_file.append,
+        )
+
+    def know(self, handle: Handle) -> None:
+        self.desk.take_runs((summary(RUN_ID),), {RUN_ID: handle})
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_a_run_that_is_attached_is_read_from_its_snapshot_on(scene: Scene) -> None:
+    scene.know(Handle(scene.run))
+    assert scene.wire.of(RunList) == [RunList((summary(RUN_ID),))]
+    scene.desk.attach(1, RUN_ID)
+    assert scene.wire.of(Answer) == [Answer(1, run_id=RUN_ID)]
+    for _ in range(5):
+        scene.run.turns(0.5)
+        scene.loop.turn()
+    updates = scene.wire.of(RunUpdate)
+    assert updates[0].since_seq == 0
+    assert all(late.since_seq == early.seq for early, late in pairwise(updates))
+    assert len(updates) > 2
+
+
+def test_a_command_reaches_its_run_and_is_answered_by_it(scene: Scene) -> None:
+    scene.know(Handle(scene.run))
+    scene.desk.command(CommandRun(5, RUN_ID, Verb.PAUSE))
+    for _ in range(20):
+        scene.run.turns(0.1)
+        scene.loop.turn()
+    assert scene.wire.of(Answer) == [Answer(5, run_id=RUN_ID)]
+    assert scene.wire.of(RunUpdate)[-1].paused
+
+
+def test_a_run_that_is_let_go_is_not_read_any_more(scene: Scene) -> None:
+    scene.know(Handle(scene.run))
+    scene.desk.attach(1, RUN_ID)
+    scene.desk.detach(2, RUN_ID)
+    assert scene.wire.of(Answer)[-1] == Answer(2)
+    told = len(scene.wire.of(RunUpdate))
+    for _ in range(3):
+        scene.run.turns(0.5)
+        scene.loop.turn()
+    assert len(scene.wire.of(RunUpdate)) == told
+
+
+def test_history_of_a_live_run_comes_from_its_supervisor(scene: Scene) -> None:
+    scene.know(HandleWithHistory(scene.run))
+    scene.desk.query_history(QueryHistory(3, RUN_ID, 0.0, 9.0, 10))
+    scene.loop.turn()
+    found, answer = scene.wire.sent[-2:]
+    assert isinstance(found, HistoryRange)
+    assert (found.run_id, found.end_s) == (RUN_ID, 9.0)
+    assert answer == Answer(3, run_id=RUN_ID)
+    assert not scene.from_file
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_history_that_no_supervisor_can_tell_comes_from_the_file(
+    scene: Scene, is_listed: bool
+) -> None:
+    if is_listed:
+        scene.know(Handle(scene.run))  # of an older version, which has no such method
+    asked = QueryHistory(3, RUN_ID, 0.0, 9.0, 10)
+    scene.desk.query_history(asked)
+    assert scene.from_file == [asked]
+    assert not scene.wire.of(Answer)
+
+
+def test_only_a_live_run_is_attached_in_place_of_its_file(scene: Scene) -> None:
+    assert not scene.desk.attach_if_live(1, RUN_ID)
+    scene.know(Handle(scene.run))
+    assert scene.desk.attach_if_live(2, RUN_ID)
+    scene.loop.turn()
+    assert scene.wire.of(Answer) == [Answer(2, run_id=RUN_ID)]
+
+
+def test_what_needs_a_cluster_is_refused_without_one(scene: Scene) -> None:
+    scene.desk.attach(1, "nobody")
+    scene.desk.command(CommandRun(2, "nobody", Verb.PAUSE))
+    answers = scene.wire.of(Answer)
+    assert [answer.command_id for answer in answers] == [1, 2]
+    assert all(answer.fault is not None for answer in answers)
+
+
+def test_a_run_of_another_version_can_only_be_stopped(scene: Scene) -> None:
+    stops: list[str] = []
+    handle = Handle(scene.run)
+    handle.stop = Method(lambda: stops.append("stop"))  # type: ignore[attr-defined]
+    other = replace(summary(RUN_ID), protocol_version=0, raydash_version="0.0.1")
+    scene.desk.take_runs((other,), {RUN_ID: handle})
+    scene.desk.command(CommandRun(1, RUN_ID, Verb.PAUSE))
+    scene.desk.command(CommandRun(2, RUN_ID, Verb.STOP))
+    scene.loop.turn()
+    first, second = scene.wire.of(Answer)
+    assert "0.0.1" in first.fault.why
+    assert second == Answer(2, run_id=RUN_ID)
+    assert stops == ["stop"]
+
+
+def test_a_run_that_cannot_be_started_is_answered_once(
+    scene: Scene, wait_until: Callable[..., None]
+) -> None:
+    scene.desk.start(StartRun(4, RunSpec(), simulated=True))
+
+    def answered() -> bool:
+        scene.loop.turn()
+        return bool(scene.wire.of(Answer))
+
+    wait_until(answered)
+    (answer,) = scene.wire.of(Answer)
+    assert answer.fault == Fault("There is no cluster")
