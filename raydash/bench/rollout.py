@@ -87,10 +87,10 @@ def run(*, as_json: bool) -> int:
 
 def _pair(workers: int, *, raydash_first: bool) -> tuple[Measured, Measured]:
     if raydash_first:
-        ours = _raydash(workers)
+        ours = measure_raydash(workers)
         return ours, _plain(workers)
     plain = _plain(workers)
-    return _raydash(workers), plain
+    return measure_raydash(workers), plain
 
 
 class _Meter:
@@ -105,8 +105,8 @@ class _Meter:
         )
 
 
-def _raydash(workers: int) -> Measured:
-    """Over `SECONDS`, from when all workers step."""
+def measure_raydash(workers: int, seconds: float = SECONDS) -> Measured:
+    """A run of its own cluster, from when all workers step."""
     spec = spec_from_table({"rollout": {"num_workers": workers}})
     with EngineClient() as client:
         client.send(Connect(0, ClusterSpec()))
@@ -124,13 +124,13 @@ def _raydash(workers: int) -> Measured:
             if first is None or meter is None:
                 if (message.workers.env_steps_per_s > 0).all() and figures.elapsed_s > WARM_UP_S:
                     first, meter = message, _Meter()
-            elif measured is None and figures.elapsed_s - first.figures.elapsed_s >= SECONDS:
-                seconds = figures.elapsed_s - first.figures.elapsed_s
+            elif measured is None and figures.elapsed_s - first.figures.elapsed_s >= seconds:
+                took_s = figures.elapsed_s - first.figures.elapsed_s
                 steps = (
                     figures.num_env_steps_sampled_lifetime
                     - first.figures.num_env_steps_sampled_lifetime
                 )
-                measured = meter.measured(steps / seconds, seconds)
+                measured = meter.measured(steps / took_s, took_s)
                 client.send(CommandRun(0, message.run_id, Verb.STOP))
             if message.last and measured is not None:
                 return measured

@@ -1,0 +1,104 @@
+"""`raydash bench memory`: whether a supervisor's memory stays flat over a day.
+
+The real supervisor, ledger, history, backlog and recorder, with simulated workers and one reader,
+on a clock that runs as fast as it can. A day at full rate would take an hour, so slices are ten
+times as long as those of a real run: two workers hand over a chunk of some 550 episodes every 4 s,
+the run closes a version every 2 s (43 000 in all; whatever is kept for ten minutes' worth of them
+turns over seven times), and about 23 million episodes are written.
+"""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from raydash.bench.report import say, show
+from raydash.core.machine import RunMachine
+from raydash.core.messages import PROTOCOL_VERSION
+from raydash.core.spec import RunSpec
+from raydash.core.updates import RunInfo, SupervisorHealth
+from raydash.core.worker_record import MachineSettings
+from raydash.record.recorder import Recorder
+from raydash.record.rows import IncarnationRow, RunRow
+from raydash.supervise.recording import DuckRecording
+from raydash.supervise.roster import NoProbes
+from raydash.supervise.simulated import SimulatedPool
+from raydash.supervise.supervisor import Supervisor
+
+HOURS = (1, 6, 12, 24)
+NUM_WORKERS = 2
+SLICE_S = 4.0
+TURN_S = 2.0
+PATIENCE_S = 0.5
+MAX_GROWTH = 0.05
+"""From 6 h on. Before that DuckDB fills its buffers, which are bounded."""
+
+
+class _Clock:
+    """Time that is told to pass."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def run(*, as_json: bool) -> int:
+    """Measure and print; 0 if memory stays flat, else 1."""
+    began_s = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as home:
+        rss_mb, num_episodes, recording_mb = _day(Path(home) / "run.duckdb")
+    growth = rss_mb[24] / rss_mb[6] - 1.0
+    figures: dict[str, object] = {f"rss_mb_{hours}h": rss_mb[hours] for hours in HOURS}
+    figures |= {
+        "growth_6h_to_24h": growth,
+        "goal": MAX_GROWTH,
+        "num_episodes": num_episodes,
+        "recording_mb": recording_mb,
+        "took_s": time.monotonic() - began_s,
+    }
+    show("memory", figures, as_json=as_json)
+    return 0 if growth < MAX_GROWTH else 1
+
+
+def _day(path: Path) -> tuple[dict[int, float], int, float]:
+    """RSS in MB at each of `HOURS`, episodes in all, and the size of the recording in MB."""
+    clock = _Clock()
+    spec = RunSpec()
+    recorder = Recorder(path, clock=time.monotonic, commit_interval_s=0.02)
+    recorder.begin(RunRow("bench", spec, "bench", ""), IncarnationRow(0, 0.0, "", "", os.getpid()))
+    supervisor = Supervisor(
+        spec,
+        RunInfo("bench", "bench", "", str(path), "", "", "", PROTOCOL_VERSION),
+        machine=RunMachine(
+            spec,
+            num_workers=NUM_WORKERS,
+            keep=True,
+            settings=MachineSettings(budget_min_s=SLICE_S, budget_max_s=SLICE_S),
+        ),
+        pool=SimulatedPool(clock),
+        probes=NoProbes(),
+        recording=DuckRecording(recorder),
+        clock=clock,
+        started_s=0.0,
+        health=SupervisorHealth(pid=os.getpid()),
+    )
+    supervisor.start()
+    rss_mb: dict[int, float] = {}
+    incarnation, seq = 0, 0
+    for hours in HOURS:
+        while clock.now_s < hours * 3600.0:
+            clock.now_s += TURN_S
+            supervisor.turn()
+            incarnation, seq, _, _ = supervisor.pull("reader", incarnation, seq, 0.0)
+            while recorder.lag_s > PATIENCE_S:  # a day is not meant to be faster than the disk
+                time.sleep(1e-3)
+        rss_mb[hours] = psutil.Process().memory_info().rss / 1e6
+        say(f"{hours} h: {rss_mb[hours]:.0f} MB, {supervisor.summary().num_episodes_lifetime:,}")
+    if recorder.fault:
+        raise RuntimeError(f"the recording failed: {recorder.fault}")
+    recorder.close()
+    return rss_mb, supervisor.summary().num_episodes_lifetime, recorder.num_bytes / 1e6

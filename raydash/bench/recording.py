@@ -1,0 +1,165 @@
+"""`raydash bench recording`: bytes per episode on disk, and what recording costs the rollouts.
+
+Bytes: made-up episodes of two workers at CartPole's rate go through the real recorder, a commit for
+every 0.7 s of the run's clock as in a real run, buckets of the history too; the file is measured
+after a checkpoint. Cost: pairs of real runs, interleaved, with recording and without it.
+"""
+
+import os
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from raydash.bench.report import median, say, show
+from raydash.bench.rollout import measure_raydash
+from raydash.core.history import History
+from raydash.core.records import TIME_DECIMALS, EpisodeColumns, WorkerTotals
+from raydash.core.spec import RunSpec
+from raydash.core.worker_record import MachineSettings
+from raydash.record.database import size_of
+from raydash.record.recorder import Recorder
+from raydash.record.rows import IncarnationRow, RecordBatch, RunRow
+
+PAIRS = 5
+SECONDS = 8.0
+MAX_COST = 0.02
+MAX_BYTES = {"cartpole": 16.0, "float_returns": 24.0}
+MILLIONS = (1, 2)
+EPISODES_PER_S = 1000
+COMMIT_S = 0.7
+HISTORY_S = 10.0
+NUM_WORKERS = 2
+_UNRECORDED = "RAYDASH_BENCH_UNRECORDED"  # read by raydash.supervise.compose
+
+
+def run(*, as_json: bool) -> int:
+    """Measure and print; 0 if the goals are reached, else 1."""
+    figures: dict[str, object] = {}
+    is_good = True
+    for kind, limit in MAX_BYTES.items():
+        for millions, size in zip(MILLIONS, _bytes_per_episode(kind), strict=True):
+            figures[f"bytes_per_episode_{kind}_{millions}M"] = size
+            is_good &= size <= limit
+            say(f"{kind}, {millions} M episodes: {size:.2f} bytes each (at most {limit:g})")
+        figures[f"max_bytes_per_episode_{kind}"] = limit
+    cost = _cost()
+    figures |= {"pairs": PAIRS, "seconds": SECONDS, "cost_median_of_pairs": cost, "goal": MAX_COST}
+    show("recording", figures, as_json=as_json)
+    return 0 if is_good and cost < MAX_COST else 1
+
+
+def _bytes_per_episode(kind: str) -> list[float]:
+    """At each of `MILLIONS`, after a checkpoint."""
+    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as home:
+        path = Path(home) / "run.duckdb"
+        episodes = _MadeUp(float_returns=kind != "cartpole")
+        sizes: list[float] = []
+        for life, millions in enumerate(MILLIONS):
+            recorder = Recorder(path, clock=time.monotonic, commit_interval_s=1e-3)
+            recorder.begin(
+                RunRow("bench", RunSpec(), "bench", ""),
+                IncarnationRow(life, episodes.t_s, "", "", os.getpid()),
+            )
+            while episodes.count < millions * 1_000_000:
+                recorder.append(episodes.batch())
+                while recorder.lag_s:
+                    time.sleep(1e-3)
+            if not recorder.close():
+                raise RuntimeError(f"the recording failed: {recorder.fault}")
+            sizes.append(size_of(path) / episodes.count)
+        return sizes
+
+
+class _MadeUp:
+    """Episodes as CartPole has them, and what a supervisor would hand over with them."""
+
+    def __init__(self, *, float_returns: bool) -> None:
+        self.t_s = 0.0
+        self.count = 0
+        self._rng = np.random.default_rng(1)
+        self._float_returns = float_returns
+        self._history = History()
+        self._history.widen(NUM_WORKERS)
+        self._kept_s = 0.0
+        self._seq = 1
+        self._totals = [WorkerTotals() for _ in range(NUM_WORKERS)]
+
+    def batch(self) -> RecordBatch:
+        """What the next commit brings."""
+        rng, n = self._rng, round(EPISODES_PER_S * COMMIT_S)
+        start_s, self.t_s = self.t_s, self.t_s + COMMIT_S
+        self._seq += 1
+        lens = np.minimum(rng.geometric(1 / 22, n) + 8, 500).astype(np.int32)
+        ends = np.sort(start_s + rng.random(n) * COMMIT_S).round(TIME_DECIMALS)
+        episodes = EpisodeColumns(
+            end_s=ends,
+            worker_index=rng.integers(1, NUM_WORKERS + 1, n).astype(np.int32),
+            env_index=np.zeros(n, np.int32),
+            incarnation=np.zeros(n, np.int32),
+            episode_return=rng.normal(size=n) if self._float_returns else lens.astype(float),
+            episode_len=lens,
+            ending=(rng.random(n) < 0.02).astype(np.uint8),
+            duration_s=(lens * rng.normal(9e-5, 3e-6, n)).astype(np.float32),
+        )
+        self.count += n
+        self._history.add_episodes(episodes, self._seq)
+        for index in range(1, NUM_WORKERS + 1):
+            mine = episodes.worker_index == index
+            steps = int(lens[mine].sum())
+            self._history.add_steps(index, start_s, self.t_s, steps, self._seq)
+            before = self._totals[index - 1]
+            self._totals[index - 1] = replace(
+                before,
+                num_env_steps=before.num_env_steps + steps,
+                num_episodes=before.num_episodes + int(mine.sum()),
+                step_time_s=before.step_time_s + COMMIT_S * rng.uniform(0.5, 0.6),
+                policy_time_s=before.policy_time_s + COMMIT_S * rng.uniform(0.2, 0.3),
+                busy_time_s=before.busy_time_s + COMMIT_S * rng.uniform(0.98, 1.0),
+            )
+        rows = None
+        if self.t_s - self._kept_s >= HISTORY_S:
+            self._kept_s = self.t_s
+            settle_s = MachineSettings().settle_s(NUM_WORKERS)
+            rows = self._history.to_record(self.t_s - settle_s, self._seq)
+        return RecordBatch(
+            t_s=self.t_s,
+            elapsed_s=self.t_s,
+            num_workers=NUM_WORKERS,
+            episodes=episodes,
+            totals=[(index, 0, totals) for index, totals in enumerate(self._totals, 1)],
+            history=rows,
+        )
+
+
+def _cost() -> float:
+    """Share of the throughput that recording takes: the median over interleaved pairs."""
+    workers = len(os.sched_getaffinity(0))
+    costs: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as home:
+        os.environ["RAYDASH_STATE_DIR"] = f"{home}/s"
+        os.environ["RAYDASH_DATA_DIR"] = f"{home}/d"
+        for pair in range(PAIRS):
+            costs.append(_cost_of_pair(pair, workers))
+    return median(costs)
+
+
+def _cost_of_pair(pair: int, workers: int) -> float:
+    rates: dict[bool, float] = {}
+    for recorded in (True, False) if pair % 2 == 0 else (False, True):
+        # The cluster is launched for each run, and its processes inherit this.
+        os.environ.pop(_UNRECORDED, None)
+        if not recorded:
+            os.environ[_UNRECORDED] = "1"
+        try:
+            rates[recorded] = measure_raydash(workers, SECONDS).steps_per_s
+        finally:
+            os.environ.pop(_UNRECORDED, None)
+    cost = 1.0 - rates[True] / rates[False]
+    say(
+        f"pair {pair + 1}/{PAIRS}: recorded {rates[True]:,.0f}, not {rates[False]:,.0f} steps/s,"
+        f" cost {cost:.1%}"
+    )
+    return cost
