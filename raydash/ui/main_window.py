@@ -28,6 +28,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import (
     QMainWindow,
     QMenu,
+    QMessageBox,
     QSizePolicy,
     QSplitter,
     QStackedWidget,
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     from raydash.ui.compare.page import ComparePage
 
 _GAP = 10
-_NARROW = 1400
+_NARROW = 1500
 
 
 class MainWindow(QMainWindow):
@@ -266,6 +267,7 @@ class MainWindow(QMainWindow):
         acts.appearance.triggered.connect(self._on_appearance)
         self.files.failed.connect(self.banner.show_fault)
         self.files.said.connect(self.status.say)
+        self.files.opened.connect(self._offer_cluster)
         acts.library.triggered.connect(self._on_library)
         acts.compare.triggered.connect(self._on_compare)
         self.pages.currentChanged.connect(self._on_page)
@@ -374,6 +376,23 @@ class MainWindow(QMainWindow):
         dialog = ConnectDialog(self._session.cluster_spec, self)
         dialog.chosen.connect(self._session.connect_cluster)
         dialog.open()
+
+    def _offer_cluster(self, path: Path) -> None:
+        """A spec that names another cluster does not switch to it by itself."""
+        wanted = self.form.spec().cluster
+        if wanted.address is None or wanted.address == self._session.cluster_spec.address:
+            return
+        box = QMessageBox(self)
+        box.setObjectName("switch_cluster_dialog")
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.setWindowTitle("Another cluster")
+        box.setText(f"{path.name} is meant for the cluster at {wanted.address}.")
+        box.setInformativeText("Attach to it? Runs on the cluster that is up now go on there.")
+        box.addButton("Stay here", QMessageBox.ButtonRole.RejectRole)
+        attach = box.addButton("Attach", QMessageBox.ButtonRole.AcceptRole)
+        attach.setObjectName("switch_cluster_attach")
+        attach.clicked.connect(lambda: self._session.connect_cluster(wanted))
+        box.open()
 
     def _on_appearance(self, action: QAction) -> None:
         self._themes.set_appearance(action.data())

@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from raydash.core.library import DiskUse, ExportFormat, LibrarySettings, Notes, RunSource
 from raydash.core.messages import (
     ChangeLibrary,
+    Connect,
     DeleteRecordings,
     EditNotes,
     ExportRecording,
@@ -470,3 +471,26 @@ def test_a_recording_that_cannot_be_read_says_why(page: LibraryPage, engine: Fak
     assert page.details.fault.text() == "it is cut short"
     assert page.model.data(page.model.index(0, COLUMN_OF["state"])) == "unreadable"
     assert page.model.data(page.model.index(0, COLUMN_OF["episodes"])) == "–"
+
+
+# --- a spec that names a cluster ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("address", "is_asked"), [('"10.0.0.5:6379"', True), (None, False)])
+def test_a_spec_for_another_cluster_offers_to_attach_to_it(
+    window: MainWindow, engine: FakeEngine, tmp_path: Path, address: str | None, is_asked: bool
+) -> None:
+    engine.come_up()
+    path = tmp_path / "there.toml"
+    path.write_text(f"[cluster]\naddress = {address}\n" if address else "[rollout]\nseed = 1\n")
+    assert window.files.read(path)
+    attach = window.findChild(QPushButton, "switch_cluster_attach")
+    assert (attach is not None) is is_asked
+    assert engine.calls == ["start"]
+    if attach is not None:
+        attach.click()
+        assert engine.calls[-1] == "replace"
+        engine.become("ready")
+        connect = engine.sent[-1]
+        assert isinstance(connect, Connect)
+        assert connect.cluster.address == "10.0.0.5:6379"
