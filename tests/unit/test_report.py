@@ -304,8 +304,8 @@ def test_returns_of_any_size_can_be_drawn(returns: list[float], write: Write) ->
 def test_a_histogram_counts_every_episode_once(write: Write) -> None:
     path = write(count=5000)
     facts = read_facts(path)
-    good = facts.update.figures.num_episodes_lifetime
-    good -= facts.update.figures.num_episodes_error_lifetime
+    good = facts.figures.num_episodes_lifetime
+    good -= facts.figures.num_episodes_error_lifetime
     for histogram in (facts.returns, facts.lengths):
         assert histogram is not None
         assert histogram.counts.sum() == good

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from raydash.core.compare import Centre, Metric, XAxis
+from raydash.core.library import RunSource
 from raydash.core.spec import EnvSpec, RunSpec
 from raydash.core.states import RunState
 from raydash.link.session import Session
@@ -260,6 +261,20 @@ def test_seeds_become_one_line_with_a_band_and_say_how_many(
     choose(page, "compare_group", "seeds: IQM, 95 %")
     draw()
     assert "interquartile mean" in page.plot.subtitle()
+
+
+def test_imported_runs_are_no_seeds_of_one_another(
+    page: ComparePage, recorded: Recorded, draw: Callable[[], None], session: Session
+) -> None:
+    runs = [recorded(0), recorded(1)]
+    for run_id in runs:
+        run = session.store.runs[run_id]
+        assert run.info is not None
+        run.info = replace(run.info, source=RunSource.SB3_MONITOR)
+    page.set_runs(runs)
+    choose(page, "compare_group", "seeds: median, 95 %")
+    draw()
+    assert len(page.plot.lines) == 2
 
 
 def test_smoothing_joins_points(

@@ -1,27 +1,32 @@
 """What a report says of one recording, read in one go."""
 
+import math
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 
-from raydash.core.events import Event
+from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
+from raydash.core.history import CAPACITY
+from raydash.core.library import RunSource
 from raydash.core.records import Float64, Int64
 from raydash.core.series import HistorySeries
 from raydash.core.spec import FIELDS, RunSpec
-from raydash.core.updates import RunInfo, RunUpdate
+from raydash.core.states import RunState
+from raydash.core.updates import RunFigures, RunInfo
 from raydash.record.database import reading_fault
 from raydash.record.details import RunDetails, details
-from raydash.record.query import open_read_only
+from raydash.record.query import RecordedFigures, open_read_only
 from raydash.record.report.svg import nice_step
 from raydash.record.schema import Connection, version_of
 from raydash.record.snapshot import RecordingReader
 
+MAX_EVENTS = 300
 _MAX_BINS = 50
 
 
@@ -44,7 +49,10 @@ class RunFacts:
 
     Attributes:
         details: Versions, machine, workers.
-        update: The run at its end: figures, state, events.
+        figures: Over the whole run.
+        state: How it ended; INTERRUPTED if it was never closed.
+        until_s: The run's clock at its end.
+        events: The newest `MAX_EVENTS`, oldest first.
         info: Where it ran, for whom.
         spec: What was asked for.
         whole: Its history.
@@ -53,7 +61,10 @@ class RunFacts:
     """
 
     details: RunDetails
-    update: RunUpdate
+    figures: RunFigures
+    state: RunState
+    until_s: float
+    events: tuple[Event, ...]
     info: RunInfo
     spec: RunSpec
     whole: HistorySeries
@@ -66,9 +77,9 @@ class RunFacts:
         return self.spec.name or self.details.name or self.spec.env.id or self.info.run_id
 
     @property
-    def events(self) -> tuple[Event, ...]:
-        """What happened, oldest first."""
-        return self.update.events
+    def known_spec(self) -> RunSpec | None:
+        """None: the run was imported, and its spec says little of how it was made."""
+        return self.spec if self.info.source is RunSource.RAYDASH else None
 
 
 def read_facts(path: Path) -> RunFacts:
@@ -78,15 +89,49 @@ def read_facts(path: Path) -> RunFacts:
         FaultError: if it can't be read, holds no run, or is being written.
     """
     with closing(_opened(path)) as connection, RecordingReader(path) as reader:
-        update = reader.snapshot()
+        found = details(path)
         whole = HistorySeries()
-        whole.apply(update.whole)
+        whole.apply(reader.history(0.0, reader.until_s, CAPACITY))
         try:
-            returns = _histogram(connection, "episode_return")
-            lengths = _histogram(connection, "episode_len")
-        except duckdb.Error as error:
+            return RunFacts(
+                details=found,
+                figures=_figures(connection, found),
+                state=found.figures.state or RunState.INTERRUPTED,
+                until_s=reader.until_s,
+                events=_events(connection),
+                info=reader.info,
+                spec=reader.spec,
+                whole=whole,
+                returns=_histogram(connection, "episode_return"),
+                lengths=_histogram(connection, "episode_len"),
+            )
+        except (duckdb.Error, ValueError) as error:
             raise FaultError(reading_fault(path, error)) from error
-        return RunFacts(details(path), update, reader.info, reader.spec, whole, returns, lengths)
+
+
+def _figures(connection: Connection, found: RunDetails) -> RunFigures:
+    """Those of a recording, and of its last 100 episodes by finish time."""
+    (recent,) = connection.execute(
+        "SELECT avg(episode_return) FROM (SELECT episode_return FROM episodes"
+        " WHERE ending IS DISTINCT FROM 3 ORDER BY end_s DESC LIMIT 100)"
+    ).fetchone()
+    names = {field.name for field in fields(RunFigures)}
+    known = {name: getattr(found.figures, name) for name in RecordedFigures.__slots__}
+    return RunFigures(
+        **{name: value for name, value in known.items() if name in names},
+        recent_return_mean=math.nan if recent is None else recent,
+        num_restarts=found.num_restarts,
+    )
+
+
+def _events(connection: Connection) -> tuple[Event, ...]:
+    rows = connection.execute(
+        'SELECT number, t_s, kind, text, worker_index, detail, "count" FROM events'
+        f" ORDER BY number DESC LIMIT {MAX_EVENTS}"
+    ).fetchall()
+    return tuple(
+        Event(number, t_s, EventKind(kind), *rest) for number, t_s, kind, *rest in reversed(rows)
+    )
 
 
 def _opened(path: Path) -> Connection:

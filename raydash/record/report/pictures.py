@@ -41,17 +41,19 @@ def overlay_pictures(runs: Sequence[RunFacts], labels: Sequence[str]) -> list[tu
             for number, (facts, label) in enumerate(zip(runs, labels, strict=True))
             if len(made_curve := curve(
                 facts.whole, Metric.EPISODE_RETURN_MEAN, axis,
-                until_s=facts.update.t_s, num_points=_POINTS,
+                until_s=facts.until_s, num_points=_POINTS,
             ))
         ]  # fmt: skip
         made.append((heading, _overlay(f"all-{axis.value}", heading, x_axis, lines)))
-    groups = [group for group in seed_groups([facts.spec for facts in runs]) if len(group) > 1]
+    groups = [
+        group for group in seed_groups([facts.known_spec for facts in runs]) if len(group) > 1
+    ]
     layers: list[Layer] = []
     for group in groups:
         curves = [
             curve(
                 *(runs[member].whole, Metric.EPISODE_RETURN_MEAN, XAxis.ENV_STEPS),
-                until_s=runs[member].update.t_s,
+                until_s=runs[member].until_s,
                 num_points=_POINTS,
             )
             for member in group
@@ -74,7 +76,7 @@ def _overlay(name: str, heading: str, x_axis: Axis, layers: Sequence[Layer]) -> 
 
 
 def _returns(name: str, facts: RunFacts) -> Markup | None:
-    whole, until_s = facts.whole, facts.update.t_s
+    whole, until_s = facts.whole, facts.until_s
     mean = curve(whole, Metric.EPISODE_RETURN_MEAN, XAxis.TIME, until_s=until_s, num_points=_POINTS)
     if not len(mean):
         return None
@@ -87,7 +89,7 @@ def _returns(name: str, facts: RunFacts) -> Markup | None:
         has = np.isfinite(low) & np.isfinite(high)
         layers.append(Band(middles[has], low[has], high[has], "mean", "10–90 %"))
     layers.append(Line(mean.x, mean.y, "mean", "mean"))
-    figures = facts.update.figures
+    figures = facts.figures
     said = (
         f"Mean return over time, from {words.decimal(float(mean.y[0]))} to"
         f" {words.decimal(float(mean.y[-1]))}; over the whole run"
@@ -123,7 +125,7 @@ def _throughput(name: str, facts: RunFacts) -> Markup | None:
         facts.whole,
         Metric.ENV_STEPS_PER_S,
         XAxis.TIME,
-        until_s=facts.update.t_s,
+        until_s=facts.until_s,
         num_points=_POINTS,
     )
     if not len(made) or not made.y.any():
@@ -160,7 +162,7 @@ def _edges(facts: RunFacts, starts: np.ndarray[tuple[int], np.dtype[np.intp]]) -
     whole = facts.whole
     edges = (whole.first_bucket + np.append(starts, len(whole))) * whole.bucket_s
     # The last bucket is cut short by the run's end.
-    edges[-1] = min(edges[-1], max(facts.update.t_s, edges[-2] + 0.1 * whole.bucket_s))
+    edges[-1] = min(edges[-1], max(facts.until_s, edges[-2] + 0.1 * whole.bucket_s))
     return np.asarray(edges, np.float64)
 
 

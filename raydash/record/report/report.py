@@ -22,7 +22,6 @@ from raydash.record.report.facts import RunFacts, read_facts, spec_rows
 from raydash.record.report.pictures import overlay_pictures, run_pictures
 
 MAX_RUNS = 50
-MAX_EVENTS = 300
 MAX_WORKERS = 500
 _SUFFIXES = (".html", ".htm")
 
@@ -74,7 +73,6 @@ def render(runs: Sequence[RunFacts], *, now: datetime, titles: Sequence[str] | N
         overlays=overlay_pictures(runs, labels) if len(runs) > 1 else [],
         pictures=[run_pictures(number, facts) for number, facts in enumerate(runs)],
         spec_rows=spec_rows,
-        max_events=MAX_EVENTS,
         max_workers=MAX_WORKERS,
         words=words,
         version=raydash.__version__,
@@ -113,7 +111,7 @@ def _labels(runs: Sequence[RunFacts], titles: Sequence[str]) -> list[str]:
 
 def _figure_rows(runs: Sequence[RunFacts]) -> list[tuple[str, list[tuple[str, bool]]]]:
     """Label, and of each run a figure and whether it is the best."""
-    table = figures_table([facts.update.figures for facts in runs])
+    table = figures_table([facts.figures for facts in runs])
     return [
         (
             words.FIGURES[row.key],
@@ -128,9 +126,9 @@ def _figure_rows(runs: Sequence[RunFacts]) -> list[tuple[str, list[tuple[str, bo
 
 def _group_rows(runs: Sequence[RunFacts]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Of runs that differ in their seed only: name, and figures with their intervals."""
-    table = figures_table([facts.update.figures for facts in runs])
+    table = figures_table([facts.figures for facts in runs])
     groups = []
-    for group in seed_groups([facts.spec for facts in runs]):
+    for group in seed_groups([facts.known_spec for facts in runs]):
         if len(group) < 2:
             continue
         figures = []

@@ -16,7 +16,8 @@ from raydash.record.report import words
 
 WIDTH, HEIGHT = 640.0, 260.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 14.0, 34.0, 40.0
-_LEGEND_PX_PER_CHARACTER = 6.3
+_LEGEND_PX_PER_CHARACTER = 6.6
+_ROW, _MAX_ROWS = 16.0, 4
 _TIME_STEPS = (
     *(0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800),
     *(3600, 7200, 10800, 21600, 43200, 86400),
@@ -115,13 +116,15 @@ def chart(
     low, high = _limits([column for layer in layers for column in _y_of(layer)], y_axis.from_zero)
     y_step = nice_step((high - low) / 5, whole=y_axis.whole)
     low, high = math.floor(low / y_step + 1e-9) * y_step, math.ceil(high / y_step - 1e-9) * y_step
+    legend = _legend_rows(layers)
+    height = HEIGHT + _ROW * (len(legend) - 1)
     inner_x, inner_y = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
 
     def to_x(x: Float64) -> Float64:
         return np.asarray(_LEFT + (np.clip(x, low_x, high_x) - low_x) / (high_x - low_x) * inner_x)
 
     def to_y(y: Float64) -> Float64:
-        return np.asarray(HEIGHT - _BOTTOM - (np.clip(y, low, high) - low) / (high - low) * inner_y)
+        return np.asarray(height - _BOTTOM - (np.clip(y, low, high) - low) / (high - low) * inner_y)
 
     if x_axis.is_clock:
         x_ticks = [(at, words.clock(at)) for at in _multiples(low_x, high_x, _time_step(high_x))]
@@ -130,15 +133,15 @@ def chart(
         x_ticks = [(at, words.compact(at)) for at in _multiples(low_x, high_x, x_step)]
     y_ticks = [(at, words.compact(at)) for at in _multiples(low, high, y_step)]
     parts = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" role="img"'
+        f'<svg class="chart" viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img"'
         f' aria-labelledby="{name}-t {name}-d" xmlns="http://www.w3.org/2000/svg">',
         f'<title id="{name}-t">{escape(title)}</title>',
         f'<desc id="{name}-d">{escape(description)}</desc>',
     ]
-    parts += _axes(x_ticks, y_ticks, to_x, to_y, x_axis, y_axis)
+    parts += _axes(x_ticks, y_ticks, to_x, to_y, x_axis, y_axis, height)
     with np.errstate(all="ignore"):
         parts += [_drawn(layer, to_x, to_y) for layer in layers]
-    parts += _legend(layers)
+    parts += _legend(legend)
     parts.append("</svg>")
     return Markup("\n".join(parts))
 
@@ -153,8 +156,9 @@ def _axes(
     to_y: Callable[[Float64], Float64],
     x_axis: Axis,
     y_axis: Axis,
+    height: float,
 ) -> list[str]:
-    right, floor = WIDTH - _RIGHT, HEIGHT - _BOTTOM
+    right, floor = WIDTH - _RIGHT, height - _BOTTOM
     parts = []
     for at, label in y_ticks:
         y = float(to_y(np.array(at)))
@@ -166,7 +170,7 @@ def _axes(
         parts.append(f'<path class="axis" d="M{x:.1f} {floor:.1f}v4"/>')
         parts.append(f'<text class="tick mid" x="{x:.1f}" y="{floor + 17:.1f}">{label}</text>')
     middle = (_LEFT + right) / 2
-    below = f'x="{middle:.1f}" y="{HEIGHT - 6:.1f}"'
+    below = f'x="{middle:.1f}" y="{height - 6:.1f}"'
     parts.append(f'<text class="label mid" {below}>{escape(x_axis.label)}</text>')
     parts.append(f'<text class="label" x="4" y="14">{escape(y_axis.label)}</text>')
     return parts
@@ -198,21 +202,31 @@ def _drawn(
             return f'<path class="bars {layer.css}" d="{path}"/>'
 
 
-def _legend(layers: Sequence[Layer]) -> list[str]:
-    """On the right above the axes; what finds no room is left out from its end."""
-    named = [layer for layer in layers if layer.label]
-    widths = [24 + _LEGEND_PX_PER_CHARACTER * len(layer.label) for layer in named]
-    while sum(widths) > WIDTH - _RIGHT - 150 and named:
-        named, widths = named[:-1], widths[:-1]
-    x = WIDTH - _RIGHT - sum(widths)
+def _legend_rows(layers: Sequence[Layer]) -> list[list[tuple[Layer, float]]]:
+    """Named layers with their widths, line by line; what is beyond `_MAX_ROWS` is left out."""
+    rows: list[list[tuple[Layer, float]]] = [[]]
+    for layer in layers:
+        width = 26 + _LEGEND_PX_PER_CHARACTER * len(layer.label)
+        if not layer.label:
+            continue
+        if rows[-1] and sum(taken for _, taken in rows[-1]) + width > WIDTH - _RIGHT - 110:
+            rows.append([])
+        rows[-1].append((layer, width))
+    return rows[:_MAX_ROWS]
+
+
+def _legend(rows: Sequence[Sequence[tuple[Layer, float]]]) -> list[str]:
+    """On the right above the axes."""
     parts = []
-    for layer, width in zip(named, widths, strict=True):
-        kind = "key faint" if isinstance(layer, Band) else "key"
-        parts.append(
-            f'<rect class="{kind} {layer.css}" x="{x + 4:.1f}" y="5" width="10" height="10"/>'
-        )
-        parts.append(f'<text class="label" x="{x + 18:.1f}" y="14">{escape(layer.label)}</text>')
-        x += width
+    for number, row in enumerate(rows):
+        x, y = WIDTH - _RIGHT - sum(width for _, width in row), number * _ROW
+        for layer, width in row:
+            kind = "key faint" if isinstance(layer, Band) else "key"
+            place = f'x="{x + 4:.1f}" y="{y + 5:.1f}" width="10" height="10"'
+            parts.append(f'<rect class="{kind} {layer.css}" {place}/>')
+            where = f'x="{x + 18:.1f}" y="{y + 14:.1f}"'
+            parts.append(f'<text class="label" {where}>{escape(layer.label)}</text>')
+            x += width
     return parts
 
 

@@ -20,7 +20,9 @@ from raydash.core.compare import (
     seed_groups,
     spec_differences,
 )
+from raydash.core.library import RunSource
 from raydash.core.records import Float64, Int64
+from raydash.core.spec import RunSpec
 from raydash.link.store import RunStore
 from raydash.ui.compare.labels import spec_value
 from raydash.ui.plots.scope import settle_s
@@ -156,8 +158,14 @@ def groups_of(entries: Sequence[Entry], choice: Choice) -> list[list[Entry]]:
     """Which runs become one line: each its own, or those that differ in their seed only."""
     if choice.centre is None:
         return [[entry] for entry in entries]
-    groups = seed_groups([entry.run.spec for entry in entries])
+    groups = seed_groups([_known_spec(entry.run) for entry in entries])
     return [[entries[index] for index in group] for group in groups]
+
+
+def _known_spec(run: RunStore) -> RunSpec | None:
+    """None: the run was imported, and its spec says little of how it was made."""
+    is_ours = run.info is not None and run.info.source is RunSource.RAYDASH
+    return run.spec if is_ours else None
 
 
 def group_labels(groups: Sequence[Sequence[Entry]]) -> list[str]:
