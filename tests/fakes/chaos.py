@@ -122,7 +122,8 @@ class Victim:
             " FROM worker_totals WHERE t_s <= ? GROUP BY worker_index, incarnation)",
             [last_t_s],
         ).fetchone()
-        before = [told for told in self.told if told.incarnation <= kill.incarnation]
+        # Of this life only: what an earlier kill has cost is that one's.
+        before = [told for told in self.told if told.incarnation == kill.incarnation]
         lost = [
             kill.at_s - told.at_s
             for told in before
