@@ -258,7 +258,7 @@ def ordered(lines: Sequence[Line], column: Column, *, descending: bool) -> list[
 
 def why_cannot_open(chosen: Sequence[Line]) -> str:
     """Why the selection can't be shown; empty if it can."""
-    return _why_not_one(chosen) or _why_unreadable(chosen) or _why_elsewhere(chosen)
+    return _why_not_one(chosen) or _why_unreadable(chosen)
 
 
 def why_cannot_run_again(chosen: Sequence[Line]) -> str:
@@ -276,12 +276,12 @@ def why_cannot_compare(chosen: Sequence[Line]) -> str:
         return "select two runs or more"
     if len(chosen) > MAX_COMPARED:
         return f"{MAX_COMPARED} runs at most; {len(chosen)} are selected"
-    return _why_unreadable(chosen) or _why_elsewhere(chosen)
+    return _why_unreadable(chosen)
 
 
 def why_cannot_export(chosen: Sequence[Line]) -> str:
     """Why the selection can't be written in another format; empty if it can."""
-    return _why_not_one(chosen) or _why_unreadable(chosen) or _why_live(chosen)
+    return _why_not_one(chosen) or _why_unreadable(chosen)
 
 
 def why_cannot_report(chosen: Sequence[Line]) -> str:
@@ -290,7 +290,7 @@ def why_cannot_report(chosen: Sequence[Line]) -> str:
         return "no recording is selected"
     if len(chosen) > MAX_COMPARED:
         return f"{MAX_COMPARED} runs at most; {len(chosen)} are selected"
-    return _why_unreadable(chosen) or _why_live(chosen)
+    return _why_unreadable(chosen)
 
 
 def why_cannot_delete(chosen: Sequence[Line]) -> str:
@@ -312,13 +312,6 @@ def _why_not_one(chosen: Sequence[Line]) -> str:
 def _why_unreadable(chosen: Sequence[Line]) -> str:
     bad = next((line for line in chosen if not line.is_readable), None)
     return f"{bad.run.title} cannot be read: {bad.run.fault}".rstrip(": ") if bad else ""
-
-
-def _why_elsewhere(chosen: Sequence[Line]) -> str:
-    there = next((line for line in chosen if line.run.is_live and line.live is None), None)
-    if there is None:
-        return ""
-    return f"{there.run.title} is being written by a run that is not on this cluster"
 
 
 def _why_live(chosen: Sequence[Line]) -> str:
