@@ -146,8 +146,10 @@ class QueryHistory:
 
 @dataclass(frozen=True, slots=True)
 class ListRecordings:
-    """Ask for the library: answered by a `Library` before the `Answer`, and another whenever it
-    has changed (looked at every few seconds from then on)."""
+    """Ask for the library: answered by a `Library` before the `Answer`.
+
+    Another comes whenever it has changed (it is looked at every few seconds from then on).
+    """
 
     command_id: int
 

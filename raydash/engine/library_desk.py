@@ -119,6 +119,7 @@ class LibraryDesk:
         self._is_listing = False
         self._telling = threading.Lock()
         self._said = b""
+        self._has_live = False
         self._folder_was: object = None
 
     def take(self, command: LibraryCommand | QueryHistory) -> None:
@@ -186,7 +187,8 @@ class LibraryDesk:
                 found = [self._find(each) for each in recordings]
                 from raydash.record.report.report import write_report
 
-                write_report(found, Path(out).expanduser())
+                # The window's dialog has asked whether to replace what is there.
+                write_report(found, Path(out).expanduser(), force=True)
             case ImportRecordings(paths=names):
                 return self._import(names)
         return ""
@@ -267,6 +269,7 @@ class LibraryDesk:
             files = self._files()
             self._folder_was = self._look()
             library = Library(files.runs(), files.disk(), files.settings())
+            self._has_live = any(run.is_live for run in library.runs)
             said = encode(library)  # compares NaN as equal
             if even_if_same or said != self._said:
                 self._said = said
@@ -296,7 +299,8 @@ class LibraryDesk:
                 if now_s - retained_s >= RETENTION_S:
                     retained_s = now_s
                     self._files().apply_retention()
-                if self._look() != self._folder_was:
+                # The end of a killed writer changes nothing that a look at names and times sees.
+                if self._has_live or self._look() != self._folder_was:
                     self._tell()
             except Exception as error:
                 # A folder that is gone for a while: the next look may find it again.

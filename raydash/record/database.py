@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 from raydash.core.faults import Fault
-from raydash.record.schema import Connection, NewerSchemaError
+from raydash.record.schema import Connection, ForeignSchemaError, NewerSchemaError
 
 _CONFIG: dict[str, object] = {
     # The supervisor shares its machine with the workers: no more than this for the recording.
@@ -115,6 +115,8 @@ def why_not(error: Exception) -> tuple[str, str]:
     text = str(error)
     if isinstance(error, NewerSchemaError):
         text = f"newer version: {text}"
+    if isinstance(error, ForeignSchemaError):
+        return f"raydash did not make it: {text}", "Open it with the program that made it"
     for pattern, reason, remedy in _REASONS:
         if re.search(pattern, text):
             held = re.search(r"PID (\d+)", text)

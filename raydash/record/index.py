@@ -29,7 +29,7 @@ from raydash.record.query import RecordedFigures, figures_of
 from raydash.record.schema import (
     SCHEMA_VERSION,
     Connection,
-    NewerSchemaError,
+    SchemaError,
     check_readable,
     version_of,
 )
@@ -214,7 +214,7 @@ def _line(entry: Entry, reader: _Reader) -> tuple[RecordedRun, bool]:
         return replace(blank, fault=entry.problem), False
     try:
         return _filled(blank, reader.read(entry.path)), True
-    except (duckdb.Error, NewerSchemaError) as error:
+    except (duckdb.Error, SchemaError) as error:
         named = _with_card(blank, read_card(entry.path))
         reason, remedy = why_not(error)
         if is_locked(error):
@@ -223,7 +223,7 @@ def _line(entry: Entry, reader: _Reader) -> tuple[RecordedRun, bool]:
         if "Permission denied" in str(error):
             reason, remedy = "there is no permission to read it", ""
         words = ": ".join(part for part in (reason, remedy) if part)
-        is_lasting = isinstance(error, NewerSchemaError) or is_damage(error)
+        is_lasting = isinstance(error, SchemaError) or is_damage(error)
         return replace(named, fault=words), is_lasting
     except Exception as error:
         # A file that anybody may have made can hold anything; the others are still to be shown.

@@ -10,7 +10,7 @@ import duckdb
 from raydash.core.faults import FaultError
 from raydash.core.states import EndedBy, Ending, RunState
 from raydash.record.database import connect, reading_fault
-from raydash.record.schema import Connection, NewerSchemaError, check_readable
+from raydash.record.schema import Connection, SchemaError, check_readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def open_read_only(path: Path) -> Connection:
         except BaseException:
             connection.close()
             raise
-    except (duckdb.Error, NewerSchemaError) as error:
+    except (duckdb.Error, SchemaError) as error:
         raise FaultError(reading_fault(path, error)) from error
     return connection
 

@@ -149,8 +149,16 @@ MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1}
 """From version n to n + 1; each runs inside the transaction of `bring_up_to_date`."""
 
 
-class NewerSchemaError(Exception):
+class SchemaError(Exception):
+    """The file is a database, but none that this raydash reads."""
+
+
+class NewerSchemaError(SchemaError):
     """The file was written by a newer raydash."""
+
+
+class ForeignSchemaError(SchemaError):
+    """The file holds what raydash never puts into one."""
 
 
 def version_of(connection: Connection) -> int | None:
@@ -173,7 +181,13 @@ def check_readable(connection: Connection) -> None:
 
     Raises:
         NewerSchemaError: if it does not.
+        ForeignSchemaError: if raydash did not make it.
     """
+    (views,) = connection.execute(
+        "SELECT count(*) FROM duckdb_views() WHERE NOT internal"
+    ).fetchone()
+    if views:
+        raise ForeignSchemaError("it has views, which could read other files")
     version = version_of(connection)
     if version is not None and version > SCHEMA_VERSION:
         raise NewerSchemaError(f"schema {version} is newer than {SCHEMA_VERSION}")

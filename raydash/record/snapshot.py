@@ -25,6 +25,7 @@ from raydash.core.messages import PROTOCOL_VERSION
 from raydash.core.records import EpisodeColumns, Float64
 from raydash.core.spec import RunSpec, SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending, RunState
+from raydash.core.time_shares import time_shares
 from raydash.core.updates import (
     MAX_EPISODES_PER_UPDATE,
     HistoryDelta,
@@ -44,7 +45,6 @@ from raydash.record.worker_columns import (
     ended,
     growth,
     recent_returns,
-    time_shares,
     totals_at,
     worker_columns,
 )

@@ -8,15 +8,12 @@ import numpy as np
 from raydash.core.events import Event, EventKind
 from raydash.core.records import EpisodeColumns, Float64
 from raydash.core.states import Activity, Ending
+from raydash.core.time_shares import time_shares
 from raydash.core.updates import WorkerColumns
 from raydash.record.episode_sums import NEWEST_PER_WORKER, EpisodeSums
 from raydash.record.worker_curves import TOTALS, WorkerCurve
 
 SPAN_S = 10.0
-_STEP_S, _RESET_S, _POLICY_S, _IDLE_S, _BUSY_S = (
-    TOTALS.index(name)
-    for name in ("step_time_s", "reset_time_s", "policy_time_s", "idle_time_s", "busy_time_s")
-)
 _BY_EVENT = {
     EventKind.WORKER_PAUSED: Activity.PAUSED,
     EventKind.WORKER_RESUMED: Activity.STEPPING,
@@ -103,14 +100,6 @@ def totals_at(curves: dict[int, WorkerCurve], num_workers: int, at_s: float) -> 
     for index, curve in curves.items():
         totals[index - 1] = curve.at(np.array([at_s]))[0]
     return totals
-
-
-def time_shares(grown: Float64) -> Float64:
-    """Shares of step, reset, policy and idle time, shape (rows, 4), from growth of counters."""
-    parts = grown[:, [_STEP_S, _RESET_S, _POLICY_S, _IDLE_S]]
-    whole = np.maximum(grown[:, _BUSY_S] + grown[:, _IDLE_S], parts.sum(axis=1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(whole[:, None] > 0, parts / whole[:, None], 0.0)
 
 
 def worker_columns(

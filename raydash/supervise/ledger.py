@@ -12,6 +12,7 @@ import numpy as np
 from raydash.core.rates import SpanRates
 from raydash.core.records import EpisodeColumns, Float64, Int64, RolloutChunk, WorkerTotals
 from raydash.core.states import Ending
+from raydash.core.time_shares import time_shares
 from raydash.core.updates import RunFigures
 
 RECENT_EPISODES = 100
@@ -19,7 +20,6 @@ _STEP_SAMPLES = 128
 _TOTALS = [item.name for item in fields(WorkerTotals)]
 _COUNTERS = 5
 _STEPS, _EPISODES, _TERMINATED, _TRUNCATED, _ERROR = range(_COUNTERS)
-_STEP_S, _RESET_S, _POLICY_S, _IDLE_S, _BUSY_S = range(_COUNTERS, len(_TOTALS))
 
 
 @dataclass(slots=True)
@@ -226,14 +226,6 @@ class Ledger:
             share_idle=float(shares[3]),
             num_restarts=num_restarts,
         )
-
-
-def time_shares(grown: Float64) -> Float64:
-    """Shares of step, reset, policy and idle time, shape (rows, 4), from growth of totals."""
-    parts = grown[:, [_STEP_S, _RESET_S, _POLICY_S, _IDLE_S]]
-    whole = np.maximum(grown[:, _BUSY_S] + grown[:, _IDLE_S], parts.sum(axis=1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(whole[:, None] > 0, parts / whole[:, None], 0.0)
 
 
 _ROWS: dict[str, float] = {

@@ -8,8 +8,9 @@ import numpy as np
 from raydash.core.machine import RunMachine
 from raydash.core.records import WorkerReady
 from raydash.core.states import Activity
+from raydash.core.time_shares import time_shares
 from raydash.core.updates import WorkerColumns
-from raydash.supervise.ledger import Ledger, time_shares
+from raydash.supervise.ledger import Ledger
 
 STALL_AFTER_S = 5.0
 UNREACHABLE_AFTER_S = 15.0

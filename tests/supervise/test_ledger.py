@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerTotals
 from raydash.core.states import Ending
-from raydash.supervise.ledger import Ledger, time_shares
+from raydash.core.time_shares import time_shares
+from raydash.supervise.ledger import Ledger
 
 Episode = tuple[float, Ending]
 NAN = math.nan
