@@ -15,9 +15,7 @@ from raydash.core.records import EpisodeColumns
 from raydash.core.spec import RunSpec
 from raydash.core.states import Activity, EndedBy, RunState
 from raydash.core.updates import RunInfo, RunUpdate, WorkerColumns
-from raydash.record import query
-from raydash.supervise.ledger import Ledger
-from raydash.supervise.recording import read_past
+from raydash.record.snapshot import snapshot
 
 PATIENCE_S = 5.0
 RETRY_S = 0.1
@@ -61,26 +59,15 @@ def _as_recorded(silent: RunUpdate, info: RunInfo, spec: RunSpec) -> RunUpdate:
     path = Path(info.recording)
     if not path.exists():  # it is on the supervisor's node, and that is another
         return silent
-    recorded, past = query.figures(path), read_past(path)
-    figures = past.ledger.figures(
-        past.last_t_s, elapsed_s=recorded.elapsed_s, num_restarts=past.num_restarts
-    )
-    closed = recorded.state is not None
+    recorded = snapshot(path)
     return replace(
-        silent,
-        since_seq=0,
+        recorded,
+        run_id=silent.run_id,
+        seq=silent.seq,
         info=info,
         spec=spec,
-        t_s=past.last_t_s,
-        state=recorded.state or silent.state,
         ended_by=recorded.ended_by or silent.ended_by,
-        cause=recorded.cause if closed else silent.cause,
-        figures=figures,
-        workers=_counted(silent.workers, past.ledger),
-        recent=past.history.recent.delta(0),
-        whole=past.history.whole.delta(0),
-        events=past.events,
-        num_episodes_omitted=figures.num_episodes_lifetime,
+        cause=silent.cause if recorded.state is RunState.INTERRUPTED else recorded.cause,
     )
 
 
@@ -92,17 +79,3 @@ def _ended(workers: WorkerColumns) -> WorkerColumns:
         pid=np.zeros_like(workers.pid),
         env_steps_per_s=np.zeros_like(workers.env_steps_per_s),
     )
-
-
-def _counted(workers: WorkerColumns, ledger: Ledger) -> WorkerColumns:
-    """With the totals that were recorded; a worker that came later is not shown."""
-    totals = ledger.totals().astype(np.int64)
-    known = workers.worker_index <= len(totals)
-    rows = workers.worker_index[known] - 1
-    columns = {name: getattr(workers, name).copy() for name in _COUNTERS}
-    for place, name in enumerate(_COUNTERS):
-        columns[name][known] = totals[rows, place]
-    return replace(workers, **columns)
-
-
-_COUNTERS = ("num_env_steps", "num_episodes", "num_terminated", "num_truncated", "num_error")

@@ -118,6 +118,7 @@ class LibraryDesk:
         self._keeper: threading.Thread | None = None
         self._is_listing = False
         self._telling = threading.Lock()
+        self._showing = threading.Lock()
         self._said = b""
         self._has_live = False
         self._folder_was: object = None
@@ -207,7 +208,10 @@ class LibraryDesk:
             update = reader.snapshot(command.at_s)
         self._paths[update.run_id] = path
         self._run_ids[recording] = update.run_id
-        self._send(update)
+        with self._showing:
+            # An older moment that took longer must not come after a newer one.
+            if self._newest_open[recording] == command.command_id:
+                self._send(update)
         return update.run_id
 
     def _query(self, command: QueryHistory) -> str:
