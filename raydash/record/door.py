@@ -5,7 +5,9 @@ number of connections may ask. Each reader gets one of its own. The recorder nev
 when it closes the file, what they ask is broken off.
 """
 
+import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from raydash.record.database import reading_fault
 from raydash.record.schema import Connection
 
 LEAVE_S = 1.0
+RETRY_S = 0.05
 
 
 class ReadersDoor:
@@ -37,13 +40,18 @@ class ReadersDoor:
     def close(self) -> None:
         """Let nobody in any more, and those who are inside out; returns soon in any case."""
         with self._changed:
-            if self._way_in is not None:
-                self._way_in.close()
-                self._way_in = None
-            for reader in self._inside:
-                reader.interrupt()
-            # The file stays locked as long as one connection to it is open.
-            self._changed.wait_for(lambda: not self._inside, LEAVE_S)
+            way_in, self._way_in = self._way_in, None
+            # A question may begin just now: it is told again until its reader has left.
+            until_s = time.monotonic() + LEAVE_S
+            while self._inside and time.monotonic() < until_s:
+                for reader in self._inside:
+                    reader.interrupt()
+                self._changed.wait(RETRY_S)
+        if way_in is not None:
+            # It would close those who are still inside too, and a busy one refuses: then the file
+            # stays locked until that one has left.
+            with contextlib.suppress(duckdb.Error):
+                way_in.close()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

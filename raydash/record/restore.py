@@ -20,10 +20,12 @@ from raydash.core.records import EpisodeColumns, Float64, Int32, Int64, WorkerTo
 from raydash.core.spec import RunSpec, SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending
 from raydash.record.database import connect, is_damage, reading_fault, wal_of
-from raydash.record.schema import Connection, NewerSchemaError, bring_up_to_date, check_readable
+from raydash.record.schema import Connection, SchemaError, bring_up_to_date, check_readable
 
 RECENT_EPISODES = 100
 BATCH_ROWS = 100_000
+LATE_ROWS = 200_000
+"""Among so many of the newest episodes the newest of each worker are looked for first."""
 FIRST_SPAN_S = 0.5
 """How long a life is taken to have stepped before its first commit."""
 _EPISODES = ", ".join(EpisodeColumns.__slots__)
@@ -143,7 +145,7 @@ def restore(path: Path) -> Restored | None:
             return _read(connection)
         finally:
             connection.close()
-    except (duckdb.Error, NewerSchemaError) as error:
+    except (duckdb.Error, SchemaError) as error:
         if is_damage(error):
             raise FaultError(_set_aside(path, error)) from error
         raise FaultError(reading_fault(path, error)) from error
@@ -266,7 +268,7 @@ def _reading(path: Path) -> Iterator[Connection]:
             yield connection
         finally:
             connection.close()
-    except (duckdb.Error, NewerSchemaError) as error:
+    except (duckdb.Error, SchemaError) as error:
         raise FaultError(reading_fault(path, error)) from error
 
 
@@ -326,12 +328,6 @@ def _read(connection: Connection) -> Restored | None:
 
 
 def _workers(connection: Connection, good: str) -> tuple[RestoredWorker, ...]:
-    recent: dict[int, list[float]] = dict(
-        connection.execute(
-            f"SELECT worker_index, max_by(episode_return, end_s, {RECENT_EPISODES}) {good}"
-            " GROUP BY worker_index"
-        ).fetchall()
-    )
     # Counters only grow within a life, so its last row is its largest.
     newest = ", ".join(f"max({name}) AS {name}" for name in _TOTALS)
     summed = ", ".join(f"sum({name})" for name in _TOTALS)
@@ -340,6 +336,17 @@ def _workers(connection: Connection, good: str) -> tuple[RestoredWorker, ...]:
         f" (SELECT worker_index, incarnation, {newest} FROM worker_totals GROUP BY ALL)"
         " GROUP BY worker_index ORDER BY worker_index"
     ).fetchall()
+    (num_episodes,) = connection.execute("SELECT count(*) FROM episodes").fetchone()
+    recent = _recent_returns(connection, good, f"rowid >= {num_episodes - LATE_ROWS}")
+    # Whoever has more episodes than were found there has been silent for long.
+    num_good = _TOTALS.index("num_episodes"), _TOTALS.index("num_error")
+    missing = [
+        index
+        for index, _, *sums in rows
+        if len(recent.get(index, [])) < min(RECENT_EPISODES, sums[num_good[0]] - sums[num_good[1]])
+    ]
+    if missing:
+        recent |= _recent_returns(connection, good, f"worker_index IN {(*missing, 0)}")
     return tuple(
         RestoredWorker(
             worker_index=index,
@@ -348,6 +355,16 @@ def _workers(connection: Connection, good: str) -> tuple[RestoredWorker, ...]:
             recent_returns=np.array(recent.get(index, [])[::-1], np.float64),
         )
         for index, life, *sums in rows
+    )
+
+
+def _recent_returns(connection: Connection, good: str, where: str) -> dict[int, list[float]]:
+    """By worker, newest first."""
+    return dict(
+        connection.execute(
+            f"SELECT worker_index, max_by(episode_return, end_s, {RECENT_EPISODES}) {good}"
+            f" AND {where} GROUP BY worker_index"
+        ).fetchall()
     )
 
 

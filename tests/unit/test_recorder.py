@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -497,3 +498,104 @@ def test_appending_does_not_wait_for_a_disk_that_hangs(
     gate.set()
     assert one.close(END)
     assert query.figures(path).num_episodes_lifetime == 101
+
+
+# --- readers of a file that is being written --------------------------------------------------
+
+
+def test_another_thread_reads_what_is_committed_while_more_is_written(
+    path: Path, recorders: Callable[..., Recorder], wait_until: Callable[..., None]
+) -> None:
+    one = recorders()
+    one.append(batch_of(episodes(10)))
+    wait_until(lambda: one.num_bytes and not one.lag_s, "the commit")
+    with one.reading() as connection:
+        one.append(batch_of(episodes(5)))
+        wait_until(lambda: not one.lag_s, "the next commit, beside the reader")
+        assert connection.execute("SELECT count(*) FROM episodes").fetchone() == (15,)
+    assert one.close(END)
+    assert query.figures(path).num_episodes_lifetime == 15
+
+
+def test_reading_is_refused_in_words_while_the_file_is_not_open(
+    path: Path, recorders: Callable[..., Recorder]
+) -> None:
+    one = recorders(begun=False)
+    with pytest.raises(FaultError, match="not open"), one.reading():
+        pass
+    one.begin(run_row(), incarnation_row())
+    assert one.close(END)
+    with pytest.raises(FaultError, match="not open"), one.reading():
+        pass
+
+
+def test_question_that_takes_long_is_broken_off_when_the_recording_is_closed(
+    path: Path, recorders: Callable[..., Recorder], wait_until: Callable[..., None]
+) -> None:
+    one = recorders()
+    wait_until(lambda: one.num_bytes, "the header")
+    inside, said = threading.Event(), list[str]()
+
+    def ask() -> None:
+        try:
+            with one.reading() as connection:
+                inside.set()
+                connection.execute(
+                    "SELECT sum(a.i * b.i) FROM range(1000000) a(i), range(1000000) b(i)"
+                )
+        except FaultError as error:
+            said.append(str(error))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert inside.wait(10)
+    one.append(batch_of(episodes(7)))
+    assert one.close(END)
+    asking.join(10)
+    assert len(said) == 1
+    assert query.figures(path).num_episodes_lifetime == 7
+
+
+def test_broken_question_is_a_fault_and_the_recording_goes_on(
+    path: Path, recorders: Callable[..., Recorder], wait_until: Callable[..., None]
+) -> None:
+    one = recorders()
+    wait_until(lambda: one.num_bytes, "the header")
+    with pytest.raises(FaultError), one.reading() as connection:
+        connection.execute("SELECT nonsense")
+    one.append(batch_of(episodes(7)))
+    assert one.close(END)
+    assert one.fault == ""
+
+
+# --- what else may go wrong -------------------------------------------------------------------
+
+
+def test_folder_that_is_removed_is_told_and_made_again(
+    path: Path, recorders: Callable[..., Recorder], wait_until: Callable[..., None]
+) -> None:
+    one = recorders()
+    wait_until(lambda: one.num_bytes, "the header")
+    shutil.rmtree(path.parent)
+    wait_until(lambda: path.exists() and not one.fault, "it is made again")
+    one.append(batch_of(episodes(3)))
+    assert one.close(END)
+    assert query.figures(path).num_episodes_lifetime == 3
+
+
+def test_wall_clock_that_is_set_back_is_seen_in_the_anchor_only(
+    path: Path, recorders: Callable[..., Recorder]
+) -> None:
+    first = recorders()
+    first.append(batch_of(episodes(5), 1.0))
+    assert first.close()
+    second = recorders(begun=False)
+    an_hour_before = replace(incarnation_row(1, 1.0), started_utc="2026-11-22T09:15:01+00:00")
+    second.begin(run_row(), an_hour_before)
+    second.append(batch_of(episodes(5, first_s=1.0), 2.0))
+    assert second.close(END)
+    assert rows_of(path, "SELECT t_s FROM commits ORDER BY number") == [(1.0,), (2.0,)]
+    past = restore(path)
+    assert past is not None
+    assert past.last_t_s == 2.0
+    assert past.ending_counts.sum() == 10

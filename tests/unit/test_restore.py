@@ -166,6 +166,28 @@ def test_episode_figures_equal_an_independent_recount(
         assert worker.recent_returns.tolist() == of_worker[worker.worker_index][-100:]
 
 
+def test_worker_that_was_silent_for_long_keeps_its_recent_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raydash.record.restore.LATE_ROWS", 50)
+    path = tmp_path / "run.duckdb"
+    first = episodes(150, num_workers=1)
+    second = episodes(300, seed=1, first_s=5.0, num_workers=1)
+    second.worker_index[:] = 2
+    totals = [(1, 0, WorkerTotals(9, 150)), (2, 0, WorkerTotals(9, 300))]
+    write(
+        path,
+        [
+            RecordBatch(1.0, 1.0, episodes=first),
+            RecordBatch(6.0, 6.0, episodes=second, totals=totals),
+        ],
+    )
+    silent, busy = restored(path).workers
+    # Sorted: two that ended within 10 microseconds have no order.
+    assert sorted(silent.recent_returns) == sorted(first.episode_return[-100:])
+    assert sorted(busy.recent_returns) == sorted(second.episode_return[-100:])
+
+
 def test_return_that_is_no_number_does_not_hide_smallest_and_largest(tmp_path: Path) -> None:
     path = tmp_path / "run.duckdb"
     columns = episodes(10)
