@@ -32,7 +32,8 @@ def run_window(
     spec_path: Path | None,
     start: bool,
     address: str | None,
-    recording: str | None = None,
+    recordings: Sequence[str] = (),
+    show_library: bool = False,
     quit_after_s: float | None = None,
     screenshot: Path | None = None,
     engine_command: Sequence[str] = DEFAULT_COMMAND,
@@ -45,7 +46,9 @@ def run_window(
         spec_path: Where it was read from, if from a file.
         start: Start it as soon as the cluster is up.
         address: HOST:PORT to attach to instead of launching; wins over the spec.
-        recording: To show at once: a run's id, a unique beginning of one, or a file.
+        recordings: To show at once: a run's id, a unique beginning of one, or a file. Several are
+            compared.
+        show_library: Begin with the library's page.
         quit_after_s: Counted from the window being shown: stop this window's runs, then quit.
         screenshot: Where to save a picture of the window just before it quits.
         engine_command: What to start as the engine (tests and benches).
@@ -80,8 +83,12 @@ def run_window(
         remember_spec(spec_path)
     if start:
         session.start_when_up(window.form.spec())
-    if recording is not None:
-        session.library.open_when_ready(recording)
+    if show_library or len(recordings) > 1:
+        window.show_library()
+    if len(recordings) == 1:
+        session.library.open_when_ready(recordings[0])
+    elif recordings:
+        _compare_when_listed(window, session, recordings)
     ender = _Ender(app, window, session, screenshot)
     if on_first_paint is not None:
         window.painted.connect(on_first_paint)
@@ -92,6 +99,24 @@ def run_window(
         app.exec()
     engine.kill_child()
     return ender.exit_code
+
+
+def _compare_when_listed(window: MainWindow, session: Session, recordings: Sequence[str]) -> None:
+    """Names are found in the library, which the engine has to list first."""
+    store = session.store
+
+    def compare() -> None:
+        store.library_changed.disconnect(compare)
+        runs = store.library.runs if store.library else ()
+        found = [
+            run.run_id
+            for name in recordings
+            for run in runs
+            if run.run_id.startswith(name) or run.path == str(Path(name).absolute())
+        ]
+        window.compare(tuple(dict.fromkeys(found)))
+
+    store.library_changed.connect(compare)
 
 
 def _themes(app: QApplication) -> ThemeManager:

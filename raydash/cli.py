@@ -131,15 +131,17 @@ def gui(
     spec_path: SpecPath = None,
     start: Annotated[bool, typer.Option("--start", help="Start the run at once.")] = False,
     address: Address = None,
-    recording: Annotated[
-        str | None,
+    recordings: Annotated[
+        list[str] | None,
         typer.Option(
             "--open",
             metavar="RUN",
-            help="Show a recording: its id, a unique beginning of one, or its file.",
+            help="Show a recording: its id, a unique beginning of one, or its file; given more "
+            "than once: compare them.",
             show_default=False,
         ),
     ] = None,
+    library: Annotated[bool, typer.Option("--library", help="Show the library first.")] = False,
     quit_after: Annotated[
         float | None,
         typer.Option(
@@ -177,7 +179,8 @@ def gui(
         spec_path=spec_path,
         start=start,
         address=address,
-        recording=recording,
+        recordings=tuple(recordings or ()),
+        show_library=library,
         quit_after_s=quit_after,
         screenshot=screenshot,
     )
