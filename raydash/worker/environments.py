@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import gymnasium
 from gymnasium import error as gym_error
-from gymnasium.envs.registration import load_env_creator, registry
+from gymnasium.envs.registration import load_env_creator, register, registry
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec
@@ -48,8 +48,20 @@ _BAD_ARGUMENT = re.compile(
 _KWARGS_HINT_LIMIT = 12
 
 
+_OWN: Mapping[str, str] = {"raydash/NoisyDrift-v0": "raydash.worker.noisy_drift:NoisyDrift"}
+"""Environments that raydash brings along; their modules are imported when they are made."""
+
+
+def register_own() -> None:
+    """Let Gymnasium know raydash's own environments. Does nothing the second time."""
+    for env_id, entry_point in _OWN.items():
+        if env_id not in registry:
+            register(env_id, entry_point=entry_point)
+
+
 def registry_ids() -> tuple[str, ...]:
     """Every id that Gymnasium knows here, sorted; adapters for old APIs are left out."""
+    register_own()
     return tuple(sorted(name for name in registry if not name.startswith("GymV")))
 
 
@@ -68,6 +80,7 @@ def make_env(env: EnvSpec, source_dirs: Sequence[str] = ()) -> Env:
     Raises:
         FaultError: in every case of failure, with the spec keys at fault.
     """
+    register_own()
     add_source_dirs(source_dirs)
     creator = _creator(env)
     try:
