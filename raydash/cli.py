@@ -496,6 +496,30 @@ def engine() -> None:
     os.execve(DEFAULT_COMMAND[0], DEFAULT_COMMAND, child_environment())
 
 
+@app.command("check-env")
+def check_env(
+    env_id: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="Gymnasium id, module:Id or package.module:callable."),
+    ],
+    env_kwargs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON", help="Keyword arguments of the environment.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check an environment and time it, in a process of its own. Needs no cluster.
+
+    Gymnasium's checker, then 2 s of random actions. Exit code 2 if it breaks Gymnasium's rules;
+    warnings alone are fine.
+    """
+    from raydash.commands.checking import check_and_print
+
+    _exit_with(lambda: check_and_print(env_id, env_kwargs, as_json=as_json))
+
+
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say what this machine lacks, and the line that mends it. Exit code 2 if it lacks anything."""

@@ -4,9 +4,10 @@ Bad input ends here, and so does an environment that hangs or takes its process 
 (`python -m raydash.worker.trial`) reads an order from stdin and answers on what was its stdout;
 descriptor 1 is moved to its log first, so whatever the environment prints disturbs nothing.
 
-    order:  {"env": {"id", "kwargs"}, "policy": {"kind"}, "source_dirs": [...]} or {"list": true}
-    answer: one JSON value a line: {"phase": "make"}, {"phase": "reset"}, then {"fault": ...} or
-            {"env_ids": [...]}
+    order:  {"env": {"id", "kwargs"}, "source_dirs": [...]} with "policy": {...} and
+            "rollout": {...} to try, or "check": true to check; or {"list": true}
+    answer: one JSON value a line: {"phase": "make"}, {"phase": "reset"}, then {"fault": ...},
+            {"check": ...} or {"env_ids": [...]}
 
 The parent's side imports neither gymnasium nor Ray.
 """
@@ -24,11 +25,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import IO, Any
 
+from raydash.core.env_check import EnvCheck, EnvProblem
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec, PolicySpec
 from raydash.paths import cache_dir
 
 TIME_LIMIT_S = 20.0
+CHECK_TIME_LIMIT_S = 60.0
 _POLL_S = 0.05
 _MAX_DETAIL = 8000
 _PHASES = {
@@ -37,6 +40,8 @@ _PHASES = {
     "make": "the constructor",
     "reset": "the first reset",
     "policy": "the policy",
+    "check": "Gymnasium's checker",
+    "timing": "stepping",
 }
 
 
@@ -69,15 +74,58 @@ def try_environment(
         "policy": asdict(policy),
         "source_dirs": list(source_dirs),
     }
-    keys = ("env.id", "env.kwargs") if env.kwargs else ("env.id",)
     answers, ending, log = _ask(order, time_limit_s, cancelled)
+    last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
     if ending == "cancelled":
         return None
-    last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
     if "fault" in last:
         fault = last["fault"]
         return None if fault is None else Fault(**{**fault, "keys": tuple(fault["keys"])})
-    where = _PHASES.get(str(last.get("phase")), "the trial")
+    return _no_answer(env, str(last.get("phase")), ending, log, time_limit_s)
+
+
+def check_environment(
+    env: EnvSpec,
+    source_dirs: Sequence[str] = (),
+    *,
+    time_limit_s: float = CHECK_TIME_LIMIT_S,
+    cancelled: Callable[[], bool] = _never,
+) -> EnvCheck | None:
+    """Check and time an environment in a process of its own.
+
+    Args:
+        env: Which environment.
+        source_dirs: Folders to import the user's modules from.
+        time_limit_s: After so long it counts as hung.
+        cancelled: Asked 20 times a second; true ends the check.
+
+    Returns:
+        What was found; None if the check was cancelled.
+
+    Raises:
+        FaultError: if it can't be made or reset, hangs, or takes its process down.
+    """
+    order = {
+        "check": True,
+        "env": {"id": env.id, "kwargs": dict(env.kwargs)},
+        "source_dirs": list(source_dirs),
+    }
+    answers, ending, log = _ask(order, time_limit_s, cancelled)
+    last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
+    if ending == "cancelled":
+        return None
+    if "check" in last:
+        problems = tuple(EnvProblem(**problem) for problem in last["check"].pop("problems"))
+        return EnvCheck(**last["check"], problems=problems)
+    if "fault" in last:
+        raise FaultError(Fault(**{**last["fault"], "keys": tuple(last["fault"]["keys"])}))
+    raise FaultError(_no_answer(env, str(last.get("phase")), ending, log, time_limit_s))
+
+
+def _no_answer(env: EnvSpec, phase: str, ending: str, log: str, time_limit_s: float) -> Fault:
+    """Why a child's last word was only what it was about to do."""
+    where = _PHASES.get(phase, "the trial")
+    keys = ("env.id", "env.kwargs") if env.kwargs else ("env.id",)
     if ending == "late":
         return Fault(
             what=f"{env.id} gave no answer within {time_limit_s:g} s",
@@ -181,6 +229,20 @@ def _answer(out: IO[str], **value: object) -> None:
     out.flush()
 
 
+def _check(order: dict[str, Any], out: IO[str]) -> dict[str, Any]:
+    """The last answer of a check."""
+    from raydash.worker.checking import examine
+
+    spec = EnvSpec(order["env"]["id"], order["env"]["kwargs"])
+    try:
+        found = examine(spec, order["source_dirs"], tell=lambda phase: _answer(out, phase=phase))
+    except FaultError as error:
+        return {"fault": asdict(error.fault)}
+    except Exception as error:
+        return {"fault": asdict(_unexpected(spec, error))}
+    return {"check": asdict(found)}
+
+
 def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
     from raydash.worker.environments import first_reset, make_env
     from raydash.worker.policies.policy import check_action, make_policy
@@ -201,15 +263,19 @@ def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
     except FaultError as error:
         return error.fault
     except Exception as error:
-        return Fault(
-            what=f"{spec.id} raised {type(error).__name__} when it was tried",
-            why=str(error),
-            remedy="The traceback names the line",
-            detail=traceback.format_exc(),
-            keys=("env.id",),
-            bad_input=True,
-        )
+        return _unexpected(spec, error)
     return None
+
+
+def _unexpected(spec: EnvSpec, error: Exception) -> Fault:
+    return Fault(
+        what=f"{spec.id} raised {type(error).__name__} when it was tried",
+        why=str(error),
+        remedy="The traceback names the line",
+        detail=traceback.format_exc(),
+        keys=("env.id",),
+        bad_input=True,
+    )
 
 
 def _main() -> None:
@@ -224,6 +290,8 @@ def _main() -> None:
             from raydash.worker.environments import registry_ids
 
             _answer(out, env_ids=registry_ids())
+        elif order.get("check"):
+            _answer(out, **_check(order, out))
         else:
             fault = _try(order, out)
             _answer(out, fault=None if fault is None else asdict(fault))

@@ -232,6 +232,21 @@ class UnclosableEnv(CountingEnv):
         raise RuntimeError("cannot close")
 
 
+class OddEnv(CountingEnv):
+    """Breaks the rules after a while: observations outside, rewards that are no numbers."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        _, _, terminated, truncated, info = super().step(action)
+        return np.full(2, 9.0, np.float32), float("nan"), terminated, truncated, info
+
+
+class RuleBreakingEnv(CountingEnv):
+    """Gives no info dictionary."""
+
+    def step(self, action: Any) -> Any:
+        return (*super().step(action)[:4], None)
+
+
 class NotAnEnv:
     """Has the methods but not the base class."""
 

@@ -1,0 +1,68 @@
+"""What a look at an environment found: `raydash check-env`, and the button."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EnvProblem:
+    """One thing that is not as it should be.
+
+    Attributes:
+        is_error: It breaks Gymnasium's rules; else it is a warning, and may be meant so.
+        text: Plain words.
+        detail: A traceback.
+    """
+
+    is_error: bool
+    text: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvCheck:
+    """One environment, checked and timed with random actions in a process of its own.
+
+    Times are None where nothing was timed.
+
+    Attributes:
+        env_id: Its name.
+        observation_space: In Gymnasium's words.
+        action_space: Likewise.
+        max_episode_steps: Where Gymnasium truncates; None: nowhere, or that is not known.
+        has_vector_entry_point: It brings a vector form of its own along.
+        make_time_s: What its constructor took.
+        reset_time_median_s: Of `reset`.
+        step_time_median_s: Of `step`.
+        step_time_p95_s: Likewise, the 95th percentile.
+        env_steps_per_s: In the whole timing, resets and random actions included.
+        num_env_steps: Steps that were timed.
+        num_terminated: Episodes that ended so.
+        num_truncated: Likewise; an episode that ended both ways counts in both.
+        num_episodes: Finished episodes.
+        memory_bytes: Resident memory of the process at the end, Python and Gymnasium included.
+        memory_growth_bytes: By how much it grew during the second half of the timing.
+        problems: Errors first.
+    """
+
+    env_id: str
+    observation_space: str
+    action_space: str
+    max_episode_steps: int | None = None
+    has_vector_entry_point: bool = False
+    make_time_s: float | None = None
+    reset_time_median_s: float | None = None
+    step_time_median_s: float | None = None
+    step_time_p95_s: float | None = None
+    env_steps_per_s: float | None = None
+    num_env_steps: int = 0
+    num_terminated: int = 0
+    num_truncated: int = 0
+    num_episodes: int = 0
+    memory_bytes: int | None = None
+    memory_growth_bytes: int | None = None
+    problems: tuple[EnvProblem, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """No error was found; warnings may have been."""
+        return not any(problem.is_error for problem in self.problems)

@@ -1,0 +1,201 @@
+"""`check-env` tells what an environment is like, and names what is wrong with it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from raydash.cli import app
+from raydash.commands.checking import lines_of
+from raydash.core.env_check import EnvCheck, EnvProblem
+from raydash.core.faults import FaultError
+from raydash.core.spec import EnvSpec
+from raydash.worker.checking import examine
+from raydash.worker.trial import check_environment
+
+FAKES = "tests.fakes.envs"
+
+
+@pytest.fixture(autouse=True)
+def _importable_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+
+
+def examined(name: str, **kwargs: object) -> EnvCheck:
+    return examine(EnvSpec(name, kwargs), timing_s=0.05)
+
+
+def errors(found: EnvCheck) -> str:
+    return " / ".join(problem.text for problem in found.problems if problem.is_error)
+
+
+def test_good_environment_is_timed_and_has_no_problems() -> None:
+    found = examined(f"{FAKES}:CountingEnv", length=4)
+    assert found.ok
+    assert found.problems == ()
+    assert (found.observation_space, found.action_space) == (
+        "Box(-1.0, 1.0, (2,), float32)",
+        "Discrete(2)",
+    )
+    assert found.num_episodes == found.num_terminated == found.num_env_steps // 4 > 10
+    assert found.num_truncated == 0
+    assert found.step_time_median_s is not None
+    assert found.step_time_p95_s is not None
+    assert 0 < found.step_time_median_s <= found.step_time_p95_s
+    assert found.reset_time_median_s is not None
+    assert found.env_steps_per_s is not None
+    assert found.env_steps_per_s == pytest.approx(found.num_env_steps / 0.05, rel=0.5)
+    assert found.memory_bytes is not None
+    assert found.memory_bytes > 10 * 2**20
+
+
+def test_registered_environment_tells_its_limit_and_its_vector_form() -> None:
+    found = examined("CartPole-v1")
+    assert (found.max_episode_steps, found.has_vector_entry_point) == (500, True)
+    assert not examined("MountainCar-v0").has_vector_entry_point
+
+
+def test_warnings_of_the_checker_are_plain_words_and_no_errors() -> None:
+    found = examined("CartPole-v1")
+    assert found.ok
+    assert [problem.text for problem in found.problems] == [
+        "A Box observation space minimum value is -infinity. This is probably too low",
+        "A Box observation space maximum value is infinity. This is probably too high",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "words"),
+    [
+        ("RuleBreakingEnv", {}, "Gymnasium's checker says"),
+        ("OddEnv", {}, "rewards were NaN or infinite"),
+        ("OddEnv", {}, "observations were outside the observation space"),
+        (
+            "RaisingEnv",
+            {"where": "step"},
+            "step raised after 0 random steps: RuntimeError: the sim",
+        ),
+        ("UnclosableEnv", {}, "close raised: RuntimeError: cannot close"),
+    ],
+)
+def test_environment_that_breaks_the_rules_is_told_how(
+    name: str, kwargs: dict[str, object], words: str
+) -> None:
+    found = examined(f"{FAKES}:{name}", **kwargs)
+    assert not found.ok
+    assert words in errors(found)
+    assert "\x1b" not in errors(found)
+
+
+def test_environment_whose_episodes_do_not_end_is_warned_of() -> None:
+    found = examined(f"{FAKES}:CountingEnv", length=10**9)
+    assert found.ok
+    assert [problem.text for problem in found.problems if "No episode ended" in problem.text]
+
+
+def test_phases_are_told_before_they_begin() -> None:
+    told: list[str] = []
+    examine(EnvSpec(f"{FAKES}:CountingEnv"), tell=told.append, timing_s=0.0)
+    assert told == ["make", "check", "reset", "timing"]
+
+
+def test_environment_that_cannot_be_reset_is_a_fault() -> None:
+    with pytest.raises(FaultError, match="level file is missing"):
+        examined(f"{FAKES}:RaisingEnv", where="reset")
+
+
+def test_process_of_its_own_gives_the_same_findings() -> None:
+    found = check_environment(EnvSpec(f"{FAKES}:OddEnv"))
+    assert found is not None
+    assert "rewards were NaN" in errors(found)
+    assert found.num_env_steps > 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "words"),
+    [
+        ("HangingEnv", {"where": "step"}, "gave no answer within 4 s. It hung in Gymnasium's"),
+        (
+            "HangingEnv",
+            {"where": "step", "after_steps": 500},
+            "gave no answer within 4 s. It hung in stepping",
+        ),
+        ("CrashingEnv", {"where": "step"}, "took its process down in Gymnasium's checker"),
+        ("CrashingEnv", {"where": "constructor"}, "took its process down in the constructor"),
+    ],
+)
+def test_environment_that_hangs_or_crashes_is_a_fault_with_its_place(
+    name: str, kwargs: dict[str, object], words: str
+) -> None:
+    with pytest.raises(FaultError) as caught:
+        check_environment(EnvSpec(f"{FAKES}:{name}", kwargs), time_limit_s=4.0)
+    assert words in caught.value.fault.sentence()
+
+
+def test_cancelled_check_finds_nothing() -> None:
+    assert check_environment(EnvSpec("CartPole-v1"), cancelled=lambda: True) is None
+
+
+def test_lines_name_every_figure_and_every_problem() -> None:
+    found = EnvCheck(
+        "Mine-v0",
+        "Box",
+        "Discrete(2)",
+        step_time_median_s=0.0000123,
+        step_time_p95_s=0.0456,
+        reset_time_median_s=1.5,
+        env_steps_per_s=81234.5,
+        num_env_steps=2000,
+        num_episodes=3,
+        num_terminated=2,
+        num_truncated=1,
+        memory_bytes=50 * 2**20,
+        memory_growth_bytes=-(2**20),
+        problems=(EnvProblem(True, "it is broken"), EnvProblem(False, "it is odd")),
+    )
+    text = "\n".join(lines_of(found))
+    for words in (
+        "12.3 µs median, 45.6 ms p95",
+        "1.5 s median",
+        "-1.0 MiB",
+        "2 terminated, 1 truncated",
+        "ERROR         it is broken",
+        "warning       it is odd",
+    ):
+        assert words in text
+
+
+def typed(*words: str) -> Result:
+    return CliRunner().invoke(app, ["check-env", *words])
+
+
+def test_command_prints_the_findings_and_leaves_with_0() -> None:
+    result = typed(f"{FAKES}:CountingEnv", "--env-kwargs", '{"length": 5}')
+    assert result.exit_code == 0
+    assert "no problems found" in result.stdout
+
+
+def test_command_leaves_with_2_when_rules_are_broken_and_gives_one_json_object() -> None:
+    result = typed(f"{FAKES}:RuleBreakingEnv", "--json")
+    assert result.exit_code == 2
+    found = json.loads(result.stdout)
+    assert (found["ok"], found["fault"]) == (False, None)
+    assert found["problems"][0]["is_error"]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["CartPol-v1"], "There is no environment CartPol-v1"),
+        (["CartPole-v1", "--env-kwargs", "{oops"], "--env-kwargs is not JSON"),
+        ([""], "env.id: is empty"),
+    ],
+)
+def test_bad_input_of_the_command_is_refused_by_name(words: list[str], named: str) -> None:
+    plain, as_json = typed(*words), typed(*words, "--json")
+    assert plain.exit_code == as_json.exit_code == 2
+    assert named in plain.stderr
+    assert plain.stdout == ""
+    assert named in as_json.stdout
+    assert json.loads(as_json.stdout)["ok"] is False
