@@ -142,6 +142,7 @@ class LibraryPage(QWidget):
         self._library = session.library
         self._themes = themes
         self._selected: tuple[str, ...] = ()
+        self._has_begun = False
         self._restoring = False
         self._scroll = 0
         self.model = LibraryModel(themes, self)
@@ -384,6 +385,10 @@ class LibraryPage(QWidget):
     def _restore_selection(self) -> None:
         """Select the same recordings again; those out of sight are no longer selected."""
         scroll = self._scroll if self._restoring else None
+        if self.model.rows and not self._has_begun:
+            # Something to look at: the topmost one, which is the newest.
+            self._has_begun = True
+            self._selected = self._selected or (self.model.rows[0].run.run_id,)
         selection = QItemSelection()
         last = len(COLUMNS) - 1
         rows = {run_id: self.model.row_of(run_id) for run_id in self._selected}
