@@ -57,6 +57,7 @@ from raydash.supervise.backlog import Backlog
 from raydash.supervise.error_fold import ErrorFold
 from raydash.supervise.ledger import Ledger
 from raydash.supervise.pool import Closed, Died, Report, WorkerPool
+from raydash.supervise.readers import Readers
 from raydash.supervise.roster import Probes, Roster
 from raydash.supervise.sinks import LiveSinks, NoSinks
 
@@ -69,7 +70,6 @@ QUIET_TICK_S = 0.5
 """Between versions while nothing comes in: figures that age are told twice a second."""
 CALM_TURN_S = 0.08
 BRISK_TURN_S = 0.01
-READER_GONE_AFTER_S = 4.0
 LAST_PULL_GRACE_S = 10.0
 RESULTS_SPAN_S = 10.0
 HISTORY_EVERY_S = 10.0
@@ -175,9 +175,7 @@ class Supervisor:
         self._inbox: deque[tuple[str, CommandRun]] = deque()
         self._tokens: dict[int, tuple[str, CommandRun]] = {}
         self._next_token = itertools.count(1)
-        self._answers: dict[str, list[Answer]] = {}
-        self._has_new_answer = False
-        self._readers: dict[str, float] = {}
+        self._readers = Readers(clock)
         self._num_readers = 0
         self._moved: dict[int, float] = {}
         self._last_tick_s = -TICK_S
@@ -186,7 +184,6 @@ class Supervisor:
         self._result_times: deque[float] = deque()
         self._final: RunUpdate | None = None
         self._ended_s: float | None = None
-        self._told_last: set[str] = set()
         self._presented: RunUpdate | None = None
         self._cache: tuple[int, int, bytes] = (0, 0, b"")
 
@@ -218,7 +215,7 @@ class Supervisor:
             if self._ended_s is None:
                 self._perform(self._machine.handle(Ticked(t_s)), t_s)
             since_s = t_s - self._last_tick_s + _ROUNDING_S
-            if self._has_new_answer or since_s >= self._tick_s():
+            if self._readers.has_new_answer or since_s >= self._tick_s():
                 self._take_vitals(t_s)
                 self._tick(t_s)
         if self._final is not None and self._ended_s is None:
@@ -238,10 +235,9 @@ class Supervisor:
         """The run is over, recorded, and its readers and sinks know (or have had their time)."""
         if self._ended_s is None or not self._sinks.is_closed:
             return False
-        now_s = self._clock()
         with self._changed:
-            there = {r for r, at_s in self._readers.items() if now_s - at_s <= READER_GONE_AFTER_S}
-        return there <= self._told_last or now_s - self._ended_s > LAST_PULL_GRACE_S
+            all_know = self._readers.all_told_last
+        return all_know or self._clock() - self._ended_s > LAST_PULL_GRACE_S
 
     def _now_s(self) -> float:
         return self._clock() - self._started_s
@@ -327,10 +323,7 @@ class Supervisor:
     def _take_vitals(self, t_s: float) -> None:
         if self._ended_s is not None:
             return
-        now_s = self._clock()
-        gone = [r for r, at_s in self._readers.items() if now_s - at_s > READER_GONE_AFTER_S]
-        for reader_id in gone:
-            del self._readers[reader_id]  # its answers stay: it may only have been suspended
+        self._readers.forget_gone()
         if len(self._readers) != self._num_readers:
             self._num_readers = len(self._readers)
             self._perform(self._machine.handle(ReadersCounted(t_s, self._num_readers)), t_s)
@@ -366,8 +359,7 @@ class Supervisor:
                     reader_id, command = self._tokens.pop(token)
                     answer = Answer(command.command_id, fault, command.run_id)
                     if reader_id:
-                        self._answers.setdefault(reader_id, []).append(answer)
-                        self._has_new_answer = True
+                        self._readers.answer(reader_id, answer)
                 case EndRun():
                     self._end(t_s)
 
@@ -388,7 +380,7 @@ class Supervisor:
 
     def _tick(self, t_s: float) -> None:
         """Close a version of the state: account, record, wake the readers."""
-        self._has_new_answer = self._has_news = False
+        self._readers.has_new_answer = self._has_news = False
         if self._ended_s is not None:
             self._changed.notify_all()
             return
@@ -478,7 +470,7 @@ class Supervisor:
         """
         with self._changed:
             if reader_id:
-                self._readers[reader_id] = self._clock()
+                self._readers.see(reader_id)
             self._inbox.append((reader_id, command))
             self._asked.set()
         return self._health.incarnation
@@ -500,29 +492,28 @@ class Supervisor:
         with self._changed:
             if incarnation != self._health.incarnation or not self._backlog.covers(since_seq):
                 since_seq = 0
-            self._readers[reader_id] = self._clock()
+            self._readers.see(reader_id)
             self._changed.wait_for(
-                lambda: self._seq > since_seq or self._answers.get(reader_id), max_wait_s
+                lambda: self._seq > since_seq or self._readers.has_answer(reader_id), max_wait_s
             )
             if reader_id in self._readers:  # else it left while this question was out
-                self._readers[reader_id] = self._clock()
-            answers = [encode(answer) for answer in self._answers.pop(reader_id, [])]
+                self._readers.see(reader_id)
+            answers = self._readers.take_answers(reader_id)
             messages = [] if self._seq == since_seq else [self._encoded(since_seq)]
             last = self._ended_s is not None
             if last:
-                self._told_last.add(reader_id)
+                self._readers.tell_last(reader_id)
             return self._health.incarnation, self._seq, last, messages + answers
 
     def stay(self, reader_id: str) -> None:
         """A reader is there, though it does not pull for a while."""
         with self._changed:
-            self._readers[reader_id] = self._clock()
+            self._readers.see(reader_id)
 
     def leave(self, reader_id: str) -> None:
         """A reader goes."""
         with self._changed:
-            self._readers.pop(reader_id, None)
-            self._answers.pop(reader_id, None)
+            self._readers.leave(reader_id)
 
     def history(self, start_s: float, end_s: float, num_buckets: int) -> bytes:
         """A part of the run's history, at the resolution that a plot can show.

@@ -22,8 +22,9 @@ from raydash.core.updates import HistoryDelta
 from raydash.protocol.codec import decode
 from raydash.supervise import backlog
 from raydash.supervise.pool import Report
+from raydash.supervise.readers import GONE_AFTER_S
 from raydash.supervise.roster import NoProbes, WorkerVitals
-from raydash.supervise.supervisor import LAST_PULL_GRACE_S, READER_GONE_AFTER_S
+from raydash.supervise.supervisor import LAST_PULL_GRACE_S
 from tests.fakes.supervised_run import Reader, SupervisedRun
 
 
@@ -131,7 +132,7 @@ def test_each_reader_gets_the_answers_to_its_own_commands_only() -> None:
 def test_a_reader_that_was_suspended_finds_its_answer() -> None:
     run, reader = stepping()
     number = run.command(reader, Verb.PAUSE)
-    run.turns(READER_GONE_AFTER_S + 2.0)
+    run.turns(GONE_AFTER_S + 2.0)
     reader.pull()
     assert [answer.fault for answer in reader.answers[number]] == [None]
 
@@ -460,7 +461,7 @@ def test_a_run_ends_itself_some_time_after_its_last_reader_is_gone() -> None:
     run, reader = stepping(rollout=RolloutSpec(orphan_timeout_s=20.0))
     run.turns(30.0, reader)
     assert run.machine.state is RunState.RUNNING
-    run.turns(READER_GONE_AFTER_S + 19.0)
+    run.turns(GONE_AFTER_S + 19.0)
     assert run.machine.state is RunState.RUNNING
     run.turns(3.0)
     assert run.machine.ended_by is EndedBy.ORPHANED
