@@ -220,6 +220,23 @@ def run(
         int | None,
         typer.Option(metavar="N", help="Workers; default: one per core.", show_default=False),
     ] = None,
+    envs_per_worker: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="Environments that each worker steps together; default: 1.",
+            show_default=False,
+        ),
+    ] = None,
+    vectorization: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOW",
+            help="none, sync, or vector_entry_point (the environment's own vector form); "
+            "default: sync if there are several.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(metavar="S", help="The run's seed; default: 0.", show_default=False),
@@ -259,6 +276,8 @@ def run(
         "policy.kind": policy,
         "policy.path": None if policy_path is None else str(policy_path.absolute()),
         "rollout.num_workers": workers,
+        "rollout.num_envs_per_worker": envs_per_worker,
+        "rollout.vectorization": vectorization,
         "rollout.seed": seed,
         "stop.seconds": seconds,
         "stop.env_steps": steps,

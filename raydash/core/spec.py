@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 MAX_WORKERS = 10_000
+MAX_ENVS_PER_WORKER = 1024
 POLICY_KINDS = ("random", "constant", "linear", "mlp")
+VECTORIZATIONS = ("none", "sync", "vector_entry_point")
 WANDB_MODES = ("online", "offline")
 
 
@@ -40,13 +42,23 @@ class PolicySpec:
 
 @dataclass(frozen=True, slots=True)
 class RolloutSpec:
-    """How the environments are stepped."""
+    """How the environments are stepped.
+
+    `vectorization` None means `none` with one environment per worker, and `sync` with more.
+    """
 
     num_workers: int | None = None
+    num_envs_per_worker: int = 1
+    vectorization: str | None = None
     seed: int = 0
     hang_timeout_s: float | None = None
     stop_grace_s: float = 10.0
     orphan_timeout_s: float = 600.0
+
+    @property
+    def chosen_vectorization(self) -> str:
+        """A word of `VECTORIZATIONS`: the one that was asked for, or the one that fits."""
+        return self.vectorization or ("none" if self.num_envs_per_worker == 1 else "sync")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +182,18 @@ FIELDS: Mapping[str, Field] = {
         "Rollout workers; default: one per core.",
         minimum=1,
         maximum=MAX_WORKERS,
+        optional=True,
+    ),
+    "rollout.num_envs_per_worker": Field(
+        "int",
+        "Environments that each worker steps together.",
+        minimum=1,
+        maximum=MAX_ENVS_PER_WORKER,
+    ),
+    "rollout.vectorization": Field(
+        "str",
+        "sync: one after the other; vector_entry_point: the environment's own vector form.",
+        choices=VECTORIZATIONS,
         optional=True,
     ),
     "rollout.seed": Field(
@@ -349,9 +373,19 @@ def spec_from_table(table: Mapping[str, Any]) -> RunSpec:
             violations.append(Violation(key, "is not a table", f"[{key}] with keys"))
         else:
             parts[key] = _part(key, value, violations)
+    if not violations:
+        violations += _contradictions(parts.get("rollout", RolloutSpec()))
     if violations:
         raise SpecError(tuple(violations))
     return RunSpec(**parts)
+
+
+def _contradictions(rollout: RolloutSpec) -> list[Violation]:
+    """Values that are good alone, but not together."""
+    if rollout.vectorization == "none" and rollout.num_envs_per_worker > 1:
+        problem = f'"none" steps one environment, not {rollout.num_envs_per_worker}'
+        return [Violation("rollout.vectorization", problem, "one of sync, vector_entry_point")]
+    return []
 
 
 def _part(part: str, table: Mapping[str, Any], violations: list[Violation]) -> object:

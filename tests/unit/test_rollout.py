@@ -20,15 +20,15 @@ from raydash.protocol.codec import encode
 from raydash.worker.environments import first_reset, make_env
 from raydash.worker.policies.policy import make_policy
 from raydash.worker.progress import Phase, ProgressWriter, set_hurry
-from raydash.worker.rollout import (
+from raydash.worker.rollout import RolloutLoop
+from raydash.worker.seeds import remade_seed
+from raydash.worker.sliced import (
     MAX_EPISODES,
     MAX_ERRORS,
     MAX_FAILURES_IN_A_ROW,
     MAX_RESET_SAMPLES,
     MAX_STEP_SAMPLES,
-    RolloutLoop,
 )
-from raydash.worker.seeds import remade_seed
 from tests.fakes.envs import CountingEnv, FakeClock, RaisingEnv, ScriptedEnv, Step
 
 TICK_S = 1e-5

@@ -1,0 +1,320 @@
+"""What the stepping loops share: time slices, their clocks and counters, and chunks made of them.
+
+A loop steps for a while and hands back what happened, in columns; half-finished episodes go on in
+the next slice. What user code raises ends episodes, never the loop.
+"""
+
+import math
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import numpy as np
+
+from raydash.core.clock import Clock
+from raydash.core.records import EnvError, Float64, Int32, RolloutChunk, UInt8, WorkerTotals
+from raydash.core.states import Ending
+from raydash.worker.environments import one_line
+from raydash.worker.progress import (
+    COUNTER,
+    EPISODE_LEN,
+    HURRY,
+    NUM_ENV_STEPS,
+    PHASE,
+    Phase,
+    ProgressWriter,
+)
+
+BATCH_S = 0.002
+"""How long a batch of steps between two looks at the clock should take."""
+MAX_BATCH = 4096
+MAX_FAILURES_IN_A_ROW = 5
+MAX_EPISODES = 3000
+"""A chunk ends early at so many: its bytes stay under Ray's 100 KiB for inlined results."""
+MAX_STEP_SAMPLES = 512
+MAX_RESET_SAMPLES = 64
+MAX_ERRORS = 16
+MAX_TRACEBACK = 4000
+
+RESETTING, STEPPING = int(Phase.RESETTING), int(Phase.STEPPING)
+"""Plain numbers: looking an enum's member up costs more than the store."""
+TERMINATED, TRUNCATED, BOTH, ERROR = map(int, Ending)
+
+AnyEnv = TypeVar("AnyEnv")
+Finished: TypeAlias = tuple[Int32, Float64, Int32, UInt8, Float64, Float64]
+"""Columns of finished episodes: env_index, return, length, ending, end and duration in s."""
+
+
+class Slice:
+    """What one chunk has gathered so far. Times are on the loop's clock.
+
+    Each loop puts what it likes into `finished`: one append per episode, or per batch of them.
+    """
+
+    def __init__(self, started_s: float, deadline_s: float, *, drain: bool) -> None:
+        self.started_s = started_s
+        self.deadline_s = deadline_s
+        self.drain = drain
+        self.first_step_s = math.nan
+        self.finished: list[Any] = []
+        self.num_episodes = 0
+        self.step_samples_s: list[float] = []
+        self.reset_samples_s: list[float] = []
+        self.errors: list[EnvError] = []
+
+
+class SlicedLoop(ABC, Generic[AnyEnv]):
+    """Steps what one worker has, slice by slice.
+
+    Attributes:
+        failures_in_a_row: Error episodes since the last good step.
+    """
+
+    max_episodes = MAX_EPISODES
+
+    def __init__(
+        self,
+        env: AnyEnv,
+        policy: Callable[[Any], Any],
+        *,
+        worker_index: int,
+        incarnation: int,
+        clock: Clock,
+        progress: ProgressWriter,
+        make_env: Callable[[], AnyEnv],
+    ) -> None:
+        """Take over an environment that is not reset yet.
+
+        Args:
+            env: The environment.
+            policy: Chooses the actions.
+            worker_index: 1..N.
+            incarnation: 0 for the worker's first life.
+            clock: Monotonic seconds.
+            progress: Told what the loop is doing.
+            make_env: Makes the environment anew after an error; may raise anything.
+        """
+        self._env: AnyEnv | None = env
+        self._policy = policy
+        self._worker_index = worker_index
+        self._incarnation = incarnation
+        self._clock = clock
+        self._progress = progress
+        self._make_env = make_env
+
+        self.failures_in_a_row = 0
+        self._num_remakes = 0
+        self._batch_size = 1
+        self._policy_share = 0.0
+        self._between_episodes = True
+        self._observation: Any = None
+
+        self._prepared_reset_s: float | None = None
+        self._ended_s: float | None = None
+        self._num_by_ending = [0] * len(Ending)
+        self._step_time_s = 0.0
+        self._reset_time_s = 0.0
+        self._policy_time_s = 0.0
+        self._idle_time_s = 0.0
+        self._busy_time_s = 0.0
+
+    # --- what a loop adds
+
+    @abstractmethod
+    def _first_reset(self, first_reset: Callable[[AnyEnv, Any], Any], started_s: float) -> Any:
+        """Reset with the seed (or seeds); gives the observation."""
+
+    @abstractmethod
+    def _begin_episode(self, slice_: Slice, now_s: float) -> bool:
+        """Reset the environment, which is made anew first if it failed before."""
+
+    @abstractmethod
+    def _step_batch(self, slice_: Slice) -> bool:
+        """Step for about `BATCH_S`; False when the slice is over or the environment failed."""
+
+    @abstractmethod
+    def _is_drained(self) -> bool:
+        """No episode has begun that is not finished."""
+
+    @abstractmethod
+    def _num_env_steps(self) -> int:
+        """Steps of this life."""
+
+    @abstractmethod
+    def _unfinished(self) -> tuple[Int32, Float64]:
+        """Length and return so far of each environment's episode."""
+
+    @abstractmethod
+    def _columns(self, slice_: Slice) -> Finished:
+        """The finished episodes of a slice."""
+
+    @abstractmethod
+    def _close_env(self, env: AnyEnv) -> None:
+        """Close an environment."""
+
+    def _open(self, slice_: Slice) -> None:
+        """A slice begins."""
+
+    # --- what they share
+
+    def prepare(self, first_reset: Callable[[AnyEnv, Any], Any]) -> None:
+        """Do the first reset ahead of the first slice, which reports its duration.
+
+        Args:
+            first_reset: Resets the environment with the seed (a list of them for vector
+                environments that take one) and gives the observation; what it
+                raises passes on to the caller, and no episode has failed.
+        """
+        assert self._env is not None
+        self._progress.cells[PHASE] = RESETTING
+        started_s = self._clock()
+        self._observation = self._first_reset(first_reset, started_s)
+        self._ended_s = self._clock()
+        self._prepared_reset_s = self._ended_s - started_s
+        self._reset_time_s = self._busy_time_s = self._prepared_reset_s
+        self._between_episodes = False
+        self._progress.cells[PHASE] = Phase.IDLE
+
+    def run(self, budget_s: float, *, drain: bool = False) -> RolloutChunk:
+        """Step for about `budget_s` and hand back what happened.
+
+        At least one batch is stepped, unless the supervisor is in a hurry (`progress.set_hurry`).
+        A slice lasts longer than its budget only by what the last step or reset (or, when an
+        environment suddenly slows down, the last batch) takes.
+
+        Args:
+            budget_s: Wall time to fill.
+            drain: Finish the episode that is under way and begin no other.
+        """
+        started_s = self._clock()
+        if self._ended_s is not None:
+            self._idle_time_s += started_s - self._ended_s
+        slice_ = Slice(started_s, started_s + budget_s, drain=drain)
+        if self._prepared_reset_s is not None:
+            slice_.reset_samples_s.append(self._prepared_reset_s)
+            self._prepared_reset_s = None
+        self._progress.cells[PHASE] = STEPPING
+        self._open(slice_)
+        go_on = not (self._is_drained() if drain else self._progress.cells[HURRY])
+        while go_on:
+            go_on = (not self._between_episodes or self._begin_episode(slice_, self._clock())) and (
+                self._step_batch(slice_)
+            )
+            # A failure is no reason to stop by itself: the next turn makes the environment anew.
+            go_on = go_on or self._may_retry(slice_)
+        return self._chunk(slice_)
+
+    def totals(self) -> WorkerTotals:
+        """Everything counted in this life of the worker."""
+        return WorkerTotals(
+            num_env_steps=self._num_env_steps(),
+            num_episodes=sum(self._num_by_ending),
+            num_terminated=self._num_by_ending[TERMINATED] + self._num_by_ending[BOTH],
+            num_truncated=self._num_by_ending[TRUNCATED] + self._num_by_ending[BOTH],
+            num_error=self._num_by_ending[ERROR],
+            step_time_s=self._step_time_s,
+            reset_time_s=self._reset_time_s,
+            policy_time_s=self._policy_time_s,
+            idle_time_s=self._idle_time_s,
+            busy_time_s=self._busy_time_s,
+        )
+
+    def close(self) -> None:
+        """Close the environment.
+
+        Raises:
+            Exception: whatever its `close` raises.
+        """
+        self._progress.cells[PHASE] = Phase.CLOSING
+        env, self._env = self._env, None
+        self._between_episodes = True
+        if env is not None:
+            self._close_env(env)
+
+    def _may_retry(self, slice_: Slice) -> bool:
+        return (
+            self._env is None
+            and self.failures_in_a_row < MAX_FAILURES_IN_A_ROW
+            and slice_.num_episodes < self.max_episodes
+            and not slice_.drain
+            and not self._progress.cells[HURRY]
+            and self._clock() < slice_.deadline_s
+        )
+
+    def _note_timed_step(
+        self, slice_: Slice, started_s: float, acted_s: float, stepped_s: float
+    ) -> None:
+        if slice_.first_step_s != slice_.first_step_s:
+            slice_.first_step_s = stepped_s
+        if len(slice_.step_samples_s) < MAX_STEP_SAMPLES:
+            slice_.step_samples_s.append(stepped_s - acted_s)
+        if stepped_s > started_s:
+            self._policy_share = (acted_s - started_s) / (stepped_s - started_s)
+
+    def _adapt_batch(self, num_steps: int, stepping_s: float) -> None:
+        """Aim at `BATCH_S`; grow slowly, shrink at once, so that one fast step proves nothing."""
+        if num_steps < 1:
+            return
+        fitting = BATCH_S * num_steps / stepping_s if stepping_s > 0 else MAX_BATCH
+        self._batch_size = int(max(1, min(fitting, self._batch_size * 2, MAX_BATCH)))
+
+    def _note_error(
+        self, slice_: Slice, now_s: float, where: str, error: BaseException, who: str = ""
+    ) -> None:
+        """Keep the words of an exception, unless there are plenty."""
+        if len(slice_.errors) < MAX_ERRORS:
+            slice_.errors.append(
+                EnvError(
+                    offset_s=now_s - slice_.started_s,
+                    where=where,
+                    message=f"{who}{type(error).__name__}: {one_line(error)}",
+                    traceback="".join(traceback.format_exception(error))[-MAX_TRACEBACK:],
+                ),
+            )
+
+    def _give_up(self) -> None:
+        """Close an environment that failed; the next turn makes it anew."""
+        env, self._env = self._env, None
+        self._observation = None
+        self._between_episodes = True
+        if env is not None:
+            try:
+                self._close_env(env)
+            except Exception:
+                # It is broken already, and what broke it has just been recorded.
+                self._env = None
+
+    def _tell_progress(self, num_env_steps: int, episode_len: int) -> None:
+        cells = self._progress.cells
+        cells[NUM_ENV_STEPS] = num_env_steps
+        cells[EPISODE_LEN] = episode_len
+        cells[COUNTER] += 1
+
+    def _chunk(self, slice_: Slice) -> RolloutChunk:
+        ended_s = self._clock()
+        self._ended_s = ended_s
+        self._busy_time_s += ended_s - slice_.started_s
+        self._progress.cells[PHASE] = Phase.IDLE
+        env_index, returns, lens, endings, ends_s, durations_s = self._columns(slice_)
+        partial_len, partial_return = self._unfinished()
+        return RolloutChunk(
+            worker_index=self._worker_index,
+            incarnation=self._incarnation,
+            duration_s=ended_s - slice_.started_s,
+            first_step_offset_s=slice_.first_step_s - slice_.started_s,
+            totals=self.totals(),
+            env_index=env_index,
+            episode_return=returns,
+            episode_len=lens,
+            ending=endings,
+            end_offset_s=ends_s - slice_.started_s,
+            episode_duration_s=durations_s.astype(np.float32),
+            step_time_s=np.array(slice_.step_samples_s, np.float32),
+            reset_time_s=np.array(slice_.reset_samples_s, np.float32),
+            partial_len=partial_len,
+            partial_return=partial_return,
+            errors=tuple(slice_.errors),
+            failures_in_a_row=self.failures_in_a_row,
+            drained=slice_.drain and self._is_drained(),
+        )
