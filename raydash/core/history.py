@@ -148,7 +148,7 @@ class Tier:
         self._width = max(self._width, num_workers)
 
     def add_steps(
-        self, worker_index: int, start_s: float, end_s: float, steps: int, seq: int
+        self, worker_index: int, start_s: float, end_s: float, steps: float, seq: int
     ) -> None:
         """Spread the steps of a chunk evenly over the time it took."""
         if steps <= 0:
@@ -296,6 +296,28 @@ class Tier:
         self._worker_sum[bucket, :width] = rows.worker_return_sum
         self._worker_n[bucket, :width] = rows.worker_return_n
 
+    def begin_with(self, part: HistoryDelta) -> None:
+        """Begin with buckets that are over: nothing more may be counted into them.
+
+        Only an empty tier that never merges can: the histograms behind the quantiles, and how many
+        episodes are behind a worker's mean, are not known of such buckets.
+        """
+        count, width = len(part), part.worker_steps.shape[1]
+        self.widen(width)
+        self.bucket_s, self.first_bucket, self._rows = part.bucket_s, part.first_bucket, count
+        rows = slice(0, count)
+        self._steps[rows] = part.num_env_steps
+        for ending, name in _KIND_NAMES.items():
+            self._kinds[rows, ending] = getattr(part, name)
+        self._return_n[rows] = part.return_n
+        self._return_sum[rows] = np.where(part.return_n > 0, part.return_mean * part.return_n, 0.0)
+        self._return_min[rows], self._return_max[rows] = part.return_min, part.return_max
+        self._p10[rows], self._p90[rows] = part.return_p10, part.return_p90
+        self._worker_steps[rows, :width] = part.worker_steps
+        known = ~np.isnan(part.worker_return_mean)
+        self._worker_n[rows, :width] = known
+        self._worker_sum[rows, :width] = np.where(known, part.worker_return_mean, 0.0)
+
     def between(self, start_s: float, end_s: float, num_buckets: int) -> HistoryDelta:
         """A part, as one tail of at most `num_buckets` rows: wider ones than these if need be."""
         first = min(max(int(start_s // self.bucket_s), self.first_bucket), self.num_buckets)
@@ -370,6 +392,12 @@ class Tier:
         self.bucket_s *= 2
 
 
+_KIND_NAMES = {
+    Ending.TERMINATED: "num_terminated",
+    Ending.TRUNCATED: "num_truncated",
+    Ending.BOTH: "num_both",
+    Ending.ERROR: "num_error",
+}
 _NANS = ("_return_min", "_return_max", "_p10", "_p90")
 _ARRAYS = (
     "_seq", "_steps", "_kinds", "_return_n", "_return_sum", "_return_min", "_return_max",
@@ -405,7 +433,7 @@ class History:
         self.whole.widen(num_workers)
 
     def add_steps(
-        self, worker_index: int, start_s: float, end_s: float, steps: int, seq: int
+        self, worker_index: int, start_s: float, end_s: float, steps: float, seq: int
     ) -> None:
         """Count the steps of a chunk that took from `start_s` to `end_s`."""
         self.recent.add_steps(worker_index, start_s, end_s, steps, seq)

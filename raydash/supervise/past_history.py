@@ -6,12 +6,15 @@ after ten minutes.
 """
 
 import logging
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from raydash.core.history import BUCKET_S, CAPACITY, History, Tier
 from raydash.core.records import Float64
+from raydash.record.history_query import buckets
+from raydash.record.query import open_read_only
 from raydash.record.restore import (
     Restored,
     StepsColumns,
@@ -23,6 +26,8 @@ from raydash.record.restore import (
 LATE_S = 120.0
 """How far before the end of the recorded buckets steps are looked for that they lack: a chunk
 brings those of all the time it took."""
+REPLAYED_S = 5.0
+"""The last seconds before the end: chunks that went into them may have been in flight."""
 _ROUNDING_STEPS = 0.5
 _RECORDED_SEQ, _REPLAYED_SEQ = 0, 1
 
@@ -52,7 +57,7 @@ def read_history(restored: Restored, path: Path) -> History:
     if not kept_s:
         _replay_everything(history, path)
     else:
-        _replay_recent(history.recent, path, recent_s)
+        _replay_recent(history.recent, path, recent_s, restored.last_t_s)
         _replay_rest(history.whole, path, kept_s, num_known, restored)
     for tier in (history.recent, history.whole):
         tier.pass_time(restored.last_t_s, _REPLAYED_SEQ)
@@ -67,13 +72,23 @@ def _replay_everything(history: History, path: Path) -> None:
             history.add_steps(index, since_s, t_s, count, _REPLAYED_SEQ)
 
 
-def _replay_recent(recent: Tier, path: Path, from_s: float) -> None:
-    recent.pass_time(from_s, _REPLAYED_SEQ)
-    for episodes in episodes_in_time_order(path, from_s=from_s - BUCKET_S):
+def _replay_recent(recent: Tier, path: Path, from_s: float, until_s: float) -> None:
+    """The last minutes: by query up to the last seconds, whose buckets may still change."""
+    first, replayed = int(from_s // BUCKET_S), max(0, int((until_s - REPLAYED_S) // BUCKET_S))
+    if replayed > first:
+        with closing(open_read_only(path)) as connection:
+            recent.begin_with(buckets(connection, BUCKET_S, first, replayed - 1))
+    else:
+        replayed = first
+        recent.pass_time(from_s, _REPLAYED_SEQ)
+    start_s = replayed * BUCKET_S
+    for episodes in episodes_in_time_order(path, from_s=start_s):
         recent.add_episodes(episodes, _REPLAYED_SEQ)
-    for steps in worker_steps_over_time(path, from_s=from_s - BUCKET_S):
+    for steps in worker_steps_over_time(path, from_s=start_s):
         for t_s, since_s, index, count in _rows(steps):
-            recent.add_steps(index, since_s, t_s, count, _REPLAYED_SEQ)
+            # Of a span that began before, the rest is in the buckets of the query.
+            share = 1.0 if since_s >= start_s else (t_s - start_s) / (t_s - since_s)
+            recent.add_steps(index, max(since_s, start_s), t_s, count * share, _REPLAYED_SEQ)
 
 
 def _replay_rest(

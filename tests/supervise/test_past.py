@@ -72,6 +72,12 @@ def assert_same_history(restored: Tier, live: Tier, *, from_bucket: int = 0) -> 
             mine, theirs = mine[part], theirs[part]
         if name in _EXACT:
             np.testing.assert_array_equal(mine, theirs, err_msg=name)
+        elif name in ("return_p10", "return_p90"):
+            # The live one is approximate (1 % of the bucket's range), the query's is exact.
+            span = (other.return_max - other.return_min)[part]
+            off = np.nan_to_num(np.abs(mine - theirs))
+            assert (off <= 0.01 * np.nan_to_num(span) + 1e-9).all(), name
+            np.testing.assert_array_equal(np.isnan(mine), np.isnan(theirs), err_msg=name)
         elif name not in _STEPS:
             np.testing.assert_allclose(mine, theirs, rtol=1e-6, err_msg=name)
 
@@ -219,6 +225,6 @@ def test_restart_does_not_read_the_episodes_of_the_whole_run(
     monkeypatch.setattr("raydash.supervise.past_history.episodes_in_time_order", counted)
     past = past_of(tmp_path, run)
     share = sum(read) / run.ledger.num_episodes()
-    assert share == pytest.approx(600 / 900 + 12 / 900, abs=0.03)
+    assert share < 0.05
     assert_same_history(past.history.whole, run.history.whole)
     assert_same_history(past.history.recent, run.history.recent)
