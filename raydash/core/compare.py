@@ -5,7 +5,7 @@ interval, because a single run of reinforcement learning says little.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -227,12 +227,20 @@ FIGURES: Mapping[str, int] = {
 """Key to which is better: 1 the larger, -1 the smaller, 0 neither."""
 
 
-def figures_table(figures: Sequence[RunFigures | None]) -> tuple[FigureRow, ...]:
-    """The figures of runs side by side; None: of that run nothing is known."""
+def figures_table(
+    figures: Sequence[RunFigures | None], env_ids: Collection[str] = ()
+) -> tuple[FigureRow, ...]:
+    """The figures of runs side by side.
+
+    Args:
+        figures: One a run; None: of that run nothing is known.
+        env_ids: Of their environments: of different ones no figure is better than another.
+    """
+    is_fair = len(set(env_ids)) <= 1
     rows = []
     for key, better in FIGURES.items():
         values = tuple(figure(each, key) for each in figures)
-        rows.append(FigureRow(key, values, _best(values, better)))
+        rows.append(FigureRow(key, values, _best(values, better if is_fair else 0)))
     return tuple(rows)
 
 

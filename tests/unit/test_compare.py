@@ -343,3 +343,10 @@ def test_a_group_of_one_has_no_band_and_none_has_no_points() -> None:
 def test_runs_that_share_no_moment_leave_a_hole_in_their_group() -> None:
     made = group_curve([line([0, 1], [1, 1]), line([9, 10], [2, 2])], num_points=11)
     assert made.x.tolist() == [0, 1, 9, 10]
+
+
+def test_nothing_is_best_between_different_environments() -> None:
+    two = [figures(episode_return_mean=1.0), figures(episode_return_mean=2.0)]
+    marked = {row.key: row.best for row in figures_table(two, ["A-v0", "A-v0"])}
+    assert marked["episode_return_mean"] == (False, True)
+    assert not any(any(row.best) for row in figures_table(two, ["A-v0", "B-v0"]))

@@ -111,7 +111,7 @@ def _labels(runs: Sequence[RunFacts], titles: Sequence[str]) -> list[str]:
 
 def _figure_rows(runs: Sequence[RunFacts]) -> list[tuple[str, list[tuple[str, bool]]]]:
     """Label, and of each run a figure and whether it is the best."""
-    table = figures_table([facts.figures for facts in runs])
+    table = figures_table([facts.figures for facts in runs], [facts.spec.env.id for facts in runs])
     return [
         (
             words.FIGURES[row.key],

@@ -56,7 +56,10 @@ def figures_of(entries: Sequence[Entry], choice: Choice) -> Table:
     """The figures of the runs that are shown; of groups their centre with its interval."""
     groups = groups_of([entry for entry in entries if entry.shown], choice)
     latest = [entry.run.latest for group in groups for entry in group]
-    table = figures_table([each.figures if each is not None else None for each in latest])
+    table = figures_table(
+        [each.figures if each is not None else None for each in latest],
+        {entry.run.spec.env.id for entry in entries if entry.shown and entry.run.spec},
+    )
     ends = list(itertools.accumulate([len(group) for group in groups], initial=0))
     rows = []
     for row in table:
