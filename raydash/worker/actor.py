@@ -16,12 +16,15 @@ from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import StartRun
 from raydash.core.records import WorkerFault, WorkerReady
 from raydash.protocol.codec import decode, encode
-from raydash.worker.environments import Env, first_reset, make_env, one_line
+from raydash.worker.environments import first_reset, make_env, one_line
+from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
 from raydash.worker.policies.policy import make_policy
 from raydash.worker.progress import ProgressWriter
 from raydash.worker.rollout import RolloutLoop
 from raydash.worker.seeds import env_seeds
 from raydash.worker.tag import print_tag
+from raydash.worker.vector_environments import make_vector_env
+from raydash.worker.vector_rollout import VectorRolloutLoop
 
 NICE = 15  # Ray's own choice for workers; a launched cluster starts them at 0 (see the guardian)
 
@@ -52,12 +55,18 @@ class RolloutWorker:
         self._source_dirs = start.source_dirs
         self._worker_index = worker_index
         self._incarnation = incarnation
-        self._seeds = env_seeds(
-            start.spec.rollout.seed, worker_index=worker_index, incarnation=incarnation
-        )
+        self._seeds = [
+            env_seeds(
+                start.spec.rollout.seed,
+                worker_index=worker_index,
+                incarnation=incarnation,
+                env_index=env_index,
+            )
+            for env_index in range(start.spec.rollout.num_envs_per_worker)
+        ]
         name = f"w{worker_index}-{incarnation}-{os.getpid()}"
         self._progress = ProgressWriter(Path(progress_dir) / name if progress_dir else None)
-        self._loop: RolloutLoop | None = None
+        self._loop: RolloutLoop | VectorRolloutLoop | None = None
         self._run_id = run_id
 
     def ping(self) -> None:
@@ -71,8 +80,7 @@ class RolloutWorker:
         if self._run_id:
             print_tag(self._run_id, self._worker_index)
         try:
-            env = make_env(self._spec.env, self._source_dirs)
-            self._loop = self._loop_over(env)
+            self._loop = self._make_loop()
             self._loop.prepare(lambda env, seed: first_reset(env, self._spec.env, seed))
         except FaultError as error:
             return self._failed(error.fault)
@@ -92,7 +100,7 @@ class RolloutWorker:
                 pid=os.getpid(),
                 node=node,
                 node_id=node_id,
-                seed=self._seeds.reset,
+                seed=self._seeds[0].reset,
                 log_paths=_log_paths(),
                 progress_path=self._progress.path,
             ),
@@ -118,22 +126,40 @@ class RolloutWorker:
             self._progress.close()
         return b""
 
-    def _loop_over(self, env: Env) -> RolloutLoop:
-        return RolloutLoop(
-            env,
-            make_policy(
-                self._spec.policy,
-                env.observation_space,
-                env.action_space,
-                self._seeds.action_space,
-                self._source_dirs,
+    def _make_loop(self) -> RolloutLoop | VectorRolloutLoop:
+        """The loop that the spec asks for, over environments that are not reset yet."""
+        spec, seeds, source_dirs = self._spec, self._seeds, self._source_dirs
+        vectorization, count = spec.rollout.chosen_vectorization, spec.rollout.num_envs_per_worker
+        if vectorization == "none":
+            env = make_env(spec.env, source_dirs)
+            return RolloutLoop(
+                env,
+                make_policy(
+                    spec.policy,
+                    env.observation_space,
+                    env.action_space,
+                    seeds[0].action_space,
+                    source_dirs,
+                ),
+                worker_index=self._worker_index,
+                incarnation=self._incarnation,
+                reset_seed=seeds[0].reset,
+                clock=time.perf_counter,
+                progress=self._progress,
+                make_env=lambda: make_env(spec.env),
+            )
+        envs = make_vector_env(spec.env, count, vectorization, source_dirs)
+        return VectorRolloutLoop(
+            envs,
+            make_batch_policy(
+                spec.policy, BatchSpaces.of(envs), seeds[0].action_space, source_dirs
             ),
             worker_index=self._worker_index,
             incarnation=self._incarnation,
-            reset_seed=self._seeds.reset,
+            reset_seeds=[each.reset for each in seeds],
             clock=time.perf_counter,
             progress=self._progress,
-            make_env=lambda: make_env(self._spec.env),
+            make_env=lambda: make_vector_env(spec.env, count, vectorization),
         )
 
     def _failed(self, fault: Fault) -> bytes:

@@ -100,8 +100,8 @@ def make_env(env: EnvSpec, source_dirs: Sequence[str] = ()) -> Env:
     return made
 
 
-def first_reset(env: Env, spec: EnvSpec, seed: int) -> Any:
-    """Reset an environment for the first time; gives the observation.
+def first_reset(env: Any, spec: EnvSpec, seed: int | list[int]) -> Any:
+    """Reset an environment, or a vector of them, for the first time; gives the observation.
 
     Raises:
         FaultError: if `reset` raises or gives no `(observation, info)`.

@@ -92,6 +92,95 @@ class ScriptedEnv(gymnasium.Env[Any, Any]):
         self.num_closed += 1
 
 
+@dataclass
+class Tape:
+    """What really happened to each sub-environment of a `ScriptedVectorEnv`, in order.
+
+    Attributes:
+        taken: Per sub-environment its steps; None where all episodes were lost to an exception.
+        seeds: Of every reset of all.
+        masks: Of every reset of some.
+    """
+
+    taken: list[list[Step | None]]
+    seeds: list[Any]
+    masks: list[list[bool]]
+
+
+class ScriptedVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """Plays a script per sub-environment, over and over, in one of the autoreset modes.
+
+    An error raises for all, before any sub-environment has stepped. The call that resets a
+    sub-environment in NEXT_STEP gives a reward and flags that nobody may count.
+    """
+
+    def __init__(
+        self,
+        scripts: Sequence[Sequence[Step]],
+        mode: gymnasium.vector.AutoresetMode,
+        *,
+        clock: FakeClock | None = None,
+        tape: Tape | None = None,
+    ) -> None:
+        self.num_envs = len(scripts)
+        self.metadata = {"autoreset_mode": mode}
+        self.single_observation_space = Box
+        self.single_action_space = gymnasium.spaces.Discrete(2)
+        self.observation_space = gymnasium.vector.utils.batch_space(Box, self.num_envs)
+        self.action_space = gymnasium.vector.utils.batch_space(
+            self.single_action_space, self.num_envs
+        )
+        self.scripts, self.mode = scripts, mode
+        self.clock = clock or FakeClock()
+        self.tape = tape or Tape([[] for _ in scripts], [], [])
+        self.played = [0] * self.num_envs
+        if tape:
+            self.played = [len(taken) for taken in tape.taken]
+        self.over = np.ones(self.num_envs, np.bool_)
+        self.num_closed = 0
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        if options is None:
+            self.tape.seeds.append(seed)
+            self.over[:] = False
+        else:
+            mask = options["reset_mask"]
+            assert (mask == self.over).all()
+            self.tape.masks.append(mask.tolist())
+            self.over[mask] = False
+        return np.zeros((self.num_envs, 2), np.float32), {}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        if self.mode is gymnasium.vector.AutoresetMode.DISABLED:
+            assert not self.over.any()
+        now = [
+            script[played % len(script)]
+            for script, played in zip(self.scripts, self.played, strict=True)
+        ]
+        resetting = self.over.copy()
+        if any(step.error for step, reset in zip(now, resetting, strict=True) if not reset):
+            for index in range(self.num_envs):
+                self.tape.taken[index].append(None)
+                self.played[index] += 1
+            raise RuntimeError("the simulator has gone")
+        rewards = np.full(self.num_envs, 1000.0)
+        terminated, truncated = np.ones((2, self.num_envs), np.bool_)
+        for index in np.flatnonzero(~resetting):
+            step = now[index]
+            self.tape.taken[index].append(step)
+            self.played[index] += 1
+            self.clock.now_s += step.lasts_s
+            rewards[index] = step.reward
+            terminated[index], truncated[index] = step.terminated, step.truncated
+        self.over = (terminated | truncated) & ~resetting
+        if self.mode is gymnasium.vector.AutoresetMode.SAME_STEP:
+            self.over[:] = False
+        return np.zeros((self.num_envs, 2), np.float32), rewards, terminated, truncated, {}
+
+    def close_extras(self, **kwargs: Any) -> None:
+        self.num_closed += 1
+
+
 class CountingEnv(gymnasium.Env[Any, Any]):
     """Ends each episode after `length` steps of reward 1; importable by name."""
 

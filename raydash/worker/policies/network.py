@@ -29,6 +29,16 @@ def network_policy(
     Raises:
         FaultError: if the network does not fit the spaces.
     """
+    check_fit(weights, observation_space, action_space, name)
+    return _answering(forward_of(weights, flattener(observation_space)), action_space)
+
+
+def check_fit(weights: Weights, observation_space: Space, action_space: Space, name: str) -> None:
+    """See that a network takes such observations and gives such actions.
+
+    Raises:
+        FaultError: if it does not.
+    """
     inputs, outputs = num_inputs(observation_space, name), num_outputs(action_space, name)
     if (weights.num_inputs, weights.num_outputs) != (inputs, outputs):
         raise FaultError(
@@ -41,7 +51,6 @@ def network_policy(
                 bad_input=True,
             )
         )
-    return _answering(_forward(weights, observation_space), action_space)
 
 
 def num_inputs(observation_space: Space, name: str) -> int:
@@ -71,8 +80,16 @@ def num_outputs(action_space: Space, name: str) -> int:
     raise _refused(name, f"no network gives actions of {action_space}")
 
 
-def _forward(weights: Weights, observation_space: Space) -> Callable[[Any], Float64]:
-    """Normalise, then layer by layer.
+def flattener(observation_space: Space) -> Callable[[Any], Any]:
+    """Observations to vectors."""
+    if isinstance(observation_space, gymnasium.spaces.Box) and len(observation_space.shape) == 1:
+        return np.asarray
+    flatten = spaces.flatten
+    return lambda observation: flatten(observation_space, observation)
+
+
+def forward_of(weights: Weights, flatten: Callable[[Any], Any]) -> Callable[[Any], Float64]:
+    """Normalise, then layer by layer: one vector or, row by row, a batch of them.
 
     The first layer takes the normalisation in, once for all:
     (x - mean) / std @ W + b = x @ (W / std) + (b - mean / std @ W).
@@ -80,15 +97,10 @@ def _forward(weights: Weights, observation_space: Space) -> Callable[[Any], Floa
     (first, bias), *others = weights.layers
     matrix = np.ascontiguousarray(first / weights.std[:, None])
     offset = bias - (weights.mean / weights.std) @ first
-    is_vector = isinstance(observation_space, gymnasium.spaces.Box) and (
-        len(observation_space.shape) == 1
-    )
-    flatten, tanh, asarray = spaces.flatten, np.tanh, np.asarray
+    tanh, asarray = np.tanh, np.asarray
 
     def forward(observation: Any) -> Float64:
-        if not is_vector:
-            observation = flatten(observation_space, observation)
-        numbers: Float64 = asarray(observation, np.float64) @ matrix + offset
+        numbers: Float64 = asarray(flatten(observation), np.float64) @ matrix + offset
         for weight, shift in others:
             numbers = tanh(numbers) @ weight + shift
         return numbers

@@ -12,7 +12,7 @@ from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import PolicySpec
 from raydash.worker.environments import add_source_dirs, one_line
 from raydash.worker.policies.network import network_policy
-from raydash.worker.policies.weights import read_weights
+from raydash.worker.policies.weights import Weights, read_weights
 
 Space: TypeAlias = "gymnasium.Space[Any]"
 Policy = Callable[[Any], Any]
@@ -46,7 +46,8 @@ def make_policy(
         case "constant":
             return _constant(spec, action_space)
         case "linear" | "mlp":
-            return _of_weights(spec, observation_space, action_space)
+            weights = weights_of(spec)
+            return network_policy(weights, observation_space, action_space, spec.path or "")
         case _:
             return _of_user(spec, observation_space, action_space, source_dirs)
 
@@ -69,7 +70,12 @@ def _constant(spec: PolicySpec, action_space: Space) -> Policy:
     return lambda _observation: action
 
 
-def _of_weights(spec: PolicySpec, observation_space: Space, action_space: Space) -> Policy:
+def weights_of(spec: PolicySpec) -> Weights:
+    """The weights that a linear policy or MLP names.
+
+    Raises:
+        FaultError: if there are none, or they are of the other kind.
+    """
     if not spec.path:
         raise FaultError(
             Fault(
@@ -91,7 +97,7 @@ def _of_weights(spec: PolicySpec, observation_space: Space, action_space: Space)
                 bad_input=True,
             )
         )
-    return network_policy(weights, observation_space, action_space, spec.path)
+    return weights
 
 
 def _of_user(

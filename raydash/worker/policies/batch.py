@@ -1,0 +1,131 @@
+"""Policies for several observations at once: batches of a vector environment in, batches out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector.utils import concatenate, create_empty_array, iterate
+
+from raydash.core.records import Float64
+from raydash.core.spec import PolicySpec
+from raydash.worker.policies.network import check_fit, flattener, forward_of
+from raydash.worker.policies.policy import Policy, Space, make_policy, weights_of
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSpaces:
+    """What a vector environment gives and takes.
+
+    Attributes:
+        num_envs: Sub-environments.
+        single_observation: Of one of them.
+        single_action: Of one of them.
+        observation: Of all.
+        action: Of all.
+    """
+
+    num_envs: int
+    single_observation: Space
+    single_action: Space
+    observation: Space
+    action: Space
+
+    @classmethod
+    def of(cls, env: Any) -> "BatchSpaces":
+        """Those of a vector environment."""
+        return cls(
+            env.num_envs,
+            env.single_observation_space,
+            env.single_action_space,
+            env.observation_space,
+            env.action_space,
+        )
+
+
+def make_batch_policy(
+    spec: PolicySpec, spaces: BatchSpaces, seed: int, source_dirs: Sequence[str] = ()
+) -> Policy:
+    """The policy that a spec asks for, from a batch of observations to a batch of actions.
+
+    Random actions are drawn for all at once; linear policies and MLPs take the batch as a matrix.
+    Anything else is asked row by row.
+
+    Args:
+        spec: Which one.
+        spaces: Of the vector environment.
+        seed: Of the action space.
+        source_dirs: Folders to import the user's modules from.
+
+    Raises:
+        FaultError: if it can't be had, or does not fit the spaces, with the spec keys at fault.
+    """
+    if spec.kind == "random":
+        spaces.action.seed(seed)
+        sample = spaces.action.sample
+        return lambda _observations: sample()
+    if spec.kind in ("linear", "mlp"):
+        return _network(spec, spaces)
+    single = make_policy(spec, spaces.single_observation, spaces.single_action, seed, source_dirs)
+    if spec.kind == "constant":
+        actions = _batch([single(None)] * spaces.num_envs, spaces)
+        return lambda _observations: actions
+    observation_space = spaces.observation
+
+    def row_by_row(observations: Any) -> Any:
+        return _batch([single(row) for row in iterate(observation_space, observations)], spaces)
+
+    return row_by_row
+
+
+def _batch(actions: Sequence[Any], spaces: BatchSpaces) -> Any:
+    space = spaces.single_action
+    return concatenate(space, actions, create_empty_array(space, n=spaces.num_envs))
+
+
+def _network(spec: PolicySpec, spaces: BatchSpaces) -> Policy:
+    weights, name = weights_of(spec), spec.path or ""
+    check_fit(weights, spaces.single_observation, spaces.single_action, name)
+    return _answering(forward_of(weights, _flattener(spaces)), spaces)
+
+
+def _flattener(spaces: BatchSpaces) -> Callable[[Any], Any]:
+    single, batch = spaces.single_observation, spaces.observation
+    if isinstance(single, gymnasium.spaces.Box):
+        shape = (spaces.num_envs, -1)
+        return lambda observations: observations.reshape(shape)
+    flatten = flattener(single)
+    return lambda observations: np.stack([flatten(row) for row in iterate(batch, observations)])
+
+
+def _answering(forward: Callable[[Any], Float64], spaces: BatchSpaces) -> Policy:
+    """As in `network`, over the last axis."""
+    count, dtype, single = spaces.num_envs, spaces.action.dtype, spaces.single_action
+    match single:
+        case gymnasium.spaces.Discrete(start=start):
+            first = int(start)
+            return lambda observations: (forward(observations).argmax(axis=-1) + first).astype(
+                dtype
+            )
+        case gymnasium.spaces.MultiDiscrete(nvec=nvec, start=starts):
+            cuts, shape = np.cumsum(nvec.ravel())[:-1], (count, *nvec.shape)
+            firsts = starts.ravel()
+
+            def choose(observations: Any) -> Any:
+                parts = np.split(forward(observations), cuts, axis=-1)
+                chosen = np.stack([part.argmax(axis=-1) for part in parts], axis=-1)
+                return (firsts + chosen).astype(dtype).reshape(shape)
+
+            return choose
+        case gymnasium.spaces.Box(low=low, high=high, shape=shape):
+            lowest, highest = low.ravel().astype(np.float64), high.ravel().astype(np.float64)
+
+            def act(observations: Any) -> Any:
+                bounded = np.minimum(np.maximum(forward(observations), lowest), highest)
+                return bounded.astype(dtype).reshape((count, *shape))
+
+            return act
+        case _:
+            shape = (count, *single.shape)
+            return lambda observations: (forward(observations) > 0).astype(dtype).reshape(shape)
