@@ -221,6 +221,7 @@ class _HeadlessRun:
                 self._spec.env,
                 self._spec.policy,
                 self._source_dirs,
+                rollout=self._spec.rollout,
                 cancelled=lambda: self._num_signals > 0,
             )
         if fault is not None:

@@ -54,7 +54,7 @@ def start(
             )
         )
     if not message.simulated:
-        fault = try_environment(spec.env, spec.policy, message.source_dirs)
+        fault = try_environment(spec.env, spec.policy, message.source_dirs, rollout=spec.rollout)
         if fault is not None:
             raise FaultError(replace(fault, bad_input=True))
     connection = await_connection()

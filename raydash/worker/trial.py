@@ -4,8 +4,8 @@ Bad input ends here, and so does an environment that hangs or takes its process 
 (`python -m raydash.worker.trial`) reads an order from stdin and answers on what was its stdout;
 descriptor 1 is moved to its log first, so whatever the environment prints disturbs nothing.
 
-    order:  {"env": {"id", "kwargs"}, "source_dirs": [...]} with "policy": {...} and
-            "rollout": {...} to try, or "check": true to check; or {"list": true}
+    order:  {"env": {"id", "kwargs"}, "source_dirs": [...]} with "policy": {...},
+            "num_envs" and "vectorization" to try, or "check": true to check; or {"list": true}
     answer: one JSON value a line: {"phase": "make"}, {"phase": "reset"}, then {"fault": ...},
             {"check": ...} or {"env_ids": [...]}
 
@@ -27,12 +27,14 @@ from typing import IO, Any
 
 from raydash.core.env_check import EnvCheck, EnvProblem
 from raydash.core.faults import Fault, FaultError
-from raydash.core.spec import EnvSpec, PolicySpec
+from raydash.core.spec import EnvSpec, PolicySpec, RolloutSpec
 from raydash.paths import cache_dir
 
 TIME_LIMIT_S = 20.0
 CHECK_TIME_LIMIT_S = 60.0
 _POLL_S = 0.05
+_MAX_TRIED_TOGETHER = 2
+_PLAIN = RolloutSpec()
 _MAX_DETAIL = 8000
 _PHASES = {
     "start": "Python could not start",
@@ -54,6 +56,7 @@ def try_environment(
     policy: PolicySpec,
     source_dirs: Sequence[str] = (),
     *,
+    rollout: RolloutSpec = _PLAIN,
     time_limit_s: float = TIME_LIMIT_S,
     cancelled: Callable[[], bool] = _never,
 ) -> Fault | None:
@@ -63,6 +66,7 @@ def try_environment(
         env: Which environment.
         policy: What would choose the actions.
         source_dirs: Folders to import the user's modules from.
+        rollout: Whether several are stepped together; then two are tried together.
         time_limit_s: After so long it counts as hung.
         cancelled: Asked 20 times a second; true ends the trial.
 
@@ -72,6 +76,8 @@ def try_environment(
     order = {
         "env": {"id": env.id, "kwargs": dict(env.kwargs)},
         "policy": asdict(policy),
+        "num_envs": min(rollout.num_envs_per_worker, _MAX_TRIED_TOGETHER),
+        "vectorization": rollout.chosen_vectorization,
         "source_dirs": list(source_dirs),
     }
     answers, ending, log = _ask(order, time_limit_s, cancelled)
@@ -245,19 +251,32 @@ def _check(order: dict[str, Any], out: IO[str]) -> dict[str, Any]:
 
 def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
     from raydash.worker.environments import first_reset, make_env
+    from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
     from raydash.worker.policies.policy import check_action, make_policy
+    from raydash.worker.vector_environments import first_seed, make_vector_env
 
     spec = EnvSpec(order["env"]["id"], order["env"]["kwargs"])
     try:
         _answer(out, phase="make")
-        env = make_env(spec, order["source_dirs"])
-        _answer(out, phase="reset")
-        observation = first_reset(env, spec, 0)
-        chosen = PolicySpec(**order["policy"])
-        _answer(out, phase="policy")
-        policy = make_policy(
-            chosen, env.observation_space, env.action_space, 0, order["source_dirs"]
+        num_envs, vectorization, folders = (
+            order["num_envs"],
+            order["vectorization"],
+            order["source_dirs"],
         )
+        chosen = PolicySpec(**order["policy"])
+        env: Any
+        if vectorization == "none":
+            env = make_env(spec, folders)
+            _answer(out, phase="reset")
+            observation = first_reset(env, spec, 0)
+            _answer(out, phase="policy")
+            policy = make_policy(chosen, env.observation_space, env.action_space, 0, folders)
+        else:
+            env = make_vector_env(spec, num_envs, vectorization, folders)
+            _answer(out, phase="reset")
+            observation = first_reset(env, spec, first_seed(env, range(num_envs)))
+            _answer(out, phase="policy")
+            policy = make_batch_policy(chosen, BatchSpaces.of(env), 0, folders)
         check_action(policy, observation, env.action_space, chosen)
         env.close()
     except FaultError as error:

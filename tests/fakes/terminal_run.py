@@ -20,7 +20,7 @@ def main() -> int:
         lambda: spec_from_options(None, {"stop.env_steps": steps[0] if steps else None}),
         detach="--detach" in options,
         as_json="--json" in options,
-        try_first=lambda *order, cancelled: None,
+        try_first=lambda *order, **options: None,
         open_engine=partial(EngineClient, command, end_grace_s=2.0),
     )
 

@@ -185,6 +185,30 @@ def test_spec_built_in_code_is_checked_alike() -> None:
     assert [v.key for v in violations_of(spec)] == ["rollout.num_workers", "stop.seconds"]
 
 
+@pytest.mark.parametrize("count", [0, 1025, True, 1.5])
+def test_number_of_environments_per_worker_is_1_to_1024(count: object) -> None:
+    found = refused({"rollout": {"num_envs_per_worker": count}})
+    assert "1 to 1 024" in found["rollout.num_envs_per_worker"]
+
+
+def test_several_environments_are_stepped_by_sync_unless_something_else_is_asked_for() -> None:
+    def chosen(**rollout: Any) -> str:
+        return spec_from_table({"rollout": rollout}).rollout.chosen_vectorization
+
+    assert chosen() == "none"
+    assert chosen(num_envs_per_worker=2) == "sync"
+    assert chosen(num_envs_per_worker=2, vectorization="vector_entry_point") == "vector_entry_point"
+    assert chosen(num_envs_per_worker=1, vectorization="sync") == "sync"
+
+
+def test_several_environments_without_vectorization_are_a_contradiction() -> None:
+    found = refused({"rollout": {"num_envs_per_worker": 3, "vectorization": "none"}})
+    assert found == {
+        "rollout.vectorization": 'rollout.vectorization: "none" steps one environment, not 3; '
+        "allowed: one of sync, vector_entry_point"
+    }
+
+
 def test_number_of_workers_can_be_replaced() -> None:
     spec = RunSpec("n", stop=StopSpec(episodes=1)).with_num_workers(7)
     assert spec.rollout.num_workers == 7

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from raydash.core.faults import Fault
-from raydash.core.spec import EnvSpec, PolicySpec
+from raydash.core.spec import EnvSpec, PolicySpec, RolloutSpec
 from raydash.worker.trial import list_environments, try_environment
 
 FAKES = "tests.fakes.envs"
@@ -30,6 +30,24 @@ def fault_of(env_id: str, time_limit_s: float = 20.0, **kwargs: object) -> Fault
 
 def test_working_environment_has_no_fault() -> None:
     assert try_environment(EnvSpec(), PolicySpec()) is None
+
+
+@pytest.mark.parametrize(
+    ("env_id", "how"),
+    [("CartPole-v1", "sync"), ("CartPole-v1", "vector_entry_point"), ("MountainCar-v0", None)],
+)
+def test_several_together_have_no_fault_where_they_work(env_id: str, how: str | None) -> None:
+    rollout = RolloutSpec(num_envs_per_worker=64, vectorization=how)
+    assert try_environment(EnvSpec(env_id), PolicySpec(), rollout=rollout) is None
+
+
+def test_environment_without_a_vector_form_of_its_own_is_told_when_one_is_asked_for() -> None:
+    rollout = RolloutSpec(num_envs_per_worker=4, vectorization="vector_entry_point")
+    fault = try_environment(EnvSpec("MountainCar-v0"), PolicySpec(), rollout=rollout)
+    assert fault is not None
+    assert fault.bad_input
+    assert fault.keys == ("rollout.vectorization", "env.id")
+    assert "vectorization = sync" in fault.remedy
 
 
 def test_source_dirs_reach_the_process(tmp_path: Path) -> None:
