@@ -49,6 +49,23 @@ def test_rollout_gives_a_chunk_that_goes_on_from_the_last() -> None:
     worker.close()
 
 
+@pytest.mark.parametrize("how", ["sync", "vector_entry_point"])
+def test_worker_with_several_environments_counts_them_all(how: str) -> None:
+    rollout = RolloutSpec(seed=5, num_envs_per_worker=4, vectorization=how)
+    order = encode(StartRun(1, RunSpec(env=EnvSpec("CartPole-v1"), rollout=rollout)))
+    worker = RolloutWorker(order, 3, 2)
+    ready = decode(worker.prepare())
+    assert isinstance(ready, WorkerReady)
+    assert ready.seed == env_seeds(5, worker_index=3, incarnation=2).reset
+    chunk = decode(worker.rollout(0.1))
+    assert set(chunk.env_index.tolist()) == {0, 1, 2, 3}
+    assert chunk.totals.num_env_steps == chunk.episode_len.sum() + chunk.partial_len.sum()
+    while not (drained := decode(worker.rollout(0.1, True))).drained:
+        pass
+    assert drained.partial_len.tolist() == [0, 0, 0, 0]
+    assert worker.close() == b""
+
+
 def test_draining_worker_ends_between_episodes() -> None:
     worker = worker_of(f"{FAKES}:CountingEnv", length=5)
     worker.prepare()
