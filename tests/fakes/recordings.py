@@ -15,7 +15,10 @@ from raydash.record.database import connect
 from raydash.record.recorder import Recorder
 from raydash.record.rows import IncarnationRow, RecordBatch, RunRow
 
-SPEC = RunSpec(env=EnvSpec("CartPole-v1", {"sutton_barto_reward": True}), rollout=RolloutSpec(2, 7))
+SPEC = RunSpec(
+    env=EnvSpec("CartPole-v1", {"sutton_barto_reward": True}),
+    rollout=RolloutSpec(num_workers=2, seed=7),
+)
 
 
 def run_row(run_id: str = "20261122-101500-cartpole-v1-3f9a") -> RunRow:
