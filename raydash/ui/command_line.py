@@ -12,6 +12,8 @@ _FLAGS = {
     "policy.path": "--policy-path",
     "rollout.num_workers": "--workers",
     "rollout.seed": "--seed",
+    "rollout.num_envs_per_worker": "--envs-per-worker",
+    "rollout.vectorization": "--vectorization",
     "stop.seconds": "--for",
     "stop.env_steps": "--steps",
     "stop.episodes": "--episodes",
