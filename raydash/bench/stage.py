@@ -54,6 +54,9 @@ class Stage:
         self.window.hide()
         self.session.shut_down()
         self.wait(lambda: gone[0])
+        # Or else every later window would be styled and served together with all earlier ones.
+        self.window.deleteLater()
+        self.session.deleteLater()
 
     def close(self) -> None:
         """Stop the runs and close."""
