@@ -1,21 +1,39 @@
 """What this machine's memory can hold, asked before anything is started."""
 
+from collections.abc import Sequence
+
 from raydash.cluster.launch import available_bytes
 from raydash.core.faults import Fault
+from raydash.core.messages import RunSummary
 
 WORKER_BYTES = 100 * 1024 * 1024
 """About what an idle Ray worker with gymnasium takes."""
 
 
-def why_too_many(num_workers: int) -> Fault | None:
-    """Why so many workers can't be started on this machine; None if they fit."""
+def why_too_many(num_workers: int, live: Sequence[RunSummary] = ()) -> Fault | None:
+    """Why so many workers can't be started on this machine; None if they fit.
+
+    Args:
+        num_workers: Of the new run.
+        live: The runs that go on here. What their workers have taken is not available any more;
+            those that are still starting have a claim on what is.
+    """
+    starting = sum(run.num_workers_starting for run in live)
     available = available_bytes()
-    if num_workers * WORKER_BYTES <= available:
+    room = max(0, available // WORKER_BYTES - starting)
+    if num_workers <= room:
         return None
+    free = f"{available / 1e9:.1f} GB are free"
+    if live:
+        workers = sum(run.num_workers for run in live)
+        free += f" beside the {workers} workers of the runs that go on"
+    if starting:
+        free += f", of which {starting} are still starting"
+    lower = f"Choose at most {room} workers" if room else "Stop a run first"
     return Fault(
         f"{num_workers} workers do not fit into this machine's memory",
-        f"each takes about 100 MB, and {available / 1e9:.1f} GB are free",
-        f"Choose at most {available // WORKER_BYTES} workers",
+        f"each takes about 100 MB, and {free}",
+        f"{lower}, or stop a run" if room and live else lower,
         keys=("rollout.num_workers",),
         bad_input=True,
     )

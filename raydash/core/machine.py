@@ -143,6 +143,11 @@ class RunMachine:
         return self.state.is_over
 
     @property
+    def num_starting(self) -> int:
+        """Workers that are on their way to a process: their memory is not taken yet."""
+        return self._fleet.num_alive - self._fleet.num_live
+
+    @property
     def has_pending_commands(self) -> bool:
         """Somebody waits for an answer."""
         return not self._commands.is_empty

@@ -113,6 +113,20 @@ class DetachRun:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowRuns:
+    """Say which attached runs are looked at: of the others an update a second is enough.
+
+    Attributes:
+        command_id: For the answer.
+        run_ids: Whose updates are sent as they come; None: everybody's, as before the first of
+            these commands.
+    """
+
+    command_id: int
+    run_ids: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class StopCluster:
     """End the launched cluster and every run on it."""
 
@@ -254,6 +268,7 @@ Command = (
     | CommandRun
     | AttachRun
     | DetachRun
+    | FollowRuns
     | StopCluster
     | QueryHistory
     | LibraryCommand
@@ -322,7 +337,10 @@ class EnvRegistry:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A line in the list of live runs."""
+    """A line in the list of live runs.
+
+    `num_workers_starting` counts those whose memory is not taken yet.
+    """
 
     run_id: str
     name: str
@@ -338,6 +356,7 @@ class RunSummary:
     keep: bool
     raydash_version: str
     protocol_version: int
+    num_workers_starting: int = 0
 
 
 @dataclass(frozen=True, slots=True)

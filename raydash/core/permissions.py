@@ -69,15 +69,10 @@ def worker_is_paused(activity: Activity) -> bool:
     return activity in _PAUSED
 
 
-def why_cannot_start(*, cluster_up: bool, state: RunState | None) -> str:
-    """Why no run can be started from the form; empty if one can.
+def why_cannot_start(*, cluster_up: bool) -> str:
+    """Why no run can be started from the form; empty if one can, beside those that go on.
 
     Args:
         cluster_up: The engine is connected to a cluster.
-        state: State of the run that is shown; None: there is none.
     """
-    if not cluster_up:
-        return "the cluster is not up yet"
-    if state is not None and not state.is_over:
-        return "a run is going on; stop it first"
-    return ""
+    return "" if cluster_up else "the cluster is not up yet"

@@ -29,6 +29,7 @@ from raydash.core.messages import (
     DetachRun,
     EngineHealth,
     EnvRegistry,
+    FollowRuns,
     Goodbye,
     Hello,
     LibraryCommand,
@@ -137,6 +138,8 @@ class Engine:
                 self._runs.attach(command_id, run_id)
             case DetachRun(command_id=command_id, run_id=run_id):
                 self._runs.detach(command_id, run_id)
+            case FollowRuns(command_id=command_id, run_ids=run_ids):
+                self._runs.follow(command_id, run_ids)
             case StopCluster(command_id=command_id):
                 self._loop.in_background(
                     lambda: launch.stop_cluster(paths.state_dir()),

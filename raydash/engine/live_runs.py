@@ -22,6 +22,10 @@ PULL_WAIT_S = 1.0
 OVERDUE_S = 5.0
 """A supervisor answers a pull within 1 s; one that is listed no more never will."""
 RETRY_S = 0.25
+REST_S = 1.0
+"""Between two questions about a run that the window shows nowhere."""
+ATTENTIVE_S = 5.0
+"""What was just told something is read closely for so long, wherever it is shown."""
 SLOW_S = 0.03
 STAY_S = 1.0
 LEAVE_S = 0.5
@@ -75,6 +79,9 @@ class RunReader:
         self._is_out = False
         self._asked_s = 0.0
         self._wants_snapshot = False
+        self._num_asked = 0
+        self._has_rested = False
+        self._told_s = -ATTENTIVE_S
 
     @property
     def is_overdue(self) -> bool:
@@ -86,6 +93,7 @@ class RunReader:
         if self._is_out or self.is_over:
             return
         self._is_out = True
+        self._num_asked += 1
         self._asked_s = time.monotonic()
         if self._wants_snapshot:
             self._seq, self._wants_snapshot = 0, False
@@ -93,6 +101,22 @@ class RunReader:
             self._reader_id, self.incarnation, self._seq, PULL_WAIT_S
         )
         reference.future().add_done_callback(self._done)
+
+    def rest(self) -> Callable[[], None]:
+        """Ask nothing for now; gives what ends the rest, unless somebody has asked by then."""
+        self._has_rested = True
+        asked = self._num_asked
+
+        def end() -> None:
+            if self._num_asked == asked:
+                self.pull()
+
+        return end
+
+    @property
+    def may_rest(self) -> bool:
+        """Nothing has been asked of the run lately."""
+        return time.monotonic() - self._told_s > ATTENTIVE_S
 
     def restart(self) -> None:
         """Read from the beginning: the window wants a snapshot (again)."""
@@ -106,7 +130,8 @@ class RunReader:
             return
         self.failures = 0
         goes_on = pulled.incarnation == self.incarnation and self._seq > 0
-        if goes_on:
+        has_rested, self._has_rested = self._has_rested, False
+        if goes_on and not has_rested:
             self.num_merged += max(0, pulled.seq - self._seq - 1)
         for payload in pulled.payloads[:1]:
             if name_of(payload) == RunUpdate.__name__:
@@ -119,6 +144,8 @@ class RunReader:
     def submit(self, command: CommandRun, payload: bytes) -> Any:
         """Pass a command on; gives a reference to the life that took it."""
         self.unanswered.add(command)
+        self._told_s = time.monotonic()
+        self.pull()
         return self.handle.submit.remote(self._reader_id, payload)
 
     def newest(self) -> RunUpdate | None:

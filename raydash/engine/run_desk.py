@@ -24,6 +24,7 @@ from raydash.engine.connection import Connection
 from raydash.engine.live_runs import (
     LEAVE_S,
     MAX_BACKLOG,
+    REST_S,
     RETRY_S,
     SLOW_S,
     STAY_S,
@@ -73,6 +74,7 @@ class RunDesk:
         self._readers: dict[str, RunReader] = {}
         self._handles: dict[str, Any] = {}
         self._runs: tuple[RunSummary, ...] | None = None
+        self._followed: frozenset[str] | None = None
         self._num_merged_before = 0
 
     @property
@@ -96,7 +98,7 @@ class RunDesk:
     def start(self, message: StartRun) -> None:
         """Start a run; its updates follow the answer."""
         self._loop.in_background(
-            lambda: start_run.start(message, self._await_connection, watch=self._watch),
+            lambda: start_run.start(message, self._await_connection, live=lambda: self._runs or ()),
             lambda started, fault: self._on_started(message.command_id, started, fault),
         )
 
@@ -138,6 +140,17 @@ class RunDesk:
             reader.leave()
             self._answer_lost(reader.unanswered.give_up(), "the run is not read any more")
         self._answer(command_id)
+
+    def follow(self, command_id: int, run_ids: tuple[str, ...] | None) -> None:
+        """Read these runs as closely as can be, and the others now and then."""
+        self._followed = None if run_ids is None else frozenset(run_ids)
+        for reader in self._readers.values():
+            if self._is_followed(reader):
+                reader.pull()
+        self._answer(command_id)
+
+    def _is_followed(self, reader: RunReader) -> bool:
+        return self._followed is None or reader.run_id in self._followed
 
     def _answer(self, command_id: int, fault: Fault | None = None, run_id: str = "") -> None:
         self._wire.send(Answer(command_id, fault, run_id))
@@ -241,7 +254,10 @@ class RunDesk:
         A window that is slow for longer (suspended, say) still counts as one that is there.
         """
         if self._wire.backlog <= MAX_BACKLOG:
-            reader.pull()
+            if reader.may_rest and not self._is_followed(reader):
+                self._loop.later(REST_S, reader.rest())
+            else:
+                reader.pull()
             return
         waited_s += SLOW_S
         if waited_s >= STAY_S:

@@ -7,7 +7,7 @@ import os
 import re
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,12 +15,11 @@ from typing import Any
 from raydash import paths
 from raydash.cluster.capacity import why_too_many
 from raydash.core.faults import Fault, FaultError
-from raydash.core.messages import StartRun
+from raydash.core.messages import RunSummary, StartRun
 from raydash.core.spec import RunSpec, violations_of
 from raydash.engine.connection import NAMESPACE, Connection
 from raydash.engine.live_runs import ACTOR_PREFIX, supervisor_class
 from raydash.engine.owner import owner
-from raydash.engine.watch import ClusterWatch
 from raydash.protocol.codec import decode, encode
 from raydash.worker.trial import try_environment
 
@@ -31,9 +30,14 @@ def start(
     message: StartRun,
     await_connection: Callable[[], Connection],
     *,
-    watch: Callable[[], ClusterWatch | None],
+    live: Callable[[], Sequence[RunSummary]],
 ) -> tuple[str, Any]:
     """Check a run, try its environment, wait for the cluster and create the supervisor.
+
+    Args:
+        message: What to start.
+        await_connection: Blocks until the cluster is up.
+        live: The runs that go on beside it.
 
     Returns:
         The run's id and the handle of its supervisor.
@@ -60,7 +64,7 @@ def start(
     connection = await_connection()
     num_workers = _num_workers(spec, connection)
     if connection.launched is not None and not message.simulated:
-        fault = why_too_many(num_workers)
+        fault = why_too_many(num_workers, live())
         if fault is not None:
             raise FaultError(fault)
     return _create(message, connection, num_workers)

@@ -12,7 +12,6 @@ from raydash.core.clock import Clock
 from raydash.core.faults import Fault
 from raydash.core.messages import (
     Answer,
-    AttachRun,
     CancelConnect,
     ClusterStatus,
     Command,
@@ -24,6 +23,7 @@ from raydash.core.messages import (
 )
 from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.core.states import ClusterPhase, EndedBy
+from raydash.link.attachments import Attachments
 from raydash.link.engine_process import EngineProcess
 from raydash.link.library import Callback, LibraryClient
 from raydash.link.store import Store
@@ -54,6 +54,7 @@ class Session(QObject):
     Attributes:
         store: What the widgets read.
         engine: The engine process.
+        attachments: Which live runs are read.
         library: What can be asked about recordings.
         pending: Per unanswered command of the user: what is going on ("Pausing…").
         own_runs: Ids of the runs that this window started.
@@ -87,7 +88,10 @@ class Session(QObject):
         super().__init__(parent)
         self.engine = engine
         self.store = Store(clock, self)
-        self.library = LibraryClient(self.store, self.ask, self._attach, self)
+        self.attachments = Attachments(
+            self.store, self.ask, is_connected=lambda: self._connected, parent=self
+        )
+        self.library = LibraryClient(self.store, self.ask, self.attachments.attach, self)
         self.pending: dict[int, str] = {}
         self.own_runs: set[str] = set()
         self.source_dirs = source_dirs
@@ -98,7 +102,6 @@ class Session(QObject):
         # The cluster was lost or never came up: connect again only when the user says so.
         self._on_hold = False
         self._engine_was_lost = False
-        self._attached: set[str] = set()
         self._start_when_up: RunSpec | None = None
         self._awaited: set[str] = set()
         self._ended_by = EndedBy.USER
@@ -177,9 +180,7 @@ class Session(QObject):
                 self.fault_raised.emit(answer.fault)
             return
         self._connected = True
-        for run_id, run in self.store.runs.items():
-            if run.latest and not run.latest.state.is_over and not run.latest.last:
-                self._attach(run_id)
+        self.attachments.renew()
         self._stop_awaited()
         self._show_something()
         self.store.cluster_changed.emit()
@@ -238,7 +239,7 @@ class Session(QObject):
 
     def _on_own_run(self, run_id: str) -> None:
         self.own_runs.add(run_id)
-        self._attached.add(run_id)
+        self.attachments.add(run_id)
         self.store.run(run_id)
         self.store.show_run(run_id)
         self.run_started.emit(run_id)
@@ -251,9 +252,13 @@ class Session(QObject):
         seen = [run_id for run_id in seen if not self.store.runs[run_id].is_recording]
         return max(live or seen, default="")
 
-    def close_recording(self, run_id: str) -> None:
-        """Take an opened recording off the screen; show what there is besides."""
-        self.library.close(run_id)
+    def close_run(self, run_id: str) -> None:
+        """Take a recording, or a run that is over, off the screen; show what there is besides."""
+        if run_id in self.library.opened:
+            self.library.close(run_id)
+        elif not self.library.is_live(run_id):
+            self.own_runs.discard(run_id)
+            self.store.forget(run_id)
         if not self.store.shown_run_id:
             back = self.newest_run_id or max(self.library.opened, default="")
             if back:
@@ -261,10 +266,17 @@ class Session(QObject):
 
     def show_run(self, run_id: str) -> None:
         """Put a run on the screen, attaching to it first if it is live."""
-        if any(run.run_id == run_id for run in self.store.live_runs):
-            self._attach(run_id)
+        if self.library.is_live(run_id):
+            self.attachments.attach(run_id)
         self.store.run(run_id)
         self.store.show_run(run_id)
+
+    def overlay(self, run_id: str, *, drawn: bool) -> None:
+        """Draw a run beside the one on screen, attaching to it first if it is live; or no more."""
+        if drawn and self.library.is_live(run_id):
+            self.attachments.attach(run_id)
+            self.store.run(run_id)
+        self.store.overlay(run_id, drawn=drawn)
 
     def command(
         self,
@@ -378,22 +390,6 @@ class Session(QObject):
             if not self._awaited:
                 self._end_of_wait()
 
-    def _attach(self, run_id: str, callback: Callback | None = None) -> None:
-        if run_id in self._attached or not self._connected:
-            if callback is not None:
-                callback(Answer(0, run_id=run_id))
-            return
-        self._attached.add(run_id)
-
-        def on_answer(answer: Answer) -> None:
-            if answer.fault is not None and self.engine.state == "ready":
-                self._attached.discard(run_id)
-                self.store.interrupt(run_id, answer.fault.sentence())
-            if callback is not None:
-                callback(answer)
-
-        self.ask(lambda number: AttachRun(number, run_id), on_answer, quiet=True)
-
     def _show_something(self) -> None:
         """Start what was asked for at start-up, or else show the newest live run."""
         if not self.is_connected:
@@ -444,7 +440,7 @@ class Session(QObject):
                     return
                 self._connected = False
                 self._on_hold = True
-                self._attached.clear()
+                self.attachments.forget()
                 self.store.set_cluster(message)
                 cause = fault.sentence() if fault else "the cluster was lost"
                 for run_id in self.store.runs:
@@ -489,6 +485,6 @@ class Session(QObject):
 
     def _forget_connection(self) -> None:
         self._connected = False
-        self._attached.clear()
+        self.attachments.forget()
         if self.store.cluster.phase is not ClusterPhase.ABSENT and not self._on_hold:
             self.store.set_cluster(ClusterStatus(ClusterPhase.ABSENT))

@@ -30,6 +30,7 @@ from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
 from raydash.core.updates import RunInfo, RunUpdate
 
 MAX_EVENTS = 5000
+_CLOCK_SLACK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,10 @@ class RunStore:
         events: Newest last, at most `MAX_EVENTS`.
         version: Counts updates.
         received_s: When the newest update arrived, on the store's clock.
-        num_merged: Updates merged for this window so far.
+        began_s: When the run's clock was 0, on the store's clock: what places runs beside each
+            other. NaN before the first update.
+        num_merged: Updates merged for this window so far, because something was slow.
+        rests: Only an update a second is wanted: merging is meant, and not counted.
     """
 
     def __init__(self, run_id: str) -> None:
@@ -81,7 +85,10 @@ class RunStore:
         self.events: deque[Event] = deque(maxlen=MAX_EVENTS)
         self.version = 0
         self.received_s = 0.0
+        self.began_s = float("nan")
         self.num_merged = 0
+        self.rests = False
+        self._has_rested = False
 
     @property
     def state(self) -> RunState | None:
@@ -116,12 +123,22 @@ class RunStore:
         self.spec = update.spec or self.spec
         self.recent.apply(update.recent)
         self.whole.apply(update.whole)
-        self.num_merged += update.num_merged
+        self.num_merged += 0 if self._has_rested else update.num_merged
+        self._has_rested = self.rests
+        self._place(received_s - update.t_s)
         self.received_s = received_s
         self.latest = update
         if update.state.is_over:
             self.ended = (update.state, update.ended_by)
         self.version += 1
+
+    def _place(self, began_s: float) -> None:
+        """The update that was under way for the shortest time knows best when the clock was 0.
+
+        The clock of a run that was restarted from its recording has lost some time.
+        """
+        if not self.began_s <= began_s <= self.began_s + _CLOCK_SLACK_S:
+            self.began_s = began_s
 
     def take_detail(self, answer: HistoryRange) -> None:
         """Keep the part of the history that a plot asked for."""
@@ -144,6 +161,7 @@ class Store(QObject):
         run_updated(run_id): A run took an update in. Do not draw here.
         run_state_changed(run_id): A run's state, pause or number of workers changed.
         shown_run_changed: Another run is shown.
+        overlaid_changed: Other runs are drawn beside the one on screen.
         library_changed: `library` has a new value.
         answered(Answer): A command was answered.
     """
@@ -155,6 +173,7 @@ class Store(QObject):
     run_updated = Signal(str)
     run_state_changed = Signal(str)
     shown_run_changed = Signal()
+    overlaid_changed = Signal()
     library_changed = Signal()
     answered = Signal(object)
 
@@ -168,6 +187,7 @@ class Store(QObject):
         self.live_runs: tuple[RunSummary, ...] = ()
         self.runs: dict[str, RunStore] = {}
         self.shown_run_id = ""
+        self.overlaid: tuple[str, ...] = ()
         self.library: Library | None = None
 
     @property
@@ -176,10 +196,28 @@ class Store(QObject):
         return self.runs.get(self.shown_run_id)
 
     def show_run(self, run_id: str) -> None:
-        """Choose the run on screen."""
-        if run_id != self.shown_run_id:
-            self.shown_run_id = run_id
-            self.shown_run_changed.emit()
+        """Choose the run on screen.
+
+        One that was overlaid changes places with the one before it: what is drawn stays drawn.
+        """
+        if run_id == self.shown_run_id:
+            return
+        before, self.shown_run_id = self.shown_run_id, run_id
+        self.shown_run_changed.emit()
+        if run_id in self.overlaid:
+            swapped = (before if each == run_id else each for each in self.overlaid)
+            self._set_overlaid(tuple(each for each in swapped if each))
+
+    def overlay(self, run_id: str, *, drawn: bool) -> None:
+        """Draw a run's curves beside those of the run on screen, or no longer."""
+        others = tuple(each for each in self.overlaid if each != run_id)
+        adds = drawn and run_id in self.runs and run_id != self.shown_run_id
+        self._set_overlaid((*others, run_id) if adds else others)
+
+    def _set_overlaid(self, run_ids: tuple[str, ...]) -> None:
+        if run_ids != self.overlaid:
+            self.overlaid = run_ids
+            self.overlaid_changed.emit()
 
     def set_engine_state(self, state: str) -> None:
         """`starting`, `ready`, `reconnecting`, `hung` or `failed`, from the engine process."""
@@ -202,6 +240,7 @@ class Store(QObject):
     def forget(self, run_id: str) -> None:
         """Let go of all that is known of a run."""
         if self.runs.pop(run_id, None) is not None:
+            self.overlay(run_id, drawn=False)
             if run_id == self.shown_run_id:
                 self.show_run("")
             self.runs_changed.emit()

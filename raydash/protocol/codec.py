@@ -23,6 +23,7 @@ MESSAGE_TYPES: tuple[type, ...] = (
     messages.CommandRun,
     messages.AttachRun,
     messages.DetachRun,
+    messages.FollowRuns,
     messages.StopCluster,
     messages.QueryHistory,
     messages.ListRecordings,

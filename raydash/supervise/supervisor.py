@@ -557,6 +557,7 @@ class Supervisor:
                 keep=machine.keep,
                 raydash_version=info.raydash_version,
                 protocol_version=PROTOCOL_VERSION,
+                num_workers_starting=machine.num_starting,
             )
 
     def _encoded(self, since_seq: int) -> bytes:

@@ -46,8 +46,7 @@ def why_start_cannot(moment: Moment) -> str:
     """Why the form's run cannot be started now; empty if it can."""
     if not moment.engine_ready:
         return "the engine is not there yet"
-    state = None if moment.recording else moment.state
-    if reason := why_cannot_start(cluster_up=moment.connected, state=state):
+    if reason := why_cannot_start(cluster_up=moment.connected):
         return reason
     if moment.starting:
         return "a run is being started"

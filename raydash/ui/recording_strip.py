@@ -220,7 +220,7 @@ class RecordingStrip(QFrame):
     def _on_close(self) -> None:
         run = self.run
         if run is not None:
-            self._session.close_recording(run.run_id)
+            self._session.close_run(run.run_id)
 
     def _button(self, text: str, name: str, slot: object) -> QPushButton:
         button = QPushButton(text)

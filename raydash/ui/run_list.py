@@ -155,7 +155,7 @@ class RunList(QListWidget):
         menu = QMenu(self)
         close = menu.addAction(icon(IconName.CLOSE, self._themes.theme), "Close recording")
         close.setObjectName("run_list_close")
-        close.triggered.connect(lambda: self._session.close_recording(run_id))
+        close.triggered.connect(lambda: self._session.close_run(run_id))
         return menu
 
     def _open_menu(self, position: QPoint) -> None:
@@ -168,7 +168,7 @@ class RunList(QListWidget):
     def _close_current(self) -> None:
         item = self.currentItem()
         if item is not None and item.data(_RUN_ID) in self._session.library.opened:
-            self._session.close_recording(item.data(_RUN_ID))
+            self._session.close_run(item.data(_RUN_ID))
 
     def _square(self, state: RunState | None, *, hollow: bool = False) -> QIcon:
         theme = self._themes.theme

@@ -110,10 +110,14 @@ class FakeEngine(QObject):
         snapshot: bool = True,
         last: bool = False,
         t_s: float = 600.0,
+        merged: int = 0,
     ) -> RunUpdate:
-        """Send an update of a run, a snapshot by default."""
-        self._seq += 1
-        since = 0 if snapshot else self._seq - 1
+        """Send an update of a run, a snapshot by default, or one that stands for `merged` others.
+
+        Versions count on through all runs.
+        """
+        self._seq += 1 + merged
+        since = 0 if snapshot else self._seq - 1 - merged
         made = make_update(num_workers, self._seq, since, t_s, state=state)
         for index, activity in (activities or {}).items():
             made.workers.activity[index - 1] = activity

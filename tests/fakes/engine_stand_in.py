@@ -32,6 +32,7 @@ from raydash.core.messages import (
     EngineHealth,
     EnvRegistry,
     ExportRecording,
+    FollowRuns,
     Goodbye,
     Hello,
     ImportRecordings,
@@ -211,6 +212,8 @@ class StandIn:
                 self.runs[run_id].attached = True
                 self.runs[run_id].sent_seq = 0
                 self.send(Answer(command_id, run_id=run_id))
+            case FollowRuns(command_id):
+                self.send(Answer(command_id))
             case CommandRun():
                 self.command(message)
                 self.send(Answer(message.command_id, run_id=message.run_id))

@@ -105,6 +105,8 @@ EXAMPLES: list[Any] = [
     messages.CommandRun(4, "r", Verb.SCALE, (1, 2), 8, EndedBy.USER),
     messages.AttachRun(5, "r"),
     messages.DetachRun(6, "r"),
+    messages.FollowRuns(7, ("r", "s")),
+    messages.FollowRuns(7, None),
     messages.StopCluster(7),
     messages.Ping(8),
     messages.Goodbye(),

@@ -164,6 +164,53 @@ def test_a_run_that_is_let_go_is_not_read_any_more(scene: Scene) -> None:
     assert len(scene.wire.of(RunUpdate)) == told
 
 
+def rounds(scene: Scene, number: int) -> list[RunUpdate]:
+    """What the window is told while the run goes on for so many half seconds."""
+    told = len(scene.wire.of(RunUpdate))
+    for _ in range(number):
+        scene.run.turns(0.5)
+        scene.loop.turn()
+    return scene.wire.of(RunUpdate)[told:]
+
+
+def test_a_run_that_nobody_looks_at_is_read_now_and_then_without_a_gap(scene: Scene) -> None:
+    scene.know(Handle(scene.run))
+    scene.desk.attach(1, RUN_ID)
+    scene.desk.follow(2, ())
+    assert scene.wire.of(Answer)[-1] == Answer(2)
+    newest = rounds(scene, 4)[-1]
+    assert len(scene.loop.kept) == 1, "it rests"
+    scene.loop.kept.pop()()
+    (later,) = rounds(scene, 4)
+    assert later.since_seq == newest.seq
+    assert later.num_merged > 0
+    assert scene.desk.num_merged == 0, "merging is meant, not slowness"
+
+
+def test_a_run_that_is_looked_at_again_is_read_at_once_and_not_twice(scene: Scene) -> None:
+    scene.know(Handle(scene.run))
+    scene.desk.attach(1, RUN_ID)
+    scene.desk.follow(2, ("another",))
+    rounds(scene, 4)
+    rest_ends = scene.loop.kept.pop()
+    scene.desk.follow(3, (RUN_ID,))
+    asked = len(rounds(scene, 5))
+    assert asked >= 4
+    rest_ends()
+    assert len(rounds(scene, 5)) <= 5
+
+
+def test_a_run_that_is_told_something_is_read_closely_for_a_while(scene: Scene) -> None:
+    scene.know(Handle(scene.run))
+    scene.desk.attach(1, RUN_ID)
+    scene.desk.follow(2, ())
+    rounds(scene, 4)
+    scene.desk.command(CommandRun(5, RUN_ID, Verb.PAUSE))
+    assert rounds(scene, 10)[-1].paused
+    assert scene.wire.of(Answer)[-1] == Answer(5, run_id=RUN_ID)
+    assert len(scene.loop.kept) == 1, "the rest that was cut short, and no other"
+
+
 def test_history_of_a_live_run_comes_from_its_supervisor(scene: Scene) -> None:
     scene.know(HandleWithHistory(scene.run))
     scene.desk.query_history(QueryHistory(3, RUN_ID, 0.0, 9.0, 10))

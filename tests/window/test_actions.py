@@ -42,7 +42,7 @@ def action(window: MainWindow, name: str) -> QAction:
         (Moment(state=RunState.FINISHED), ""),
         (Moment(engine_ready=False), "engine"),
         (Moment(connected=False), "cluster is not up"),
-        (Moment(state=RunState.RUNNING), "stop it first"),
+        (Moment(state=RunState.RUNNING), ""),
         (Moment(starting=True), "being started"),
         (Moment(form_mistakes="env.id"), "mistake in env.id"),
     ],

@@ -227,7 +227,7 @@ def test_run_list_shows_live_runs_and_those_that_ended_here(
 
 
 def test_click_on_a_run_shows_it(window: MainWindow, running: Session, engine: FakeEngine) -> None:
-    from raydash.core.messages import AttachRun, RunList
+    from raydash.core.messages import AttachRun, FollowRuns, RunList
 
     engine.say(RunList((summary(), summary("other", name="other"))))
     item = next(
@@ -236,7 +236,7 @@ def test_click_on_a_run_shows_it(window: MainWindow, running: Session, engine: F
         if window.run_list.item(row).text().startswith("other")
     )
     window.run_list.itemClicked.emit(item)
-    assert engine.sent[-1] == AttachRun(3, "other")
+    assert engine.sent[-2:] == [AttachRun(3, "other"), FollowRuns(4, ("other",))]
     assert running.store.shown_run_id == "other"
 
 
