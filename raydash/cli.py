@@ -204,17 +204,39 @@ def run(
             metavar="JSON", help="Keyword arguments of the environment.", show_default=False
         ),
     ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="actors (the policy in each worker), lockstep (environment actors, stepped one "
+            "call at a time by one policy), or tasks (stateless steps); default: actors.",
+            show_default=False,
+        ),
+    ] = None,
     policy: Annotated[
         str | None,
         typer.Option(
             metavar="KIND",
-            help="random, constant, linear, mlp, or MODULE:CALLABLE; default: random.",
+            help="random, constant, linear, mlp, onnx, sb3, rllib, or MODULE:CALLABLE; "
+            "default: random.",
             show_default=False,
         ),
     ] = None,
     policy_path: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Weights of the policy, .npz.", show_default=False),
+        typer.Option(
+            metavar="FILE",
+            help="The policy's weights (.npz), .onnx or .zip file, or RLlib checkpoint.",
+            show_default=False,
+        ),
+    ] = None,
+    learner: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="What improves a linear or mlp policy: cmaes, or MODULE:CLASS; default: nothing.",
+            show_default=False,
+        ),
     ] = None,
     workers: Annotated[
         int | None,
@@ -253,6 +275,14 @@ def run(
         int | None,
         typer.Option(metavar="N", help="End after N episodes.", show_default=False),
     ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RETURN",
+            help="End when the evaluated mean return reaches this; with a learner.",
+            show_default=False,
+        ),
+    ] = None,
     address: Address = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Print the run's id and leave it running.")
@@ -264,16 +294,18 @@ def run(
 
     Live progress goes to stderr, a summary to stdout at the end.
 
-    Options win over the spec file; --for, --steps or --episodes replace all its stop conditions,
-    and the first that is met ends the run. Ctrl-C stops the run and the summary still comes; a
-    second Ctrl-C leaves at once.
+    Options win over the spec file; --for, --steps, --episodes or --target replace all its stop
+    conditions, and the first that is met ends the run. Ctrl-C stops the run and the summary still
+    comes; a second Ctrl-C leaves at once.
     """
     from raydash.commands.options import source_dirs, spec_from_options
     from raydash.commands.run import run_headless
 
     options = {
         "env.id": env,
+        "rollout.mode": mode,
         "policy.kind": policy,
+        "learner.kind": learner,
         "policy.path": None if policy_path is None else str(policy_path.absolute()),
         "rollout.num_workers": workers,
         "rollout.num_envs_per_worker": envs_per_worker,
@@ -282,6 +314,7 @@ def run(
         "stop.seconds": seconds,
         "stop.env_steps": steps,
         "stop.episodes": episodes,
+        "stop.target_return": target,
         "cluster.address": address,
     }
     code = run_headless(

@@ -103,7 +103,7 @@ def _write(path: Path, episodes: int, until_s: float) -> None:
                 f" 1 + (i % {WORKERS})::INTEGER AS worker_index, 0 AS env_index,"
                 " 0 AS incarnation, len::DOUBLE AS episode_return, len AS episode_len,"
                 " (len % 50 = 0)::UTINYINT AS ending, 0.001::FLOAT AS duration_s,"
-                " false AS evaluation FROM (SELECT range AS i,"
+                " 0 AS weights_seq_no FROM (SELECT range AS i,"
                 f" (9 - {_LEN_MEAN} * ln(1 - random()))::INTEGER AS len"
                 f" FROM range({first}, {min(first + _BATCH, episodes)}))"
             )

@@ -24,6 +24,11 @@ class EventKind(StrEnum):
     SUPERVISOR_RESTARTED = "supervisor_restarted"
     RECORDING_FAILED = "recording_failed"
     SINK_FAILED = "sink_failed"
+    POLICY_SWAPPED = "policy_swapped"
+    POLICY_IMPROVED = "policy_improved"
+    LEARNER_RESTARTED = "learner_restarted"
+    LEARNER_FAILED = "learner_failed"
+    COST_FOUND = "cost_found"
 
     @property
     def is_mark(self) -> bool:
@@ -45,6 +50,7 @@ _BAD = frozenset(
         EventKind.SUPERVISOR_RESTARTED,
         EventKind.RECORDING_FAILED,
         EventKind.SINK_FAILED,
+        EventKind.LEARNER_FAILED,
     },
 )
 _MARKS = frozenset(
@@ -55,6 +61,9 @@ _MARKS = frozenset(
         EventKind.WORKER_RESTARTED,
         EventKind.WORKER_FAILED,
         EventKind.SUPERVISOR_RESTARTED,
+        EventKind.POLICY_SWAPPED,
+        EventKind.LEARNER_RESTARTED,
+        EventKind.LEARNER_FAILED,
     },
 )
 

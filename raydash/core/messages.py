@@ -13,7 +13,7 @@ from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.core.updates import HistoryDelta, RunUpdate
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 class Verb(StrEnum):
@@ -357,6 +357,9 @@ class RunSummary:
     raydash_version: str
     protocol_version: int
     num_workers_starting: int = 0
+    mode: str = "actors"
+    policy: str = "random"
+    learner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

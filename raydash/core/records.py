@@ -3,6 +3,7 @@
 All times are seconds. A chunk travels as bytes from `raydash.protocol.codec`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,8 @@ Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
 UInt8 = NDArray[np.uint8]
 
+NO_CANDIDATE = -1
+"""Stands for the index of a candidate where a policy does not learn."""
 TIME_DECIMALS = 5
 """Times of episodes are kept to 10 microseconds, everywhere: more would be noise on disk."""
 
@@ -67,6 +70,75 @@ class EnvError:
 
 
 @dataclass(frozen=True, slots=True)
+class EpisodeScalars:
+    """Named scalars of some episodes; row i is the i-th episode of the columns they come with.
+
+    Attributes:
+        names: Of the columns.
+        values: Shape (episodes, names); NaN where an episode has no such value.
+    """
+
+    names: tuple[str, ...] = ()
+    values: Float64 = field(default_factory=lambda: np.empty((0, 0)))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEpisodes:
+    """What each agent did in some episodes; row i is the i-th episode of the columns.
+
+    Attributes:
+        names: Of the agents.
+        episode_return: Undiscounted, shape (episodes, agents); NaN where an agent took no part.
+        num_steps: Actions of the agent in the episode, same shape.
+        num_steps_total: Of a chunk: all actions of each agent in this life of the worker, those in
+            unfinished episodes included, shape (agents,).
+    """
+
+    names: tuple[str, ...] = ()
+    episode_return: Float64 = field(default_factory=lambda: np.empty((0, 0)))
+    num_steps: Int64 = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    num_steps_total: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.episode_return)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationSums:
+    """Moments of observations, to be merged (Chan et al.) by whoever normalises with them.
+
+    Attributes:
+        count: Observations behind them.
+        mean: Of each number of the flattened observation.
+        m2: Sum of squared differences from the mean, likewise.
+    """
+
+    count: int
+    mean: Float64
+    m2: Float64
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Candidates of a learner that a worker is to play, one after the other.
+
+    Attributes:
+        weights_seq_no: The generation.
+        candidates: Rows of its parameters.
+        episodes: That each of them plays.
+        evaluation: They are played greedily, and count in no rollout figure.
+    """
+
+    weights_seq_no: int
+    candidates: tuple[int, ...]
+    episodes: int
+    evaluation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutChunk:
     """What one time-sliced request gives back. Columns hold its finished episodes, in order.
 
@@ -89,6 +161,15 @@ class RolloutChunk:
         errors: Exceptions, at most 16 a chunk; `totals.num_error` counts all.
         failures_in_a_row: Error episodes since the last good step.
         drained: All environments are between episodes and will not begin another.
+        scalars: Of the same episodes: scalars from their last step's info.
+        agents: Of the same episodes, in multi-agent environments: what each agent did.
+        weights_seq_no: Of the parameters that chose the actions: how often they were changed so
+            far; of a learner's candidates the generation.
+        candidate: Of the same episodes, the index of the candidate that played; `NO_CANDIDATE`
+            where nothing learns.
+        evaluation: All of this was played to evaluate: `totals` do not count it.
+        work_left: Episodes of the work it was given that are still to be played.
+        observations: Of the steps of this chunk, for a learner that normalises.
     """
 
     worker_index: int
@@ -109,6 +190,13 @@ class RolloutChunk:
     errors: tuple[EnvError, ...] = ()
     failures_in_a_row: int = 0
     drained: bool = False
+    scalars: EpisodeScalars = field(default_factory=EpisodeScalars)
+    agents: AgentEpisodes = field(default_factory=AgentEpisodes)
+    weights_seq_no: int = 0
+    candidate: Int32 = field(default_factory=lambda: np.empty(0, np.int32))
+    evaluation: bool = False
+    work_left: int = 0
+    observations: ObservationSums | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,3 +328,91 @@ class EpisodeColumns:
             ending=chunk.ending,
             duration_s=chunk.episode_duration_s,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeExtras:
+    """What only some runs know of their episodes; row i is the i-th of the columns it comes with.
+
+    Attributes:
+        weights_seq_no: Of the parameters that chose the actions.
+        candidate: Of a learner; `NO_CANDIDATE` where nothing learns.
+        scalars: From the last step's info.
+        agents: In multi-agent environments.
+    """
+
+    weights_seq_no: Int32 = field(default_factory=lambda: np.empty(0, np.int32))
+    candidate: Int32 = field(default_factory=lambda: np.empty(0, np.int32))
+    scalars: EpisodeScalars = field(default_factory=EpisodeScalars)
+    agents: AgentEpisodes = field(default_factory=AgentEpisodes)
+
+    def __len__(self) -> int:
+        return len(self.weights_seq_no)
+
+    @staticmethod
+    def unknown(count: int) -> "EpisodeExtras":
+        """Of episodes of which nothing is known."""
+        return EpisodeExtras(
+            weights_seq_no=np.zeros(count, np.int32),
+            candidate=np.full(count, NO_CANDIDATE, np.int32),
+            scalars=EpisodeScalars((), np.empty((count, 0))),
+            agents=AgentEpisodes((), np.empty((count, 0)), np.empty((count, 0), np.int64)),
+        )
+
+    @staticmethod
+    def from_chunk(chunk: RolloutChunk) -> "EpisodeExtras":
+        """Those of a chunk's episodes."""
+        count = len(chunk.ending)
+        return EpisodeExtras(
+            weights_seq_no=np.full(count, chunk.weights_seq_no, np.int32),
+            candidate=chunk.candidate
+            if len(chunk.candidate)
+            else np.full(count, NO_CANDIDATE, np.int32),
+            scalars=chunk.scalars,
+            agents=chunk.agents,
+        )
+
+    @staticmethod
+    def joined(batches: "list[EpisodeExtras]") -> "EpisodeExtras":
+        """All batches behind one another; names that some do not know are NaN (0 steps) there."""
+        batches = [batch for batch in batches if len(batch)]
+        if len(batches) < 2:
+            return batches[0] if batches else EpisodeExtras()
+        counts = [len(batch) for batch in batches]
+        scalars = [batch.scalars for batch in batches]
+        agents = [batch.agents for batch in batches]
+        scalar_names = _all_names([each.names for each in scalars])
+        agent_names = _all_names([each.names for each in agents])
+        values = [(each.names, each.values) for each in scalars]
+        returns = [(each.names, each.episode_return) for each in agents]
+        steps = [(each.names, each.num_steps) for each in agents]
+        return EpisodeExtras(
+            weights_seq_no=np.concatenate([batch.weights_seq_no for batch in batches]),
+            candidate=np.concatenate([batch.candidate for batch in batches]),
+            scalars=EpisodeScalars(scalar_names, _aligned(values, scalar_names, counts)),
+            agents=AgentEpisodes(
+                agent_names,
+                _aligned(returns, agent_names, counts),
+                np.nan_to_num(_aligned(steps, agent_names, counts)).astype(np.int64),
+            ),
+        )
+
+
+def _all_names(parts: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """Every name once, in the order in which they appear."""
+    return tuple(dict.fromkeys(name for names in parts for name in names))
+
+
+def _aligned(
+    parts: Sequence[tuple[tuple[str, ...], Float64 | Int64]],
+    names: tuple[str, ...],
+    counts: list[int],
+) -> Float64:
+    """Parts with columns of their own behind one another, under common names; NaN where unknown."""
+    whole = np.full((sum(counts), len(names)), np.nan)
+    first = 0
+    for (own, values), count in zip(parts, counts, strict=True):
+        for column, name in enumerate(own):
+            whole[first : first + count, names.index(name)] = values[:, column]
+        first += count
+    return whole

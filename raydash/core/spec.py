@@ -13,17 +13,35 @@ from typing import Any
 
 MAX_WORKERS = 10_000
 MAX_ENVS_PER_WORKER = 1024
-POLICY_KINDS = ("random", "constant", "linear", "mlp")
+MAX_HIDDEN = 4096
+POLICY_KINDS = ("random", "constant", "linear", "mlp", "onnx", "sb3", "rllib")
+TRUSTED_POLICY_KINDS = ("sb3", "rllib")
+"""Loading one executes what its file says (it unpickles): the user has to agree first."""
+LEARNED_POLICY_KINDS = ("linear", "mlp")
+MODES = ("actors", "lockstep", "tasks")
+LEARNER_KINDS = ("cmaes",)
 VECTORIZATIONS = ("none", "sync", "vector_entry_point")
 WANDB_MODES = ("online", "offline")
 
 
 @dataclass(frozen=True, slots=True)
+class WrapperSpec:
+    """A wrapper around each environment: the name of one of Gymnasium's, or `module:callable`."""
+
+    name: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class EnvSpec:
-    """Which environment: a Gymnasium id, `module:Id`, or `package.module:callable`."""
+    """Which environment: a Gymnasium id, `module:Id`, or `package.module:callable`.
+
+    `wrappers` are put around it in their order, the first one innermost.
+    """
 
     id: str = "CartPole-v1"
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    wrappers: tuple[WrapperSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +50,33 @@ class PolicySpec:
 
     `kind` is a word of `POLICY_KINDS`, or `module:callable`: called with the observation space and
     the action space, it gives a function from an observation to an action. `path` is the `.npz` of
-    a linear policy or MLP, `action` what a constant policy does.
+    a linear policy or MLP, the `.onnx` or `.zip` file, or the folder of an RLlib checkpoint;
+    `action` what a constant policy does; `hidden` the hidden layers of an MLP that is learnt from
+    nothing. `trust` allows to load a file of `TRUSTED_POLICY_KINDS`.
     """
 
     kind: str = "random"
     path: str | None = None
     action: Any = None
+    hidden: tuple[int, ...] = (16,)
+    trust: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutSpec:
     """How the environments are stepped.
 
-    `vectorization` None means `none` with one environment per worker, and `sync` with more.
+    `mode` is a word of `MODES`: `actors` steps inside each worker, `lockstep` steps environment
+    actors one call at a time, `tasks` sends the state through stateless tasks. `vectorization` None
+    means `none` with one environment per worker, and `sync` with more. `info_keys` names scalars of
+    the last step's info to keep of every episode, besides `is_success`.
     """
 
+    mode: str = "actors"
     num_workers: int | None = None
     num_envs_per_worker: int = 1
     vectorization: str | None = None
+    info_keys: tuple[str, ...] = ()
     seed: int = 0
     hang_timeout_s: float | None = None
     stop_grace_s: float = 10.0
@@ -62,12 +89,37 @@ class RolloutSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnerSpec:
+    """What improves the policy's parameters. `kind` None: nothing does.
+
+    `kind` is a word of `LEARNER_KINDS`, or `module:Class` (`raydash.learn.learner.Learner`), which
+    gets `options` as keyword arguments. Each generation asks for `population` candidates (None: as
+    many as the learner likes), each of which plays `episodes_per_candidate` episodes. Every
+    `evaluation_interval` generations the learner's best guess plays `evaluation_episodes`, which
+    count in no other figure.
+    """
+
+    kind: str | None = None
+    population: int | None = None
+    sigma: float = 0.5
+    episodes_per_candidate: int = 1
+    evaluation_episodes: int = 10
+    evaluation_interval: int = 5
+    normalize_observations: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class StopSpec:
-    """When the run ends by itself; whichever comes first. None: never."""
+    """When the run ends by itself; whichever comes first. None: never.
+
+    `target_return` is reached when the mean return of an evaluation is; it takes a learner.
+    """
 
     seconds: float | None = None
     env_steps: int | None = None
     episodes: int | None = None
+    target_return: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +159,7 @@ class RunSpec:
     name: str = ""
     env: EnvSpec = field(default_factory=EnvSpec)
     policy: PolicySpec = field(default_factory=PolicySpec)
+    learner: LearnerSpec = field(default_factory=LearnerSpec)
     rollout: RolloutSpec = field(default_factory=RolloutSpec)
     stop: StopSpec = field(default_factory=StopSpec)
     cluster: ClusterSpec = field(default_factory=ClusterSpec)
@@ -122,7 +175,7 @@ class Field:
     """What one spec key takes.
 
     Attributes:
-        kind: `str`, `int`, `float`, `table` or `action`.
+        kind: `str`, `int`, `float`, `bool`, `table`, `action`, `words`, `sizes` or `wrappers`.
         help: One line for people.
         minimum: Smallest value allowed.
         maximum: Largest value allowed.
@@ -131,7 +184,7 @@ class Field:
         optional: May be left out or None.
         begins: What a text must begin with: one of these.
         filled: A text must not be blank.
-        or_callable: `module:callable` is allowed beside the choices.
+        or_callable: `module:callable` (or `module:Class`) is allowed beside the choices.
     """
 
     kind: str
@@ -156,6 +209,10 @@ class Field:
             "float": "a number",
             "table": "a table of keys and values",
             "action": "a number, or a list of numbers",
+            "bool": "true or false",
+            "words": "a list of texts",
+            "sizes": f"a list of whole numbers from 1 to {MAX_HIDDEN}",
+            "wrappers": "a list of tables with name and kwargs",
         }[self.kind]
         if self.begins:
             return "a text that begins with " + " or ".join(self.begins)
@@ -172,11 +229,41 @@ FIELDS: Mapping[str, Field] = {
     "name": Field("str", "A name for people; empty: derived from the environment."),
     "env.id": Field("str", "Gymnasium id, module:Id or package.module:callable.", filled=True),
     "env.kwargs": Field("table", "Keyword arguments of the environment's constructor."),
+    "env.wrappers": Field("wrappers", "Gymnasium's wrappers by name, or module:callable."),
     "policy.kind": Field(
         "str", "What chooses the actions.", choices=POLICY_KINDS, or_callable=True
     ),
-    "policy.path": Field("str", "Weights of a linear or mlp policy, .npz.", optional=True),
+    "policy.path": Field(
+        "str", "Weights (.npz), .onnx or .zip file, or an RLlib checkpoint.", optional=True
+    ),
     "policy.action": Field("action", "What the constant policy does.", optional=True),
+    "policy.hidden": Field("sizes", "Hidden layers of an mlp policy that is learnt."),
+    "policy.trust": Field("bool", "Allow to load a file that can execute code (sb3, rllib)."),
+    "learner.kind": Field(
+        "str",
+        "What improves the policy; absent: nothing.",
+        choices=LEARNER_KINDS,
+        optional=True,
+        or_callable=True,
+    ),
+    "learner.population": Field(
+        "int", "Candidates a generation.", minimum=2, maximum=100_000, optional=True
+    ),
+    "learner.sigma": Field("float", "First step size of the search.", above=0),
+    "learner.episodes_per_candidate": Field(
+        "int", "Episodes that each candidate plays.", minimum=1, maximum=10_000
+    ),
+    "learner.evaluation_episodes": Field(
+        "int", "Episodes of an evaluation.", minimum=1, maximum=10_000
+    ),
+    "learner.evaluation_interval": Field(
+        "int", "Generations between two evaluations.", minimum=1, maximum=1_000_000
+    ),
+    "learner.normalize_observations": Field(
+        "bool", "Scale observations by their running mean and deviation."
+    ),
+    "learner.options": Field("table", "Keyword arguments of your own learner."),
+    "rollout.mode": Field("str", "Where the steps are made.", choices=MODES),
     "rollout.num_workers": Field(
         "int",
         "Rollout workers; default: one per core.",
@@ -196,6 +283,7 @@ FIELDS: Mapping[str, Field] = {
         choices=VECTORIZATIONS,
         optional=True,
     ),
+    "rollout.info_keys": Field("words", "Scalars of info to keep of every episode."),
     "rollout.seed": Field(
         "int",
         "The run's seed; every worker derives its own.",
@@ -225,6 +313,9 @@ FIELDS: Mapping[str, Field] = {
         "int", "End after so many environment steps.", minimum=1, optional=True
     ),
     "stop.episodes": Field("int", "End after so many episodes.", minimum=1, optional=True),
+    "stop.target_return": Field(
+        "float", "End when the evaluated mean return reaches this.", optional=True
+    ),
     "cluster.address": Field(
         "str", "HOST:PORT of a running Ray; absent: launch one here.", optional=True
     ),
@@ -254,6 +345,7 @@ FIELDS: Mapping[str, Field] = {
 _PARTS: Mapping[str, type] = {
     "env": EnvSpec,
     "policy": PolicySpec,
+    "learner": LearnerSpec,
     "rollout": RolloutSpec,
     "stop": StopSpec,
     "cluster": ClusterSpec,
@@ -328,6 +420,18 @@ def check_value(key: str, value: object) -> Violation | None:
             return None
         case "action":
             return None if _is_action(value) else refused(f"{shown} is no action")
+        case "bool":
+            return None if isinstance(value, bool) else refused(f"{shown} is neither")
+        case "words":
+            if not isinstance(value, list | tuple) or not all(
+                isinstance(word, str) and word for word in value
+            ):
+                return refused(f"{shown} is no such list")
+            return refused("names one twice") if len(set(value)) < len(value) else None
+        case "sizes":
+            return None if _are_sizes(value) else refused(f"{shown} is no such list")
+        case "wrappers":
+            return None if _are_wrappers(value) else refused(f"{shown} is no such list")
         case _:
             return _check_number(value, rule, refused, shown)
 
@@ -336,6 +440,28 @@ def _is_action(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_action, value))
     return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _are_sizes(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= MAX_HIDDEN
+        for size in value
+    )
+
+
+def _are_wrappers(value: object) -> bool:
+    """Tables with a name and JSON-like keyword arguments, and nothing else."""
+    if not isinstance(value, list | tuple):
+        return False
+    for each in value:
+        table = asdict(each) if isinstance(each, WrapperSpec) else each
+        if not isinstance(table, Mapping) or not {"name"} <= set(table) <= {"name", "kwargs"}:
+            return False
+        if not (isinstance(table["name"], str) and table["name"].strip()):
+            return False
+        if check_value("env.kwargs", table.get("kwargs", {})) is not None:
+            return False
+    return True
 
 
 def _check_number(
@@ -373,19 +499,39 @@ def spec_from_table(table: Mapping[str, Any]) -> RunSpec:
             violations.append(Violation(key, "is not a table", f"[{key}] with keys"))
         else:
             parts[key] = _part(key, value, violations)
-    if not violations:
-        violations += _contradictions(parts.get("rollout", RolloutSpec()))
     if violations:
         raise SpecError(tuple(violations))
-    return RunSpec(**parts)
+    spec = RunSpec(**parts)
+    violations += _contradictions(spec)
+    if violations:
+        raise SpecError(tuple(violations))
+    return spec
 
 
-def _contradictions(rollout: RolloutSpec) -> list[Violation]:
+def _contradictions(spec: RunSpec) -> list[Violation]:
     """Values that are good alone, but not together."""
+    found: list[Violation] = []
+    rollout, policy, learner = spec.rollout, spec.policy, spec.learner
     if rollout.vectorization == "none" and rollout.num_envs_per_worker > 1:
         problem = f'"none" steps one environment, not {rollout.num_envs_per_worker}'
-        return [Violation("rollout.vectorization", problem, "one of sync, vector_entry_point")]
-    return []
+        found.append(Violation("rollout.vectorization", problem, "one of sync, vector_entry_point"))
+    if rollout.mode != "actors" and rollout.chosen_vectorization != "none":
+        problem = f"{rollout.mode} steps one environment per worker"
+        found.append(Violation("rollout.num_envs_per_worker", problem, "1; use more workers"))
+    if learner.kind is None:
+        if spec.stop.target_return is not None:
+            problem = "nothing is evaluated without a learner"
+            found.append(Violation("stop.target_return", problem, "only with learner.kind"))
+        return found
+    if policy.kind not in LEARNED_POLICY_KINDS:
+        problem = f'the parameters of "{policy.kind}" can\'t be learnt'
+        allowed = "one of " + ", ".join(LEARNED_POLICY_KINDS)
+        found.append(Violation("policy.kind", problem, allowed))
+    if rollout.mode != "actors" or rollout.chosen_vectorization != "none":
+        problem = "candidates are played by workers with one environment each"
+        key = "rollout.mode" if rollout.mode != "actors" else "rollout.num_envs_per_worker"
+        found.append(Violation(key, problem, "actors, with 1 environment per worker"))
+    return found
 
 
 def _part(part: str, table: Mapping[str, Any], violations: list[Violation]) -> object:
@@ -400,9 +546,24 @@ def _part(part: str, table: Mapping[str, Any], violations: list[Violation]) -> o
         if problem:
             violations.append(problem)
             continue
-        is_float = FIELDS[key].kind == "float" and value is not None
-        values[name] = float(value) if is_float else value
+        values[name] = _as_kept(value, FIELDS[key].kind)
     return _PARTS[part](**values) if not violations else None
+
+
+def _as_kept(value: Any, kind: str) -> Any:
+    """A good value in the type that its dataclass has."""
+    if value is None:
+        return None
+    match kind:
+        case "float":
+            return float(value)
+        case "words" | "sizes":
+            return tuple(value)
+        case "wrappers":
+            return tuple(
+                each if isinstance(each, WrapperSpec) else WrapperSpec(**each) for each in value
+            )
+    return value
 
 
 def _unknown(key: str, known: list[str], what: str) -> Violation:
@@ -426,6 +587,22 @@ def table_from_spec(spec: RunSpec) -> dict[str, Any]:
         if chosen:
             table[part] = chosen
     return table
+
+
+def ways_of(table: Mapping[str, Any]) -> dict[str, str | None]:
+    """How a run was executed, under the names of its JSON, from the nested tables of its spec.
+
+    Args:
+        table: Of any version of raydash; empty if nothing is known: then everything is None.
+    """
+    if not table:
+        return {"mode": None, "policy": None, "learner": None}
+    parts = {name: table.get(name) or {} for name in ("rollout", "policy", "learner")}
+    return {
+        "mode": parts["rollout"].get("mode", "actors"),
+        "policy": parts["policy"].get("kind", "random"),
+        "learner": parts["learner"].get("kind"),
+    }
 
 
 def violations_of(spec: RunSpec) -> tuple[Violation, ...]:

@@ -53,6 +53,7 @@ class EndedBy(StrEnum):
     SECONDS = "seconds"
     ENV_STEPS = "env_steps"
     EPISODES = "episodes"
+    TARGET = "target"
     USER = "user"
     SIGNAL = "signal"
     ORPHANED = "orphaned"

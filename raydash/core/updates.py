@@ -13,7 +13,7 @@ import numpy as np
 from raydash.core.events import Event
 from raydash.core.library import RunSource
 from raydash.core.records import EpisodeColumns, Float32, Float64, Int32, Int64, UInt8
-from raydash.core.spec import RunSpec
+from raydash.core.spec import PolicySpec, RunSpec
 from raydash.core.states import EndedBy, RunState
 
 MAX_EPISODES_PER_UPDATE = 2000
@@ -50,6 +50,7 @@ class WorkerColumns:
         cpu_percent: Of one core; NaN if unknown.
         rss_bytes: Resident memory; NaN if unknown.
         data_age_s: Age of its newest chunk; NaN before the first.
+        weights_seq_no: Of the parameters that its newest chunk was played with.
     """
 
     worker_index: Int32
@@ -78,6 +79,7 @@ class WorkerColumns:
     cpu_percent: Float32
     rss_bytes: Float64
     data_age_s: Float32
+    weights_seq_no: Int32 = field(default_factory=lambda: np.empty(0, np.int32))
 
     def __len__(self) -> int:
         return len(self.worker_index)
@@ -116,6 +118,111 @@ class RunFigures:
     share_policy: float = 0.0
     share_idle: float = 0.0
     num_restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarFigures:
+    """Named scalars of a run's episodes: chosen keys of info, and what each agent got.
+
+    Attributes:
+        names: `is_success`, other keys, `agent_episode_return_mean/<agent>`.
+        mean: Over the whole run, per name; NaN: no episode had it.
+        recent_mean: Over the last 100 episodes that had it, by finish time, all workers pooled.
+        count: Episodes behind `mean`.
+    """
+
+    names: tuple[str, ...] = ()
+    mean: Float64 = field(default_factory=lambda: np.empty(0))
+    recent_mean: Float64 = field(default_factory=lambda: np.empty(0))
+    count: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFigures:
+    """Agents of a multi-agent environment.
+
+    Attributes:
+        names: In the order in which they were met.
+        num_steps: Actions of each, lifetime.
+        episode_return_mean: Over the whole run; NaN: none ended.
+        recent_return_mean: Over its last 100 episodes by finish time.
+        num_episodes: In which it took part, lifetime; errors excluded.
+    """
+
+    names: tuple[str, ...] = ()
+    num_steps: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+    episode_return_mean: Float64 = field(default_factory=lambda: np.empty(0))
+    recent_return_mean: Float64 = field(default_factory=lambda: np.empty(0))
+    num_episodes: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """Finished generations of a learner, oldest first; a column per figure.
+
+    Attributes:
+        number: 1, 2, 3, ...: the `weights_seq_no` that its candidates played with.
+        end_s: When its last result came in, seconds on the run's clock.
+        num_env_steps: Of the whole run by then.
+        return_mean: Over its candidates.
+        return_best: Of its best candidate.
+        return_worst: Of its worst candidate.
+        evaluation_mean: Of the evaluation that belongs to it; NaN: it was not evaluated.
+        evaluation_n: Episodes of that evaluation.
+        sigma: The step size of the search, if the learner has one; NaN otherwise.
+    """
+
+    number: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+    end_s: Float64 = field(default_factory=lambda: np.empty(0))
+    num_env_steps: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+    return_mean: Float64 = field(default_factory=lambda: np.empty(0))
+    return_best: Float64 = field(default_factory=lambda: np.empty(0))
+    return_worst: Float64 = field(default_factory=lambda: np.empty(0))
+    evaluation_mean: Float64 = field(default_factory=lambda: np.empty(0))
+    evaluation_n: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+    sigma: Float64 = field(default_factory=lambda: np.empty(0))
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class LearningFigures:
+    """How the learning of a run stands.
+
+    Attributes:
+        weights_seq_no: Of the newest parameters: the generation that is being played.
+        weights_age_s: Since they came from the learner.
+        population: Candidates of this generation.
+        num_played: Of them, played to the end.
+        num_generations: Finished ones.
+        num_parameters: Of the policy.
+        best_episode_return_mean: Of the best candidate so far; NaN: none yet.
+        evaluation_episode_return_mean: Of the newest evaluation that is complete; NaN: none yet.
+        evaluation_n: Episodes of that evaluation.
+        num_evaluation_episodes_lifetime: Of all evaluations.
+        target_return: The run ends when the evaluation reaches it; None: no target.
+        best_policy: Path of the best policy so far; empty: none was saved yet.
+        num_stale: Results of earlier generations that came too late and were let go.
+        num_restarts: Times that the search began anew.
+        generations: Since `since_seq`, like all that is new to a reader.
+    """
+
+    weights_seq_no: int = 0
+    weights_age_s: float = 0.0
+    population: int = 0
+    num_played: int = 0
+    num_generations: int = 0
+    num_parameters: int = 0
+    best_episode_return_mean: float = float("nan")
+    evaluation_episode_return_mean: float = float("nan")
+    evaluation_n: int = 0
+    num_evaluation_episodes_lifetime: int = 0
+    target_return: float | None = None
+    best_policy: str = ""
+    num_stale: int = 0
+    num_restarts: int = 0
+    generations: Generations = field(default_factory=Generations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +359,11 @@ class RunUpdate:
         events: Events since `since_seq`.
         health: Of the supervisor.
         last: Nothing will follow: the recording is closed.
+        policy: What chooses the actions now; None: as the spec says.
+        weights_seq_no: How often parameters or policy were changed so far.
+        scalars: Named scalars of the episodes.
+        agents: Of a multi-agent environment; None: it is none.
+        learning: How the learning stands; None: nothing learns.
     """
 
     run_id: str
@@ -276,6 +388,11 @@ class RunUpdate:
     events: tuple[Event, ...]
     health: SupervisorHealth = field(default_factory=SupervisorHealth)
     last: bool = False
+    policy: PolicySpec | None = None
+    weights_seq_no: int = 0
+    scalars: ScalarFigures = field(default_factory=ScalarFigures)
+    agents: AgentFigures | None = None
+    learning: LearningFigures | None = None
 
     @property
     def num_merged(self) -> int:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from raydash.core.clock import Clock
-from raydash.core.records import EpisodeColumns
+from raydash.core.records import EpisodeColumns, EpisodeExtras
 from raydash.record.card import remove_card, write_card
 from raydash.record.database import connect, size_of, why_not
 from raydash.record.door import ReadersDoor
@@ -95,7 +95,8 @@ class Recorder:
             count = len(batch.episodes)
             if count and self._num_pending + count > self._max_pending:
                 self._num_dropped += count
-                batch, count = replace(batch, episodes=EpisodeColumns()), 0
+                batch = replace(batch, episodes=EpisodeColumns(), extras=EpisodeExtras())
+                count = 0
             self._num_pending += count
             self._arrived.append(batch)
             if self._oldest_s is None:

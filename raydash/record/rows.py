@@ -8,7 +8,7 @@ from importlib import metadata
 
 from raydash.core.events import Event
 from raydash.core.history import HistoryRows
-from raydash.core.records import EpisodeColumns, WorkerTotals
+from raydash.core.records import EpisodeColumns, EpisodeExtras, WorkerTotals
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, RunState
 
@@ -115,6 +115,7 @@ class RecordBatch:
         paused_workers: Indices of workers that are paused on their own.
         num_restarts: Workers made anew after a death or on demand, lifetime.
         episodes: Finished ones.
+        extras: Of the same episodes; empty: nothing is known.
         totals: (worker_index, incarnation, totals of that life), of workers that were heard of.
         events: What happened.
         history: Buckets of the whole run that are new, or changed.
@@ -130,9 +131,14 @@ class RecordBatch:
     paused_workers: tuple[int, ...] = ()
     num_restarts: int = 0
     episodes: EpisodeColumns = field(default_factory=EpisodeColumns)
+    extras: EpisodeExtras = field(default_factory=EpisodeExtras)
     totals: Sequence[tuple[int, int, WorkerTotals]] = ()
     events: Sequence[Event] = ()
     history: HistoryRows | None = None
+
+    def known_extras(self) -> EpisodeExtras:
+        """One row an episode, whether anything is known of it or not."""
+        return self.extras if len(self.extras) else EpisodeExtras.unknown(len(self.episodes))
 
     @staticmethod
     def merged(batches: "Sequence[RecordBatch]") -> "RecordBatch":
@@ -146,6 +152,7 @@ class RecordBatch:
         return replace(
             batches[-1],
             episodes=EpisodeColumns.joined([batch.episodes for batch in batches]),
+            extras=EpisodeExtras.joined([batch.known_extras() for batch in batches]),
             totals=[(index, life, values) for (index, life), values in totals.items()],
             events=[event for batch in batches for event in batch.events],
             history=history,

@@ -9,7 +9,7 @@ from typing import Any
 Connection = Any
 """A DuckDB connection; DuckDB ships no types."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 DDL = """
 -- One row: what was asked for, by whom, with what, and how it ended.
@@ -48,16 +48,61 @@ CREATE TABLE IF NOT EXISTS episodes (
     end_s DOUBLE NOT NULL,           -- when it ended, to 10 microseconds
     worker_index INTEGER NOT NULL,   -- 1..N
     env_index INTEGER NOT NULL,      -- which of the worker's environments
-    agent VARCHAR,                   -- NULL: a single-agent environment
     incarnation INTEGER NOT NULL,    -- life of the worker, 0 the first
     episode_return DOUBLE NOT NULL,  -- undiscounted sum of rewards, exact; NaN: error
     episode_len INTEGER NOT NULL,    -- steps
     ending UTINYINT,                 -- 0 terminated, 1 truncated, 2 both flags, 3 error; NULL:
                                      -- not known (imported)
     duration_s FLOAT NOT NULL,       -- reset to end, wall time, to 10 microseconds
-    weights_seq_no INTEGER,          -- of the policy; NULL: it does not learn
-    evaluation BOOLEAN NOT NULL,     -- not used for learning
-    info MAP(VARCHAR, DOUBLE)        -- chosen scalars of the last step's info; NULL: none chosen
+    weights_seq_no INTEGER,          -- how often parameters or policy had been changed before; of a
+                                     -- learner's candidates the generation; NULL: not known
+    info MAP(VARCHAR, DOUBLE),       -- chosen scalars of the last step's info; NULL: it had none
+    candidate INTEGER                -- of a learner's generation; NULL: nothing learnt
+);
+
+-- Episodes that were played to evaluate: in no figure of the rollouts, so in a table of their own.
+CREATE TABLE IF NOT EXISTS evaluation_episodes (
+    end_s DOUBLE NOT NULL,
+    worker_index INTEGER NOT NULL,
+    env_index INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    episode_return DOUBLE NOT NULL,
+    episode_len INTEGER NOT NULL,
+    ending UTINYINT NOT NULL,
+    duration_s FLOAT NOT NULL,
+    weights_seq_no INTEGER NOT NULL  -- the generation whose best guess played
+);
+
+-- Multi-agent environments: what each agent did in an episode of `episodes`.
+CREATE TABLE IF NOT EXISTS agent_episodes (
+    end_s DOUBLE NOT NULL,           -- with the next two: which episode
+    worker_index INTEGER NOT NULL,
+    env_index INTEGER NOT NULL,
+    agent VARCHAR NOT NULL,
+    agent_return DOUBLE NOT NULL,    -- undiscounted; NaN: the episode ended in an error
+    num_steps INTEGER NOT NULL       -- actions of this agent
+);
+
+-- Multi-agent environments: cumulative actions of each agent in a worker's life.
+CREATE TABLE IF NOT EXISTS agent_totals (
+    t_s DOUBLE NOT NULL,
+    worker_index INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    agent VARCHAR NOT NULL,
+    num_steps BIGINT NOT NULL
+);
+
+-- Finished generations of a learner.
+CREATE TABLE IF NOT EXISTS generations (
+    number INTEGER NOT NULL,         -- 1, 2, 3, ...: the weights_seq_no of its candidates
+    end_s DOUBLE NOT NULL,           -- when its last result came in
+    num_env_steps BIGINT NOT NULL,   -- of the whole run by then
+    return_mean DOUBLE NOT NULL,     -- over its candidates
+    return_best DOUBLE NOT NULL,
+    return_worst DOUBLE NOT NULL,
+    evaluation_mean DOUBLE,          -- NULL: it was not evaluated
+    evaluation_n INTEGER NOT NULL,   -- episodes of that evaluation
+    sigma DOUBLE                     -- step size of the search; NULL: the learner has none
 );
 
 -- Cumulative counters of a worker's life; the last row of each life is its total.
@@ -99,8 +144,10 @@ CREATE TABLE IF NOT EXISTS commits (
     ended_by VARCHAR,                -- of EndedBy, while the run is stopping; NULL: it goes on
     draining BOOLEAN,                -- it is stopping after the episodes that are under way
     paused_workers INTEGER[],        -- workers that are paused on their own; NULL: none
-    num_restarts BIGINT              -- workers made anew after a death or on demand, lifetime;
+    num_restarts BIGINT,             -- workers made anew after a death or on demand, lifetime;
                                      -- NULL: not known (schema 1)
+    policy_json VARCHAR,             -- what chooses the actions since a swap; NULL: none
+    weights_seq_no INTEGER           -- how often parameters or policy were changed; NULL: never
 );
 
 -- The whole run in at most 1200 time buckets of one width, which doubles as the run grows (then all
@@ -145,7 +192,16 @@ def _from_1(connection: Connection) -> None:
     connection.execute("ALTER TABLE commits ADD COLUMN num_restarts BIGINT")
 
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1}
+def _from_2(connection: Connection) -> None:
+    # Nothing was ever written there: agents and evaluations have tables of their own.
+    connection.execute("ALTER TABLE episodes DROP COLUMN agent")
+    connection.execute("ALTER TABLE episodes DROP COLUMN evaluation")
+    connection.execute("ALTER TABLE episodes ADD COLUMN candidate INTEGER")
+    connection.execute("ALTER TABLE commits ADD COLUMN policy_json VARCHAR")
+    connection.execute("ALTER TABLE commits ADD COLUMN weights_seq_no INTEGER")
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2}
 """From version n to n + 1; each runs inside the transaction of `bring_up_to_date`."""
 
 

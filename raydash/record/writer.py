@@ -13,7 +13,7 @@ import numpy as np
 
 from raydash.core.events import Event
 from raydash.core.history import HistoryRows
-from raydash.core.records import TIME_DECIMALS, EpisodeColumns, WorkerTotals
+from raydash.core.records import NO_CANDIDATE, TIME_DECIMALS, EpisodeColumns, WorkerTotals
 from raydash.core.states import Ending
 from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
 from raydash.record.schema import SCHEMA_VERSION, Connection
@@ -22,7 +22,8 @@ _TOTALS = tuple(WorkerTotals.__slots__)
 # DuckDB reads NaN in arrays as NULL; a return and a sum of returns can be NaN.
 _INSERTS = {
     "episodes": "INSERT INTO episodes BY NAME SELECT"
-    " * REPLACE (coalesce(episode_return, 'nan') AS episode_return) FROM new_episodes",
+    " * REPLACE (coalesce(episode_return, 'nan') AS episode_return,"
+    f" nullif(candidate, {NO_CANDIDATE}) AS candidate) FROM new_episodes",
     "totals": "INSERT INTO worker_totals BY NAME FROM new_totals",
     "events": "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
     "commits": "INSERT INTO commits (number, t_s, elapsed_s, num_workers, paused, keep, ended_by,"
@@ -91,7 +92,7 @@ class RecordWriter:
         """Write a batch as commit `number`: all of it or nothing."""
         self.connection.execute("BEGIN")
         if len(batch.episodes):
-            self._insert("episodes", new_episodes=_episode_columns(batch.episodes))
+            self._insert("episodes", new_episodes=_episode_columns(batch))
         if batch.totals:
             self._insert("totals", new_totals=_totals_columns(batch))
         if batch.events:
@@ -154,12 +155,13 @@ class RecordWriter:
         )
 
 
-def _episode_columns(episodes: EpisodeColumns) -> dict[str, Any]:
+def _episode_columns(batch: RecordBatch) -> dict[str, Any]:
     """Times are rounded: full precision would be five bytes an episode of noise."""
+    episodes, extras = batch.episodes, batch.known_extras()
     columns = {name: getattr(episodes, name) for name in EpisodeColumns.__slots__}
     columns["end_s"] = np.round(episodes.end_s, TIME_DECIMALS)
     columns["duration_s"] = np.round(episodes.duration_s, TIME_DECIMALS)
-    columns["evaluation"] = np.zeros(len(episodes), bool)
+    columns["weights_seq_no"], columns["candidate"] = extras.weights_seq_no, extras.candidate
     return columns
 
 

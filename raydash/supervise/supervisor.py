@@ -27,7 +27,13 @@ from raydash.core.messages import (
     HistoryRange,
     RunSummary,
 )
-from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerReady, WorkerTotals
+from raydash.core.records import (
+    EpisodeColumns,
+    EpisodeExtras,
+    RolloutChunk,
+    WorkerReady,
+    WorkerTotals,
+)
 from raydash.core.spec import RunSpec
 from raydash.core.states import RunState
 from raydash.core.stimuli import (
@@ -168,6 +174,7 @@ class Supervisor:
         self._next_event = events[-1].number + 1 if events else 1
         self._unrecorded: list[Event] = []
         self._tick_episodes: list[EpisodeColumns] = []
+        self._tick_extras: list[EpisodeExtras] = []
         self._tick_steps: list[tuple[int, float, float, int]] = []
         self._tick_totals: dict[tuple[int, int], WorkerTotals] = {}
         self._errors = ErrorFold()
@@ -291,6 +298,7 @@ class Supervisor:
         self._tick_steps.append((index, max(0.0, started_s), ended_s, steps))
         if len(chunk.ending):
             self._tick_episodes.append(EpisodeColumns.from_chunk(chunk, started_s=started_s))
+            self._tick_extras.append(EpisodeExtras.from_chunk(chunk))
         self._tick_totals[index, life] = chunk.totals
         self._result_times.append(t_s)
         self._errors.take(chunk, t_s)
@@ -388,7 +396,8 @@ class Supervisor:
         self._note_errors(t_s)
         self._seq += 1
         episodes = EpisodeColumns.joined(self._tick_episodes)
-        self._tick_episodes = []
+        extras = EpisodeExtras.joined(self._tick_extras)
+        self._tick_episodes, self._tick_extras = [], []
         self._backlog.close(episodes)
         self._history.widen(self._ledger.num_workers)
         self._ledger.take_episodes(episodes)
@@ -416,6 +425,7 @@ class Supervisor:
                 paused_workers=self._machine.paused_workers,
                 num_restarts=self._machine.num_restarts,
                 episodes=episodes,
+                extras=extras,
                 totals=totals,
                 events=self._unrecorded,
                 history=self._history_to_record(t_s),
@@ -558,6 +568,9 @@ class Supervisor:
                 raydash_version=info.raydash_version,
                 protocol_version=PROTOCOL_VERSION,
                 num_workers_starting=machine.num_starting,
+                mode=self.spec.rollout.mode,
+                policy=self.spec.policy.kind,
+                learner=self.spec.learner.kind,
             )
 
     def _encoded(self, since_seq: int) -> bytes:

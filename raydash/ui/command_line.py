@@ -10,6 +10,8 @@ _FLAGS = {
     "env.kwargs": "--env-kwargs",
     "policy.kind": "--policy",
     "policy.path": "--policy-path",
+    "learner.kind": "--learner",
+    "rollout.mode": "--mode",
     "rollout.num_workers": "--workers",
     "rollout.seed": "--seed",
     "rollout.num_envs_per_worker": "--envs-per-worker",
@@ -17,6 +19,7 @@ _FLAGS = {
     "stop.seconds": "--for",
     "stop.env_steps": "--steps",
     "stop.episodes": "--episodes",
+    "stop.target_return": "--target",
     "cluster.address": "--address",
 }
 

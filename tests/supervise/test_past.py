@@ -9,7 +9,7 @@ import pytest
 from raydash.core.events import EventKind
 from raydash.core.history import Tier
 from raydash.core.messages import Verb
-from raydash.core.records import EpisodeColumns
+from raydash.core.records import EpisodeColumns, EpisodeExtras
 from raydash.core.spec import RolloutSpec, StopSpec
 from raydash.core.states import EndedBy
 from raydash.core.updates import HistoryDelta
@@ -182,6 +182,7 @@ def test_episodes_that_came_late_are_in_their_buckets(tmp_path: Path) -> None:
         }
     )
     run.supervisor._tick_episodes.append(late)
+    run.supervisor._tick_extras.append(EpisodeExtras.unknown(len(late)))
     to_a_tick(run)
     assert early.return_n[10:13].sum() < run.history.whole.delta(0).return_n[10:13].sum()
     past = past_of(tmp_path, run)

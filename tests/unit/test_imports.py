@@ -535,7 +535,7 @@ def test_command_prints_the_ids(private_dirs: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.csv"
     done = CliRunner().invoke(app, ["export", run_id[:20], "--to", "csv", "--out", str(out)])
     assert done.exit_code == 0, done.stderr
-    assert out.read_text().splitlines()[1].startswith("0.5,1,0,,0,1.0,5,,NaN")
+    assert out.read_text().splitlines()[1].startswith("0.5,1,0,0,1.0,5,,NaN")
     bad = CliRunner().invoke(app, ["import", str(tmp_path / "gone")])
     assert bad.exit_code == 2
     assert "raydash: gone was not imported" in bad.stderr

@@ -379,7 +379,7 @@ def columns_of(path: Path) -> list[tuple[object, ...]]:
     )
 
 
-def test_file_of_schema_1_becomes_one_of_schema_2_and_is_gone_on_with(
+def test_file_of_schema_1_becomes_one_of_the_newest_and_is_gone_on_with(
     path: Path, recorders: Callable[..., Recorder]
 ) -> None:
     path.parent.mkdir()

@@ -10,12 +10,14 @@ from raydash.core.spec import (
     MAX_WORKERS,
     ClusterSpec,
     EnvSpec,
+    LearnerSpec,
     PolicySpec,
     RolloutSpec,
     RunSpec,
     SinksSpec,
     SpecError,
     StopSpec,
+    WrapperSpec,
     check_value,
     spec_from_table,
     table_from_spec,
@@ -25,6 +27,7 @@ from raydash.core.spec import (
 PARTS = {
     "env": EnvSpec,
     "policy": PolicySpec,
+    "learner": LearnerSpec,
     "rollout": RolloutSpec,
     "stop": StopSpec,
     "cluster": ClusterSpec,
@@ -240,3 +243,41 @@ def test_any_table_is_either_a_valid_spec_or_refused_in_words(table: dict[str, A
         assert spec_from_table(table_from_spec(spec)) == spec
         assert spec_from_table(asdict(spec)) == spec
     assert all(v.problem and v.allowed for v in violations)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ({"rollout": {"mode": "lockstep", "num_envs_per_worker": 2}}, "num_envs_per_worker"),
+        ({"rollout": {"mode": "elsewhere"}}, "rollout.mode"),
+        ({"rollout": {"info_keys": ["a", "a"]}}, "rollout.info_keys"),
+        ({"rollout": {"info_keys": "a"}}, "rollout.info_keys"),
+        ({"env": {"wrappers": [{"kwargs": {}}]}}, "env.wrappers"),
+        ({"env": {"wrappers": [{"name": "A", "more": 1}]}}, "env.wrappers"),
+        ({"policy": {"hidden": [0]}}, "policy.hidden"),
+        ({"policy": {"trust": "yes"}}, "policy.trust"),
+        ({"stop": {"target_return": 1.0}}, "stop.target_return"),
+        ({"learner": {"kind": "cmaes"}}, "policy.kind"),
+        ({"learner": {"kind": "sgd"}}, "learner.kind"),
+        ({"learner": {"kind": "cmaes"}, "policy": {"kind": "mlp"}, "rollout": {"mode": "tasks"}},
+         "rollout.mode"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together_is_refused_by_its_key(table: dict[str, Any], key: str) -> None:
+    assert any(name.endswith(key) for name in refused(table))
+
+
+def test_wrappers_and_lists_come_out_as_they_are_kept() -> None:
+    spec = spec_from_table(
+        {
+            "env": {"wrappers": [{"name": "TimeLimit", "kwargs": {"max_episode_steps": 5}}]},
+            "policy": {"kind": "mlp", "hidden": [8, 8]},
+            "learner": {"kind": "module:Own", "sigma": 1},
+            "rollout": {"info_keys": ["x"]},
+            "stop": {"target_return": 475},
+        }
+    )
+    assert spec.env.wrappers == (WrapperSpec("TimeLimit", {"max_episode_steps": 5}),)
+    assert spec.policy.hidden == (8, 8)
+    assert spec.rollout.info_keys == ("x",)
+    assert spec_from_table(table_from_spec(spec)) == spec

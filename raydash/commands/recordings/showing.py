@@ -19,8 +19,8 @@ from raydash.commands.recordings.words import (
 )
 from raydash.commands.run import EXIT_BAD_INPUT, EXIT_DONE
 from raydash.core.faults import Fault, FaultError
-from raydash.core.library import Notes, RecordedRun
-from raydash.core.spec import SpecError, spec_from_table
+from raydash.core.library import Notes, RecordedRun, RunSource
+from raydash.core.spec import SpecError, spec_from_table, ways_of
 from raydash.protocol.spec_file import toml_from_spec
 from raydash.record.details import RunDetails, details
 from raydash.record.folder import entry_of
@@ -118,6 +118,7 @@ def table_of(
         "env_id": (run.env_id if run else "") or None,
         "num_workers": (found.num_workers if found else run.num_workers if run else 0) or None,
         "seed": found.seed if found else None,
+        **ways_of(found.spec if found and run and run.source is RunSource.RAYDASH else {}),
     }
     for name in (
         "elapsed_s",

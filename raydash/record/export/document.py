@@ -9,6 +9,8 @@ import math
 from pathlib import Path
 from typing import IO, Any
 
+from raydash.core.library import RunSource
+from raydash.core.spec import ways_of
 from raydash.record import query
 from raydash.record.export.batches import batches
 from raydash.record.export.tables import columns_of, ending_words
@@ -51,7 +53,8 @@ def write(connection: Connection, path: Path, target: Path) -> None:
 def figures_table(connection: Connection, path: Path) -> dict[str, object]:
     """The figures over the whole run under the names of `raydash run --json`."""
     known = query.figures_of(connection)
-    (seed,) = connection.execute("SELECT seed FROM run").fetchone()
+    run = _run(connection)
+    was_ours = run.get("source") in (None, RunSource.RAYDASH)
     (wanted,) = connection.execute("SELECT arg_max(num_workers, number) FROM commits").fetchone()
     num_workers, num_restarts = connection.execute(
         "SELECT count(*), coalesce(sum(life), 0)::BIGINT"
@@ -75,7 +78,8 @@ def figures_table(connection: Connection, path: Path) -> dict[str, object]:
         "run_id": known.run_id,
         "env_id": known.env_id,
         "num_workers": num_workers if wanted is None else wanted,
-        "seed": seed,
+        "seed": run["seed"],
+        **ways_of(json.loads(run["spec_json"]) if was_ours else {}),
         "elapsed_s": known.elapsed_s,
         **{name: getattr(known, name) for name in names},
         "env_steps_per_s": steps_per_s,

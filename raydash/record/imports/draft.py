@@ -243,7 +243,7 @@ ORDER BY t_s NULLS FIRST, names.tag
 _SETTLE_EPISODES = """
 INSERT INTO episodes BY NAME
 SELECT end_s, worker_index, 0 AS env_index, incarnation, episode_return, episode_len,
-       'nan'::FLOAT AS duration_s, false AS evaluation
+       'nan'::FLOAT AS duration_s
 FROM found_episodes ORDER BY end_s, worker_index
 """
 # One row per worker and time bucket. Busy all the time: then its steps are spread from row to row.
