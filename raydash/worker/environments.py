@@ -20,6 +20,9 @@ from gymnasium.envs.registration import load_env_creator, register, registry
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec
+from raydash.worker.words import listed
+from raydash.worker.words import one_line as one_line
+from raydash.worker.wrappers import wrapped
 
 Env: TypeAlias = gymnasium.Env[Any, Any]
 
@@ -71,10 +74,10 @@ def add_source_dirs(source_dirs: Sequence[str]) -> None:
 
 
 def make_env(env: EnvSpec, source_dirs: Sequence[str] = ()) -> Env:
-    """Construct an environment; it is not reset yet.
+    """Construct an environment in its wrappers; it is not reset yet.
 
     Args:
-        env: Its name and keyword arguments.
+        env: Its name, keyword arguments and wrappers.
         source_dirs: Folders to import the user's modules from.
 
     Raises:
@@ -97,7 +100,8 @@ def make_env(env: EnvSpec, source_dirs: Sequence[str] = ()) -> Env:
         raise _constructor_raised(env, error) from error
     if not isinstance(made, gymnasium.Env):
         _refuse_foreign(env.id, made)
-    return made
+    whole: Env = wrapped(made, env.wrappers)
+    return whole
 
 
 def first_reset(env: Any, spec: EnvSpec, seed: int | list[int]) -> Any:
@@ -123,12 +127,6 @@ def first_reset(env: Any, spec: EnvSpec, seed: int | list[int]) -> Any:
             ),
         ) from error
     return observation
-
-
-def one_line(error: BaseException) -> str:
-    """The error's text on one line of bounded length."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:299] + "…"
 
 
 def _creator(env: EnvSpec) -> Callable[..., Any]:
@@ -169,7 +167,7 @@ def _creator(env: EnvSpec) -> Callable[..., Any]:
         Fault(
             what=f"{module_name} has no environment {name}",
             why="It is neither a class or function of that module nor an id that it registers",
-            remedy=f"Did you mean {_listed(near)}?" if near else "Check the part after the colon",
+            remedy=f"Did you mean {listed(near)}?" if near else "Check the part after the colon",
             keys=("env.id",),
             bad_input=True,
         ),
@@ -188,7 +186,7 @@ def _unknown_id(env_id: str, error: Exception) -> FaultError:
         package = _PIP_NAMES.get(module, module)
         remedy = f'Run pip install "{package}" and write {module}:{bare}'
     elif near:
-        remedy = f"Did you mean {_listed(near)}?"
+        remedy = f"Did you mean {listed(near)}?"
     else:
         remedy = (
             "Write a Gymnasium id, module:Id if a module registers it, or "
@@ -305,7 +303,3 @@ def _refuse_foreign(env_id: str, made: object) -> NoReturn:
 
 def _keys(env: EnvSpec) -> tuple[str, ...]:
     return ("env.id", "env.kwargs") if env.kwargs else ("env.id",)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

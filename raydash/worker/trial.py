@@ -4,7 +4,7 @@ Bad input ends here, and so does an environment that hangs or takes its process 
 (`python -m raydash.worker.trial`) reads an order from stdin and answers on what was its stdout;
 descriptor 1 is moved to its log first, so whatever the environment prints disturbs nothing.
 
-    order:  {"env": {"id", "kwargs"}, "source_dirs": [...]} with "policy": {...},
+    order:  {"env": {...}, "source_dirs": [...]} with "policy": {...},
             "num_envs" and "vectorization" to try, or "check": true to check; or {"list": true}
     answer: one JSON value a line: {"phase": "make"}, {"phase": "reset"}, then {"fault": ...},
             {"check": ...} or {"env_ids": [...]}
@@ -27,7 +27,7 @@ from typing import IO, Any
 
 from raydash.core.env_check import EnvCheck, EnvProblem
 from raydash.core.faults import Fault, FaultError
-from raydash.core.spec import EnvSpec, PolicySpec, RolloutSpec
+from raydash.core.spec import EnvSpec, PolicySpec, RolloutSpec, WrapperSpec
 from raydash.paths import cache_dir
 
 TIME_LIMIT_S = 20.0
@@ -74,7 +74,7 @@ def try_environment(
         What is wrong; None if the environment works, or if the trial was cancelled.
     """
     order = {
-        "env": {"id": env.id, "kwargs": dict(env.kwargs)},
+        "env": asdict(env),
         "policy": asdict(policy),
         "num_envs": min(rollout.num_envs_per_worker, _MAX_TRIED_TOGETHER),
         "vectorization": rollout.chosen_vectorization,
@@ -113,7 +113,7 @@ def check_environment(
     """
     order = {
         "check": True,
-        "env": {"id": env.id, "kwargs": dict(env.kwargs)},
+        "env": asdict(env),
         "source_dirs": list(source_dirs),
     }
     answers, ending, log = _ask(order, time_limit_s, cancelled)
@@ -235,11 +235,17 @@ def _answer(out: IO[str], **value: object) -> None:
     out.flush()
 
 
+def _env_of(order: dict[str, Any]) -> EnvSpec:
+    table = order["env"]
+    wrappers = tuple(WrapperSpec(**each) for each in table["wrappers"])
+    return EnvSpec(table["id"], table["kwargs"], wrappers)
+
+
 def _check(order: dict[str, Any], out: IO[str]) -> dict[str, Any]:
     """The last answer of a check."""
     from raydash.worker.checking import examine
 
-    spec = EnvSpec(order["env"]["id"], order["env"]["kwargs"])
+    spec = _env_of(order)
     try:
         found = examine(spec, order["source_dirs"], tell=lambda phase: _answer(out, phase=phase))
     except FaultError as error:
@@ -255,7 +261,7 @@ def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
     from raydash.worker.policies.policy import check_action, make_policy
     from raydash.worker.vector_environments import first_seed, make_vector_env
 
-    spec = EnvSpec(order["env"]["id"], order["env"]["kwargs"])
+    spec = _env_of(order)
     try:
         _answer(out, phase="make")
         num_envs, vectorization, folders = (

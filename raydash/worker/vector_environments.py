@@ -180,6 +180,16 @@ def make_vector_env(
             raise
         except Exception as error:
             raise _raised(env, "could not be stepped together", error) from error
+    if env.wrappers:
+        raise FaultError(
+            Fault(
+                f"The vector form of {env.id} takes no wrappers",
+                f"{env.wrappers[0].name} wraps a single environment, and there is none in it",
+                "Use rollout.vectorization = sync, or leave env.wrappers out",
+                keys=("env.wrappers", "rollout.vectorization"),
+                bad_input=True,
+            )
+        )
     register_own()
     add_source_dirs(source_dirs)
     _check_vector_entry_point(env, source_dirs)
