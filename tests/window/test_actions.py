@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QLabel
 
 from raydash.core.faults import Fault
 from raydash.core.messages import ClusterStatus, CommandRun, StartRun, Verb
@@ -127,7 +127,9 @@ def test_refused_start_marks_the_field_that_is_at_fault(
     engine.come_up()
     action(window, "start").trigger()
     engine.answer(Fault("There is no environment CartPole-v1", keys=("env.id",), bad_input=True))
-    assert window.form._problems["env.id"].text() == "There is no environment CartPole-v1"
+    problem = window.form.findChild(QLabel, "form_env_problem")
+    assert problem is not None
+    assert problem.text() == "There is no environment CartPole-v1"
     assert window.banner.fault is not None
 
 

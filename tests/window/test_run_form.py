@@ -1,8 +1,17 @@
 """The form: what it builds, what it refuses and in which words, and how it scales a live run."""
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QSpinBox
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSpinBox,
+)
 from pytestqt.qtbot import QtBot
 
 from raydash.core.faults import Fault
@@ -50,6 +59,12 @@ def problem(form: RunForm, name: str) -> str:
     label = form.findChild(QLabel, f"{name}_problem")
     assert label is not None
     return label.text() if label.isVisibleTo(form) else ""
+
+
+def heading(form: RunForm, name: str) -> QAbstractButton:
+    found = form.findChild(QAbstractButton, f"form_part_{name}_heading")
+    assert found is not None
+    return found
 
 
 def test_fresh_form_holds_the_default_spec(form: RunForm) -> None:
@@ -171,3 +186,64 @@ def test_there_is_nothing_to_apply_without_a_live_run(
     engine.update(state=RunState.STOPPED, snapshot=False)
     workers(form).setValue(12)
     assert not apply.isVisibleTo(form)
+
+
+def test_part_is_folded_and_says_what_is_in_it(form: RunForm, qtbot: QtBot) -> None:
+    form.set_spec(FULL)
+    assert not line(form, "form_stop_seconds").isVisible()
+    assert heading(form, "stop").accessibleName() == (
+        "Stop, closed: 1.5 s · 10000 steps · 7 episodes"
+    )
+    qtbot.mouseClick(heading(form, "stop"), Qt.MouseButton.LeftButton)
+    assert line(form, "form_stop_seconds").isVisible()
+    assert heading(form, "stop").accessibleName() == "Stop, open"
+
+
+def test_part_stays_as_it_was_left_in_the_next_window(
+    form: RunForm, session: Session, qtbot: QtBot
+) -> None:
+    qtbot.mouseClick(heading(form, "stop"), Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(heading(form, "rollout"), Qt.MouseButton.LeftButton)
+    later = RunForm(session)
+    qtbot.addWidget(later)
+    assert {part.objectName(): part.is_open for part in later.parts} == {
+        "form_part_environment": True,
+        "form_part_policy": True,
+        "form_part_rollout": False,
+        "form_part_stop": True,
+    }
+
+
+def test_mistake_opens_the_part_that_it_is_in(form: RunForm) -> None:
+    assert not line(form, "form_stop_episodes").isVisible()
+    line(form, "form_stop_episodes").setText("0")
+    assert line(form, "form_stop_episodes").isVisible()
+
+
+def test_mistake_in_a_key_without_a_field_is_told_at_the_end(form: RunForm) -> None:
+    form.set_spec(RunSpec(rollout=RolloutSpec(vectorization="none", num_envs_per_worker=4)))
+    told = form.findChild(QLabel, "form_problem")
+    assert told is not None
+    assert told.isVisible()
+    assert told.text().startswith('rollout.vectorization: "none" steps one environment, not 4')
+    form.set_spec(RunSpec())
+    assert not told.isVisible()
+
+
+def test_wheel_changes_no_field_without_focus(form: RunForm, qtbot: QtBot) -> None:
+    env(form).setFocus()
+    turn_wheel(workers(form))
+    assert workers(form).value() == 0
+    workers(form).setFocus()
+    turn_wheel(workers(form))
+    assert workers(form).value() == 1
+
+
+def turn_wheel(field: QSpinBox) -> None:
+    place = QPointF(field.rect().center())
+    up, none = QPoint(0, 120), Qt.MouseButton.NoButton
+    event = QWheelEvent(
+        *(place, QPointF(field.mapToGlobal(place)), QPoint(), up, none),
+        *(Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False),
+    )
+    QApplication.sendEvent(field, event)

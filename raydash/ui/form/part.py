@@ -1,0 +1,281 @@
+"""A part of the form: a heading that folds it, and rows of fields with room for what is wrong."""
+
+from collections.abc import Mapping
+
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QFont, QGuiApplication, QPainter, QPaintEvent, QPalette, QPen
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from raydash.core.spec import FIELDS, RunSpec, Violation
+from raydash.ui.settings import settings
+
+_ARROW_PX = 16
+
+
+class _Heading(QAbstractButton):
+    """Opens and closes a part; beside the title of a closed one stands what is in it."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._title = title
+        self._summary = ""
+        self.setCheckable(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+
+    def set_summary(self, summary: str) -> None:
+        """Say what is in the part."""
+        if summary != self._summary:
+            self._summary = summary
+            self.update()
+        state = "open" if self.isChecked() else f"closed: {summary}"
+        self.setAccessibleName(f"{self._title}, {state}")
+        self.setToolTip("" if self.isChecked() else f"{self._title}: {summary}")
+
+    def sizeHint(self) -> QSize:
+        """A line of text."""
+        return QSize(120, self.fontMetrics().height() + 8)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Arrow, title and, of a closed part, its summary."""
+        palette, area = self.palette(), QRectF(self.rect())
+        text = palette.color(QPalette.ColorRole.WindowText)
+        # The style sheet fades this widget's own placeholder colour; the application's is `muted`.
+        muted = QGuiApplication.palette().color(QPalette.ColorRole.PlaceholderText)
+        with QPainter(self) as painter:
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            self._paint_arrow(painter, text if self.underMouse() or self.hasFocus() else muted)
+            font = QFont(self.font())
+            font.setWeight(QFont.Weight.DemiBold)
+            painter.setFont(font)
+            painter.setPen(text)
+            left = _ARROW_PX
+            title_px = painter.fontMetrics().horizontalAdvance(self._title)
+            middle = Qt.AlignmentFlag.AlignVCenter
+            painter.drawText(area.adjusted(left, 0, 0, 0), middle, self._title)
+            if not self.isChecked():
+                painter.setFont(self.font())
+                painter.setPen(muted)
+                room = area.adjusted(left + title_px + 10, 0, 0, 0)
+                elided = self.fontMetrics().elidedText(
+                    self._summary, Qt.TextElideMode.ElideRight, int(room.width())
+                )
+                painter.drawText(room, middle, elided)
+            if self.hasFocus():
+                painter.setPen(QPen(palette.color(QPalette.ColorRole.Accent), 1))
+                painter.drawRoundedRect(area.adjusted(0.5, 1.5, -0.5, -1.5), 4, 4)
+
+    def _paint_arrow(self, painter: QPainter, colour: QColor) -> None:
+        pen = QPen(colour, 1.5)
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        painter.setPen(pen)
+        x, y = 5.0, self.height() / 2
+        corners = (
+            (QPointF(x - 3, y - 1.5), QPointF(x, y + 1.5), QPointF(x + 3, y - 1.5))
+            if self.isChecked()
+            else (QPointF(x - 1.5, y - 3), QPointF(x + 1.5, y), QPointF(x - 1.5, y + 3))
+        )
+        painter.drawPolyline(corners)
+
+
+class FormPart(QWidget):
+    """Fields that belong together. Subclasses add rows, and say what is in them.
+
+    A part that is closed opens by itself when something in it is wrong.
+
+    Args:
+        title: Of its heading.
+        name: Of the part in settings and object names.
+        is_open: Whether it is open where nobody has opened or closed it yet.
+        parent: As of any widget.
+
+    Signals:
+        changed: One of its fields has another content.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self, title: str, name: str, *, is_open: bool, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName(f"form_part_{name}")
+        self._name = name
+        self._fields: dict[str, QWidget] = {}
+        self._labels: dict[str, QLabel] = {}
+        self._problems: dict[str, QLabel] = {}
+        self._heading = _Heading(title)
+        self._heading.setObjectName(f"form_part_{name}_heading")
+        self._body = QWidget()
+        self.rows = QGridLayout(self._body)
+        self.rows.setContentsMargins(0, 0, 0, 3)
+        self.rows.setHorizontalSpacing(8)
+        self.rows.setVerticalSpacing(4)
+        self.rows.setColumnStretch(1, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(1)
+        column.addWidget(self._heading)
+        column.addWidget(self._body)
+        stored = settings().value(f"form/{name}_open")
+        self._heading.setChecked(is_open if stored is None else stored in (True, "true"))
+        self._body.setVisible(self._heading.isChecked())
+        self._heading.clicked.connect(self._on_heading)
+
+    # --- what subclasses say ------------------------------------------------------------------
+
+    def values(self) -> Mapping[str, object]:
+        """What its fields say, by dotted key."""
+        raise NotImplementedError
+
+    def show_spec(self, spec: RunSpec) -> None:
+        """Put the values of a spec into its fields."""
+        raise NotImplementedError
+
+    def summary(self) -> str:
+        """What is in it, in a few words, for when it is closed."""
+        raise NotImplementedError
+
+    def violations(self) -> tuple[Violation, ...]:
+        """What is wrong with texts that mean no value at all."""
+        return ()
+
+    def hints(self) -> Mapping[str, str]:
+        """Words beside fields, by key, about what is no mistake but worth a look."""
+        return {}
+
+    # --- rows ---------------------------------------------------------------------------------
+
+    def add_row(
+        self, title: str, field: QWidget, key: str, name: str, *, beside: QWidget | None = None
+    ) -> None:
+        """Add a field with its label, and below it the place for what is wrong.
+
+        Args:
+            title: Its label.
+            field: A line, a box to choose from, a number, or a box to tick.
+            key: Of the spec; its tool tip says what that key means.
+            name: Object name of the field.
+            beside: Something small to the right of it.
+        """
+        row = self.rows.rowCount()
+        label = QLabel(title)
+        label.setProperty("role", "muted")
+        label.setBuddy(field)
+        field.setObjectName(name)
+        field.setAccessibleName(title)
+        field.setToolTip(FIELDS[key].help)
+        field.setMinimumWidth(56)
+        problem = QLabel(wordWrap=True)
+        problem.setProperty("role", "problem")
+        problem.setObjectName(f"{name}_problem")
+        problem.hide()
+        self._labels[key], self._fields[key], self._problems[key] = label, field, problem
+        self.rows.addWidget(label, row, 0)
+        if beside is None:
+            self.rows.addWidget(field, row, 1)
+        else:
+            both = QHBoxLayout()
+            both.setSpacing(8)
+            both.addWidget(field, 1)
+            both.addWidget(beside)
+            self.rows.addLayout(both, row, 1)
+        self.rows.addWidget(problem, row + 1, 0, 1, 2)
+        self._listen(field)
+
+    def set_row_visible(self, key: str, *, visible: bool) -> None:
+        """Show or hide a row, with its label."""
+        self._labels[key].setVisible(visible)
+        self._fields[key].setVisible(visible)
+        self._problems[key].setVisible(visible and bool(self._problems[key].text()))
+
+    def _listen(self, field: QWidget) -> None:
+        match field:
+            case QComboBox():
+                field.currentTextChanged.connect(self.changed)
+            case QSpinBox() | QDoubleSpinBox():
+                field.valueChanged.connect(self.changed)
+            case QLineEdit():
+                field.textChanged.connect(self.changed)
+            case QCheckBox():
+                field.toggled.connect(self.changed)
+            case _:
+                raise TypeError(f"{type(field).__name__} is no field that a form knows")
+        if isinstance(field, QComboBox | QAbstractSpinBox):
+            # The wheel scrolls the form; it must not change what lies under the mouse by chance.
+            field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+            field.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Leave the wheel to the form, unless the field has the focus."""
+        is_wheel = event.type() == QEvent.Type.Wheel
+        if is_wheel and isinstance(watched, QWidget) and not watched.hasFocus():
+            event.ignore()
+            return True
+        return super().eventFilter(watched, event)
+
+    # --- what is wrong ------------------------------------------------------------------------
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of the spec, that have a field here."""
+        return tuple(self._fields)
+
+    def show_problem(self, key: str, words: str) -> None:
+        """Say beside a field what is wrong with it; empty: nothing is."""
+        label = self._problems[key]
+        is_new = bool(words) and not label.text()
+        label.setText(words)
+        label.setVisible(bool(words))
+        field = self._fields[key]
+        if field.property("invalid") is not bool(words):
+            field.setProperty("invalid", bool(words))
+            field.style().polish(field)
+        if is_new and not self.is_open:
+            self.open(True)
+
+    # --- open and closed ----------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Its fields can be seen."""
+        return self._heading.isChecked()
+
+    def open(self, is_open: bool) -> None:
+        """Show its fields, or only its heading."""
+        self._heading.setChecked(is_open)
+        self._body.setVisible(is_open)
+        self.refresh_heading()
+
+    def refresh_heading(self) -> None:
+        """Say anew what is in it."""
+        self._heading.set_summary(self.summary())
+
+    def _on_heading(self) -> None:
+        self.open(self._heading.isChecked())
+        settings().setValue(f"form/{self._name}_open", self.is_open)
+
+    # --- alignment ----------------------------------------------------------------------------
+
+    def label_px(self) -> int:
+        """Width of its widest label."""
+        return max((label.sizeHint().width() for label in self._labels.values()), default=0)
+
+    def set_label_px(self, width_px: int) -> None:
+        """Let its fields begin where those of other parts do."""
+        self.rows.setColumnMinimumWidth(0, width_px)

@@ -1,0 +1,92 @@
+"""The form's part about workers; it can change the number of workers of a live run, too."""
+
+from collections.abc import Mapping
+
+from PySide6.QtWidgets import QLineEdit, QPushButton, QSpinBox
+
+from raydash.core.messages import Verb
+from raydash.core.permissions import why_run_cannot
+from raydash.core.spec import MAX_WORKERS, RunSpec
+from raydash.link.session import Session
+from raydash.ui.form.part import FormPart
+from raydash.ui.form.values import number_in
+
+_ONE_PER_CORE = "one per core"
+
+
+class RolloutPart(FormPart):
+    """How the environments are stepped."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__("Rollout", "rollout", is_open=True)
+        self._session = session
+        self._store = session.store
+        self._workers = QSpinBox(minimum=0, maximum=MAX_WORKERS)
+        self._workers.setSpecialValueText(_ONE_PER_CORE)
+        self._workers.setAccelerated(True)
+        self._workers.lineEdit().setTextMargins(5, 0, 0, 0)
+        self._apply = QPushButton("Apply")
+        self._apply.setObjectName("form_apply_workers")
+        self._seed = QLineEdit(placeholderText="0")
+        self.add_row(
+            *("Workers", self._workers, "rollout.num_workers", "form_num_workers"),
+            beside=self._apply,
+        )
+        self.add_row("Seed", self._seed, "rollout.seed", "form_seed")
+        self._apply.hide()
+
+        line_edit = self._workers.lineEdit()
+        assert line_edit is not None
+        line_edit.returnPressed.connect(self._scale)
+        self._apply.clicked.connect(self._scale)
+        self.changed.connect(self._refresh_apply)
+        self._store.run_state_changed.connect(self._refresh_apply)
+        self._store.shown_run_changed.connect(self._refresh_apply)
+        session.pending_changed.connect(self._refresh_apply)
+
+    def values(self) -> Mapping[str, object]:
+        """Number of workers and seed."""
+        return {
+            "rollout.num_workers": self._workers.value() or None,
+            "rollout.seed": number_in("rollout.seed", self._seed.text()) or 0,
+        }
+
+    def show_spec(self, spec: RunSpec) -> None:
+        """Put a spec's workers and seed into the fields."""
+        self._workers.setValue(spec.rollout.num_workers or 0)
+        self._seed.setText(str(spec.rollout.seed) if spec.rollout.seed else "")
+        self._refresh_apply()
+
+    def summary(self) -> str:
+        """How many workers, and a seed that was chosen."""
+        number = self._workers.value()
+        workers = f"{number} worker{'s' * (number != 1)}" if number else _ONE_PER_CORE
+        seed = self._seed.text().strip()
+        return f"{workers} · seed {seed}" if seed else workers
+
+    # --- changing the number of workers of a live run -----------------------------------------
+
+    def _why_cannot_scale(self) -> str:
+        run = self._store.shown
+        latest = run.latest if run else None
+        if not self._session.is_connected or run is None or latest is None or run.is_recording:
+            return "there is no run"
+        return why_run_cannot(Verb.SCALE, latest.state, paused=latest.paused)
+
+    def _refresh_apply(self, _run_id: str = "") -> None:
+        run = self._store.shown
+        latest = run.latest if run else None
+        wanted = self._workers.value()
+        differs = latest is not None and wanted not in (0, latest.num_workers)
+        self._apply.setVisible(differs and not self._why_cannot_scale())
+        pending = self._session.pending_verb(Verb.SCALE)
+        self._apply.setEnabled(not pending)
+        self._apply.setText("Scaling…" if pending else "Apply")
+        if latest is not None:
+            self._apply.setToolTip(
+                f"Change the run from {latest.num_workers} to {wanted} workers now"
+            )
+
+    def _scale(self) -> None:
+        if self._apply.isVisibleTo(self) and self._apply.isEnabled():
+            self._session.command(Verb.SCALE, num_workers=self._workers.value())
