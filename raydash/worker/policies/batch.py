@@ -11,6 +11,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 from raydash.core.records import Float64
 from raydash.core.spec import PolicySpec
 from raydash.worker.policies.network import check_fit, flattener, forward_of
+from raydash.worker.policies.onnx_file import OnnxModel, fixed_rows
 from raydash.worker.policies.policy import Policy, Space, make_policy, weights_of
 
 
@@ -49,8 +50,8 @@ def make_batch_policy(
 ) -> Policy:
     """The policy that a spec asks for, from a batch of observations to a batch of actions.
 
-    Random actions are drawn for all at once; linear policies and MLPs take the batch as a matrix.
-    Anything else is asked row by row.
+    Random actions are drawn for all at once; linear policies and MLPs take the batch as a matrix,
+    and so do ONNX models whose batch axis is free. Anything else is asked row by row.
 
     Args:
         spec: Which one.
@@ -67,6 +68,8 @@ def make_batch_policy(
         return lambda _observations: sample()
     if spec.kind in ("linear", "mlp"):
         return _network(spec, spaces)
+    if spec.kind == "onnx" and fixed_rows(spec.path) in (None, spaces.num_envs):
+        return _onnx(spec, spaces)
     single = make_policy(spec, spaces.single_observation, spaces.single_action, seed, source_dirs)
     if spec.kind == "constant":
         actions = _batch([single(None)] * spaces.num_envs, spaces)
@@ -88,6 +91,22 @@ def _network(spec: PolicySpec, spaces: BatchSpaces) -> Policy:
     weights, name = weights_of(spec), spec.path or ""
     check_fit(weights, spaces.single_observation, spaces.single_action, name)
     return _answering(forward_of(weights, _flattener(spaces)), spaces)
+
+
+def _onnx(spec: PolicySpec, spaces: BatchSpaces) -> Policy:
+    """All at once; a model that takes one observation at a time is asked row by row instead."""
+    single, space, count = spaces.single_observation, spaces.observation, spaces.num_envs
+    model = OnnxModel(spec.path, single, spaces.single_action, num_rows=count)
+
+    def forward(observations: Any) -> Any:
+        is_array = isinstance(single, gymnasium.spaces.Box)
+        return model.batch(observations if is_array else list(iterate(space, observations)))
+
+    if not model.gives_actions:
+        return _answering(forward, spaces)
+    shape, dtype = spaces.action.shape, spaces.action.dtype
+    assert shape is not None
+    return lambda observations: forward(observations).astype(dtype).reshape(shape)
 
 
 def _flattener(spaces: BatchSpaces) -> Callable[[Any], Any]:

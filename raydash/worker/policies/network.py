@@ -30,7 +30,7 @@ def network_policy(
         FaultError: if the network does not fit the spaces.
     """
     check_fit(weights, observation_space, action_space, name)
-    return _answering(forward_of(weights, flattener(observation_space)), action_space)
+    return answering(forward_of(weights, flattener(observation_space)), action_space)
 
 
 def check_fit(weights: Weights, observation_space: Space, action_space: Space, name: str) -> None:
@@ -108,7 +108,8 @@ def forward_of(weights: Weights, flatten: Callable[[Any], Any]) -> Callable[[Any
     return forward
 
 
-def _answering(forward: Callable[[Any], Float64], action_space: Space) -> Callable[[Any], Any]:
+def answering(forward: Callable[[Any], Any], action_space: Space) -> Callable[[Any], Any]:
+    """Numbers to an action: the largest one's, or the numbers themselves, kept in bounds."""
     match action_space:
         case gymnasium.spaces.Discrete(start=start):
             first = int(start)

@@ -11,7 +11,8 @@ import numpy as np
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import PolicySpec
 from raydash.worker.environments import add_source_dirs, one_line
-from raydash.worker.policies.network import network_policy
+from raydash.worker.policies.network import answering, network_policy
+from raydash.worker.policies.onnx_file import OnnxModel
 from raydash.worker.policies.weights import Weights, read_weights
 
 Space: TypeAlias = "gymnasium.Space[Any]"
@@ -48,6 +49,8 @@ def make_policy(
         case "linear" | "mlp":
             weights = weights_of(spec)
             return network_policy(weights, observation_space, action_space, spec.path or "")
+        case "onnx":
+            return _onnx(spec, observation_space, action_space)
         case _:
             return _of_user(spec, observation_space, action_space, source_dirs)
 
@@ -68,6 +71,17 @@ def _constant(spec: PolicySpec, action_space: Space) -> Policy:
         why = f"{spec.action} is not in {action_space}"
         _refuse("policy.action", "The constant action does not fit", why, action_space)
     return lambda _observation: action
+
+
+def _onnx(spec: PolicySpec, observation_space: Space, action_space: Space) -> Policy:
+    model = OnnxModel(spec.path, observation_space, action_space)
+    if not model.gives_actions:
+        return answering(model.one, action_space)
+    shape, dtype = action_space.shape, action_space.dtype
+    assert shape is not None
+    if isinstance(action_space, gymnasium.spaces.Discrete):
+        return lambda observation: int(model.one(observation)[0])
+    return lambda observation: model.one(observation).astype(dtype).reshape(shape)
 
 
 def weights_of(spec: PolicySpec) -> Weights:
