@@ -10,6 +10,7 @@ from raydash.core.faults import Fault
 from raydash.core.spec import RunSpec, SpecError, Violation, spec_from_table, table_from_spec
 from raydash.link.session import Session
 from raydash.ui.form.environment import EnvironmentPart
+from raydash.ui.form.learning import LearningPart, SearchPart
 from raydash.ui.form.part import FormPart
 from raydash.ui.form.policy import PolicyPart
 from raydash.ui.form.rollout import RolloutPart
@@ -32,12 +33,16 @@ class RunForm(QWidget):
         super().__init__(parent)
         self._base: dict[str, Any] = {}
         self._violations: tuple[Violation, ...] = ()
+        self._policy, self._learning, self._search = PolicyPart(), LearningPart(), SearchPart()
         self.parts: tuple[FormPart, ...] = (
             EnvironmentPart(session.store),
-            PolicyPart(),
+            self._policy,
+            self._learning,
+            self._search,
             RolloutPart(session),
             StopPart(),
         )
+        self._learning.learner_chosen.connect(self._policy.be_learnable)
         self._part_of = {key: part for part in self.parts for key in part.keys}
         # What is wrong with keys that have no field: they came with a spec file.
         self._problem = QLabel(wordWrap=True)
@@ -103,6 +108,7 @@ class RunForm(QWidget):
         return table
 
     def _on_edited(self) -> None:
+        self._search.show_choice(self._learning.kind, self._policy.kind)
         try:
             self.spec()
             self._violations = ()

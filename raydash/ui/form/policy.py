@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from PySide6.QtWidgets import QComboBox
 
-from raydash.core.spec import POLICY_KINDS, RunSpec
+from raydash.core.spec import LEARNED_POLICY_KINDS, POLICY_KINDS, RunSpec
 from raydash.ui.form.part import FormPart
 
 
@@ -18,6 +18,16 @@ class PolicyPart(FormPart):
             self._kind.addItem(kind, kind)
         self.add_row("Kind", self._kind, "policy.kind", "form_policy")
         self._kind.setAccessibleName("Policy")
+
+    @property
+    def kind(self) -> str:
+        """The kind that is chosen."""
+        return str(self._kind.currentData())
+
+    def be_learnable(self) -> None:
+        """Something is to learn: a kind without parameters gives way to the simplest that has."""
+        if self.kind not in LEARNED_POLICY_KINDS:
+            self._kind.setCurrentIndex(self._kind.findData(LEARNED_POLICY_KINDS[0]))
 
     def values(self) -> Mapping[str, object]:
         """The kind."""

@@ -38,5 +38,13 @@ def table_in(key: str, text: str) -> tuple[object, tuple[Violation, ...]]:
     return value, ()
 
 
+def sizes_in(text: str) -> object:
+    """The list of numbers that a text such as `64, 64` means, or the text itself, to be refused."""
+    try:
+        return [int(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        return text
+
+
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is no number of JSON")
