@@ -1,5 +1,6 @@
 """Opening a recording, and what a database's complaints mean in plain words."""
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import duckdb
 from raydash.core.faults import Fault
 from raydash.record.schema import Connection, ForeignSchemaError, NewerSchemaError
 
+_MEMORY = "128MB"
+"""The supervisor shares its machine with the workers: no more than this for the recording."""
+_KEPT_MEMORY = "16MB"
 _CONFIG: dict[str, object] = {
-    # The supervisor shares its machine with the workers: no more than this for the recording.
-    "memory_limit": "128MB",
+    "memory_limit": _MEMORY,
     "threads": 1,
     # A file that is none of ours would make DuckDB fetch and load what reads it (SQLite, ...).
     "autoinstall_known_extensions": False,
@@ -33,6 +36,14 @@ def connect(path: Path, *, read_only: bool = False) -> Connection:
     connection = duckdb.connect(str(path), read_only=read_only, config=config)
     connection.execute(_NO_PROGRESS_BAR)
     return connection
+
+
+def let_go_of_memory(connection: Connection) -> None:
+    """Make DuckDB forget most of what it keeps of the file: it would never do so by itself."""
+    for limit in (_KEPT_MEMORY, _MEMORY):
+        # What is in use just now can't be let go: then the next time.
+        with contextlib.suppress(duckdb.OutOfMemoryException):
+            connection.execute(f"SET memory_limit = '{limit}'")
 
 
 def connect_to_folder(folder: Path) -> Connection:

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from raydash.core.faults import Fault, FaultError
-from raydash.record.database import reading_fault
+from raydash.record.database import let_go_of_memory, reading_fault
 from raydash.record.schema import Connection
 
 LEAVE_S = 1.0
@@ -52,6 +52,12 @@ class ReadersDoor:
             # stays locked until that one has left.
             with contextlib.suppress(duckdb.Error):
                 way_in.close()
+
+    def let_go_of_memory(self) -> None:
+        """Make the database smaller, unless somebody is inside, who may need it."""
+        with self._changed:
+            if self._way_in is not None and not self._inside:
+                let_go_of_memory(self._way_in)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -28,6 +28,8 @@ MAX_PENDING_EPISODES = 2_000_000
 MAX_PENDING_EVENTS = 10_000
 MAX_PENDING_BATCHES = 1000
 MAX_RETRY_S = 10.0
+COMMITS_BETWEEN_SLIMMING = 100
+"""About a minute; in that time DuckDB gathers some 2 MB."""
 
 log = logging.getLogger(__name__)
 
@@ -230,6 +232,8 @@ class Recorder:
         self._writer.write(self._number + 1, batch)
         self._number += 1
         self._doubtful = None
+        if self._number % COMMITS_BETWEEN_SLIMMING == 0:
+            self._door.let_go_of_memory()
 
     def _forget(self, count: int) -> None:
         """The oldest batches are on disk."""

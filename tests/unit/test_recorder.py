@@ -20,7 +20,7 @@ from raydash.core.records import EpisodeColumns, WorkerTotals
 from raydash.core.states import EndedBy, Ending, RunState
 from raydash.record import query, recorder, schema
 from raydash.record.database import connect
-from raydash.record.recorder import Recorder
+from raydash.record.recorder import COMMITS_BETWEEN_SLIMMING, Recorder
 from raydash.record.restore import episodes_in_time_order, restore
 from raydash.record.rows import RecordBatch, RunEndRow
 from tests.fakes.recordings import (
@@ -269,7 +269,7 @@ def test_long_failure_keeps_no_more_batches_than_its_bound(
     monkeypatch.setattr(recorder, "MAX_PENDING_BATCHES", 20)
     path.parent.write_text("a file in the way")
     one = recorders()
-    for number in range(100):
+    for number in range(COMMITS_BETWEEN_SLIMMING):
         one.append(replace(batch_of(episodes(1)), t_s=float(number), events=[event(number + 1)]))
     wait_until(lambda: len(one._held) == 1, "the merge")
     path.parent.unlink()
@@ -599,3 +599,18 @@ def test_wall_clock_that_is_set_back_is_seen_in_the_anchor_only(
     assert past is not None
     assert past.last_t_s == 2.0
     assert past.ending_counts.sum() == 10
+
+
+def test_recorder_lets_go_of_what_it_has_written(
+    path: Path, recorders: Callable[..., Recorder], wait_until: Callable[..., None]
+) -> None:
+    one = recorders()
+    for number in range(COMMITS_BETWEEN_SLIMMING):
+        one.append(batch_of(episodes(6000, seed=number, first_s=number, whole_returns=False)))
+        wait_until(lambda: not one.lag_s, "the commit")
+    with one.reading() as connection:
+        (held,) = connection.execute(
+            "SELECT sum(memory_usage_bytes) FROM duckdb_memory()"
+        ).fetchone()
+    assert held < 20e6
+    assert one.close(END)
