@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, Signal
 
 from raydash.core.clock import Clock
 from raydash.core.events import Event
+from raydash.core.generation_series import GenerationSeries
 from raydash.core.library import RecordedRun
 from raydash.core.messages import (
     Answer,
@@ -27,7 +28,7 @@ from raydash.core.messages import (
 from raydash.core.series import HistorySeries
 from raydash.core.spec import RunSpec
 from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
-from raydash.core.updates import RunInfo, RunUpdate
+from raydash.core.updates import Generations, RunInfo, RunUpdate
 
 MAX_EVENTS = 5000
 _CLOCK_SLACK_S = 1.0
@@ -62,6 +63,7 @@ class RunStore:
         spec: From the snapshot.
         recent: History of the last 10 minutes.
         whole: History of the whole run.
+        generations: Of a run that learns; empty in others.
         detail: The part that a zoomed plot asked for last, or None.
         ended: Of a recording, how the run ended and why, whatever moment is shown.
         events: Newest last, at most `MAX_EVENTS`.
@@ -80,6 +82,7 @@ class RunStore:
         self.spec: RunSpec | None = None
         self.recent = HistorySeries()
         self.whole = HistorySeries()
+        self.generations = GenerationSeries()
         self.detail: Detail | None = None
         self.ended: tuple[RunState | None, EndedBy | None] = (None, None)
         self.events: deque[Event] = deque(maxlen=MAX_EVENTS)
@@ -106,6 +109,12 @@ class RunStore:
         return self.info.recorded_until_s if self.info else None
 
     @property
+    def learns(self) -> bool:
+        """Its policy's parameters are being improved, or were."""
+        asked = self.spec is not None and self.spec.learner.kind is not None
+        return asked or (self.latest is not None and self.latest.learning is not None)
+
+    @property
     def name(self) -> str:
         """What its spec calls it."""
         return (self.spec.name or self.spec.env.id) if self.spec else self.run_id
@@ -123,6 +132,11 @@ class RunStore:
         self.spec = update.spec or self.spec
         self.recent.apply(update.recent)
         self.whole.apply(update.whole)
+        told = update.learning.generations if update.learning else Generations()
+        if update.since_seq == 0:
+            self.generations.replace(told)
+        else:
+            self.generations.apply(told)
         self.num_merged += 0 if self._has_rested else update.num_merged
         self._has_rested = self.rests
         self._place(received_s - update.t_s)

@@ -45,6 +45,7 @@ class IconName(StrEnum):
     DELETE = "delete"
     CLOSE = "close"
     WARNING = "warning"
+    SWAP = "swap"
 
 
 @lru_cache(maxsize=256)
@@ -322,6 +323,11 @@ def _close(painter: QPainter, colour: QColor) -> None:
     _stroke(painter, colour, [(4.5, 4.5), (11.5, 11.5)], [(11.5, 4.5), (4.5, 11.5)], width=1.4)
 
 
+def _swap(painter: QPainter, colour: QColor) -> None:
+    _stroke(painter, colour, [(2.4, 5.4), (13, 5.4)], [(10, 2.4), (13, 5.4), (10, 8.4)])
+    _stroke(painter, colour, [(13.6, 10.8), (3, 10.8)], [(6, 7.8), (3, 10.8), (6, 13.8)])
+
+
 def _warning(painter: QPainter, colour: QColor) -> None:
     _stroke(painter, colour, [(8, 2.6), (14, 13.2), (2, 13.2), (8, 2.6)], width=1.4)
     _stroke(painter, colour, [(8, 6.6), (8, 9.4)], width=1.6)
@@ -354,6 +360,7 @@ _PAINTERS: dict[IconName, Callable[[QPainter, QColor], None]] = {
     IconName.DELETE: _delete,
     IconName.CLOSE: _close,
     IconName.WARNING: _warning,
+    IconName.SWAP: _swap,
 }
 
 

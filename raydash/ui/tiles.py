@@ -13,42 +13,59 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from raydash.core.states import Activity, RunState
-from raydash.core.updates import RunFigures, RunUpdate
+from raydash.core.updates import LearningFigures, RunFigures, RunUpdate
 from raydash.link.store import RunStore
 from raydash.ui import words
 from raydash.ui.card import ElidedLabel
+from raydash.ui.learning_tiles import evaluation_text, generation_text
 from raydash.ui.theme import LIGHT, Theme
+from raydash.ui.tile_text import TileText, joined, steady
 
 _SMALL_LINES = 2
 _DRAWINGS_PER_S = 4
-
-
-@dataclass(frozen=True, slots=True)
-class TileText:
-    """What a tile says.
-
-    Attributes:
-        value: The figure.
-        small: Span, n and the like; from the longest wording to the shortest.
-        tone: `text`, `muted`, `warn` or `bad`: the theme's colour of the value.
-    """
-
-    value: str
-    small: tuple[str, ...]
-    tone: str = "text"
+_WIDE_PX = 1560
 
 
 @dataclass(frozen=True, slots=True)
 class TileKind:
-    """A tile: what it is called and what its figure means."""
+    """A tile: what it is called and what its figure means.
+
+    Attributes:
+        key: Stable name.
+        label: What it is called.
+        definition: What its figure means.
+        stretch: How much of the row it gets.
+        learns: Only a run that learns has it.
+        gives_way: It makes room for those of a run that learns, in a window of usual width.
+    """
 
     key: str
     label: str
     definition: str
     stretch: int
+    learns: bool = False
+    gives_way: bool = False
 
 
 TILES = (
+    TileKind(
+        "evaluation",
+        "Evaluation",
+        "The mean return of the newest evaluation: the learner's best guess plays some episodes "
+        "that count nowhere else. The run ends when it reaches the target return, if it has one, "
+        "and fresh episodes confirm it. The best candidate is the best mean return of any so far.",
+        13,
+        learns=True,
+    ),
+    TileKind(
+        "generation",
+        "Generation",
+        "The version of the parameters that is being played, the time since they came from the "
+        "learner, and how many of its candidates have played all their episodes. Stale results "
+        "are those of earlier generations that came too late and were let go.",
+        11,
+        learns=True,
+    ),
     TileKind(
         "episode_return",
         "Episode return, mean",
@@ -56,6 +73,7 @@ TILES = (
         "the last 100 episodes by finish time, all workers pooled; episodes that ended in an error "
         "have no return and are left out.",
         12,
+        gives_way=True,
     ),
     TileKind(
         "env_steps",
@@ -85,6 +103,7 @@ TILES = (
         "Where the workers' time of the last 10 s went: env.step, env.reset, the policy, and "
         "waiting for the next request. What is missing to 100 % is the loop around them.",
         10,
+        gives_way=True,
     ),
 )
 
@@ -94,7 +113,10 @@ def tile_texts(update: RunUpdate | None) -> dict[str, TileText]:
     if update is None:
         nothing = TileText(words.UNKNOWN, ("no run yet: press Start", "no run yet"), "muted")
         return {tile.key: nothing for tile in TILES}
+    learning = update.learning or LearningFigures()
     return {
+        "evaluation": evaluation_text(learning),
+        "generation": generation_text(update, learning),
         "episode_return": _episode_return(update.figures),
         "env_steps": _env_steps(update),
         "episodes": _episodes(update.figures),
@@ -110,14 +132,14 @@ def _episode_return(figures: RunFigures) -> TileText:
     n = words.count(figures.recent_n)
     low = words.decimal(figures.recent_return_min)
     high = words.decimal(figures.recent_return_max)
-    figures_text = _joined(f"n = {n}", f"min {low}", f"max {high}")
+    figures_text = joined(f"n = {n}", f"min {low}", f"max {high}")
     return TileText(
-        _steady(figures.recent_return_mean),
+        steady(figures.recent_return_mean),
         (
-            _joined("last 100 episodes by finish time, all workers pooled", figures_text),
-            _joined("last 100 episodes, all workers pooled", figures_text),
-            _joined("last 100 episodes", figures_text),
-            _joined(f"n = {n}", f"{low} to {high}"),
+            joined("last 100 episodes by finish time, all workers pooled", figures_text),
+            joined("last 100 episodes, all workers pooled", figures_text),
+            joined("last 100 episodes", figures_text),
+            joined(f"n = {n}", f"{low} to {high}"),
         ),
     )
 
@@ -130,7 +152,7 @@ def _env_steps(update: RunUpdate) -> TileText:
         over = f"mean of the whole run, {words.clock_time(figures.elapsed_s)}"
         return TileText(
             words.count(mean),
-            (_joined(over, f"{words.count(total)} steps"), over, "whole run"),
+            (joined(over, f"{words.count(total)} steps"), over, "whole run"),
         )
     last_second = f"1{words.NBSP}s: {words.count(figures.env_steps_per_s_1s)}"
     last_minute = f"60{words.NBSP}s: {words.count(figures.env_steps_per_s_60s)}"
@@ -138,10 +160,10 @@ def _env_steps(update: RunUpdate) -> TileText:
     return TileText(
         words.count(figures.env_steps_per_s_10s),
         (
-            _joined(span, last_second, last_minute, f"{words.count(total)} steps in total"),
-            _joined(span, last_second, last_minute, f"{words.compact(total)} in total"),
-            _joined(span, last_second, last_minute),
-            _joined(span, last_minute),
+            joined(span, last_second, last_minute, f"{words.count(total)} steps in total"),
+            joined(span, last_second, last_minute, f"{words.compact(total)} in total"),
+            joined(span, last_second, last_minute),
+            joined(span, last_minute),
             span,
         ),
     )
@@ -156,12 +178,12 @@ def _episodes(figures: RunFigures) -> TileText:
         if both and figures.num_episodes_both_lifetime:
             said.append(f"both {number.of(figures.num_episodes_both_lifetime)}")
         said.append(f"error {number.of(figures.num_episodes_error_lifetime)}")
-        return _joined(*said)
+        return joined(*said)
 
     return TileText(
         words.count(figures.num_episodes_lifetime),
         (
-            _joined(kinds(_Exact, both=True), f"{words.compact(figures.episodes_per_s_10s)} per s"),
+            joined(kinds(_Exact, both=True), f"{words.compact(figures.episodes_per_s_10s)} per s"),
             kinds(_Exact, both=True),
             kinds(_Exact, both=False),
             kinds(_Short, both=False),
@@ -227,9 +249,9 @@ def _workers(update: RunUpdate) -> TileText:
     if len(activities) == 1:
         everyone = "the only worker"
     small = (
-        (_joined(*others, restarts), _joined(*others), others[0])
+        (joined(*others, restarts), joined(*others), others[0])
         if others
-        else (_joined(everyone, restarts), everyone)
+        else (joined(everyone, restarts), everyone)
     )
     return TileText(f"{words.count(counts[main])} {main.word}", small, tone)
 
@@ -249,23 +271,8 @@ def _time_share(update: RunUpdate) -> TileText:
     said = [f"{name} {words.percent(share)}" for name, share in shares.items() if name != main]
     return TileText(
         f"{main} {words.percent(shares[main])}",
-        (_joined(*said, f"last 10{words.NBSP}s"), _joined(*said)),
+        (joined(*said, f"last 10{words.NBSP}s"), joined(*said)),
     )
-
-
-def _steady(value: float) -> str:
-    """A mean with one decimal always, so that it does not change its width as it moves."""
-    return (
-        f"{value:.1f}".replace("-", words.MINUS)
-        if 10 <= abs(value) < 1000
-        else words.decimal(value)
-    )
-
-
-def _joined(*parts: str) -> str:
-    """Parts that hold together, with breaks after the dots; long ones may break inside."""
-    held = [part if len(part) > 24 else part.replace(" ", words.NBSP) for part in parts if part]
-    return f"{words.NBSP}· ".join(held)
 
 
 class FittedLabel(QLabel):
@@ -378,6 +385,7 @@ class TilesRow(QWidget):
         self.tiles = {kind.key: Tile(kind) for kind in TILES}
         for kind in TILES:
             row.addWidget(self.tiles[kind.key], kind.stretch)
+        self._choose()
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
 
     def set_run(self, run: RunStore | None) -> None:
@@ -392,9 +400,23 @@ class TilesRow(QWidget):
         """Four times a second at most, or figures could not be read for flicker."""
         return self._state() != self._drawn
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """A wide window has room for all of them."""
+        super().resizeEvent(event)
+        self._choose()
+
+    def _choose(self) -> None:
+        """Of a run that learns other figures count; beside them there is room for three."""
+        learns = self._run is not None and self._run.learns
+        crowded = learns and self.width() < _WIDE_PX
+        for kind in TILES:
+            shown = learns if kind.learns else not (crowded and kind.gives_way)
+            self.tiles[kind.key].setVisible(shown)
+
     def draw(self) -> None:
         """Say what the newest update says."""
         self._drawn = self._state()
+        self._choose()
         texts = tile_texts(self._run.latest if self._run else None)
         for key, tile in self.tiles.items():
             tile.show_text(texts[key], self._theme)

@@ -39,7 +39,7 @@ def show(qtbot: QtBot) -> Show:
         overview.set_theme(DARK)
         overview.set_run(run)
         overview.show()
-        qtbot.waitUntil(lambda: all(plot.has_chart for plot in overview.plots.plots))
+        qtbot.waitUntil(lambda: all(plot.has_chart for plot in overview.plots.shown))
         draw(overview)
         return overview, store, run
 
@@ -47,7 +47,7 @@ def show(qtbot: QtBot) -> Show:
 
 
 def draw(overview: Overview) -> None:
-    for plot in overview.plots.plots:
+    for plot in overview.plots.shown:
         if plot.is_dirty():
             plot.draw()
 
@@ -58,10 +58,10 @@ def plain(text: str) -> str:
 
 def test_plots_can_be_found_and_are_named(show: Show) -> None:
     overview, _, _ = show()
-    assert [plot.objectName() for plot in overview.plots.plots] == [
+    assert [plot.objectName() for plot in overview.plots.shown] == [
         *("plot_episode_return", "plot_endings", "plot_throughput", "heatmap_throughput"),
     ]
-    for plot in overview.plots.plots:
+    for plot in overview.plots.shown:
         assert plot.accessibleName()
         assert plot.canvas.accessibleName()
         assert "Escape follows" in plot.canvas.accessibleDescription()
@@ -135,7 +135,7 @@ def test_run_that_is_over_is_drawn_to_its_end(show: Show) -> None:
 
 def test_plot_is_dirty_only_when_a_drawing_would_differ(show: Show) -> None:
     overview, store, _ = show(8)
-    plots = overview.plots.plots
+    plots = overview.plots.shown
     assert not any(plot.is_dirty() for plot in plots)
     store.receive(make_update(8, seq=2, since_seq=1, t_s=600.2))
     draw(overview)
@@ -204,7 +204,7 @@ def test_wheel_zooms_all_plots_about_the_mouse_while_data_stream(show: Show) -> 
     px_s = 600.0 / overview.plots.endings.canvas.area().width()
     assert low_s + 0.25 * (high_s - low_s) == pytest.approx(150.0, abs=px_s)
     assert not overview.scope.following
-    assert all(plot.is_dirty() for plot in overview.plots.plots)
+    assert all(plot.is_dirty() for plot in overview.plots.shown)
     store.receive(make_update(8, seq=2, since_seq=1, t_s=601.0))
     assert overview.scope.view() == (low_s, high_s)
 
@@ -374,7 +374,7 @@ def test_frozen_plots_stand_still_and_can_still_be_zoomed(show: Show) -> None:
     draw(overview)
     assert overview.plots.throughput.subtitle().startswith("frozen at 10:00")
     store.receive(make_update(8, seq=2, since_seq=1, t_s=601.5))
-    assert not any(plot.is_dirty() for plot in overview.plots.plots)
+    assert not any(plot.is_dirty() for plot in overview.plots.shown)
     assert overview.scope.now_s == 600.0
     wheel(overview.plots.throughput, 0.5, 120)
     assert overview.plots.throughput.is_dirty()
@@ -498,7 +498,7 @@ def test_overview_is_drawn_by_the_clock_and_costs_are_known(show: Show, qtbot: Q
     before = clock.figures().frames_per_s
     store.receive(make_update(64, seq=2, since_seq=1, t_s=605.0))
     clock.tick()
-    assert not any(plot.is_dirty() for plot in overview.plots.plots)
+    assert not any(plot.is_dirty() for plot in overview.plots.shown)
     overview.repaint()
     clock.tick()
     assert clock.figures().frames_per_s == before + 1

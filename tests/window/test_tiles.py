@@ -8,7 +8,8 @@ from raydash.core.states import Activity, RunState
 from raydash.core.updates import RunFigures, RunUpdate
 from raydash.ui import words
 from raydash.ui.theme import DARK
-from raydash.ui.tiles import TILES, FittedLabel, TilesRow, TileText, tile_texts
+from raydash.ui.tile_text import TileText
+from raydash.ui.tiles import TILES, FittedLabel, TilesRow, tile_texts
 from tests.fakes.updates import make_store_with_run, make_update
 
 
@@ -156,6 +157,8 @@ def test_tiles_can_be_found_and_say_what_they_mean(qtbot: QtBot) -> None:
     qtbot.addWidget(row)
     row.draw()
     assert [tile.objectName() for tile in row.tiles.values()] == [
+        "tile_evaluation",
+        "tile_generation",
         "tile_episode_return",
         "tile_env_steps",
         "tile_episodes",

@@ -38,6 +38,7 @@ _BAR_PX, _BAR_AXIS_PX = 10, 42
 _ZOOM_PER_NOTCH, _PAN_PER_NOTCH = 0.85, 0.1
 _NOTCH = 120
 _MARK_REACH_PX = 4.0
+_POINT_PX = 8
 _COLOURS = "viridis"  # perceptually even, and safe for the colour-blind
 
 
@@ -145,6 +146,10 @@ class Chart(pg.PlotWidget):
         """A smooth line, or many in one path by `connect`; a `strong` one is two pixels wide."""
         kind = StrongLine if strong else pg.PlotCurveItem
         return self._add(kind(antialias=True, skipFiniteCheck=True), z)
+
+    def add_points(self, z: int = 0) -> pg.ScatterPlotItem:
+        """Round points, the same size at any zoom."""
+        return self._add(pg.ScatterPlotItem(size=_POINT_PX, pxMode=True, antialias=True), z)
 
     def add_image(self) -> pg.ImageItem:
         """A picture of bytes in the heatmap's colours, with their scale beside the axes."""

@@ -62,6 +62,10 @@ class _Words(QLabel):
 class Plot(Card):
     """A plot over time. Subclasses say what they draw.
 
+    Attributes:
+        needs_buckets: Until the first bucket of the run's history is complete there is nothing to
+            draw.
+
     Args:
         title: What is shown.
         subtitle: How it is shown.
@@ -72,6 +76,8 @@ class Plot(Card):
         scope: What it shows together with others.
         parent: As of any widget.
     """
+
+    needs_buckets = True
 
     def __init__(
         self,
@@ -135,7 +141,7 @@ class Plot(Card):
         raise NotImplementedError
 
     def columns(self, part: Part) -> Columns:
-        """What the plot shows, for a CSV file."""
+        """What the plot shows of each bucket, for a CSV file."""
         raise NotImplementedError
 
     def furnish(self, chart: "Chart") -> None:
@@ -153,6 +159,15 @@ class Plot(Card):
     def legend(self) -> list[LegendItem]:
         """None, in plots of one thing."""
         return []
+
+    def data_stamp(self) -> object:
+        """Changes with data that do not come with the history's buckets."""
+        return None
+
+    def reading(self, part: Part, at_s: float) -> str:
+        """The values at a moment, in words; empty: there are none."""
+        index = part.index_at(at_s)
+        return self.read_out(part, index) if index is not None else ""
 
     # --- what the window sets ---
 
@@ -268,7 +283,7 @@ class Plot(Card):
     def _show(self, chart: "Chart", part: Part | None) -> None:
         if part is None:
             said = NO_RUN
-        elif not len(part):
+        elif self.needs_buckets and not len(part):
             said = FIRST_SECONDS if self.scope.following else "nothing here"
         else:
             said = self.take(part)
@@ -293,6 +308,7 @@ class Plot(Card):
             len(self.scope.run.events) if self.scope.run else -1,
             latest.state if latest else None,
             latest.num_workers if latest else 0,
+            self.data_stamp(),
             self.scope.cursor,
             chart.hover,
         )
@@ -303,10 +319,9 @@ class Plot(Card):
             mark = chart.mark_at_cursor()
             if mark is not None:
                 return f"{words.run_clock(mark.t_s)} · {mark.text}"
-            index = part.index_at(at_s)
-            if index is not None:
-                return f"{words.run_clock(at_s)} · {self.read_out(part, index)}"
-            return words.run_clock(max(at_s, 0.0))
+            clock = words.run_clock(max(at_s, 0.0))
+            said = self.reading(part, at_s)
+            return f"{clock} · {said}" if said else clock
         if self.scope.frozen:
             return f"frozen at {words.run_clock(self.scope.now_s)} · {self.current_subtitle()}"
         return self.current_subtitle()
@@ -331,15 +346,8 @@ class Plot(Card):
         part = self.scope.part()
         if part is None or not len(part):
             return ""
-        columns: Columns = {
-            "start_s": part.edges_s[:-1],
-            "end_s": part.edges_s[1:],
-            **self.columns(part),
-        }
-        lines = [",".join(columns)]
-        for row in zip(*(column.tolist() for column in columns.values()), strict=True):
-            lines.append(",".join("" if value != value else f"{value:.10g}" for value in row))
-        return "\n".join(lines) + "\n"
+        edges_s = {"start_s": part.edges_s[:-1], "end_s": part.edges_s[1:]}
+        return csv_of({**edges_s, **self.columns(part)})
 
     def menu(self) -> QMenu:
         """The context menu."""
@@ -391,3 +399,11 @@ class Plot(Card):
         dialog.selectFile(f"{self.objectName().removeprefix('plot_')}.{suffix}")
         dialog.open()
         return dialog
+
+
+def csv_of(columns: Columns) -> str:
+    """Columns as a CSV file; unknown values are empty."""
+    lines = [",".join(columns)]
+    for row in zip(*(column.tolist() for column in columns.values()), strict=True):
+        lines.append(",".join("" if value != value else f"{value:.10g}" for value in row))
+    return "\n".join(lines) + "\n"

@@ -376,5 +376,6 @@ def _frozen_copy(run: RunStore | None) -> RunStore | None:
     frozen = copy.copy(run)
     frozen.recent = copy.copy(run.recent)
     frozen.whole = copy.copy(run.whole)
+    frozen.generations = copy.copy(run.generations)
     frozen.events = run.events.copy()
     return frozen

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raydash.core.states import Activity
-from raydash.core.updates import WorkerColumns
+from raydash.core.updates import RunUpdate, WorkerColumns
 from raydash.ui import words
 
 
@@ -52,6 +52,7 @@ class Column:
         sample: A wide cell's text: the column is made as wide as that, or as its title.
         is_number: Right-aligned.
         is_hidden: Not shown until chosen.
+        concerns: Of runs of which this does not hold, the column says nothing and is left out.
     """
 
     key: str
@@ -62,6 +63,7 @@ class Column:
     sample: str = ""
     is_number: bool = True
     is_hidden: bool = False
+    concerns: Callable[[RunUpdate], bool] | None = None
 
 
 # Who needs looking at comes first; stepping and resetting alternate too fast to be told apart.
@@ -103,6 +105,12 @@ def _nodes_in_order(rows: Rows) -> NDArray[np.generic]:
     rank = {node: number for number, node in enumerate(sorted(rows.nodes))}
     ranks = np.array([rank[node] for node in rows.nodes] + [-1], np.int32)
     return ranks[np.clip(rows.workers.node, -1, len(rows.nodes))]
+
+
+def _versions(rows: Rows) -> NDArray[np.generic]:
+    """Where none are told nothing was ever changed."""
+    versions = rows.workers.weights_seq_no
+    return versions if len(versions) else np.zeros(len(rows.workers), np.int32)
 
 
 def _mean_return(rows: Rows, row: int) -> str:
@@ -161,6 +169,16 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows, row: words.compact(float(rows.workers.env_steps_per_s[row])),
         lambda rows: rows.workers.env_steps_per_s,
         sample="3.16 k",
+    ),
+    Column(
+        "version",
+        "Version",
+        "Version of the parameters that its newest data were played with: the generation of a "
+        "learner, or how often the policy was swapped.",
+        lambda rows, row: words.count(float(_versions(rows)[row])),
+        _versions,
+        sample="9 999",
+        concerns=lambda update: update.weights_seq_no > 0 or update.learning is not None,
     ),
     Column(
         "return_mean",

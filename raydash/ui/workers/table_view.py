@@ -69,6 +69,7 @@ class WorkerTable(QWidget):
         self._restoring = False
         self._user_sized = False
         self._summary_told = ""
+        self._concerned: dict[int, bool] = {}
         self.model = WorkerTableModel(themes, self)
 
         self.filter = QLineEdit()
@@ -123,6 +124,7 @@ class WorkerTable(QWidget):
         find.activated.connect(self.filter.setFocus)
         themes.changed.connect(self.view.viewport().update)
         self._restore_header()
+        self._choose_columns(None)
         header.sectionResized.connect(self._on_section_resized)
 
     @property
@@ -176,8 +178,21 @@ class WorkerTable(QWidget):
         sort = another_run or now_s - self._sorted_s >= _SORT_EVERY_S
         if sort:
             self._sorted_s = now_s
+        self._choose_columns(latest)
         self.model.set_update(latest, since_s, sort=sort)
         self._tell_summary(self._summary(latest))
+
+    def _choose_columns(self, latest: RunUpdate | None) -> None:
+        """Columns that say nothing of this run are left out; the user may still choose them."""
+        concerned = {
+            number: latest is not None and column.concerns(latest)
+            for number, column in enumerate(COLUMNS)
+            if column.concerns is not None
+        }
+        if concerned != self._concerned:
+            self._concerned = concerned
+            for number, shown in concerned.items():
+                self._show_column(number, shown)
 
     def _tell_summary(self, summary: str) -> None:
         if summary != self._summary_told:

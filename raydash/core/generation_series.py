@@ -1,0 +1,106 @@
+"""The reader's side of a run's learning: its generations, as updates bring them."""
+
+from dataclasses import fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raydash.core.records import Float64
+from raydash.core.updates import Generations
+
+MAX_GENERATIONS = 4096
+_NAMES = tuple(field.name for field in fields(Generations))
+
+
+class GenerationSeries:
+    """All generations of a run, ascending by number; of long runs, neighbours are joined.
+
+    Arrays are replaced and never written to, so a shallow copy stands still.
+
+    Attributes:
+        columns: A row is a generation, or what stands for some that followed each other: the mean
+            of their means, the best of their bests, the worst of their worsts, the newest
+            evaluation of any, and number, time and steps of the last.
+        version: Counts changes, so that a view knows whether to draw.
+    """
+
+    def __init__(self, capacity: int = MAX_GENERATIONS) -> None:
+        self.columns = Generations()
+        self.version = 0
+        self._capacity = capacity
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def replace(self, generations: Generations) -> None:
+        """Take a snapshot's over: what was there is forgotten."""
+        self.columns = Generations()
+        self.version += 1
+        self.apply(generations)
+
+    def apply(self, generations: Generations) -> None:
+        """Append new ones. One that is told again takes the place of the one that was there."""
+        if not len(generations):
+            return
+        self.version += 1
+        held = self.columns
+        kept = ~np.isin(held.number, generations.number)
+        joined = [
+            np.concatenate([getattr(held, name)[kept], getattr(generations, name)])
+            for name in _NAMES
+        ]
+        order = np.argsort(joined[0], kind="stable")
+        self.columns = Generations(*(column[order] for column in joined))
+        while len(self.columns) > self._capacity:
+            self.columns = _halved(self.columns)
+
+    def rows_between(self, low_s: float, high_s: float) -> slice:
+        """The rows that ended in that range of the run's clock, and one beyond at either side."""
+        begin = int(np.searchsorted(self.columns.end_s, low_s))
+        end = int(np.searchsorted(self.columns.end_s, high_s, side="right"))
+        return slice(max(0, begin - 1), min(len(self), end + 1))
+
+    def nearest(self, t_s: float) -> int | None:
+        """The row that ended nearest to that moment; None: there is none."""
+        if not len(self):
+            return None
+        return int(np.argmin(np.abs(self.columns.end_s - t_s)))
+
+
+def _halved(columns: Generations) -> Generations:
+    """Each two neighbours joined to one; of an odd number the last stays alone."""
+    starts = np.arange(0, len(columns), 2)
+    lasts = np.minimum(starts + 1, len(columns) - 1)
+    evaluated = np.isfinite(columns.evaluation_mean)
+    newest = np.where(evaluated[lasts], lasts, starts)
+    return Generations(
+        number=columns.number[lasts],
+        end_s=columns.end_s[lasts],
+        num_env_steps=columns.num_env_steps[lasts],
+        return_mean=(columns.return_mean[starts] + columns.return_mean[lasts]) / 2,
+        return_best=np.fmax(columns.return_best[starts], columns.return_best[lasts]),
+        return_worst=np.fmin(columns.return_worst[starts], columns.return_worst[lasts]),
+        evaluation_mean=columns.evaluation_mean[newest],
+        evaluation_n=columns.evaluation_n[newest],
+        sigma=columns.sigma[lasts],
+    )
+
+
+def grouped(columns: Generations, starts: NDArray[np.intp]) -> tuple[Float64, ...]:
+    """Groups of generations that follow each other: what a plot can show of them.
+
+    Args:
+        columns: At least one row.
+        starts: First row of each group, ascending from 0.
+
+    Returns:
+        When each group ended, its mean, its best and its worst.
+    """
+    lasts = np.append(starts[1:], len(columns)) - 1
+    counts = np.diff(np.append(starts, len(columns)))
+    return (
+        columns.end_s[lasts],
+        np.asarray(np.add.reduceat(columns.return_mean, starts) / counts),
+        np.maximum.reduceat(columns.return_best, starts),
+        np.minimum.reduceat(columns.return_worst, starts),
+    )

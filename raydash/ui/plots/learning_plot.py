@@ -1,0 +1,224 @@
+"""How a run learns: mean, best and worst of each generation, evaluations, and the target."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QWidget
+
+from raydash.core.generation_series import GenerationSeries, grouped
+from raydash.core.records import Float64
+from raydash.core.updates import Generations, LearningFigures
+from raydash.ui import words
+from raydash.ui.plots.geometry import band, torn
+from raydash.ui.plots.key_row import LegendItem
+from raydash.ui.plots.plot_base import Plot, csv_of
+from raydash.ui.plots.scope import Part, PlotScope
+from raydash.ui.plots.ticks import nice_limits
+
+if TYPE_CHECKING:
+    from raydash.ui.plots.chart import Chart
+
+Curve = tuple[Float64, Float64]
+
+_PX_PER_POINT = 1.5
+_PX_PER_EVALUATION = 8.0
+# A few hopeless candidates must not press all others into a line.
+_WORST_SHOWN = 0.1
+_HEADROOM = 0.05
+_NOTHING: Curve = (np.empty(0), np.empty(0))
+
+
+class LearningPlot(Plot):
+    """The learning curve. A point is a generation, at the moment when its last result came in.
+
+    Where generations lie nearer than a pixel or two, a point stands for several: the mean of their
+    means, the best of their bests, the worst of their worsts. The read-out is of one generation.
+    """
+
+    needs_buckets = False
+
+    def __init__(self, scope: PlotScope | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(
+            "Learning",
+            "each generation, and evaluations",
+            object_name="plot_learning",
+            unit="return",
+            labelled=True,
+            scope=scope,
+            parent=parent,
+        )
+        self._point_s = 0.5
+        self._mean = self._best = self._worst = self._evaluations = _NOTHING
+
+    # --- what there is ------------------------------------------------------------------------
+
+    @property
+    def _series(self) -> GenerationSeries:
+        run = self.scope.run
+        return run.generations if run is not None else GenerationSeries()
+
+    @property
+    def _learning(self) -> LearningFigures | None:
+        latest = self.scope.latest
+        return latest.learning if latest is not None else None
+
+    @property
+    def _target(self) -> float | None:
+        return self._learning.target_return if self._learning else None
+
+    def data_stamp(self) -> object:
+        """Generations come when they like."""
+        learning = self._learning
+        waits = None if len(self._series) or learning is None else learning.num_played
+        return (self._series.version, self._target, waits)
+
+    def take(self, part: Part) -> str:
+        """A point every pixel or two."""
+        columns = self._visible()
+        known = np.isfinite(columns.return_mean)
+        if not known.any():
+            return self._waiting_for()
+        columns = _where(columns, known)
+        px_s = self.canvas.px_s()
+        # Widths are powers of two, so that points do not flicker while the run goes on.
+        self._point_s = float(2.0 ** np.ceil(np.log2(_PX_PER_POINT * px_s)))
+        number = np.floor(columns.end_s / self._point_s)
+        starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+        t_s, mean, best, worst = grouped(columns, starts)
+        self._mean, self._best, self._worst = (t_s, mean), (t_s, best), (t_s, worst)
+        self._evaluations = _evaluations(columns, _PX_PER_EVALUATION * px_s)
+        return ""
+
+    def _visible(self) -> Generations:
+        series = self._series
+        return _rows(series.columns, series.rows_between(*self.scope.view()))
+
+    def _waiting_for(self) -> str:
+        learning = self._learning
+        if len(self._series):
+            return "no generation ended in this range"
+        if learning is None or not learning.population:
+            return "the learner is starting"
+        played = f"{learning.num_played} of {learning.population}"
+        return f"the first generation is being played: {played} candidates"
+
+    def value_limits(self) -> tuple[float, float]:
+        """Means, bests, evaluations and the target; nearly all of the worsts."""
+        lows = [self._mean[1].min(), np.quantile(self._worst[1], _WORST_SHOWN)]
+        highs = [self._best[1].max()]
+        if len(self._evaluations[1]):
+            lows.append(self._evaluations[1].min())
+            highs.append(self._evaluations[1].max())
+        if self._target is not None:
+            lows.append(self._target)
+            highs.append(self._target)
+        low, high = float(np.min(lows)), float(np.max(highs))
+        bottom, top = nice_limits(low, high)
+        # A point or a line at the very top would be cut in half.
+        return bottom, max(top, high + _HEADROOM * (top - bottom))
+
+    # --- how it looks -------------------------------------------------------------------------
+
+    def furnish(self, chart: "Chart") -> None:
+        """The band below all, the mean and the evaluations above."""
+        self._band_item = chart.add_area()
+        self._target_item = chart.add_line(1)
+        self._best_item = chart.add_line(2)
+        self._mean_item = chart.add_line(3, strong=True)
+        self._evaluation_item = chart.add_points(4)
+
+    def dress(self) -> None:
+        """The population in the accent's colour; what is to be reached, and how near, in green."""
+        tint = QColor(self.theme.accent)
+        tint.setAlpha(42 if self.theme.is_dark else 30)
+        self._band_item.setBrush(tint)
+        self._best_item.setPen(self._best_colour())
+        self._mean_item.setPen(self.theme.accent)
+        self._target_item.setPen(QColor(self.theme.good), style=Qt.PenStyle.DashLine)
+        self._evaluation_item.setBrush(QColor(self.theme.good))
+        self._evaluation_item.setPen(QColor(self.theme.card))
+
+    def _best_colour(self) -> QColor:
+        return QColor(self.theme.series[0])
+
+    def place(self, chart: "Chart") -> None:
+        """Lines that are never torn: between two generations another is played."""
+        x, low, joined = self._line(self._worst)
+        _, high, _ = self._line(self._best)
+        x, y, joined = band(x, low, high, joined)
+        self._band_item.setData(x, y, connect=joined)
+        for item, curve in ((self._best_item, self._best), (self._mean_item, self._mean)):
+            x, y, joined = self._line(curve)
+            item.setData(x, y, connect=joined)
+        self._evaluation_item.setData(*self._evaluations)
+        if self._target is None:
+            self._target_item.clear()
+        else:
+            self._target_item.setData(np.array(self.scope.view()), np.full(2, self._target))
+
+    def _line(self, curve: Curve) -> tuple[Float64, Float64, np.ndarray]:
+        return torn(*curve, max_gap=np.inf, width=self._point_s)
+
+    def legend(self) -> list[LegendItem]:
+        """What matters most stands first: the last ones may find no room."""
+        band = QColor(self.theme.accent)
+        band.setAlpha(90)
+        items = [
+            LegendItem(QColor(self.theme.accent), "mean"),
+            LegendItem(self._best_colour(), "best"),
+            LegendItem(QColor(self.theme.good), "evaluation"),
+            LegendItem(band, "worst–best"),
+        ]
+        if self._target is not None:
+            items.insert(3, LegendItem(None, f"– – target {words.decimal(self._target)}"))
+        return items
+
+    # --- what it says -------------------------------------------------------------------------
+
+    def reading(self, part: Part, at_s: float) -> str:
+        """The generation that ended nearest to the cursor."""
+        row = self._series.nearest(at_s)
+        if row is None:
+            return ""
+        columns = self._series.columns
+        said = [
+            f"generation {words.count(columns.number[row])}",
+            f"mean {words.decimal(columns.return_mean[row])}",
+            f"best {words.decimal(columns.return_best[row])}",
+            f"worst {words.decimal(columns.return_worst[row])}",
+        ]
+        if np.isfinite(columns.evaluation_mean[row]):
+            mean, n = columns.evaluation_mean[row], columns.evaluation_n[row]
+            said.insert(1, f"evaluation {words.decimal(mean)} (n = {words.count(n)})")
+        return " · ".join(said)
+
+    def csv(self) -> str:
+        """The visible generations, one a line; unknown values are empty."""
+        columns = self._visible()
+        low_s, high_s = self.scope.view()
+        columns = _where(columns, (columns.end_s >= low_s) & (columns.end_s <= high_s))
+        return csv_of({name: getattr(columns, name) for name in Generations.__slots__})
+
+
+def _rows(columns: Generations, rows: slice) -> Generations:
+    return Generations(*(getattr(columns, name)[rows] for name in Generations.__slots__))
+
+
+def _where(columns: Generations, chosen: np.ndarray) -> Generations:
+    return Generations(*(getattr(columns, name)[chosen] for name in Generations.__slots__))
+
+
+def _evaluations(columns: Generations, apart_s: float) -> Curve:
+    """Evaluations as points; those that would lie on each other as their mean, by episodes."""
+    chosen = _where(columns, np.isfinite(columns.evaluation_mean))
+    if not len(chosen):
+        return _NOTHING
+    width_s = float(2.0 ** np.ceil(np.log2(apart_s)))
+    number = np.floor(chosen.end_s / width_s)
+    starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+    weight = np.maximum(chosen.evaluation_n, 1).astype(np.float64)
+    total = np.add.reduceat(weight, starts)
+    mean = np.add.reduceat(chosen.evaluation_mean * weight, starts) / total
+    return np.asarray(np.add.reduceat(chosen.end_s * weight, starts) / total), np.asarray(mean)
