@@ -36,6 +36,7 @@ _MARKS: dict[str, Callable[[str], bool]] = {
     "window": lambda fixture: fixture in ("qtbot", "qapp"),
 }
 _SETTLE_S = 5.0
+_MAX_PROCESSES = 4
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,12 +48,44 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Folders are spread over processes; tests of named files are over sooner in this one."""
+    paths = [config.invocation_params.dir / arg.partition("::")[0] for arg in config.args]
+    if not all(path.is_dir() for path in paths):
+        return 0
+    # Most of the time goes by in waiting for other processes: one more than can compute.
+    return min(len(os.sched_getaffinity(0)) + 1, _MAX_PROCESSES)
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         for mark, is_meant in _MARKS.items():
             if any(is_meant(fixture) for fixture in fixtures):
                 item.add_marker(mark)
+        group = _group(item)
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
+    # What takes longest begins first.
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
+def _group(item: pytest.Item) -> str:
+    """Tests of one group run in one process, one after the other. Empty: anywhere, any time.
+
+    One cluster is started for all tests that can share it, and those with a cluster of their own
+    get it one at a time. Fixtures of a module are made once.
+    """
+    if "ray_cluster" in getattr(item, "fixturenames", ()):
+        return "the shared cluster"
+    if item.get_closest_marker("ray"):
+        return "clusters of their own"
+    info = getattr(item, "_fixtureinfo", None)
+    fixtures = info.name2fixturedefs.values() if info else ()
+    if any(fixture.scope == "module" for used in fixtures for fixture in used):
+        return item.nodeid.partition("::")[0]
+    return ""
 
 
 def _threads() -> set[threading.Thread]:

@@ -19,7 +19,13 @@ MARKER = "RAYDASH_CLUSTER_DIR"
 class _Stat:
     state: str
     session_id: int
+    num_threads: int
     started_ticks: str
+
+    @property
+    def is_dead(self) -> bool:
+        """Its last thread has ended, too: until then it keeps its files, and their locks."""
+        return self.state in "ZX" and self.num_threads <= 1
 
 
 def _stat(pid: int) -> _Stat | None:
@@ -29,13 +35,13 @@ def _stat(pid: int) -> _Stat | None:
         return None
     # The name in parentheses may hold anything; the fields after it are numbered from 3.
     rest = text.rpartition(")")[2].split()
-    return _Stat(rest[0], int(rest[3]), rest[19])
+    return _Stat(rest[0], int(rest[3]), int(rest[17]), rest[19])
 
 
 def birth_mark(pid: int) -> str:
     """Names this life of a process id: boot and start time. Empty when it does not live."""
     stat = _stat(pid) if pid > 0 else None
-    if stat is None or stat.state in "ZX":
+    if stat is None or stat.is_dead:
         return ""
     boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return f"{boot}:{stat.started_ticks}"
@@ -116,7 +122,7 @@ def _own_processes() -> Iterator[tuple[int, _Stat]]:
         except OSError:
             continue
         stat = _stat(int(entry.name))
-        if stat is not None and stat.state not in "ZX":
+        if stat is not None and not stat.is_dead:
             yield int(entry.name), stat
 
 

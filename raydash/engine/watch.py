@@ -19,6 +19,8 @@ from raydash.engine.live_runs import ACTOR_PREFIX
 from raydash.protocol.codec import CodecError, decode
 
 LOOK_S = 2.0
+AGAIN_S = 0.25
+"""After something changed: Ray needs a moment to take an ended supervisor's name away."""
 ALIVE_S = 0.25
 STATUS_TIMEOUT_S = 2.0
 GCS_SILENT_S = 15.0
@@ -89,6 +91,7 @@ class ClusterWatch:
 
     def _watch_gcs(self) -> None:
         status = self._connection.status
+        has_changed = False
         while not self._lost:
             try:
                 self._look_at_runs()
@@ -101,7 +104,7 @@ class ClusterWatch:
                 if fresh != status:
                     status = fresh
                     self._on_status(status)
-            self._wake.wait(LOOK_S)
+            has_changed = self._wake.wait(AGAIN_S if has_changed else LOOK_S)
             self._wake.clear()
 
     def _look_at_nodes(self, status: ClusterStatus) -> ClusterStatus:

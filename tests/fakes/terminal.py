@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from raydash.cluster.cluster_file import GuardianSettings
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault
 from raydash.core.messages import (
@@ -159,8 +160,8 @@ class Terminal:
     # --- asking -------------------------------------------------------------------------------
 
     def connect(self) -> None:
-        """Connect to the cluster of this session's state folder."""
-        self.done(Connect(0, ClusterSpec()))
+        """Connect to the cluster of this session's state folder. The engine gives up by itself."""
+        self.done(Connect(0, ClusterSpec()), ceiling_s=GuardianSettings().start_timeout_s)
 
     def start(self, *, keep: bool = False, **table: Any) -> SeenRun:
         """Start a run from the tables of a spec, by default 2 workers on CartPole."""
@@ -231,24 +232,27 @@ class Terminal:
         """What was told of a run."""
         return self.runs.setdefault(run_id, SeenRun(run_id))
 
-    def wait(self, condition: Callable[[], object], what: str = "") -> None:
-        """Listen until something is so; at most `CEILING_S`."""
-        end_s = time.monotonic() + CEILING_S
+    def wait(
+        self, condition: Callable[[], object], what: str = "", *, ceiling_s: float = CEILING_S
+    ) -> None:
+        """Listen until something is so."""
+        end_s = time.monotonic() + ceiling_s
         while not condition():
             if time.monotonic() > end_s:
-                raise AssertionError(f"not within {CEILING_S:g} s: {what or condition}")
+                raise AssertionError(f"not within {ceiling_s:g} s: {what or condition}")
             message = self.client.receive(0.1)
             if message is not None:
                 self._take(message)
 
-    def answer_to(self, command_id: int) -> Answer:
+    def answer_to(self, command_id: int, *, ceiling_s: float = CEILING_S) -> Answer:
         """The answer to a command."""
-        self.wait(lambda: self.answers[command_id], f"the answer to command {command_id}")
+        what = f"the answer to command {command_id}"
+        self.wait(lambda: self.answers[command_id], what, ceiling_s=ceiling_s)
         return self.answers[command_id][0]
 
-    def done(self, command: Command) -> Answer:
+    def done(self, command: Command, *, ceiling_s: float = CEILING_S) -> Answer:
         """Send a command; it must be done."""
-        answer = self.answer_to(self.client.send(command))
+        answer = self.answer_to(self.client.send(command), ceiling_s=ceiling_s)
         assert answer.fault is None, answer.fault.sentence()
         return answer
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -322,6 +323,30 @@ def test_a_zombie_counts_as_dead() -> None:
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert not processes.is_alive(child.pid, mark)
+    child.wait()
+
+
+def test_a_process_lives_until_its_last_thread_has_dropped_its_files(
+    tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    path = tmp_path / "lock"
+    code = (
+        "import ctypes, fcntl, sys, threading\n"
+        "file = open(sys.argv[1], 'w')\n"
+        "fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(path)])
+    mark = processes.birth_mark(child.pid)
+    stat = Path(f"/proc/{child.pid}/stat")
+    wait_until(lambda: ") Z " in stat.read_text(), "its first thread has ended")
+    assert processes.is_alive(child.pid, mark)
+    child.kill()
+    wait_until(lambda: not processes.is_alive(child.pid, mark), "the other one, too")
+    lock = FileLock.try_acquire(path)
+    assert lock is not None
+    lock.release()
     child.wait()
 
 

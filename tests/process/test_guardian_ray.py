@@ -25,7 +25,7 @@ WaitUntil = Callable[..., None]
 
 
 @pytest.fixture
-def state_dir(private_dirs: Path) -> Path:
+def ray_state_dir(private_dirs: Path) -> Path:
     return private_dirs / "s"
 
 
@@ -37,11 +37,11 @@ def _pid_of(name: str, pids: list[int]) -> int:
 
 
 def test_a_cluster_takes_drivers_and_leaves_nothing_when_its_lease_is_given_back(
-    state_dir: Path, wait_until: WaitUntil
+    ray_state_dir: Path, wait_until: WaitUntil
 ) -> None:
     said: list[str] = []
-    cluster = launch(state_dir, GuardianSettings(), on_phase=said.append)
-    record = record_of(state_dir)
+    cluster = launch(ray_state_dir, GuardianSettings(), on_phase=said.append)
+    record = record_of(ray_state_dir)
     assert re.fullmatch(r"127\.0\.0\.2:\d+", cluster.address)
     assert "starting Ray: waiting for the node to register" in said
     # A driver that comes as early as it can.
@@ -50,46 +50,46 @@ def test_a_cluster_takes_drivers_and_leaves_nothing_when_its_lease_is_given_back
     told = (cluster.temp_dir / "ray_current_cluster").read_text(encoding="utf-8")
     assert told == cluster.address
     cluster.lease.release()
-    wait_until(is_gone(state_dir, record))
+    wait_until(is_gone(ray_state_dir, record))
 
 
 def test_a_killed_engine_costs_the_cluster_its_grace_and_then_everything_is_gone(
-    state_dir: Path, wait_until: WaitUntil
+    ray_state_dir: Path, wait_until: WaitUntil
 ) -> None:
-    holder = start_holder(state_dir, GuardianSettings(grace_s=0.5))
+    holder = start_holder(ray_state_dir, GuardianSettings(grace_s=0.5))
     heard(holder)
-    record = record_of(state_dir)
+    record = record_of(ray_state_dir)
     assert len(members_of(record)) >= 5
     holder.kill()
     holder.communicate()
-    wait_until(is_gone(state_dir, record))
+    wait_until(is_gone(ray_state_dir, record))
 
 
 def test_a_killed_guardian_takes_ray_along_and_the_next_launch_sweeps_up(
-    state_dir: Path, wait_until: WaitUntil
+    ray_state_dir: Path, wait_until: WaitUntil
 ) -> None:
-    first = launch(state_dir, GuardianSettings())
-    old = record_of(state_dir)
+    first = launch(ray_state_dir, GuardianSettings())
+    old = record_of(ray_state_dir)
     assert processes.send(old.guardian_pid, old.guardian_mark, signal.SIGKILL)
     wait_until(lambda: not processes.is_alive(old.ray_pid, old.ray_mark), "Ray is gone")
     fault = why_dead(first.folder)
     assert fault is not None
     assert fault.why == "its guardian was killed, and Ray with it"
     first.lease.release()
-    second = launch(state_dir, GuardianSettings())
+    second = launch(ray_state_dir, GuardianSettings())
     assert not second.joined
     assert not members_of(old)
     assert not first.temp_dir.exists()
-    record = record_of(state_dir)
+    record = record_of(ray_state_dir)
     second.lease.release()
-    wait_until(is_gone(state_dir, record))
+    wait_until(is_gone(ray_state_dir, record))
 
 
 def test_a_killed_control_store_is_named_as_the_reason(
-    state_dir: Path, wait_until: WaitUntil
+    ray_state_dir: Path, wait_until: WaitUntil
 ) -> None:
-    cluster = launch(state_dir, GuardianSettings())
-    record = record_of(state_dir)
+    cluster = launch(ray_state_dir, GuardianSettings())
+    record = record_of(ray_state_dir)
     # `ray start` looks after its processes from the moment in which it writes this file.
     wait_until((cluster.temp_dir / "session_latest/logs/ray_process_exit.log").exists)
     pids = dict(members_of(record))
@@ -101,15 +101,17 @@ def test_a_killed_control_store_is_named_as_the_reason(
     assert fault.what == "Ray died"
     assert "Ray's control store (gcs_server) was killed (SIGKILL)" in fault.why
     assert "gcs_server" in fault.detail
-    wait_until(is_gone(state_dir, record))
+    wait_until(is_gone(ray_state_dir, record))
     cluster.lease.release()
 
 
-def test_cancelling_a_real_launch_leaves_nothing(state_dir: Path, wait_until: WaitUntil) -> None:
+def test_cancelling_a_real_launch_leaves_nothing(
+    ray_state_dir: Path, wait_until: WaitUntil
+) -> None:
     def cancelled() -> bool:
-        status = cluster_status(state_dir)
+        status = cluster_status(ray_state_dir)
         return status is not None and "control store is up" in status.text
 
     with pytest.raises(FaultError, match="Cancelled"):
-        launch(state_dir, GuardianSettings(), cancelled=cancelled)
-    wait_until(is_gone(state_dir, record_of(state_dir)))
+        launch(ray_state_dir, GuardianSettings(), cancelled=cancelled)
+    wait_until(is_gone(ray_state_dir, record_of(ray_state_dir)))

@@ -21,7 +21,7 @@ from tests.fakes.clusters import ask_ray, is_gone, launch, record_of
 
 
 @pytest.fixture(scope="module")
-def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedCluster]:
+def ray_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchedCluster]:
     state_dir = tmp_path_factory.mktemp("s")
     cluster = launch(state_dir, GuardianSettings())
     record = record_of(state_dir)
@@ -50,37 +50,37 @@ def _fault(call: Callable[[], object]) -> Fault:
     return fault
 
 
-def test_a_cluster_that_fits_is_described(ray_cluster: LaunchedCluster) -> None:
-    found = probe(ray_cluster.address, ray_cluster.token_path)
-    assert found.ray_version == ray_cluster.ray_version
+def test_a_cluster_that_fits_is_described(ray_of_its_own: LaunchedCluster) -> None:
+    found = probe(ray_of_its_own.address, ray_of_its_own.token_path)
+    assert found.ray_version == ray_of_its_own.ray_version
     assert found.python_version == ".".join(map(str, sys.version_info[:3]))
     assert found.session_name.startswith("session_")
     assert found.token_auth
 
 
 def test_the_token_that_ray_would_find_by_itself_is_used(
-    ray_cluster: LaunchedCluster, monkeypatch: pytest.MonkeyPatch
+    ray_of_its_own: LaunchedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(ray_cluster.token_path))
-    assert probe(ray_cluster.address).token_auth
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(ray_of_its_own.token_path))
+    assert probe(ray_of_its_own.address).token_auth
     monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", ray_cluster.token_path.read_text(encoding="ascii"))
-    assert probe(ray_cluster.address).token_auth
+    monkeypatch.setenv("RAY_AUTH_TOKEN", ray_of_its_own.token_path.read_text(encoding="ascii"))
+    assert probe(ray_of_its_own.address).token_auth
 
 
 def test_a_missing_token_a_refused_one_and_a_missing_file_are_told_apart(
-    ray_cluster: LaunchedCluster, tmp_path: Path
+    ray_of_its_own: LaunchedCluster, tmp_path: Path
 ) -> None:
-    none = _fault(lambda: probe(ray_cluster.address))
+    none = _fault(lambda: probe(ray_of_its_own.address))
     assert "demands a token" in none.what
     wrong = tmp_path / "wrong"
     wrong.write_text("0" * 64)
-    refused = _fault(lambda: probe(ray_cluster.address, wrong))
+    refused = _fault(lambda: probe(ray_of_its_own.address, wrong))
     assert "refused the token" in refused.what
-    missing = _fault(lambda: probe(ray_cluster.address, tmp_path / "nowhere"))
+    missing = _fault(lambda: probe(ray_of_its_own.address, tmp_path / "nowhere"))
     assert str(tmp_path / "nowhere") in missing.what
     (tmp_path / "empty").touch()
-    empty = _fault(lambda: probe(ray_cluster.address, tmp_path / "empty"))
+    empty = _fault(lambda: probe(ray_of_its_own.address, tmp_path / "empty"))
     assert "empty" in empty.what
     assert {f.keys for f in (none, refused, missing, empty)} == {("cluster.token_path",)}
 
@@ -125,29 +125,29 @@ def test_a_probe_can_be_cancelled_at_any_time() -> None:
     assert time.monotonic() - began < 2.0
 
 
-def test_another_python_is_said_with_what_to_do(ray_cluster: LaunchedCluster) -> None:
-    found = probe(ray_cluster.address, ray_cluster.token_path)
+def test_another_python_is_said_with_what_to_do(ray_of_its_own: LaunchedCluster) -> None:
+    found = probe(ray_of_its_own.address, ray_of_its_own.token_path)
     patch = _fault(lambda: check_versions(found, python_version="3.11.99"))
     assert f"runs Python {found.python_version}, here it is 3.11.99" in patch.what
 
 
 def test_a_silent_node_is_a_fault_and_one_that_has_what_is_needed_is_none(
-    ray_cluster: LaunchedCluster,
+    ray_of_its_own: LaunchedCluster,
 ) -> None:
-    assert ask_ray(ray_cluster, "nodes") == {
+    assert ask_ray(ray_of_its_own, "nodes") == {
         "impatient": ["Node 127.0.0.2 did not answer within 0 s"],
         "patient": [],
     }
 
 
 def test_a_node_on_this_machine_is_told_from_those_of_other_clusters(
-    ray_cluster: LaunchedCluster,
+    ray_of_its_own: LaunchedCluster,
 ) -> None:
-    assert ask_ray(ray_cluster, "local_node") == {"here": True, "elsewhere": False}
+    assert ask_ray(ray_of_its_own, "local_node") == {"here": True, "elsewhere": False}
 
 
-def test_private_calls_of_ray_still_answer_as_documented(ray_cluster: LaunchedCluster) -> None:
-    said = ask_ray(ray_cluster, "actors")
+def test_private_calls_of_ray_still_answer_as_documented(ray_of_its_own: LaunchedCluster) -> None:
+    said = ask_ray(ray_of_its_own, "actors")
     alive = said["alive"]
     assert (alive["state"], alive["pid"], alive["node_id"]) == (
         "ALIVE",
@@ -170,11 +170,11 @@ def test_private_calls_of_ray_still_answer_as_documented(ray_cluster: LaunchedCl
     assert said["available"][said["node_id"]]["CPU"] == len(os.sched_getaffinity(0))
 
 
-def test_rays_logs_still_tell_the_address_before_ray_does(ray_cluster: LaunchedCluster) -> None:
-    assert private_ray.registered_address(ray_cluster.temp_dir) == ray_cluster.address
+def test_rays_logs_still_tell_the_address_before_ray_does(ray_of_its_own: LaunchedCluster) -> None:
+    assert private_ray.registered_address(ray_of_its_own.temp_dir) == ray_of_its_own.address
 
 
-def test_the_throw_away_process_prints_one_json_line(ray_cluster: LaunchedCluster) -> None:
+def test_the_throw_away_process_prints_one_json_line(ray_of_its_own: LaunchedCluster) -> None:
     out = subprocess.run(
         [sys.executable, "-m", "raydash.cluster.preflight", "127.0.0.1:1"],
         stdout=subprocess.PIPE,
@@ -184,11 +184,11 @@ def test_the_throw_away_process_prints_one_json_line(ray_cluster: LaunchedCluste
 
 
 def test_another_ray_is_refused_with_the_line_that_mends_it(
-    ray_cluster: LaunchedCluster,
+    ray_of_its_own: LaunchedCluster,
 ) -> None:
     """The last one of the module: it rewrites what the cluster says of itself."""
-    ask_ray(ray_cluster, "pretend")
-    fault = _fault(lambda: probe(ray_cluster.address, ray_cluster.token_path))
+    ask_ray(ray_of_its_own, "pretend")
+    fault = _fault(lambda: probe(ray_of_its_own.address, ray_of_its_own.token_path))
     assert "runs Ray 2.9.3, here it is" in fault.what
     assert fault.remedy == "python -m pip install ray==2.9.3"
     assert fault.keys == ("cluster.address",)

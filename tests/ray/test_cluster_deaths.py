@@ -19,7 +19,7 @@ WaitUntil = Callable[..., None]
 
 
 @pytest.fixture
-def state_dir(private_dirs: Path, wait_until: WaitUntil) -> Iterator[Path]:
+def ray_state_dir(private_dirs: Path, wait_until: WaitUntil) -> Iterator[Path]:
     """A state folder of this test's own; of its last cluster nothing is left."""
     folder = private_dirs / "s"
     yield folder
@@ -48,14 +48,14 @@ def _kill_control_store(record: ClusterRecord) -> None:
     ],
 )
 def test_a_dead_cluster_is_named_the_recording_is_intact_and_the_run_starts_again_on_the_next_one(
-    state_dir: Path, kill: Callable[[ClusterRecord], None], words: str
+    ray_state_dir: Path, kill: Callable[[ClusterRecord], None], words: str
 ) -> None:
     first = Terminal()
     try:
         first.connect()
         run = first.start_stepping(rollout={"num_workers": 1})
         first.wait(lambda: run.is_committed(1.5), "1.5 s of steps")
-        record = record_of(state_dir)
+        record = record_of(ray_state_dir)
         told = run.latest.figures
         kill(record)
         first.wait(lambda: first.cluster.phase is ClusterPhase.LOST, "the cluster is lost")
@@ -69,7 +69,7 @@ def test_a_dead_cluster_is_named_the_recording_is_intact_and_the_run_starts_agai
     second = Terminal()
     try:
         second.connect()
-        assert record_of(state_dir).guardian_pid != record.guardian_pid
+        assert record_of(ray_state_dir).guardian_pid != record.guardian_pid
         recorded = figures(run.recording)
         assert (recorded.state, recorded.ended_by) == (None, None)
         assert recorded.num_episodes_lifetime > 0

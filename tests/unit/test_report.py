@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raydash.commands.recordings.reporting import report_recordings
@@ -398,6 +398,7 @@ COLUMN = st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, ma
 
 
 @given(x=COLUMN, y=COLUMN, clock=st.booleans(), whole=st.booleans())
+@example(x=np.array([0.0]), y=np.array([6e-18]), clock=False, whole=True)
 def test_any_numbers_give_a_picture_inside_its_frame(
     x: np.ndarray, y: np.ndarray, clock: bool, whole: bool
 ) -> None:

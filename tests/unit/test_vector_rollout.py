@@ -153,7 +153,7 @@ def scripts_of(steps: st.SearchStrategy[Step]) -> st.SearchStrategy[list[list[St
 
 SMOOTH = scripts_of(steps_with([""]))
 ROUGH = scripts_of(steps_with(["", "", "", "", "the step failed"]))
-BUDGETS = st.lists(st.floats(0.0, 0.03), min_size=1, max_size=8)
+BUDGETS = st.lists(st.floats(0.0, 0.01), min_size=1, max_size=6)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -14,18 +14,43 @@ ROOT = STAND_IN.parents[2]
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from raydash.app import run_window
+from PySide6.QtCore import QTimer
+from raydash import app
 from raydash.core.spec import RunSpec
 
 options = json.loads(sys.argv[1])
 shot = options.pop("screenshot", None)
 engine = (sys.executable, options.pop("stand_in"), *options.pop("engine_args", ()))
 
+class NotedSession(app.Session):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        sessions.append(self)
+
+class PatientTimer(QTimer):
+    # Time is not up before what has to be seen then: the machine may be slow.
+    @staticmethod
+    def singleShot(after_ms, then):
+        def look():
+            if is_seen(sessions[0]):
+                then()
+            else:
+                QTimer.singleShot(20, look)
+        QTimer.singleShot(after_ms, look)
+
+sessions = []
+is_seen = {
+    "": lambda session: True,
+    "a run": lambda session: session.store.shown is not None and session.store.shown.latest,
+    "a failed engine": lambda session: session.engine.state == "failed",
+}[options.pop("quit_after_seeing", "")]
+app.Session, app.QTimer = NotedSession, PatientTimer
+
 def painted():
     heavy = [name for name in ("ray", "gymnasium", "duckdb") if name in sys.modules]
     print("painted", heavy, flush=True)
 
-sys.exit(run_window(
+sys.exit(app.run_window(
     spec=RunSpec() if options.pop("with_spec", False) else None,
     spec_path=None,
     address=None,
@@ -58,7 +83,8 @@ def test_quit_after_stops_the_own_run_saves_a_picture_and_ends_with_0(
     process = start(
         private_dirs,
         start=True,
-        quit_after_s=2.0,
+        quit_after_s=0.5,
+        quit_after_seeing="a run",
         screenshot=str(picture),
         engine_args=["--record", str(record)],
     )
@@ -94,6 +120,11 @@ def test_window_without_a_display_says_so_and_ends_with_3(private_dirs: Path) ->
 
 
 def test_window_whose_engine_failed_ends_with_3(private_dirs: Path) -> None:
-    process = start(private_dirs, quit_after_s=1.5, engine_args=["--mode", "other_version"])
+    process = start(
+        private_dirs,
+        quit_after_s=0.5,
+        quit_after_seeing="a failed engine",
+        engine_args=["--mode", "other_version"],
+    )
     _out, err = process.communicate(timeout=60)
     assert process.returncode == 3, err

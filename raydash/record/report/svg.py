@@ -115,7 +115,8 @@ def chart(
     low_x, high_x = _limits([_x_of(layer) for layer in layers], x_axis.from_zero)
     low, high = _limits([column for layer in layers for column in _y_of(layer)], y_axis.from_zero)
     y_step = nice_step((high - low) / 5, whole=y_axis.whole)
-    low, high = math.floor(low / y_step + 1e-9) * y_step, math.ceil(high / y_step - 1e-9) * y_step
+    low = math.floor(low / y_step + 1e-9) * y_step
+    high = max(math.ceil(high / y_step - 1e-9) * y_step, low + y_step)  # next to nothing is a step
     legend = _legend_rows(layers)
     height = HEIGHT + _ROW * (len(legend) - 1)
     inner_x, inner_y = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
