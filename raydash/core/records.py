@@ -162,6 +162,7 @@ class RolloutChunk:
         failures_in_a_row: Error episodes since the last good step.
         drained: All environments are between episodes and will not begin another.
         scalars: Of the same episodes: scalars from their last step's info.
+        ignored_info: Keys of info that were asked for, and held something else than a number.
         agents: Of the same episodes, in multi-agent environments: what each agent did.
         weights_seq_no: Of the parameters that chose the actions: how often they were changed so
             far; of a learner's candidates the generation.
@@ -191,6 +192,7 @@ class RolloutChunk:
     failures_in_a_row: int = 0
     drained: bool = False
     scalars: EpisodeScalars = field(default_factory=EpisodeScalars)
+    ignored_info: tuple[str, ...] = ()
     agents: AgentEpisodes = field(default_factory=AgentEpisodes)
     weights_seq_no: int = 0
     candidate: Int32 = field(default_factory=lambda: np.empty(0, np.int32))

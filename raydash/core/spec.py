@@ -20,6 +20,9 @@ TRUSTED_POLICY_KINDS = ("sb3", "rllib")
 LEARNED_POLICY_KINDS = ("linear", "mlp")
 MODES = ("actors", "lockstep", "tasks")
 LEARNER_KINDS = ("cmaes",)
+IS_SUCCESS = "is_success"
+"""The key of info that says whether an episode reached its goal; it is kept without being asked."""
+MAX_INFO_KEYS = 16
 VECTORIZATIONS = ("none", "sync", "vector_entry_point")
 WANDB_MODES = ("online", "offline")
 
@@ -214,6 +217,8 @@ class Field:
             "sizes": f"a list of whole numbers from 1 to {MAX_HIDDEN}",
             "wrappers": "a list of tables with name and kwargs",
         }[self.kind]
+        if self.kind == "words" and self.maximum is not None:
+            return f"{noun}, at most {self.maximum:g}"
         if self.begins:
             return "a text that begins with " + " or ".join(self.begins)
         if self.minimum is not None and self.maximum is not None:
@@ -283,7 +288,9 @@ FIELDS: Mapping[str, Field] = {
         choices=VECTORIZATIONS,
         optional=True,
     ),
-    "rollout.info_keys": Field("words", "Scalars of info to keep of every episode."),
+    "rollout.info_keys": Field(
+        "words", "Scalars of info to keep of every episode.", maximum=MAX_INFO_KEYS
+    ),
     "rollout.seed": Field(
         "int",
         "The run's seed; every worker derives its own.",
@@ -427,6 +434,8 @@ def check_value(key: str, value: object) -> Violation | None:
                 isinstance(word, str) and word for word in value
             ):
                 return refused(f"{shown} is no such list")
+            if rule.maximum is not None and len(value) > rule.maximum:
+                return refused(f"{len(value)} are too many")
             return refused("names one twice") if len(set(value)) < len(value) else None
         case "sizes":
             return None if _are_sizes(value) else refused(f"{shown} is no such list")

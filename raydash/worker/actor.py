@@ -147,6 +147,7 @@ class RolloutWorker:
                 clock=time.perf_counter,
                 progress=self._progress,
                 make_env=lambda: make_env(spec.env),
+                info_keys=spec.rollout.info_keys,
             )
         envs = make_vector_env(spec.env, count, vectorization, source_dirs)
         return VectorRolloutLoop(
@@ -160,6 +161,7 @@ class RolloutWorker:
             clock=time.perf_counter,
             progress=self._progress,
             make_env=lambda: make_vector_env(spec.env, count, vectorization),
+            info_keys=spec.rollout.info_keys,
         )
 
     def _failed(self, fault: Fault) -> bytes:

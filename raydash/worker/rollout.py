@@ -5,7 +5,7 @@ The inner loop is as bare as it can be (`_step_batch`): the clock is read once p
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -27,7 +27,6 @@ from raydash.worker.seeds import remade_seed
 from raydash.worker.sliced import (
     BOTH,
     ERROR,
-    MAX_EPISODES,
     MAX_RESET_SAMPLES,
     RESETTING,
     STEPPING,
@@ -53,6 +52,7 @@ class RolloutLoop(SlicedLoop[Env]):
         clock: Clock,
         progress: ProgressWriter,
         make_env: Callable[[], Env],
+        info_keys: Sequence[str] = (),
     ) -> None:
         """Take over an environment that is not reset yet.
 
@@ -67,6 +67,7 @@ class RolloutLoop(SlicedLoop[Env]):
             clock: Monotonic seconds.
             progress: Told what the loop is doing.
             make_env: Makes the environment anew after an error; may raise anything.
+            info_keys: Scalars of the last step's info to keep of every episode.
         """
         super().__init__(
             env,
@@ -76,6 +77,7 @@ class RolloutLoop(SlicedLoop[Env]):
             clock=clock,
             progress=progress,
             make_env=make_env,
+            info_keys=info_keys,
         )
         self._reset_seed = reset_seed
         self._next_seed: int | None = reset_seed
@@ -123,7 +125,7 @@ class RolloutLoop(SlicedLoop[Env]):
             action = policy(observation)
             acted_s = clock()
             where = "step"
-            observation, reward, terminated, truncated, _ = step(action)
+            observation, reward, terminated, truncated, info = step(action)
             stepped_s = clock()
             episode_return += float(reward)
             episode_len += 1
@@ -131,7 +133,7 @@ class RolloutLoop(SlicedLoop[Env]):
             self._note_timed_step(slice_, started_s, acted_s, stepped_s)
             if terminated or truncated:
                 go_on = self._end_episode(
-                    slice_, episode_return, episode_len, terminated, truncated
+                    slice_, episode_return, episode_len, terminated, truncated, info
                 )
                 observation, episode_return, episode_len = self._observation, 0.0, 0
             if go_on:
@@ -139,12 +141,12 @@ class RolloutLoop(SlicedLoop[Env]):
                     where = "policy"
                     action = policy(observation)
                     where = "step"
-                    observation, reward, terminated, truncated, _ = step(action)
+                    observation, reward, terminated, truncated, info = step(action)
                     episode_return += float(reward)
                     episode_len += 1
                     if terminated or truncated:
                         if not self._end_episode(
-                            slice_, episode_return, episode_len, terminated, truncated
+                            slice_, episode_return, episode_len, terminated, truncated, info
                         ):
                             go_on, episode_return, episode_len = False, 0.0, 0
                             break
@@ -174,12 +176,15 @@ class RolloutLoop(SlicedLoop[Env]):
         episode_len: int,
         terminated: bool,
         truncated: bool,
+        info: Any,
     ) -> bool:
         """Record a finished episode and begin the next, unless the slice is over."""
         now_s = self._clock()
         ending = TRUNCATED if not terminated else BOTH if truncated else TERMINATED
+        if info:
+            self._infos.take(slice_.num_episodes, info)
         self._record(slice_, now_s, episode_return, episode_len, ending)
-        if slice_.drain or now_s >= slice_.deadline_s or slice_.num_episodes >= MAX_EPISODES:
+        if slice_.drain or now_s >= slice_.deadline_s or slice_.num_episodes >= self.max_episodes:
             return False
         return self._begin_episode(slice_, now_s)
 

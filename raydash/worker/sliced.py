@@ -7,7 +7,7 @@ the next slice. What user code raises ends episodes, never the loop.
 import math
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from raydash.core.clock import Clock
 from raydash.core.records import EnvError, Float64, Int32, RolloutChunk, UInt8, WorkerTotals
 from raydash.core.states import Ending
-from raydash.worker.environments import one_line
+from raydash.worker.info_scalars import InfoScalars
 from raydash.worker.progress import (
     COUNTER,
     EPISODE_LEN,
@@ -25,6 +25,7 @@ from raydash.worker.progress import (
     Phase,
     ProgressWriter,
 )
+from raydash.worker.words import one_line
 
 BATCH_S = 0.002
 """How long a batch of steps between two looks at the clock should take."""
@@ -32,6 +33,7 @@ MAX_BATCH = 4096
 MAX_FAILURES_IN_A_ROW = 5
 MAX_EPISODES = 3000
 """A chunk ends early at so many: its bytes stay under Ray's 100 KiB for inlined results."""
+_EPISODE_BYTES, _SCALAR_BYTES, _PARTIAL_BYTES = 29, 8, 12
 MAX_STEP_SAMPLES = 512
 MAX_RESET_SAMPLES = 64
 MAX_ERRORS = 16
@@ -44,6 +46,20 @@ TERMINATED, TRUNCATED, BOTH, ERROR = map(int, Ending)
 AnyEnv = TypeVar("AnyEnv")
 Finished: TypeAlias = tuple[Int32, Float64, Int32, UInt8, Float64, Float64]
 """Columns of finished episodes: env_index, return, length, ending, end and duration in s."""
+
+
+def episodes_that_fit(num_scalars: int, num_envs: int = 1) -> int:
+    """How many episodes with so many scalars each are as long as `MAX_EPISODES` without.
+
+    Args:
+        num_scalars: Numbers that each episode brings besides.
+        num_envs: All of them may end an episode in one last call, and each has an unfinished one.
+    """
+    if not num_scalars and num_envs == 1:
+        return MAX_EPISODES
+    each = _EPISODE_BYTES + _SCALAR_BYTES * num_scalars
+    room = MAX_EPISODES * _EPISODE_BYTES - num_envs * (each + _PARTIAL_BYTES)
+    return max(1, room // each)
 
 
 class Slice:
@@ -69,9 +85,8 @@ class SlicedLoop(ABC, Generic[AnyEnv]):
 
     Attributes:
         failures_in_a_row: Error episodes since the last good step.
+        max_episodes: A chunk ends early at so many.
     """
-
-    max_episodes = MAX_EPISODES
 
     def __init__(
         self,
@@ -83,6 +98,8 @@ class SlicedLoop(ABC, Generic[AnyEnv]):
         clock: Clock,
         progress: ProgressWriter,
         make_env: Callable[[], AnyEnv],
+        info_keys: Sequence[str] = (),
+        num_envs: int = 1,
     ) -> None:
         """Take over an environment that is not reset yet.
 
@@ -94,6 +111,8 @@ class SlicedLoop(ABC, Generic[AnyEnv]):
             clock: Monotonic seconds.
             progress: Told what the loop is doing.
             make_env: Makes the environment anew after an error; may raise anything.
+            info_keys: Scalars of the last step's info to keep of every episode.
+            num_envs: How many are stepped together.
         """
         self._env: AnyEnv | None = env
         self._policy = policy
@@ -103,7 +122,12 @@ class SlicedLoop(ABC, Generic[AnyEnv]):
         self._progress = progress
         self._make_env = make_env
 
+        self._infos = InfoScalars(info_keys)
+
         self.failures_in_a_row = 0
+        self._num_envs = num_envs
+        self._num_scalars = 0
+        self.max_episodes = episodes_that_fit(0, num_envs)
         self._num_remakes = 0
         self._batch_size = 1
         self._policy_share = 0.0
@@ -298,6 +322,10 @@ class SlicedLoop(ABC, Generic[AnyEnv]):
         self._progress.cells[PHASE] = Phase.IDLE
         env_index, returns, lens, endings, ends_s, durations_s = self._columns(slice_)
         partial_len, partial_return = self._unfinished()
+        scalars = self._infos.columns(len(endings))
+        if len(scalars.names) > self._num_scalars:
+            self._num_scalars = len(scalars.names)
+            self.max_episodes = episodes_that_fit(self._num_scalars, self._num_envs)
         return RolloutChunk(
             worker_index=self._worker_index,
             incarnation=self._incarnation,
@@ -317,4 +345,6 @@ class SlicedLoop(ABC, Generic[AnyEnv]):
             errors=tuple(slice_.errors),
             failures_in_a_row=self.failures_in_a_row,
             drained=slice_.drain and self._is_drained(),
+            scalars=scalars,
+            ignored_info=self._infos.ignored(),
         )

@@ -24,7 +24,6 @@ from raydash.worker.progress import HURRY, PHASE, ProgressWriter
 from raydash.worker.seeds import remade_seed
 from raydash.worker.sliced import (
     ERROR,
-    MAX_EPISODES,
     MAX_FAILURES_IN_A_ROW,
     MAX_RESET_SAMPLES,
     RESETTING,
@@ -105,6 +104,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         clock: Clock,
         progress: ProgressWriter,
         make_env: Callable[[], VectorEnv],
+        info_keys: Sequence[str] = (),
     ) -> None:
         """Take over a vector environment that is not reset yet.
 
@@ -117,6 +117,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
             clock: Monotonic seconds.
             progress: Told what the loop is doing.
             make_env: Makes all anew after an error of all; may raise anything.
+            info_keys: Scalars of the last step's info to keep of every episode.
         """
         super().__init__(
             env,
@@ -126,13 +127,12 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
             clock=clock,
             progress=progress,
             make_env=make_env,
+            info_keys=info_keys,
+            num_envs=len(reset_seeds),
         )
-        count = self._num_envs = len(reset_seeds)
+        count = len(reset_seeds)
         self._reset_seeds = tuple(reset_seeds)
         self._next_seeds: tuple[int, ...] | None = self._reset_seeds
-        # A call may end as many episodes as there are sub-environments; their columns of
-        # unfinished episodes travel too.
-        self.max_episodes = MAX_EPISODES - 2 * count
         self._num_steps = 0
 
         self._returns: Float64 = np.zeros(count)
@@ -206,7 +206,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
                 if not num_calls:
                     acted_s = clock()
                 where = "step"
-                observation, rewards, terminated, truncated, _ = step(action)
+                observation, rewards, terminated, truncated, info = step(action)
                 if not num_calls:
                     self._note_timed_step(slice_, started_s, acted_s, clock())
                     self._check_shapes(rewards, terminated, truncated)
@@ -225,7 +225,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
                     if failures:
                         num_uncounted += self._end_failed(slice_, done)
                     self._observation = observation
-                    go_on = self._end_episodes(slice_, done, terminated, truncated)
+                    go_on = self._end_episodes(slice_, done, terminated, truncated, info)
                     observation = self._observation
                     waiting, skip = self._waiting, self._skip
         except Exception as error:
@@ -295,7 +295,9 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         self._returns[indices] = math.nan
         self._record(slice_, now_s, indices, flags, np.zeros_like(flags))
 
-    def _end_episodes(self, slice_: Slice, done: Bools, terminated: Any, truncated: Any) -> bool:
+    def _end_episodes(
+        self, slice_: Slice, done: Bools, terminated: Any, truncated: Any, info: Any
+    ) -> bool:
         """Record finished episodes and let the next ones begin.
 
         Args:
@@ -303,6 +305,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
             done: Whose episode is over, counted or not.
             terminated: Flags of the last call.
             truncated: Flags of the last call.
+            info: Of the last call.
 
         Returns:
             False when the slice is over.
@@ -315,6 +318,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
             ended = over[self._lens[over] > 0]
             self._fails[ended] = 0
         if ended.size:
+            self._infos.take_batch(slice_.num_episodes, ended.tolist(), info)
             flags = [np.asarray(each, np.bool_)[ended] for each in (terminated, truncated)]
             self._record(slice_, now_s, ended, *flags)
         if slice_.drain:
