@@ -29,6 +29,7 @@ class EventKind(StrEnum):
     LEARNER_RESTARTED = "learner_restarted"
     LEARNER_FAILED = "learner_failed"
     COST_FOUND = "cost_found"
+    INFO_IGNORED = "info_ignored"
 
     @property
     def is_mark(self) -> bool:

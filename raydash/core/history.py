@@ -6,17 +6,20 @@ recorded of it are `HistoryRows`: they hold what a bucket needs to be added to a
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from raydash.core.histogram import Histogram
-from raydash.core.records import EpisodeColumns, Float32, Float64, Int32, Int64
+from raydash.core.named_columns import all_names, placed
+from raydash.core.records import EpisodeColumns, EpisodeScalars, Float32, Float64, Int32, Int64
 from raydash.core.states import Ending
 from raydash.core.updates import HistoryDelta
 
 BUCKET_S = 0.5
 CAPACITY = 1200
+MAX_SCALARS = 32
+"""Named scalars that are kept over time; of what comes later there are only figures."""
 _KINDS = len(Ending)
 
 
@@ -40,6 +43,9 @@ class HistoryRows:
         worker_return_sum: Sum of returns per worker, same shape.
         worker_return_n: Episodes behind it, same shape.
         returns: `Histogram.to_bytes` of each bucket.
+        scalar_names: Of the columns of the next two.
+        scalar_sum: Of each named scalar, shape (rows, names).
+        scalar_n: Episodes behind it, same shape.
     """
 
     bucket_s: float
@@ -56,6 +62,9 @@ class HistoryRows:
     worker_return_sum: Float64
     worker_return_n: Int32
     returns: tuple[bytes, ...]
+    scalar_names: tuple[str, ...] = ()
+    scalar_sum: Float64 = field(default_factory=lambda: np.empty((0, 0)))
+    scalar_n: Int64 = field(default_factory=lambda: np.empty((0, 0), np.int64))
 
     def __len__(self) -> int:
         return len(self.bucket)
@@ -84,8 +93,24 @@ class HistoryRows:
             )
             for name in _WORKER_COLUMNS
         }
-        returns = self.returns[:kept] + newer.returns
-        return HistoryRows(bucket_s=self.bucket_s, returns=returns, **columns, **per_worker)
+        names = all_names((self.scalar_names, newer.scalar_names))
+        scalars = {
+            name: np.concatenate(
+                [
+                    placed(_scalars(part, name)[:end], part.scalar_names, names, 0)
+                    for part, end in ((self, kept), (newer, len(newer)))
+                ]
+            )
+            for name in ("scalar_sum", "scalar_n")
+        }
+        return HistoryRows(
+            bucket_s=self.bucket_s,
+            returns=self.returns[:kept] + newer.returns,
+            scalar_names=names,
+            **columns,
+            **per_worker,
+            **scalars,
+        )
 
 
 _PLAIN_COLUMNS = (
@@ -93,6 +118,12 @@ _PLAIN_COLUMNS = (
     "return_p10", "return_p90",
 )  # fmt: skip
 _WORKER_COLUMNS = ("worker_steps", "worker_return_sum", "worker_return_n")
+
+
+def _scalars(rows: HistoryRows, name: str) -> np.ndarray:
+    """A matrix of named scalars; without names one without columns."""
+    matrix: np.ndarray = getattr(rows, name)
+    return matrix if rows.scalar_names else np.zeros((len(rows), 0), matrix.dtype)
 
 
 def _widened(matrix: np.ndarray, width: int) -> np.ndarray:
@@ -135,6 +166,9 @@ class Tier:
         self._worker_steps = np.zeros((room, 0), np.float32)
         self._worker_sum = np.zeros((room, 0))
         self._worker_n = np.zeros((room, 0), np.int32)
+        self._scalar_names: tuple[str, ...] = ()
+        self._scalar_sum = np.zeros((room, 0))
+        self._scalar_n = np.zeros((room, 0), np.int64)
 
     def widen(self, num_workers: int) -> None:
         """Make room for workers up to this index."""
@@ -191,6 +225,36 @@ class Tier:
                 histogram.add(values)
                 self._p10[row], self._p90[row] = histogram.quantile(0.1), histogram.quantile(0.9)
 
+    def add_scalars(self, end_s: Float64, scalars: EpisodeScalars, seq: int) -> None:
+        """Put named scalars of episodes into the buckets in which these ended.
+
+        Args:
+            end_s: When each episode ended.
+            scalars: Of the same episodes; of more than `MAX_SCALARS` names the first are kept.
+            seq: The version.
+        """
+        if not scalars.names or not len(end_s):
+            return
+        self._know(scalars.names)
+        self._reach(float(end_s.max()), seq)
+        rows = np.floor(end_s / self.bucket_s).astype(np.int64) - self.first_bucket
+        rows = np.minimum(np.maximum(rows, 0), self._rows - 1)
+        for column, name in enumerate(scalars.names):
+            if name in self._scalar_names:
+                place = self._scalar_names.index(name)
+                values = scalars.values[:, column]
+                known = ~np.isnan(values)
+                np.add.at(self._scalar_sum[:, place], rows[known], values[known])
+                np.add.at(self._scalar_n[:, place], rows[known], 1)
+                self._seq[rows[known]] = seq
+
+    def _know(self, names: tuple[str, ...]) -> None:
+        """Make room for named scalars."""
+        known = all_names((self._scalar_names, names))[:MAX_SCALARS]
+        self._scalar_sum = placed(self._scalar_sum, self._scalar_names, known, 0)
+        self._scalar_n = placed(self._scalar_n, self._scalar_names, known, 0)
+        self._scalar_names = known
+
     def pass_time(self, t_s: float, seq: int) -> None:
         """Time goes by: buckets without steps exist too."""
         self._reach(t_s, seq)
@@ -214,6 +278,10 @@ class Tier:
             worker_mean = np.where(
                 worker_n > 0, self._worker_sum[tail, : self._width] / worker_n, np.nan
             ).astype(np.float32)
+            scalar_n = self._scalar_n[tail]
+            scalar_mean = np.where(scalar_n > 0, self._scalar_sum[tail] / scalar_n, np.nan).astype(
+                np.float32
+            )
         return HistoryDelta(
             bucket_s=self.bucket_s,
             first_bucket=self.first_bucket + first,
@@ -231,6 +299,8 @@ class Tier:
             return_p90=self._p90[tail].copy(),
             worker_steps=self._worker_steps[tail, : self._width].copy(),
             worker_return_mean=worker_mean,
+            scalar_names=self._scalar_names,
+            scalar_mean=scalar_mean,
         )
 
     @property
@@ -264,6 +334,9 @@ class Tier:
             returns=tuple(
                 self._histograms.get(bucket, empty).to_bytes() for bucket in range(first, end)
             ),
+            scalar_names=self._scalar_names,
+            scalar_sum=self._scalar_sum[part].copy(),
+            scalar_n=self._scalar_n[part].copy(),
         )
 
     def restore(self, rows: HistoryRows) -> None:
@@ -295,12 +368,29 @@ class Tier:
         self._worker_steps[bucket, :width] = rows.worker_steps
         self._worker_sum[bucket, :width] = rows.worker_return_sum
         self._worker_n[bucket, :width] = rows.worker_return_n
+        if rows.scalar_names:
+            self._know(rows.scalar_names)
+            self._scalar_sum[bucket] = placed(
+                rows.scalar_sum, rows.scalar_names, self._scalar_names, 0
+            )
+            self._scalar_n[bucket] = placed(rows.scalar_n, rows.scalar_names, self._scalar_names, 0)
+
+    def restore_scalar(self, name: str, bucket: Int64, n: Int64, total: Float64, seq: int) -> None:
+        """Begin with a named scalar as it is known of some buckets, which must be held."""
+        self._know((name,))
+        if name not in self._scalar_names:
+            return
+        place, rows = self._scalar_names.index(name), bucket - self.first_bucket
+        changed = self._scalar_n[rows, place] != n
+        self._scalar_n[rows, place], self._scalar_sum[rows, place] = n, total
+        self._seq[rows[changed]] = seq
 
     def begin_with(self, part: HistoryDelta) -> None:
         """Begin with buckets that are over: nothing more may be counted into them.
 
         Only an empty tier that never merges can: the histograms behind the quantiles, and how many
-        episodes are behind a worker's mean, are not known of such buckets.
+        episodes are behind the mean of a worker or of a named scalar, are not known of such
+        buckets.
         """
         count, width = len(part), part.worker_steps.shape[1]
         self.widen(width)
@@ -317,6 +407,11 @@ class Tier:
         known = ~np.isnan(part.worker_return_mean)
         self._worker_n[rows, :width] = known
         self._worker_sum[rows, :width] = np.where(known, part.worker_return_mean, 0.0)
+        if part.scalar_names:
+            self._know(part.scalar_names)
+            mean = placed(part.scalar_mean, part.scalar_names, self._scalar_names, np.nan)
+            self._scalar_n[rows] = ~np.isnan(mean)
+            self._scalar_sum[rows] = np.nan_to_num(mean)
 
     def between(self, start_s: float, end_s: float, num_buckets: int) -> HistoryDelta:
         """A part, as one tail of at most `num_buckets` rows: wider ones than these if need be."""
@@ -401,7 +496,7 @@ _KIND_NAMES = {
 _NANS = ("_return_min", "_return_max", "_p10", "_p90")
 _ARRAYS = (
     "_seq", "_steps", "_kinds", "_return_n", "_return_sum", "_return_min", "_return_max",
-    "_p10", "_p90", "_worker_steps", "_worker_sum", "_worker_n",
+    "_p10", "_p90", "_worker_steps", "_worker_sum", "_worker_n", "_scalar_sum", "_scalar_n",
 )  # fmt: skip
 
 
@@ -443,6 +538,11 @@ class History:
         """Count finished episodes."""
         self.recent.add_episodes(episodes, seq)
         self.whole.add_episodes(episodes, seq)
+
+    def add_scalars(self, end_s: Float64, scalars: EpisodeScalars, seq: int) -> None:
+        """Count named scalars of finished episodes."""
+        self.recent.add_scalars(end_s, scalars, seq)
+        self.whole.add_scalars(end_s, scalars, seq)
 
     def pass_time(self, t_s: float, seq: int) -> None:
         """Let buckets without steps come to be."""

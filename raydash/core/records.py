@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raydash.core.faults import Fault
+from raydash.core.named_columns import all_names, placed
 
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -19,8 +20,14 @@ UInt8 = NDArray[np.uint8]
 
 NO_CANDIDATE = -1
 """Stands for the index of a candidate where a policy does not learn."""
+AGENT_RETURN_MEAN = "agent_episode_return_mean"
 TIME_DECIMALS = 5
 """Times of episodes are kept to 10 microseconds, everywhere: more would be noise on disk."""
+
+
+def agent_return_name(agent: str) -> str:
+    """The name under which an agent's returns are metrics."""
+    return f"{AGENT_RETURN_MEAN}/{agent}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,13 @@ class EpisodeScalars:
     def __len__(self) -> int:
         return len(self.values)
 
+    @staticmethod
+    def joined(parts: "Sequence[EpisodeScalars]") -> "EpisodeScalars":
+        """All parts behind one another."""
+        names = all_names(part.names for part in parts)
+        values = [placed(part.values, part.names, names, np.nan) for part in parts]
+        return EpisodeScalars(names, np.concatenate(values))
+
 
 @dataclass(frozen=True, slots=True)
 class AgentEpisodes:
@@ -104,6 +118,14 @@ class AgentEpisodes:
 
     def __len__(self) -> int:
         return len(self.episode_return)
+
+    @staticmethod
+    def joined(parts: "Sequence[AgentEpisodes]") -> "AgentEpisodes":
+        """The episodes of all parts behind one another, without totals."""
+        names = all_names(part.names for part in parts)
+        returns = [placed(part.episode_return, part.names, names, np.nan) for part in parts]
+        steps = [placed(part.num_steps, part.names, names, 0) for part in parts]
+        return AgentEpisodes(names, np.concatenate(returns), np.concatenate(steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,13 +387,12 @@ class EpisodeExtras:
     def from_chunk(chunk: RolloutChunk) -> "EpisodeExtras":
         """Those of a chunk's episodes."""
         count = len(chunk.ending)
+        unknown = EpisodeExtras.unknown(count)
         return EpisodeExtras(
             weights_seq_no=np.full(count, chunk.weights_seq_no, np.int32),
-            candidate=chunk.candidate
-            if len(chunk.candidate)
-            else np.full(count, NO_CANDIDATE, np.int32),
-            scalars=chunk.scalars,
-            agents=chunk.agents,
+            candidate=chunk.candidate if len(chunk.candidate) else unknown.candidate,
+            scalars=chunk.scalars if chunk.scalars.names else unknown.scalars,
+            agents=chunk.agents if chunk.agents.names else unknown.agents,
         )
 
     @staticmethod
@@ -380,41 +401,20 @@ class EpisodeExtras:
         batches = [batch for batch in batches if len(batch)]
         if len(batches) < 2:
             return batches[0] if batches else EpisodeExtras()
-        counts = [len(batch) for batch in batches]
-        scalars = [batch.scalars for batch in batches]
-        agents = [batch.agents for batch in batches]
-        scalar_names = _all_names([each.names for each in scalars])
-        agent_names = _all_names([each.names for each in agents])
-        values = [(each.names, each.values) for each in scalars]
-        returns = [(each.names, each.episode_return) for each in agents]
-        steps = [(each.names, each.num_steps) for each in agents]
         return EpisodeExtras(
             weights_seq_no=np.concatenate([batch.weights_seq_no for batch in batches]),
             candidate=np.concatenate([batch.candidate for batch in batches]),
-            scalars=EpisodeScalars(scalar_names, _aligned(values, scalar_names, counts)),
-            agents=AgentEpisodes(
-                agent_names,
-                _aligned(returns, agent_names, counts),
-                np.nan_to_num(_aligned(steps, agent_names, counts)).astype(np.int64),
-            ),
+            scalars=EpisodeScalars.joined([batch.scalars for batch in batches]),
+            agents=AgentEpisodes.joined([batch.agents for batch in batches]),
         )
 
-
-def _all_names(parts: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """Every name once, in the order in which they appear."""
-    return tuple(dict.fromkeys(name for names in parts for name in names))
-
-
-def _aligned(
-    parts: Sequence[tuple[tuple[str, ...], Float64 | Int64]],
-    names: tuple[str, ...],
-    counts: list[int],
-) -> Float64:
-    """Parts with columns of their own behind one another, under common names; NaN where unknown."""
-    whole = np.full((sum(counts), len(names)), np.nan)
-    first = 0
-    for (own, values), count in zip(parts, counts, strict=True):
-        for column, name in enumerate(own):
-            whole[first : first + count, names.index(name)] = values[:, column]
-        first += count
-    return whole
+    def plotted(self) -> EpisodeScalars:
+        """All that is shown over time: the scalars, and the agents' returns."""
+        agents = self.agents
+        if not agents.names:
+            return self.scalars
+        names = tuple(agent_return_name(agent) for agent in agents.names)
+        return EpisodeScalars(
+            self.scalars.names + names,
+            np.concatenate([self.scalars.values, agents.episode_return], axis=1),
+        )

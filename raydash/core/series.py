@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from raydash.core.named_columns import all_names, placed
 from raydash.core.records import Float32, Float64, Int64
 from raydash.core.updates import HistoryDelta
 
@@ -42,6 +43,8 @@ class HistorySeries:
     return_p90: Float64
     worker_steps: Float32
     worker_return_mean: Float32
+    scalar_names: tuple[str, ...]
+    scalar_mean: Float32
 
     def __init__(self) -> None:
         self.bucket_s = 0.5
@@ -57,6 +60,8 @@ class HistorySeries:
             setattr(self, name, np.empty(0, dtype))
         self.worker_steps = np.empty((0, 0), np.float32)
         self.worker_return_mean = np.empty((0, 0), np.float32)
+        self.scalar_names = ()
+        self.scalar_mean = np.empty((0, 0), np.float32)
 
     def times_s(self) -> Float64:
         """The middle of each bucket, seconds on the run's clock."""
@@ -101,7 +106,24 @@ class HistorySeries:
                 _widened(delta.worker_return_mean, width, np.nan),
             ],
         )
+        names = all_names((self.scalar_names, delta.scalar_names))
+        scalars = delta.scalar_mean
+        if not delta.scalar_names:
+            scalars = np.empty((len(delta), 0), np.float32)
+        self.scalar_mean = np.concatenate(
+            [
+                placed(self.scalar_mean[held], self.scalar_names, names, np.nan),
+                placed(scalars, delta.scalar_names, names, np.nan),
+            ],
+        )
+        self.scalar_names = names
         self.first_bucket = keep_from
+
+    def scalar(self, name: str) -> Float32:
+        """Mean of a named scalar in each bucket; NaN where no episode had it."""
+        if name not in self.scalar_names:
+            return np.full(len(self), np.nan, np.float32)
+        return self.scalar_mean[:, self.scalar_names.index(name)]
 
 
 def _widened(matrix: Float32, width: int, fill: float) -> Float32:

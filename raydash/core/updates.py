@@ -122,10 +122,10 @@ class RunFigures:
 
 @dataclass(frozen=True, slots=True)
 class ScalarFigures:
-    """Named scalars of a run's episodes: chosen keys of info, and what each agent got.
+    """Named scalars of a run's episodes.
 
     Attributes:
-        names: `is_success`, other keys, `agent_episode_return_mean/<agent>`.
+        names: `is_success` and other keys of info, in the order in which they were met.
         mean: Over the whole run, per name; NaN: no episode had it.
         recent_mean: Over the last 100 episodes that had it, by finish time, all workers pooled.
         count: Episodes behind `mean`.
@@ -250,6 +250,9 @@ class HistoryDelta:
         return_p90: 90 % quantile, likewise.
         worker_steps: Steps per worker, shape (rows, workers); column j is worker j + 1.
         worker_return_mean: Mean return per worker, same shape; NaN where no episode ended.
+        scalar_names: Of the columns of `scalar_mean`: keys of info, and
+            `agent_episode_return_mean/<agent>`. New names come behind those that were there.
+        scalar_mean: Over the episodes of the bucket that had it, shape (rows, names); NaN: none.
     """
 
     bucket_s: float
@@ -268,6 +271,8 @@ class HistoryDelta:
     return_p90: Float64
     worker_steps: Float32
     worker_return_mean: Float32
+    scalar_names: tuple[str, ...] = ()
+    scalar_mean: Float32 = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     def __len__(self) -> int:
         return len(self.num_env_steps)

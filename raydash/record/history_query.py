@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raydash.core.histogram import Histogram
-from raydash.core.history import BUCKET_S
+from raydash.core.history import BUCKET_S, MAX_SCALARS
+from raydash.core.named_columns import all_names, placed
 from raydash.core.records import Float64, Int64
 from raydash.core.states import Ending
 from raydash.core.updates import HistoryDelta
+from raydash.record.named_values import BucketSums, bucket_sums, kept_bucket_sums
 from raydash.record.query import recorded_until_s, tables_of
 from raydash.record.schema import Connection
 from raydash.record.worker_curves import worker_curves
@@ -82,6 +84,8 @@ def buckets(
         if not _add_episodes(connection, made, from_s, end_s):
             _add_ready_means(connection, made, from_s, end_s)
         _add_steps(connection, made, from_s, end_s)
+        for sums in bucket_sums(connection, bucket_s, from_s, end_s):
+            made.add_scalars(sums.bucket - first, sums)
     return made.delta()
 
 
@@ -97,12 +101,17 @@ def joined(parts: list[HistoryDelta]) -> HistoryDelta:
 
     head = parts[0]
     names = [name for name in HistoryDelta.__slots__ if name not in _NOT_COLUMNS]
+    scalars = all_names(part.scalar_names for part in parts)
     return HistoryDelta(
         bucket_s=head.bucket_s,
         first_bucket=head.first_bucket,
         oldest_bucket=head.first_bucket,
         worker_steps=matrix("worker_steps", 0.0),
         worker_return_mean=matrix("worker_return_mean", np.nan),
+        scalar_names=scalars,
+        scalar_mean=np.concatenate(
+            [placed(part.scalar_mean, part.scalar_names, scalars, np.nan) for part in parts]
+        ),
         **{name: column(name) for name in names},
     )
 
@@ -113,14 +122,21 @@ def sliced(delta: HistoryDelta, first: int, end: int) -> HistoryDelta:
     columns = {
         name: getattr(delta, name)[rows]
         for name in HistoryDelta.__slots__
-        if name not in ("bucket_s", "first_bucket", "oldest_bucket")
+        if name not in ("bucket_s", "first_bucket", "oldest_bucket", "scalar_names")
     }
     start = delta.first_bucket + rows.start
-    return HistoryDelta(bucket_s=delta.bucket_s, first_bucket=start, oldest_bucket=start, **columns)
+    return HistoryDelta(
+        bucket_s=delta.bucket_s,
+        first_bucket=start,
+        oldest_bucket=start,
+        scalar_names=delta.scalar_names,
+        **columns,
+    )
 
 
 _NOT_COLUMNS = (
     "bucket_s", "first_bucket", "oldest_bucket", "worker_steps", "worker_return_mean",
+    "scalar_names", "scalar_mean",
 )  # fmt: skip
 
 
@@ -146,6 +162,18 @@ class _Buckets:
         self.worker_steps = np.zeros((count, 0))
         self.worker_sum = np.zeros((count, 0))
         self.worker_n = np.zeros((count, 0), np.int64)
+        self.scalars: dict[str, tuple[Float64, Int64]] = {}  # sum and episodes, by name
+
+    def add_scalars(self, at: Int64, sums: BucketSums) -> None:
+        """Add sums of named scalars to the rows `at`."""
+        names = np.array(sums.name, object)
+        for name in dict.fromkeys(sums.name):
+            rows = names == name
+            if name not in self.scalars:
+                self.scalars[name] = np.zeros(self.count), np.zeros(self.count, np.int64)
+            total, n = self.scalars[name]
+            np.add.at(total, at[rows], sums.total[rows])
+            np.add.at(n, at[rows], sums.n[rows])
 
     def widen(self, num_workers: int) -> None:
         """Make room for workers up to this index."""
@@ -171,6 +199,8 @@ class _Buckets:
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.where(self.return_n > 0, self.return_sum / self.return_n, np.nan)
             worker_mean = np.where(self.worker_n > 0, self.worker_sum / self.worker_n, np.nan)
+            names = tuple(self.scalars)[:MAX_SCALARS]
+            means = [total / n for total, n in (self.scalars[name] for name in names)]  # 0 / 0: NaN
         return HistoryDelta(
             bucket_s=self.bucket_s,
             first_bucket=self.first,
@@ -188,6 +218,8 @@ class _Buckets:
             return_p90=self.quantiles[:, 1].copy(),
             worker_steps=self.worker_steps.astype(np.float32),
             worker_return_mean=worker_mean.astype(np.float32),
+            scalar_names=names,
+            scalar_mean=np.array(means, np.float32).reshape(len(names), self.count).T.copy(),
         )
 
 
@@ -243,6 +275,11 @@ def _add_kept(connection: Connection, made: _Buckets, kept_s: float, end: int) -
     for place in np.flatnonzero(rows["return_n"]):
         blob = rows["returns"][place]
         made.add_quantiles(int(at[place]), exact[place], _reader(blob))
+    if "history_scalars" in tables_of(connection):
+        sums = kept_bucket_sums(
+            connection, made.first * ratio, min(end, (made.first + made.count) * ratio)
+        )
+        made.add_scalars(sums.bucket // ratio - made.first, sums)
 
 
 def _reader(blob: bytes | None) -> Callable[[], Histogram]:

@@ -5,9 +5,9 @@ Everything here runs before the `Recorder` opens the file: DuckDB lets one conne
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -20,6 +20,15 @@ from raydash.core.records import EpisodeColumns, Float64, Int32, Int64, WorkerTo
 from raydash.core.spec import RunSpec, SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending
 from raydash.record.database import connect, is_damage, reading_fault, wal_of
+from raydash.record.named_values import (
+    AGENTS,
+    INFO,
+    NamedSums,
+    NamedValues,
+    agent_steps,
+    kept_bucket_sums,
+    sources_of,
+)
 from raydash.record.schema import Connection, SchemaError, bring_up_to_date, check_readable
 
 RECENT_EPISODES = 100
@@ -79,6 +88,9 @@ class Restored:
         next_event_number: For the next one.
         history: The whole run in buckets, as far as they were recorded; None: they were not, or
             make no sense.
+        scalars: Of the episodes' info, in the order in which their names were met.
+        agent_returns: Likewise, what each agent got.
+        agent_steps: Actions of each agent.
     """
 
     run_id: str
@@ -104,6 +116,9 @@ class Restored:
     events: tuple[Event, ...]
     next_event_number: int
     history: HistoryRows | None
+    scalars: tuple[NamedSums, ...] = ()
+    agent_returns: tuple[NamedSums, ...] = ()
+    agent_steps: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +313,10 @@ def _read(connection: Connection) -> Restored | None:
         f"SELECT {_EPISODES} {good} ORDER BY end_s DESC, rowid DESC LIMIT {RECENT_EPISODES}"
     ).fetchnumpy()
     events = _events(connection)
+    named = {
+        source: tuple(NamedValues(connection, source).up_to(math.inf))
+        for source in sources_of(connection)
+    }
     return Restored(
         run_id=run[0],
         spec=spec_from_table(json.loads(run[1])),
@@ -324,6 +343,9 @@ def _read(connection: Connection) -> Restored | None:
         events=events,
         next_event_number=1 + (events[-1].number if events else 0),
         history=_history(connection),
+        scalars=named.get(INFO, ()),
+        agent_returns=named.get(AGENTS, ()),
+        agent_steps=agent_steps(connection, math.inf) if AGENTS in named else {},
     )
 
 
@@ -384,6 +406,7 @@ def _history(connection: Connection) -> HistoryRows | None:
     if len(np.unique(rows["bucket_s"])) != 1:
         return None
     width = max(len(steps) for steps in rows["worker_steps"])
+    names, scalar_sum, scalar_n = _history_scalars(connection, rows["bucket"])
     return HistoryRows(
         bucket_s=float(rows["bucket_s"][0]),
         bucket=rows["bucket"],
@@ -393,8 +416,34 @@ def _history(connection: Connection) -> HistoryRows | None:
         worker_return_sum=_matrix(rows["worker_return_sum"], width, np.float64),
         worker_return_n=_matrix(rows["worker_return_n"], width, np.int32),
         returns=tuple(bytes(data or b"") for data in rows["returns"]),
-        **columns,
+        num_env_steps=columns["num_env_steps"],
+        return_sum=columns["return_sum"],
+        return_min=columns["return_min"],
+        return_max=columns["return_max"],
+        return_p10=columns["return_p10"],
+        return_p90=columns["return_p90"],
+        scalar_names=names,
+        scalar_sum=scalar_sum,
+        scalar_n=scalar_n,
     )
+
+
+def _history_scalars(
+    connection: Connection, bucket: Int64
+) -> tuple[tuple[str, ...], Float64, Int64]:
+    """Names, sums and counts of the named scalars of recorded buckets."""
+    kept = kept_bucket_sums(connection, int(bucket[0]), int(bucket[-1]) + 1)
+    names = tuple(dict.fromkeys(kept.name))
+    places = {name: place for place, name in enumerate(names)}
+    total, count = (
+        np.zeros((len(bucket), len(names))),
+        np.zeros((len(bucket), len(names)), np.int64),
+    )
+    for number, name, n, one in zip(kept.bucket, kept.name, kept.n, kept.total, strict=True):
+        row = int(np.searchsorted(bucket, number))
+        if bucket[row] == number:
+            total[row, places[name]], count[row, places[name]] = one, n
+    return names, total, count
 
 
 def _matrix(lists: np.ndarray, width: int, dtype: type) -> np.ndarray:

@@ -8,7 +8,7 @@ from importlib import metadata
 
 from raydash.core.events import Event
 from raydash.core.history import HistoryRows
-from raydash.core.records import EpisodeColumns, EpisodeExtras, WorkerTotals
+from raydash.core.records import EpisodeColumns, EpisodeExtras, Int64, WorkerTotals
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, RunState
 
@@ -101,6 +101,23 @@ class RunEndRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentTotals:
+    """Cumulative actions of the agents in one life of a worker.
+
+    Attributes:
+        worker_index: 1..N.
+        incarnation: Of the worker.
+        names: Of the agents.
+        num_steps: Of each of them.
+    """
+
+    worker_index: int
+    incarnation: int
+    names: tuple[str, ...]
+    num_steps: Int64
+
+
+@dataclass(frozen=True, slots=True)
 class RecordBatch:
     """What one tick brought; it is committed whole, so totals and episodes always agree.
 
@@ -117,6 +134,7 @@ class RecordBatch:
         episodes: Finished ones.
         extras: Of the same episodes; empty: nothing is known.
         totals: (worker_index, incarnation, totals of that life), of workers that were heard of.
+        agent_totals: Of workers that were heard of, in multi-agent environments.
         events: What happened.
         history: Buckets of the whole run that are new, or changed.
     """
@@ -133,6 +151,7 @@ class RecordBatch:
     episodes: EpisodeColumns = field(default_factory=EpisodeColumns)
     extras: EpisodeExtras = field(default_factory=EpisodeExtras)
     totals: Sequence[tuple[int, int, WorkerTotals]] = ()
+    agent_totals: Sequence[AgentTotals] = ()
     events: Sequence[Event] = ()
     history: HistoryRows | None = None
 
@@ -144,8 +163,12 @@ class RecordBatch:
     def merged(batches: "Sequence[RecordBatch]") -> "RecordBatch":
         """One batch for several, oldest first; of a worker's totals the newest of each life."""
         totals: dict[tuple[int, int], WorkerTotals] = {}
+        agents: dict[tuple[int, int], AgentTotals] = {}
         for batch in batches:
             totals.update({(index, life): values for index, life, values in batch.totals})
+            agents.update(
+                {(each.worker_index, each.incarnation): each for each in batch.agent_totals}
+            )
         history: HistoryRows | None = None
         for rows in (batch.history for batch in batches if batch.history is not None):
             history = rows if history is None else history.followed_by(rows)
@@ -154,6 +177,7 @@ class RecordBatch:
             episodes=EpisodeColumns.joined([batch.episodes for batch in batches]),
             extras=EpisodeExtras.joined([batch.known_extras() for batch in batches]),
             totals=[(index, life, values) for (index, life), values in totals.items()],
+            agent_totals=list(agents.values()),
             events=[event for batch in batches for event in batch.events],
             history=history,
         )

@@ -172,6 +172,14 @@ CREATE TABLE IF NOT EXISTS history (
     returns BLOB                     -- the mergeable histogram behind the quantiles
 );
 
+-- Named scalars of the episodes in a bucket of `history`.
+CREATE TABLE IF NOT EXISTS history_scalars (
+    bucket BIGINT NOT NULL,
+    name VARCHAR NOT NULL,           -- key of info, or agent_episode_return_mean/<agent>
+    n BIGINT NOT NULL,               -- episodes that had it
+    total DOUBLE NOT NULL            -- their sum
+);
+
 -- Metrics over time that came ready-made, of imported runs.
 CREATE TABLE IF NOT EXISTS scalars (
     tag VARCHAR NOT NULL,            -- in RLlib's words where there is one

@@ -34,8 +34,15 @@ _INSERTS = {
     " list(coalesce(return_sum, 'nan') ORDER BY worker) AS worker_return_sum,"
     " list(return_n ORDER BY worker) AS worker_return_n FROM new_worker_history GROUP BY bucket)"
     " USING (bucket)",
+    "history_scalars": "INSERT INTO history_scalars BY NAME FROM new_history_scalars",
+    "agent_episodes": "INSERT INTO agent_episodes BY NAME SELECT"
+    " * REPLACE (coalesce(agent_return, 'nan') AS agent_return) FROM new_agent_episodes",
+    "agent_totals": "INSERT INTO agent_totals BY NAME FROM new_agent_totals",
 }
-_VIEWS = ("new_episodes", "new_totals", "new_history", "new_worker_history")
+_VIEWS = (
+    "new_episodes", "new_totals", "new_history", "new_worker_history", "new_history_scalars",
+    "new_agent_episodes", "new_agent_totals",
+)  # fmt: skip
 
 
 class RecordWriter:
@@ -92,9 +99,11 @@ class RecordWriter:
         """Write a batch as commit `number`: all of it or nothing."""
         self.connection.execute("BEGIN")
         if len(batch.episodes):
-            self._insert("episodes", new_episodes=_episode_columns(batch))
+            self._episodes(batch)
         if batch.totals:
             self._insert("totals", new_totals=_totals_columns(batch))
+        if batch.agent_totals:
+            self._insert("agent_totals", new_agent_totals=_agent_totals_columns(batch))
         if batch.events:
             self._events(batch.events)
         if batch.history is not None:
@@ -131,6 +140,20 @@ class RecordWriter:
             ],
         )
 
+    def _episodes(self, batch: RecordBatch) -> None:
+        columns, extras = _episode_columns(batch), batch.known_extras()
+        names = extras.scalars.names
+        if names:
+            # What is inserted has other columns each time, so it can't be parsed once.
+            columns |= {f"scalar_{n}": extras.scalars.values[:, n] for n in range(len(names))}
+            self._new["new_episodes"].clear()
+            self._new["new_episodes"].update(columns)
+            self.connection.execute(_episodes_with_info(names))
+        else:
+            self._insert("episodes", new_episodes=columns)
+        if extras.agents.names:
+            self._insert("agent_episodes", new_agent_episodes=_agent_episode_columns(batch))
+
     def _insert(self, statement: str, **views: dict[str, Any]) -> None:
         for name, columns in views.items():
             self._new[name].clear()
@@ -153,6 +176,11 @@ class RecordWriter:
             new_history=_history_columns(rows),
             new_worker_history=_worker_history_columns(rows),
         )
+        self.connection.execute(
+            "DELETE FROM history_scalars WHERE bucket >= ?", [int(rows.bucket[0])]
+        )
+        if rows.scalar_names and rows.scalar_n.any():
+            self._insert("history_scalars", new_history_scalars=_history_scalar_columns(rows))
 
 
 def _episode_columns(batch: RecordBatch) -> dict[str, Any]:
@@ -163,6 +191,62 @@ def _episode_columns(batch: RecordBatch) -> dict[str, Any]:
     columns["duration_s"] = np.round(episodes.duration_s, TIME_DECIMALS)
     columns["weights_seq_no"], columns["candidate"] = extras.weights_seq_no, extras.candidate
     return columns
+
+
+def _episodes_with_info(names: tuple[str, ...]) -> str:
+    """The statement for episodes with scalars in `scalar_0`, `scalar_1`, ...; NULL: it had none."""
+    entries = ", ".join(
+        f"{{'key': {_quoted(name)}, 'value': scalar_{n}}}" for n, name in enumerate(names)
+    )
+    known = " OR ".join(f"scalar_{n} IS NOT NULL" for n in range(len(names)))
+    columns = ", ".join(f"scalar_{n}" for n in range(len(names)))
+    return (
+        f"INSERT INTO episodes BY NAME SELECT * EXCLUDE ({columns}) REPLACE ("
+        "coalesce(episode_return, 'nan') AS episode_return,"
+        f" nullif(candidate, {NO_CANDIDATE}) AS candidate), CASE WHEN {known} THEN"
+        f" map_from_entries(list_filter([{entries}], lambda one: one.value IS NOT NULL))"
+        " END AS info FROM new_episodes"
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _agent_episode_columns(batch: RecordBatch) -> dict[str, Any]:
+    """A row for each agent that acted in, or got a return from, an episode."""
+    episodes, agents = batch.episodes, batch.known_extras().agents
+    took_part = (agents.num_steps > 0) | ~np.isnan(agents.episode_return)
+    episode, agent = np.nonzero(took_part)
+    return {
+        "end_s": np.round(episodes.end_s, TIME_DECIMALS)[episode],
+        "worker_index": episodes.worker_index[episode],
+        "env_index": episodes.env_index[episode],
+        "agent": np.array(agents.names, object)[agent],
+        "agent_return": agents.episode_return[episode, agent],
+        "num_steps": agents.num_steps[episode, agent],
+    }
+
+
+def _agent_totals_columns(batch: RecordBatch) -> dict[str, Any]:
+    counts = [len(each.names) for each in batch.agent_totals]
+    return {
+        "t_s": np.full(sum(counts), batch.t_s),
+        "worker_index": np.repeat([each.worker_index for each in batch.agent_totals], counts),
+        "incarnation": np.repeat([each.incarnation for each in batch.agent_totals], counts),
+        "agent": np.array([name for each in batch.agent_totals for name in each.names], object),
+        "num_steps": np.concatenate([each.num_steps for each in batch.agent_totals]),
+    }
+
+
+def _history_scalar_columns(rows: HistoryRows) -> dict[str, Any]:
+    row, column = np.nonzero(rows.scalar_n)
+    return {
+        "bucket": rows.bucket[row],
+        "name": np.array(rows.scalar_names, object)[column],
+        "n": rows.scalar_n[row, column],
+        "total": rows.scalar_sum[row, column],
+    }
 
 
 def _totals_columns(batch: RecordBatch) -> dict[str, Any]:

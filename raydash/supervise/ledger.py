@@ -10,10 +10,18 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from raydash.core.rates import SpanRates
-from raydash.core.records import EpisodeColumns, Float64, Int64, RolloutChunk, WorkerTotals
+from raydash.core.records import (
+    EpisodeColumns,
+    EpisodeExtras,
+    Float64,
+    Int64,
+    RolloutChunk,
+    WorkerTotals,
+)
 from raydash.core.states import Ending
 from raydash.core.time_shares import time_shares
 from raydash.core.updates import RunFigures
+from raydash.supervise.scalar_ledger import AgentLedger, ScalarLedger
 
 RECENT_EPISODES = 100
 _STEP_SAMPLES = 128
@@ -47,11 +55,20 @@ class ReturnFigures:
 
 
 class Ledger:
-    """Totals, recent episodes and rates; arrays with one row per worker, row i is worker i + 1."""
+    """Totals, recent episodes and rates; arrays with one row per worker, row i is worker i + 1.
+
+    Attributes:
+        num_workers: Rows.
+        returns: Of all episodes.
+        scalars: Of the episodes' info.
+        agents: Of a multi-agent environment.
+    """
 
     def __init__(self) -> None:
         self.num_workers = 0
         self.returns = ReturnFigures()
+        self.scalars = ScalarLedger()
+        self.agents = AgentLedger()
         self._room = 0
         self._base: Float64 = np.zeros((0, len(_TOTALS)))
         self._life: Float64 = np.zeros((0, len(_TOTALS)))
@@ -117,11 +134,20 @@ class Ledger:
         self.partial_len[row] = chunk.partial_len[0] if len(chunk.partial_len) else 0
         self.partial_return[row] = chunk.partial_return[0] if len(chunk.partial_return) else 0
         self.heard_s[row] = t_s
+        self.agents.take(chunk)
         return int(self._life[row, _STEPS] - before)
 
-    def take_episodes(self, episodes: EpisodeColumns) -> None:
-        """Count the finished episodes of a tick into the run's figures."""
+    def take_episodes(self, episodes: EpisodeColumns, extras: EpisodeExtras | None = None) -> None:
+        """Count the finished episodes of a tick into the run's figures.
+
+        Args:
+            episodes: Them.
+            extras: Of the same episodes, what else is known.
+        """
         self.returns.add(episodes)
+        if extras is not None:
+            self.scalars.take(episodes.end_s, extras.scalars)
+            self.agents.take_episodes(episodes.end_s, extras.agents)
         self._keep_newest(episodes)
 
     def _keep_newest(self, episodes: EpisodeColumns) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from raydash.core.history import BUCKET_S, CAPACITY, History, Tier
 from raydash.core.records import Float64
 from raydash.record.history_query import buckets
+from raydash.record.named_values import bucket_sums
 from raydash.record.query import open_read_only
 from raydash.record.restore import (
     Restored,
@@ -61,7 +62,23 @@ def read_history(restored: Restored, path: Path) -> History:
         _replay_rest(history.whole, path, kept_s, num_known, restored)
     for tier in (history.recent, history.whole):
         tier.pass_time(restored.last_t_s, _REPLAYED_SEQ)
+        _restore_scalars(tier, path)
     return history
+
+
+def _restore_scalars(tier: Tier, path: Path) -> None:
+    """Named scalars of all that is held, by query: few runs have any."""
+    end_s = tier.num_buckets * tier.bucket_s
+    with closing(open_read_only(path)) as connection:
+        for sums in bucket_sums(
+            connection, tier.bucket_s, tier.first_bucket * tier.bucket_s, end_s
+        ):
+            names = np.array(sums.name, object)
+            for name in dict.fromkeys(sums.name):
+                rows = names == name
+                tier.restore_scalar(
+                    name, sums.bucket[rows], sums.n[rows], sums.total[rows], _REPLAYED_SEQ
+                )
 
 
 def _replay_everything(history: History, path: Path) -> None:

@@ -195,6 +195,24 @@ def _past_of(restored: Restored, path: Path) -> Past:
             worker.worker_index, worker.totals, worker.recent_returns, worker.incarnation + 1
         )
     ledger.restore_recent(restored.recent)
+    for named in restored.scalars:
+        ledger.scalars.restore(
+            named.name,
+            count=named.count,
+            total=named.total,
+            end_s=named.end_s,
+            recent=named.recent,
+        )
+    for agent, num_steps in restored.agent_steps.items():
+        ledger.agents.restore(agent, num_steps=num_steps)
+    for named in restored.agent_returns:
+        ledger.agents.restore_returns(
+            named.name,
+            count=named.count,
+            total=named.total,
+            end_s=named.end_s,
+            recent=named.recent,
+        )
     returns = ledger.returns
     returns.count, returns.total = restored.return_n, restored.return_sum
     returns.minimum, returns.maximum = restored.return_min, restored.return_max

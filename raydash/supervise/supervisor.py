@@ -58,7 +58,7 @@ from raydash.core.stimuli import (
 from raydash.core.updates import HistoryDelta, RunFigures, RunInfo, RunUpdate, SupervisorHealth
 from raydash.core.worker_record import Fate
 from raydash.protocol.codec import encode
-from raydash.record.rows import RecordBatch
+from raydash.record.rows import AgentTotals, RecordBatch
 from raydash.supervise.backlog import Backlog
 from raydash.supervise.error_fold import ErrorFold
 from raydash.supervise.ledger import Ledger
@@ -177,6 +177,10 @@ class Supervisor:
         self._tick_extras: list[EpisodeExtras] = []
         self._tick_steps: list[tuple[int, float, float, int]] = []
         self._tick_totals: dict[tuple[int, int], WorkerTotals] = {}
+        self._tick_agents: dict[tuple[int, int], AgentTotals] = {}
+        self._ignored_info = {
+            event.detail for event in events if event.kind is EventKind.INFO_IGNORED
+        }
         self._errors = ErrorFold()
         self._has_news = True
         self._inbox: deque[tuple[str, CommandRun]] = deque()
@@ -300,6 +304,11 @@ class Supervisor:
             self._tick_episodes.append(EpisodeColumns.from_chunk(chunk, started_s=started_s))
             self._tick_extras.append(EpisodeExtras.from_chunk(chunk))
         self._tick_totals[index, life] = chunk.totals
+        if chunk.agents.names:
+            self._tick_agents[index, life] = AgentTotals(
+                index, life, chunk.agents.names, chunk.agents.num_steps_total
+            )
+        self._note_ignored(chunk.ignored_info, t_s)
         self._result_times.append(t_s)
         self._errors.take(chunk, t_s)
         stimulus = ChunkArrived(
@@ -315,6 +324,14 @@ class Supervisor:
             chunk.drained,
         )
         self._perform(self._machine.handle(stimulus), t_s)
+
+    def _note_ignored(self, info_keys: Sequence[str], t_s: float) -> None:
+        """Say once of a key of info that what it holds can't be a metric."""
+        for key in info_keys:
+            if key not in self._ignored_info:
+                self._ignored_info.add(key)
+                text = f"info {key} holds something else than a number: ignored"
+                self._note_event(RecordEvent(EventKind.INFO_IGNORED, text, detail=key), t_s)
 
     def _note_errors(self, t_s: float, *, everything: bool = False) -> None:
         for said in self._errors.due(t_s, everything=everything):
@@ -400,17 +417,19 @@ class Supervisor:
         self._tick_episodes, self._tick_extras = [], []
         self._backlog.close(episodes)
         self._history.widen(self._ledger.num_workers)
-        self._ledger.take_episodes(episodes)
+        self._ledger.take_episodes(episodes, extras)
         self._ledger.note(t_s)
         for index, start_s, end_s, steps in self._tick_steps:
             self._history.add_steps(index, start_s, end_s, steps, self._seq)
         self._tick_steps = []
         self._history.add_episodes(episodes, self._seq)
+        self._history.add_scalars(episodes.end_s, extras.plotted(), self._seq)
         self._history.pass_time(t_s, self._seq)
         self._roster.observe(self._machine, self._probes.vitals(), t_s)
         while self._result_times and self._result_times[0] < t_s - RESULTS_SPAN_S:
             self._result_times.popleft()
         totals = [(index, life, total) for (index, life), total in self._tick_totals.items()]
+        agent_totals, self._tick_agents = list(self._tick_agents.values()), {}
         self._tick_totals = {}
         self._tell_sinks(t_s)
         self._recording.add(
@@ -427,6 +446,7 @@ class Supervisor:
                 episodes=episodes,
                 extras=extras,
                 totals=totals,
+                agent_totals=agent_totals,
                 events=self._unrecorded,
                 history=self._history_to_record(t_s),
             )
@@ -621,6 +641,8 @@ class Supervisor:
             whole=_NO_BUCKETS,
             events=(),
             health=self._present_health(t_s),
+            scalars=self._ledger.scalars.figures(),
+            agents=self._ledger.agents.figures(),
         )
 
     def _figures(self, t_s: float) -> RunFigures:

@@ -7,7 +7,10 @@ from raydash.core.states import Ending
 from raydash.record.schema import Connection
 
 FORMATS = (ExportFormat.CSV, ExportFormat.PARQUET)
-OTHERS = ("run", "incarnations", "worker_totals", "events", "commits", "history", "scalars")
+OTHERS = (
+    "run", "incarnations", "worker_totals", "agent_episodes", "agent_totals", "events", "commits",
+    "history", "history_scalars", "scalars",
+)  # fmt: skip
 """The tables of a recording besides `episodes`."""
 
 _OPTIONS = {
