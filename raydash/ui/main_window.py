@@ -43,12 +43,14 @@ from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.core.states import EndedBy
 from raydash.link.session import Session
 from raydash.ui.actions import Actions
+from raydash.ui.best_policy import BestPolicyButton
 from raydash.ui.bottom_panel import BottomPanel
 from raydash.ui.card import Card
 from raydash.ui.close_dialog import CloseDialog
 from raydash.ui.cluster_badge import ClusterBadge
 from raydash.ui.connect_dialog import ConnectDialog
 from raydash.ui.draw_clock import DrawClock
+from raydash.ui.examples import ExamplesButton
 from raydash.ui.fault_banner import FaultBanner
 from raydash.ui.icons import app_icon
 from raydash.ui.library.page import LibraryPage, can_be_imported
@@ -105,6 +107,9 @@ class MainWindow(QMainWindow):
         self.overview = Overview()
         self.overview.set_theme(themes.theme)
         self.overview.register_with(self.clock)
+        self.examples = ExamplesButton()
+        self.best_policy = BestPolicyButton(session.store)
+        self.overview.plots.learning.add_corner(self.best_policy)
         self.controls = ViewControls(self.overview, themes)
         self.run_list = RunList(session, themes)
         self.pages = QStackedWidget()
@@ -132,6 +137,7 @@ class MainWindow(QMainWindow):
 
     def _compose(self) -> None:
         form_card = Card("Run")
+        form_card.add_corner(self.examples)
         # Words about mistakes make the form taller than the window may grow.
         scroll = TallScroll(self.form, min_height=120)
         form_card.body.addWidget(scroll)
@@ -277,6 +283,9 @@ class MainWindow(QMainWindow):
         session.library.shown.connect(self.show_run_view)
         session.run_started.connect(self.show_run_view)
         self.strip.run_again_requested.connect(self.fill_form)
+        self.examples.chosen.connect(self.fill_form)
+        self.best_policy.run_requested.connect(self.fill_form)
+        self.best_policy.said.connect(self.status.say)
         session.library.said.connect(self.status.say)
         self.banner.relaunch_requested.connect(session.relaunch)
         self.banner.start_again_requested.connect(self._start_again)

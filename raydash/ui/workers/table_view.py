@@ -324,7 +324,10 @@ class WorkerTable(QWidget):
         return menu
 
     def _show_column(self, number: int, shown: bool) -> None:
+        # The header tells of a size when a column appears; that was nobody's wish.
+        user_sized = self._user_sized
         self.view.horizontalHeader().setSectionHidden(number, not shown)
+        self._user_sized = user_sized
         self._fit_columns()
 
     def _open_column_menu(self, position: QPoint) -> None:
