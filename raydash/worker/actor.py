@@ -4,13 +4,9 @@ Thin on purpose: everything worth testing without Ray is in `rollout` and `envir
 at a time, on the process's main thread, where signals and graphics of environments work.
 """
 
-import contextlib
-import gc
 import os
 import time
 from pathlib import Path
-
-import ray
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import StartRun
@@ -19,14 +15,12 @@ from raydash.protocol.codec import decode, encode
 from raydash.worker.environments import first_reset, make_env, one_line
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
 from raydash.worker.policies.policy import make_policy
+from raydash.worker.process import log_paths, settle_in, stand_back, whereabouts
 from raydash.worker.progress import ProgressWriter
 from raydash.worker.rollout import RolloutLoop
 from raydash.worker.seeds import env_seeds
-from raydash.worker.tag import print_tag
 from raydash.worker.vector_environments import make_vector_env
 from raydash.worker.vector_rollout import VectorRolloutLoop
-
-NICE = 15  # Ray's own choice for workers; a launched cluster starts them at 0 (see the guardian)
 
 
 class RolloutWorker:
@@ -74,11 +68,7 @@ class RolloutWorker:
 
     def prepare(self) -> bytes:
         """Make the environment and reset it: `WorkerReady`, or `WorkerFault` if that failed."""
-        # Ray sets it to a debugger that waits for someone to connect: a stray `breakpoint()` in
-        # user code would hang the worker for ever.
-        os.environ["PYTHONBREAKPOINT"] = "0"
-        if self._run_id:
-            print_tag(self._run_id, self._worker_index)
+        settle_in(self._run_id, f"worker {self._worker_index}")
         try:
             self._loop = self._make_loop()
             self._loop.prepare(lambda env, seed: first_reset(env, self._spec.env, seed))
@@ -88,11 +78,9 @@ class RolloutWorker:
             return self._failed(
                 Fault(f"The policy or the action space raised {type(error).__name__}", str(error)),
             )
-        node, node_id = _whereabouts()
+        node, node_id = whereabouts()
         if node_id:
-            _be_nice()
-            # What was imported stays: no need to look through Ray's 300 000 objects ever again.
-            gc.freeze()
+            stand_back()
         return encode(
             WorkerReady(
                 worker_index=self._worker_index,
@@ -101,7 +89,7 @@ class RolloutWorker:
                 node=node,
                 node_id=node_id,
                 seed=self._seeds[0].reset,
-                log_paths=_log_paths(),
+                log_paths=log_paths(),
                 progress_path=self._progress.path,
             ),
         )
@@ -166,26 +154,3 @@ class RolloutWorker:
 
     def _failed(self, fault: Fault) -> bytes:
         return encode(WorkerFault(self._worker_index, self._incarnation, fault))
-
-
-def _be_nice() -> None:
-    """Let everything else on the node go first: other raydash processes, the user's desktop."""
-    with contextlib.suppress(OSError):
-        os.nice(max(0, NICE - os.nice(0)))
-
-
-def _whereabouts() -> tuple[str, str]:
-    """This node's address and Ray's id of it; empty outside of Ray."""
-    if not ray.is_initialized():
-        return "", ""
-    return ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id()
-
-
-def _log_paths() -> tuple[str, ...]:
-    # Only this function needs Ray's private parts; a worker without them runs, unlogged.
-    try:
-        from raydash.cluster.private_ray import worker_log_paths
-
-        return worker_log_paths()
-    except Exception:
-        return ()

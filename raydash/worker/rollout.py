@@ -9,11 +9,9 @@ from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any
 
-import numpy as np
-
 from raydash.core.clock import Clock
-from raydash.core.records import Float64, Int32
 from raydash.worker.environments import Env
+from raydash.worker.episode_book import EpisodeBook
 from raydash.worker.policies.policy import Policy
 from raydash.worker.progress import (
     COUNTER,
@@ -32,13 +30,12 @@ from raydash.worker.sliced import (
     STEPPING,
     TERMINATED,
     TRUNCATED,
-    Finished,
     Slice,
     SlicedLoop,
 )
 
 
-class RolloutLoop(SlicedLoop[Env]):
+class RolloutLoop(EpisodeBook, SlicedLoop[Env]):
     """Steps one environment of one worker, slice by slice."""
 
     def __init__(
@@ -81,10 +78,6 @@ class RolloutLoop(SlicedLoop[Env]):
         )
         self._reset_seed = reset_seed
         self._next_seed: int | None = reset_seed
-        self._episode_return = 0.0
-        self._episode_len = 0
-        self._episode_started_s = 0.0
-        self._num_finished_steps = 0
 
     def _first_reset(self, first_reset: Callable[[Env, int], Any], started_s: float) -> Any:
         assert self._env is not None
@@ -92,15 +85,6 @@ class RolloutLoop(SlicedLoop[Env]):
         observation = first_reset(self._env, self._reset_seed)
         self._next_seed = None
         return observation
-
-    def _is_drained(self) -> bool:
-        return self._between_episodes or self._episode_len == 0
-
-    def _num_env_steps(self) -> int:
-        return self._num_finished_steps + self._episode_len
-
-    def _unfinished(self) -> tuple[Int32, Float64]:
-        return np.array([self._episode_len], np.int32), np.array([self._episode_return])
 
     def _close_env(self, env: Env) -> None:
         env.close()
@@ -188,17 +172,6 @@ class RolloutLoop(SlicedLoop[Env]):
             return False
         return self._begin_episode(slice_, now_s)
 
-    def _record(
-        self, slice_: Slice, now_s: float, episode_return: float, episode_len: int, ending: int
-    ) -> None:
-        duration_s = now_s - self._episode_started_s
-        slice_.num_episodes += 1
-        slice_.finished.append((episode_return, episode_len, ending, now_s, duration_s))
-        self._num_by_ending[ending] += 1
-        self._num_finished_steps += episode_len
-        self._episode_return, self._episode_len = 0.0, 0
-        self._between_episodes = True
-
     def _begin_episode(self, slice_: Slice, now_s: float) -> bool:
         """Reset the environment, which is made anew first if it failed before."""
         cells = self._progress.cells
@@ -241,17 +214,3 @@ class RolloutLoop(SlicedLoop[Env]):
         self._record(slice_, now_s, math.nan, episode_len, ERROR)
         self._note_error(slice_, now_s, where, error)
         self._give_up()
-
-    def _columns(self, slice_: Slice) -> Finished:
-        count = slice_.num_episodes
-        returns, lens, endings, ends_s, durations_s = (
-            zip(*slice_.finished, strict=True) if count else ((),) * 5
-        )
-        return (
-            np.zeros(count, np.int32),
-            np.array(returns, np.float64),
-            np.array(lens, np.int32),
-            np.array(endings, np.uint8),
-            np.array(ends_s, np.float64),
-            np.array(durations_s, np.float64),
-        )

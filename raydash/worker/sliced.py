@@ -80,8 +80,8 @@ class Slice:
         self.errors: list[EnvError] = []
 
 
-class SlicedLoop(ABC, Generic[AnyEnv]):
-    """Steps what one worker has, slice by slice.
+class SliceBook(ABC):
+    """The account of one worker, whoever steps it: counters, clocks, and chunks made of them.
 
     Attributes:
         failures_in_a_row: Error episodes since the last good step.
@@ -90,37 +90,28 @@ class SlicedLoop(ABC, Generic[AnyEnv]):
 
     def __init__(
         self,
-        env: AnyEnv,
-        policy: Callable[[Any], Any],
         *,
         worker_index: int,
         incarnation: int,
         clock: Clock,
         progress: ProgressWriter,
-        make_env: Callable[[], AnyEnv],
         info_keys: Sequence[str] = (),
         num_envs: int = 1,
     ) -> None:
-        """Take over an environment that is not reset yet.
+        """Nothing has happened yet.
 
         Args:
-            env: The environment.
-            policy: Chooses the actions.
             worker_index: 1..N.
             incarnation: 0 for the worker's first life.
             clock: Monotonic seconds.
-            progress: Told what the loop is doing.
-            make_env: Makes the environment anew after an error; may raise anything.
+            progress: Told what is being done.
             info_keys: Scalars of the last step's info to keep of every episode.
             num_envs: How many are stepped together.
         """
-        self._env: AnyEnv | None = env
-        self._policy = policy
         self._worker_index = worker_index
         self._incarnation = incarnation
         self._clock = clock
         self._progress = progress
-        self._make_env = make_env
 
         self._infos = InfoScalars(info_keys)
 
@@ -129,8 +120,6 @@ class SlicedLoop(ABC, Generic[AnyEnv]):
         self._num_scalars = 0
         self.max_episodes = episodes_that_fit(0, num_envs)
         self._num_remakes = 0
-        self._batch_size = 1
-        self._policy_share = 0.0
         self._between_episodes = True
         self._observation: Any = None
 
@@ -143,19 +132,7 @@ class SlicedLoop(ABC, Generic[AnyEnv]):
         self._idle_time_s = 0.0
         self._busy_time_s = 0.0
 
-    # --- what a loop adds
-
-    @abstractmethod
-    def _first_reset(self, first_reset: Callable[[AnyEnv, Any], Any], started_s: float) -> Any:
-        """Reset with the seed (or seeds); gives the observation."""
-
-    @abstractmethod
-    def _begin_episode(self, slice_: Slice, now_s: float) -> bool:
-        """Reset the environment, which is made anew first if it failed before."""
-
-    @abstractmethod
-    def _step_batch(self, slice_: Slice) -> bool:
-        """Step for about `BATCH_S`; False when the slice is over or the environment failed."""
+    # --- what others add
 
     @abstractmethod
     def _is_drained(self) -> bool:
@@ -173,44 +150,16 @@ class SlicedLoop(ABC, Generic[AnyEnv]):
     def _columns(self, slice_: Slice) -> Finished:
         """The finished episodes of a slice."""
 
-    @abstractmethod
-    def _close_env(self, env: AnyEnv) -> None:
-        """Close an environment."""
-
-    def _open(self, slice_: Slice) -> None:
-        """A slice begins."""
-
     # --- what they share
 
-    def prepare(self, first_reset: Callable[[AnyEnv, Any], Any]) -> None:
-        """Do the first reset ahead of the first slice, which reports its duration.
-
-        Args:
-            first_reset: Resets the environment with the seed (a list of them for vector
-                environments that take one) and gives the observation; what it
-                raises passes on to the caller, and no episode has failed.
-        """
-        assert self._env is not None
-        self._progress.cells[PHASE] = RESETTING
-        started_s = self._clock()
-        self._observation = self._first_reset(first_reset, started_s)
+    def _was_prepared(self, reset_time_s: float) -> None:
+        """The first reset was done ahead of the first slice, which reports how long it took."""
         self._ended_s = self._clock()
-        self._prepared_reset_s = self._ended_s - started_s
-        self._reset_time_s = self._busy_time_s = self._prepared_reset_s
+        self._prepared_reset_s = self._reset_time_s = self._busy_time_s = reset_time_s
         self._between_episodes = False
         self._progress.cells[PHASE] = Phase.IDLE
 
-    def run(self, budget_s: float, *, drain: bool = False) -> RolloutChunk:
-        """Step for about `budget_s` and hand back what happened.
-
-        At least one batch is stepped, unless the supervisor is in a hurry (`progress.set_hurry`).
-        A slice lasts longer than its budget only by what the last step or reset (or, when an
-        environment suddenly slows down, the last batch) takes.
-
-        Args:
-            budget_s: Wall time to fill.
-            drain: Finish the episode that is under way and begin no other.
-        """
+    def _begin_slice(self, budget_s: float, *, drain: bool) -> Slice:
         started_s = self._clock()
         if self._ended_s is not None:
             self._idle_time_s += started_s - self._ended_s
@@ -219,15 +168,7 @@ class SlicedLoop(ABC, Generic[AnyEnv]):
             slice_.reset_samples_s.append(self._prepared_reset_s)
             self._prepared_reset_s = None
         self._progress.cells[PHASE] = STEPPING
-        self._open(slice_)
-        go_on = not (self._is_drained() if drain else self._progress.cells[HURRY])
-        while go_on:
-            go_on = (not self._between_episodes or self._begin_episode(slice_, self._clock())) and (
-                self._step_batch(slice_)
-            )
-            # A failure is no reason to stop by itself: the next turn makes the environment anew.
-            go_on = go_on or self._may_retry(slice_)
-        return self._chunk(slice_)
+        return slice_
 
     def totals(self) -> WorkerTotals:
         """Everything counted in this life of the worker."""
@@ -244,70 +185,20 @@ class SlicedLoop(ABC, Generic[AnyEnv]):
             busy_time_s=self._busy_time_s,
         )
 
-    def close(self) -> None:
-        """Close the environment.
-
-        Raises:
-            Exception: whatever its `close` raises.
-        """
-        self._progress.cells[PHASE] = Phase.CLOSING
-        env, self._env = self._env, None
-        self._between_episodes = True
-        if env is not None:
-            self._close_env(env)
-
-    def _may_retry(self, slice_: Slice) -> bool:
-        return (
-            self._env is None
-            and self.failures_in_a_row < MAX_FAILURES_IN_A_ROW
-            and slice_.num_episodes < self.max_episodes
-            and not slice_.drain
-            and not self._progress.cells[HURRY]
-            and self._clock() < slice_.deadline_s
-        )
-
-    def _note_timed_step(
-        self, slice_: Slice, started_s: float, acted_s: float, stepped_s: float
-    ) -> None:
-        if slice_.first_step_s != slice_.first_step_s:
-            slice_.first_step_s = stepped_s
-        if len(slice_.step_samples_s) < MAX_STEP_SAMPLES:
-            slice_.step_samples_s.append(stepped_s - acted_s)
-        if stepped_s > started_s:
-            self._policy_share = (acted_s - started_s) / (stepped_s - started_s)
-
-    def _adapt_batch(self, num_steps: int, stepping_s: float) -> None:
-        """Aim at `BATCH_S`; grow slowly, shrink at once, so that one fast step proves nothing."""
-        if num_steps < 1:
-            return
-        fitting = BATCH_S * num_steps / stepping_s if stepping_s > 0 else MAX_BATCH
-        self._batch_size = int(max(1, min(fitting, self._batch_size * 2, MAX_BATCH)))
-
     def _note_error(
         self, slice_: Slice, now_s: float, where: str, error: BaseException, who: str = ""
     ) -> None:
         """Keep the words of an exception, unless there are plenty."""
         if len(slice_.errors) < MAX_ERRORS:
-            slice_.errors.append(
-                EnvError(
-                    offset_s=now_s - slice_.started_s,
-                    where=where,
-                    message=f"{who}{type(error).__name__}: {one_line(error)}",
-                    traceback="".join(traceback.format_exception(error))[-MAX_TRACEBACK:],
-                ),
-            )
+            message = f"{who}{type(error).__name__}: {one_line(error)}"
+            words = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
+            self._keep_error(slice_, now_s, where, message, words)
 
-    def _give_up(self) -> None:
-        """Close an environment that failed; the next turn makes it anew."""
-        env, self._env = self._env, None
-        self._observation = None
-        self._between_episodes = True
-        if env is not None:
-            try:
-                self._close_env(env)
-            except Exception:
-                # It is broken already, and what broke it has just been recorded.
-                self._env = None
+    def _keep_error(
+        self, slice_: Slice, now_s: float, where: str, message: str, words: str
+    ) -> None:
+        if len(slice_.errors) < MAX_ERRORS:
+            slice_.errors.append(EnvError(now_s - slice_.started_s, where, message, words))
 
     def _tell_progress(self, num_env_steps: int, episode_len: int) -> None:
         cells = self._progress.cells
@@ -348,3 +239,157 @@ class SlicedLoop(ABC, Generic[AnyEnv]):
             scalars=scalars,
             ignored_info=self._infos.ignored(),
         )
+
+
+class SlicedLoop(SliceBook, Generic[AnyEnv]):
+    """Steps what one worker has, slice by slice."""
+
+    def __init__(
+        self,
+        env: AnyEnv,
+        policy: Callable[[Any], Any],
+        *,
+        worker_index: int,
+        incarnation: int,
+        clock: Clock,
+        progress: ProgressWriter,
+        make_env: Callable[[], AnyEnv],
+        info_keys: Sequence[str] = (),
+        num_envs: int = 1,
+    ) -> None:
+        """Take over an environment that is not reset yet.
+
+        Args:
+            env: The environment.
+            policy: Chooses the actions.
+            worker_index: 1..N.
+            incarnation: 0 for the worker's first life.
+            clock: Monotonic seconds.
+            progress: Told what the loop is doing.
+            make_env: Makes the environment anew after an error; may raise anything.
+            info_keys: Scalars of the last step's info to keep of every episode.
+            num_envs: How many are stepped together.
+        """
+        super().__init__(
+            worker_index=worker_index,
+            incarnation=incarnation,
+            clock=clock,
+            progress=progress,
+            info_keys=info_keys,
+            num_envs=num_envs,
+        )
+        self._env: AnyEnv | None = env
+        self._policy = policy
+        self._make_env = make_env
+        self._batch_size = 1
+        self._policy_share = 0.0
+
+    # --- what a loop adds
+
+    @abstractmethod
+    def _first_reset(self, first_reset: Callable[[AnyEnv, Any], Any], started_s: float) -> Any:
+        """Reset with the seed (or seeds); gives the observation."""
+
+    @abstractmethod
+    def _begin_episode(self, slice_: Slice, now_s: float) -> bool:
+        """Reset the environment, which is made anew first if it failed before."""
+
+    @abstractmethod
+    def _step_batch(self, slice_: Slice) -> bool:
+        """Step for about `BATCH_S`; False when the slice is over or the environment failed."""
+
+    @abstractmethod
+    def _close_env(self, env: AnyEnv) -> None:
+        """Close an environment."""
+
+    def _open(self, slice_: Slice) -> None:
+        """A slice begins."""
+
+    # --- what they share
+
+    def prepare(self, first_reset: Callable[[AnyEnv, Any], Any]) -> None:
+        """Do the first reset ahead of the first slice, which reports its duration.
+
+        Args:
+            first_reset: Resets the environment with the seed (a list of them for vector
+                environments that take one) and gives the observation; what it
+                raises passes on to the caller, and no episode has failed.
+        """
+        assert self._env is not None
+        self._progress.cells[PHASE] = RESETTING
+        started_s = self._clock()
+        self._observation = self._first_reset(first_reset, started_s)
+        self._was_prepared(self._clock() - started_s)
+
+    def run(self, budget_s: float, *, drain: bool = False) -> RolloutChunk:
+        """Step for about `budget_s` and hand back what happened.
+
+        At least one batch is stepped, unless the supervisor is in a hurry (`progress.set_hurry`).
+        A slice lasts longer than its budget only by what the last step or reset (or, when an
+        environment suddenly slows down, the last batch) takes.
+
+        Args:
+            budget_s: Wall time to fill.
+            drain: Finish the episode that is under way and begin no other.
+        """
+        slice_ = self._begin_slice(budget_s, drain=drain)
+        self._open(slice_)
+        go_on = not (self._is_drained() if drain else self._progress.cells[HURRY])
+        while go_on:
+            go_on = (not self._between_episodes or self._begin_episode(slice_, self._clock())) and (
+                self._step_batch(slice_)
+            )
+            # A failure is no reason to stop by itself: the next turn makes the environment anew.
+            go_on = go_on or self._may_retry(slice_)
+        return self._chunk(slice_)
+
+    def close(self) -> None:
+        """Close the environment.
+
+        Raises:
+            Exception: whatever its `close` raises.
+        """
+        self._progress.cells[PHASE] = Phase.CLOSING
+        env, self._env = self._env, None
+        self._between_episodes = True
+        if env is not None:
+            self._close_env(env)
+
+    def _may_retry(self, slice_: Slice) -> bool:
+        return (
+            self._env is None
+            and self.failures_in_a_row < MAX_FAILURES_IN_A_ROW
+            and slice_.num_episodes < self.max_episodes
+            and not slice_.drain
+            and not self._progress.cells[HURRY]
+            and self._clock() < slice_.deadline_s
+        )
+
+    def _note_timed_step(
+        self, slice_: Slice, started_s: float, acted_s: float, stepped_s: float
+    ) -> None:
+        if slice_.first_step_s != slice_.first_step_s:
+            slice_.first_step_s = stepped_s
+        if len(slice_.step_samples_s) < MAX_STEP_SAMPLES:
+            slice_.step_samples_s.append(stepped_s - acted_s)
+        if stepped_s > started_s:
+            self._policy_share = (acted_s - started_s) / (stepped_s - started_s)
+
+    def _adapt_batch(self, num_steps: int, stepping_s: float) -> None:
+        """Aim at `BATCH_S`; grow slowly, shrink at once, so that one fast step proves nothing."""
+        if num_steps < 1:
+            return
+        fitting = BATCH_S * num_steps / stepping_s if stepping_s > 0 else MAX_BATCH
+        self._batch_size = int(max(1, min(fitting, self._batch_size * 2, MAX_BATCH)))
+
+    def _give_up(self) -> None:
+        """Close an environment that failed; the next turn makes it anew."""
+        env, self._env = self._env, None
+        self._observation = None
+        self._between_episodes = True
+        if env is not None:
+            try:
+                self._close_env(env)
+            except Exception:
+                # It is broken already, and what broke it has just been recorded.
+                self._env = None

@@ -6,7 +6,7 @@ TAG = ":raydash_worker:"
 """Begins with a colon like Ray's own such lines."""
 
 
-def print_tag(run_id: str, worker_index: int) -> None:
-    """Say on stdout and on stderr which worker this is."""
+def print_tag(run_id: str, who: str) -> None:
+    """Say on stdout and on stderr who this is: `worker 3`."""
     for stream in (sys.stdout, sys.stderr):
-        print(f"{TAG}{run_id} worker {worker_index}", file=stream, flush=True)
+        print(f"{TAG}{run_id} {who}", file=stream, flush=True)
