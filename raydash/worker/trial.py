@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import IO, Any
 
+from raydash.core.clock import Clock
 from raydash.core.env_check import EnvCheck, EnvProblem
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec, PolicySpec, RolloutSpec, WrapperSpec
@@ -59,6 +60,7 @@ def try_environment(
     rollout: RolloutSpec = _PLAIN,
     time_limit_s: float = TIME_LIMIT_S,
     cancelled: Callable[[], bool] = _never,
+    clock: Clock = time.monotonic,
 ) -> Fault | None:
     """Construct and reset an environment in a process of its own.
 
@@ -69,6 +71,7 @@ def try_environment(
         rollout: Whether several are stepped together; then two are tried together.
         time_limit_s: After so long it counts as hung.
         cancelled: Asked 20 times a second; true ends the trial.
+        clock: What the limit is measured by.
 
     Returns:
         What is wrong; None if the environment works, or if the trial was cancelled.
@@ -80,7 +83,7 @@ def try_environment(
         "vectorization": rollout.chosen_vectorization,
         "source_dirs": list(source_dirs),
     }
-    answers, ending, log = _ask(order, time_limit_s, cancelled)
+    answers, ending, log = _ask(order, time_limit_s, cancelled, clock)
     last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
     if ending == "cancelled":
         return None
@@ -96,6 +99,7 @@ def check_environment(
     *,
     time_limit_s: float = CHECK_TIME_LIMIT_S,
     cancelled: Callable[[], bool] = _never,
+    clock: Clock = time.monotonic,
 ) -> EnvCheck | None:
     """Check and time an environment in a process of its own.
 
@@ -104,6 +108,7 @@ def check_environment(
         source_dirs: Folders to import the user's modules from.
         time_limit_s: After so long it counts as hung.
         cancelled: Asked 20 times a second; true ends the check.
+        clock: What the limit is measured by.
 
     Returns:
         What was found; None if the check was cancelled.
@@ -116,7 +121,7 @@ def check_environment(
         "env": asdict(env),
         "source_dirs": list(source_dirs),
     }
-    answers, ending, log = _ask(order, time_limit_s, cancelled)
+    answers, ending, log = _ask(order, time_limit_s, cancelled, clock)
     last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
     if ending == "cancelled":
         return None
@@ -155,13 +160,13 @@ def list_environments(
     *, time_limit_s: float = TIME_LIMIT_S, cancelled: Callable[[], bool] = _never
 ) -> tuple[str, ...]:
     """Every id in Gymnasium's registry here; empty if that could not be found out."""
-    answers, _, _ = _ask({"list": True}, time_limit_s, cancelled)
+    answers, _, _ = _ask({"list": True}, time_limit_s, cancelled, time.monotonic)
     env_ids = answers[-1].get("env_ids", []) if answers else []
     return tuple(str(env_id) for env_id in env_ids)
 
 
 def _ask(
-    order: dict[str, Any], time_limit_s: float, cancelled: Callable[[], bool]
+    order: dict[str, Any], time_limit_s: float, cancelled: Callable[[], bool], clock: Clock
 ) -> tuple[list[dict[str, Any]], str, str]:
     """Run the child: its answers, how it ended (in words), and the end of its log."""
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(cache_dir() / "pycache")}
@@ -182,7 +187,7 @@ def _ask(
             env=environment,
             start_new_session=True,
         )
-        late = _wait(child.pid, time_limit_s, cancelled)
+        late = _wait(child.pid, time_limit_s, cancelled, clock)
         # Not reaped yet, so the number is still its own: what it started goes with it.
         os.killpg(child.pid, signal.SIGKILL)
         code = child.wait()
@@ -192,15 +197,15 @@ def _ask(
     return answers, late or _how_it_ended(code), words
 
 
-def _wait(pid: int, time_limit_s: float, cancelled: Callable[[], bool]) -> str:
+def _wait(pid: int, time_limit_s: float, cancelled: Callable[[], bool], clock: Clock) -> str:
     """Wait until a child ends (it stays a zombie): empty, `late` or `cancelled`."""
-    until_s = time.monotonic() + time_limit_s
+    until_s = clock() + time_limit_s
     descriptor = os.pidfd_open(pid)
     try:
         while not select.select([descriptor], [], [], _POLL_S)[0]:
             if cancelled():
                 return "cancelled"
-            if time.monotonic() > until_s:
+            if clock() > until_s:
                 return "late"
         return ""
     finally:

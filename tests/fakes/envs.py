@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -231,23 +232,29 @@ class SlowEnv(CountingEnv):
 
 
 class HangingEnv(CountingEnv):
-    """Hangs for ever in its constructor, in `reset` or after some steps."""
+    """Hangs for ever in its constructor, in `reset` or after some steps; makes a file first."""
 
-    def __init__(self, where: str = "step", after_steps: int = 0) -> None:
+    def __init__(self, where: str = "step", after_steps: int = 0, note: str = "") -> None:
         super().__init__(length=1000)
         self.where = where
         self.after_steps = after_steps
+        self.note = note
         if where == "constructor":
-            threading.Event().wait()
+            self._hang()
+
+    def _hang(self) -> None:
+        if self.note:
+            Path(self.note).touch()
+        threading.Event().wait()
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         if self.where == "reset":
-            threading.Event().wait()
+            self._hang()
         return super().reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         if self.where == "step" and self._steps >= self.after_steps:
-            threading.Event().wait()
+            self._hang()
         return super().step(action)
 
 

@@ -13,6 +13,7 @@ from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec
 from raydash.worker.checking import examine
 from raydash.worker.trial import check_environment
+from tests.fakes.clock import clock_of_a_hang
 
 FAKES = "tests.fakes.envs"
 
@@ -115,21 +116,24 @@ def test_process_of_its_own_gives_the_same_findings() -> None:
 @pytest.mark.parametrize(
     ("name", "kwargs", "words"),
     [
-        ("HangingEnv", {"where": "step"}, "gave no answer within 4 s. It hung in Gymnasium's"),
+        ("HangingEnv", {"where": "step"}, "gave no answer within 60 s. It hung in Gymnasium's"),
         (
             "HangingEnv",
             {"where": "step", "after_steps": 500},
-            "gave no answer within 4 s. It hung in stepping",
+            "gave no answer within 60 s. It hung in stepping",
         ),
         ("CrashingEnv", {"where": "step"}, "took its process down in Gymnasium's checker"),
         ("CrashingEnv", {"where": "constructor"}, "took its process down in the constructor"),
     ],
 )
 def test_environment_that_hangs_or_crashes_is_a_fault_with_its_place(
-    name: str, kwargs: dict[str, object], words: str
+    tmp_path: Path, name: str, kwargs: dict[str, object], words: str
 ) -> None:
+    note = tmp_path / "hangs"
+    if name == "HangingEnv":
+        kwargs = {**kwargs, "note": str(note)}
     with pytest.raises(FaultError) as caught:
-        check_environment(EnvSpec(f"{FAKES}:{name}", kwargs), time_limit_s=4.0)
+        check_environment(EnvSpec(f"{FAKES}:{name}", kwargs), clock=clock_of_a_hang(note))
     assert words in caught.value.fault.sentence()
 
 

@@ -3,15 +3,18 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
+from raydash.core.clock import Clock
 from raydash.core.faults import Fault
 from raydash.core.spec import EnvSpec, PolicySpec, RolloutSpec
 from raydash.worker.trial import list_environments, try_environment
+from tests.fakes.clock import clock_of_a_hang
 
 FAKES = "tests.fakes.envs"
 
@@ -21,8 +24,8 @@ def _importable_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
 
 
-def fault_of(env_id: str, time_limit_s: float = 20.0, **kwargs: object) -> Fault:
-    fault = try_environment(EnvSpec(env_id, kwargs), PolicySpec(), time_limit_s=time_limit_s)
+def fault_of(env_id: str, clock: Clock = time.monotonic, **kwargs: object) -> Fault:
+    fault = try_environment(EnvSpec(env_id, kwargs), PolicySpec(), clock=clock)
     assert fault is not None
     assert fault.bad_input
     return fault
@@ -84,10 +87,21 @@ def test_environment_that_leaves_python_is_told_with_its_exit_code() -> None:
 
 
 @pytest.mark.parametrize(("where", "phase"), [("constructor", "constructor"), ("reset", "reset")])
-def test_hang_is_told_after_the_limit_with_its_phase(where: str, phase: str) -> None:
-    fault = fault_of(f"{FAKES}:HangingEnv", time_limit_s=2.5, where=where)
-    assert "within 2.5 s" in fault.what
+def test_hang_is_told_after_the_limit_with_its_phase(
+    tmp_path: Path, where: str, phase: str
+) -> None:
+    note = tmp_path / "hangs"
+    clock = clock_of_a_hang(note)
+    fault = fault_of(f"{FAKES}:HangingEnv", clock, where=where, note=str(note))
+    assert "within 20 s" in fault.what
     assert phase in fault.why
+
+
+def test_limit_is_of_time_as_it_passes() -> None:
+    spec = EnvSpec(f"{FAKES}:HangingEnv", {"where": "reset"})
+    fault = try_environment(spec, PolicySpec(), time_limit_s=0.2)
+    assert fault is not None
+    assert "within 0.2 s" in fault.what
 
 
 def test_cancelling_ends_a_hanging_trial_without_a_fault(
