@@ -5,10 +5,14 @@ import math
 from dataclasses import dataclass
 
 from raydash.commands.progress import grouped
+from raydash.commands.recordings.words import plain
 from raydash.core.faults import Fault
+from raydash.core.named_table import named_table
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, RunState
-from raydash.core.updates import RunFigures, RunInfo, RunUpdate
+from raydash.core.updates import AgentFigures, RunFigures, RunInfo, RunUpdate, ScalarFigures
+
+_SHOWN_AGENTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Summary:
             "episode_return_min": _known(figures, "episode_return_min"),
             "episode_return_max": _known(figures, "episode_return_max"),
             "episode_len_mean": _known(figures, "episode_len_mean"),
+            **(named_table(update.scalars, update.agents) if update else named_table()),
             "env_steps_per_s": env_steps_per_s(figures),
             "num_restarts": _known(figures, "num_restarts"),
             "state": state.value if state else None,
@@ -82,10 +87,33 @@ class Summary:
             lines.append(("env", f"{self.spec.env.id}, {workers}seed {table['seed']}"))
         if self.update:
             lines += _figure_lines(self.update.figures)
+            lines += named_lines(self.update.scalars, self.update.agents)
         for key in ("cause", "recording"):
             if table[key]:
                 lines.append((key, str(table[key])))
         return "\n".join(f"{name:<10} {value}" for name, value in lines)
+
+
+def named_lines(scalars: ScalarFigures, agents: AgentFigures | None) -> list[tuple[str, str]]:
+    """Named scalars and agents, over the whole run, for people."""
+    lines = [
+        ("info", f"{plain(name)} mean {mean:.4g} of {grouped(count)} episodes")
+        for name, mean, count in zip(scalars.names, scalars.mean, scalars.count, strict=True)
+    ]
+    if agents is not None:
+        rows = zip(
+            agents.names[:_SHOWN_AGENTS],
+            agents.episode_return_mean,
+            agents.num_steps,
+            strict=False,
+        )
+        lines += [
+            ("agent", f"{plain(name)} return mean {mean:.2f}, {grouped(steps)} steps")
+            for name, mean, steps in rows
+        ]
+        if (more := len(agents.names) - _SHOWN_AGENTS) > 0:
+            lines.append(("agent", f"and {more} more: see --json"))
+    return lines
 
 
 def env_steps_per_s(figures: RunFigures | None) -> float | None:

@@ -3,7 +3,7 @@
 import json
 import math
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ import duckdb
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
 from raydash.core.records import WorkerTotals
+from raydash.core.updates import AgentFigures, ScalarFigures
 from raydash.record.database import reading_fault
+from raydash.record.named_values import NamedReader
 from raydash.record.query import RecordedFigures, figures, open_read_only
 from raydash.record.rows import IncarnationRow
 from raydash.record.schema import Connection
@@ -59,6 +61,8 @@ class RunDetails:
         workers: By index.
         events: The newest 20, oldest first.
         num_events: All of them.
+        scalars: Of the episodes' info.
+        agents: Of a multi-agent environment; None: it was none.
     """
 
     figures: RecordedFigures
@@ -77,6 +81,8 @@ class RunDetails:
     workers: tuple[WorkerRow, ...]
     events: tuple[Event, ...]
     num_events: int
+    scalars: ScalarFigures = field(default_factory=ScalarFigures)
+    agents: AgentFigures | None = None
 
 
 def details(path: Path) -> RunDetails:
@@ -120,6 +126,7 @@ def _details(connection: Connection, whole: RecordedFigures) -> RunDetails:
         f" ORDER BY number DESC LIMIT {NUM_EVENTS}"
     ).fetchall()
     (num_events,) = connection.execute("SELECT count(*) FROM events").fetchone()
+    named = NamedReader(connection)
     return RunDetails(
         figures=whole,
         name=name,
@@ -140,6 +147,8 @@ def _details(connection: Connection, whole: RecordedFigures) -> RunDetails:
             for number, t_s, kind, text, index, detail, count in reversed(events)
         ),
         num_events=num_events,
+        scalars=named.scalars(),
+        agents=named.agents(),
     )
 
 

@@ -3,6 +3,7 @@
 Both are read as rows (row id, end of the episode, name, value); row ids of a table only grow.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from raydash.core.named_columns import all_names
 from raydash.core.records import AGENT_RETURN_MEAN, Float64, Int64
+from raydash.core.updates import AgentFigures, ScalarFigures
 from raydash.record.query import tables_of
 from raydash.record.schema import Connection
 
@@ -156,6 +158,45 @@ class NamedValues:
             ):
                 break
         return found
+
+
+class NamedReader:
+    """What an open recording says of named scalars and of agents, up to any instant."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._values = {
+            source: NamedValues(connection, source) for source in sources_of(connection)
+        }
+        self._has_agents = "agent_totals" in tables_of(connection)
+
+    def scalars(self, at_s: float = math.inf) -> ScalarFigures:
+        """Of the info of the episodes that ended by then."""
+        if INFO not in self._values:
+            return ScalarFigures()
+        sums = self._values[INFO].up_to(at_s)
+        return ScalarFigures(
+            names=tuple(each.name for each in sums),
+            mean=np.array([each.total / each.count for each in sums], np.float64),
+            recent_mean=np.array([each.recent.mean() for each in sums], np.float64),
+            count=np.array([each.count for each in sums], np.int64),
+        )
+
+    def agents(self, at_s: float = math.inf) -> AgentFigures | None:
+        """Of the agents by then; None: there was none."""
+        steps = agent_steps(self._connection, at_s) if self._has_agents else {}
+        if not steps:
+            return None
+        sums = self._values[AGENTS].up_to(at_s) if AGENTS in self._values else []
+        by_name = {each.name: each for each in sums}
+        known = [by_name.get(name) for name in steps]
+        return AgentFigures(
+            names=tuple(steps),
+            num_steps=np.array(list(steps.values()), np.int64),
+            episode_return_mean=np.array([e.total / e.count if e else math.nan for e in known]),
+            recent_return_mean=np.array([e.recent.mean() if e else math.nan for e in known]),
+            num_episodes=np.array([e.count if e else 0 for e in known], np.int64),
+        )
 
 
 def agent_steps(connection: Connection, at_s: float) -> dict[str, int]:

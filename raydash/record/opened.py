@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from raydash.record import query
 from raydash.record.database import reading_fault
 from raydash.record.library import open_library
 from raydash.record.live_copy import connect_to_live_copy, is_locked
+from raydash.record.named_values import AGENTS, INFO, Source, sources_of
 from raydash.record.query import RecordedFigures, open_read_only
 from raydash.record.schema import Connection, version_of
 from raydash.record.worker_sums import WORKERS
@@ -112,8 +113,32 @@ class Workers(_Columns):
     busy_time_s: Float64
 
 
-_Any = TypeVar("_Any", Episodes, Workers)
+@dataclass(frozen=True, slots=True, eq=False)
+class AgentEpisodeRows(_Columns):
+    """What each agent did in an episode of a multi-agent environment, in the order of recording.
 
+    Every array has the shape (rows,); a row is one agent in one episode.
+
+    Attributes:
+        end_s: When the episode ended, seconds since the run's start.
+        worker_index: 1..N; with `end_s` and `env_index` it says which episode.
+        env_index: Which of the worker's environments.
+        agent: Its name.
+        agent_return: Undiscounted sum of its rewards; NaN in an episode that ended in an error.
+        num_steps: Its actions.
+    """
+
+    end_s: Float64
+    worker_index: Int32
+    env_index: Int32
+    agent: np.ndarray[Any, Any]
+    agent_return: Float64
+    num_steps: Int32
+
+
+_Any = TypeVar("_Any", Episodes, Workers, AgentEpisodeRows)
+
+_AGENT_DTYPES = (np.float64, np.int32, np.int32, object, np.float64, np.int32)
 _EPISODES = (
     "end_s, worker_index, env_index, incarnation, episode_return, episode_len,"
     f" coalesce(ending, {UNKNOWN_ENDING})::UTINYINT AS ending, duration_s"
@@ -245,6 +270,52 @@ class OpenedRun:
         sql = f"SELECT episode_return FROM episodes {where}"
         return _plain(self._arrays(sql, values)["episode_return"])
 
+    def scalars(
+        self,
+        *,
+        worker: int | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+    ) -> dict[str, Float64]:
+        """Scalars from the last step's info of each episode: `is_success`, and the chosen keys.
+
+        Args:
+            worker: As of `episodes`, like the next two.
+            start_s: From here.
+            end_s: To here.
+
+        Returns:
+            By key an array that is parallel to those of `episodes` with the same arguments; NaN
+            where an episode had none. Empty: no episode had any.
+        """
+        if INFO not in self._sources:
+            return {}
+        keys = [
+            key
+            for (key,) in self._rows(
+                "SELECT DISTINCT unnest(map_keys(info)) AS key FROM episodes ORDER BY key"
+            )
+        ]
+        where, values = _where(worker=worker, start_s=start_s, end_s=end_s)
+        chosen = ", ".join(f"info[?] AS scalar_{n}" for n in range(len(keys)))
+        found = self._arrays(f"SELECT {chosen} FROM episodes {where}", [*keys, *values])
+        return {
+            key: np.ma.filled(np.ma.asarray(found[f"scalar_{n}"], np.float64), np.nan)
+            for n, key in enumerate(keys)
+        }
+
+    def agent_episodes(self, agent: str | None = None) -> AgentEpisodeRows:
+        """What each agent did in every finished episode of a multi-agent environment.
+
+        Args:
+            agent: Only this one.
+        """
+        names = ", ".join(AgentEpisodeRows.__dataclass_fields__)
+        if AGENTS not in self._sources:
+            return AgentEpisodeRows(*(np.empty(0, dtype) for dtype in _AGENT_DTYPES))
+        where, values = ("WHERE agent = ?", [agent]) if agent is not None else ("", [])
+        return self._read(AgentEpisodeRows, f"SELECT {names} FROM agent_episodes {where}", values)
+
     def history(
         self,
         num_buckets: int = 300,
@@ -278,8 +349,9 @@ class OpenedRun:
         """A table as a DuckDB relation, lazily: `run.table("episodes").filter("...").df()`.
 
         Args:
-            name: `run`, `incarnations`, `episodes`, `worker_totals`, `events`, `commits`,
-                `history` or `scalars`; ARCHITECTURE.md has their columns and units.
+            name: `run`, `incarnations`, `episodes`, `worker_totals`, `agent_episodes`,
+                `agent_totals`, `events`, `commits`, `history`, `history_scalars` or `scalars`;
+                ARCHITECTURE.md has their columns and units.
         """
         return self._relations.table(name)
 
@@ -300,15 +372,22 @@ class OpenedRun:
             raise FaultError(reading_fault(self.path, error)) from error
         return rows
 
-    def _arrays(self, sql: str, values: list[float]) -> dict[str, Any]:
+    @cached_property
+    def _sources(self) -> tuple[Source, ...]:
         try:
-            arrays: dict[str, Any] = self._connection.execute(sql, values).fetchnumpy()
+            return sources_of(self._connection)
+        except duckdb.Error as error:
+            raise FaultError(reading_fault(self.path, error)) from error
+
+    def _arrays(self, sql: str, values: Sequence[object]) -> dict[str, Any]:
+        try:
+            arrays: dict[str, Any] = self._connection.execute(sql, list(values)).fetchnumpy()
         except duckdb.Error as error:
             raise FaultError(reading_fault(self.path, error)) from error
         return arrays
 
-    def _read(self, kind: type[_Any], sql: str, values: list[float] | None = None) -> _Any:
-        found = self._arrays(sql, values or [])
+    def _read(self, kind: type[_Any], sql: str, values: Sequence[object] = ()) -> _Any:
+        found = self._arrays(sql, values)
         return kind(**{name: _plain(column) for name, column in found.items()})
 
 

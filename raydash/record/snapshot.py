@@ -28,27 +28,17 @@ from raydash.core.states import EndedBy, Ending, RunState
 from raydash.core.time_shares import time_shares
 from raydash.core.updates import (
     MAX_EPISODES_PER_UPDATE,
-    AgentFigures,
     HistoryDelta,
     RunFigures,
     RunInfo,
     RunUpdate,
-    ScalarFigures,
     SupervisorHealth,
 )
 from raydash.record import history_query
 from raydash.record.database import reading_fault, size_of
 from raydash.record.episode_sums import NOT_KNOWN, EpisodeSums, Sums
 from raydash.record.folder import shown_name
-from raydash.record.named_values import (
-    AGENTS,
-    INFO,
-    NamedSums,
-    NamedValues,
-    Source,
-    agent_steps,
-    sources_of,
-)
+from raydash.record.named_values import NamedReader
 from raydash.record.query import open_read_only, recorded_until_s, tables_of
 from raydash.record.schema import Connection
 from raydash.record.worker_columns import (
@@ -129,7 +119,7 @@ class RecordingReader:
             self._connection.close()
             raise
         self._sums: EpisodeSums | None = None
-        self._named: dict[Source, NamedValues] | None = None
+        self._named: NamedReader | None = None
         self._whole: HistoryDelta | None = None
         self._segments: dict[int, HistoryDelta] = {}
 
@@ -309,7 +299,8 @@ class RecordingReader:
         )
         if not self._sums.has_any:
             figures = self._with_ready_figures(figures, at_s)
-        scalars, agents = self._named_figures(upto_s)
+        if self._named is None:
+            self._named = NamedReader(self._connection)
         shown = _rows_of(newest, newest.ending != NOT_KNOWN)  # an update has no word for it
         return RunUpdate(
             run_id=self.info.run_id,
@@ -338,34 +329,9 @@ class RecordingReader:
                 keep=clocks.keep,
             ),
             last=True,
-            scalars=scalars,
-            agents=agents,
+            scalars=self._named.scalars(upto_s),
+            agents=self._named.agents(upto_s),
         )
-
-    def _named_figures(self, upto_s: float) -> tuple[ScalarFigures, AgentFigures | None]:
-        """Of the episodes' info, and of the agents of a multi-agent environment."""
-        if self._named is None:
-            self._named = {
-                source: NamedValues(self._connection, source)
-                for source in sources_of(self._connection)
-            }
-        scalars, agents = ScalarFigures(), None
-        if INFO in self._named:
-            sums = self._named[INFO].up_to(upto_s)
-            scalars = ScalarFigures(
-                names=tuple(each.name for each in sums),
-                mean=np.array([each.total / each.count for each in sums], np.float64),
-                recent_mean=np.array([each.recent.mean() for each in sums], np.float64),
-                count=np.array([each.count for each in sums], np.int64),
-            )
-        if "agent_totals" in tables_of(self._connection):
-            steps = agent_steps(self._connection, upto_s)
-            returns = {}
-            if AGENTS in self._named:
-                returns = {each.name: each for each in self._named[AGENTS].up_to(upto_s)}
-            if steps:
-                agents = _agent_figures(steps, returns)
-        return scalars, agents
 
     def _clocks(self, at_s: float) -> _Clocks:
         """By the commits on both sides of the instant."""
@@ -416,17 +382,6 @@ class RecordingReader:
             tag: kinds[tag](value) for tag, value in rows if tag in kinds and math.isfinite(value)
         }
         return replace(figures, **known)
-
-
-def _agent_figures(steps: dict[str, int], returns: dict[str, NamedSums]) -> AgentFigures:
-    known = [returns.get(name) for name in steps]
-    return AgentFigures(
-        names=tuple(steps),
-        num_steps=np.array(list(steps.values()), np.int64),
-        episode_return_mean=np.array([e.total / e.count if e else math.nan for e in known]),
-        recent_return_mean=np.array([e.recent.mean() if e else math.nan for e in known]),
-        num_episodes=np.array([e.count if e else 0 for e in known], np.int64),
-    )
 
 
 def _rows(connection: Connection, question: str, *values: object) -> list[dict[str, Any]]:

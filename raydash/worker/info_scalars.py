@@ -82,10 +82,10 @@ def number_of(value: Any) -> float | None:
     """A finite number or NaN, a flag as 0 or 1; None for anything else."""
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(())[()]
-    if not isinstance(value, int | float | np.number | np.bool_):
+    if not isinstance(value, int | float | np.integer | np.floating | np.bool_):
         return None
     try:
         number = float(value)
-    except (TypeError, OverflowError):  # complex ones, huge ones
+    except OverflowError:
         return None
     return None if math.isinf(number) else number

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -12,15 +13,26 @@ import pytest
 import raydash
 from raydash.core.events import EventKind
 from raydash.core.faults import FaultError
-from raydash.core.records import EpisodeColumns
+from raydash.core.records import (
+    NO_CANDIDATE,
+    AgentEpisodes,
+    EpisodeColumns,
+    EpisodeExtras,
+    EpisodeScalars,
+)
 from raydash.core.states import Ending
 from raydash.record import query
 from raydash.record.database import connect
 from raydash.record.opened import UNKNOWN_ENDING
+from raydash.record.rows import RecordBatch
+from raydash.record.schema import bring_up_to_date
+from raydash.record.writer import RecordWriter
 from tests.fakes.finished_run import mixed_episodes, record_run
-from tests.fakes.recordings import SPEC
+from tests.fakes.recordings import SPEC, incarnation_row, run_row
+from tests.fakes.recordings import episodes as some_episodes
 
 ROOT = Path(raydash.__file__).parent.parent
+NAN = float("nan")
 RUN_ID = "20261122-101500-cartpole-v1-3f9a"
 
 
@@ -175,3 +187,40 @@ def test_example_runs_as_it_is(recording: Path) -> None:
     assert said.startswith(f"{RUN_ID}: CartPole-v1, 2 workers, finished\n")
     assert "2,000 episodes" in said
     assert "it broke (2 times)" in said
+
+
+def test_scalars_and_agents_come_as_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "named.duckdb"
+    with closing(connect(path)) as connection:
+        bring_up_to_date(connection)
+        writer = RecordWriter(connection)
+        writer.header(run_row(), incarnation_row())
+        known = EpisodeExtras(
+            np.zeros(3, np.int32),
+            np.full(3, NO_CANDIDATE, np.int32),
+            EpisodeScalars(("is_success", "a \"b\" 'c'"), np.array([[1, 2], [0, NAN], [NAN, NAN]])),
+            AgentEpisodes(
+                ("red", "blue"),
+                np.array([[1.5, -1], [2, NAN], [NAN, NAN]]),
+                np.array([[3, 2], [4, 0], [1, 0]]),
+            ),
+        )
+        writer.write(
+            1, RecordBatch(t_s=1.0, elapsed_s=1.0, episodes=some_episodes(3), extras=known)
+        )
+    with raydash.open_run(path) as run:
+        scalars = run.scalars()
+        assert list(scalars) == ["a \"b\" 'c'", "is_success"]
+        np.testing.assert_array_equal(scalars["is_success"], [1, 0, NAN])
+        np.testing.assert_array_equal(scalars["a \"b\" 'c'"], [2, NAN, NAN])
+        agents = run.agent_episodes()
+        assert agents.agent.tolist() == ["red", "blue", "red", "red"]
+        np.testing.assert_array_equal(agents.agent_return, [1.5, -1, 2, NAN])
+        assert agents.num_steps.tolist() == [3, 2, 4, 1]
+        assert run.agent_episodes("blue").agent_return.tolist() == [-1]
+
+
+def test_run_without_scalars_and_agents_has_none(recording: Path) -> None:
+    with raydash.open_run(recording) as run:
+        assert run.scalars() == {}
+        assert len(run.agent_episodes()) == 0

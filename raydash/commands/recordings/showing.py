@@ -18,8 +18,10 @@ from raydash.commands.recordings.words import (
     say_json,
 )
 from raydash.commands.run import EXIT_BAD_INPUT, EXIT_DONE
+from raydash.commands.summary import named_lines
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import Notes, RecordedRun, RunSource
+from raydash.core.named_table import named_table
 from raydash.core.spec import SpecError, spec_from_table, ways_of
 from raydash.protocol.spec_file import toml_from_spec
 from raydash.record.details import RunDetails, details
@@ -136,6 +138,7 @@ def table_of(
     why = fault.sentence() if fault else run.fault if run else ""
     return {
         **table,
+        **(named_table(found.scalars, found.agents) if found else named_table()),
         "env_steps_per_s": steps / elapsed_s if elapsed_s > 0 else None,
         "num_restarts": found.num_restarts if found else None,
         "state": state.value if state else None,
@@ -221,6 +224,7 @@ def _figure_lines(found: RunDetails) -> list[tuple[str, str]]:
         ),
         ("restarts", grouped(found.num_restarts)),
     ]
+    lines += named_lines(found.scalars, found.agents)
     if figures.cause:
         lines.append(("cause", plain(figures.cause)))
     if found.ended_utc:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from raydash.core.library import RunSource
+from raydash.core.named_table import named_table
 from raydash.core.spec import ways_of
 from raydash.record import query
 from raydash.record.export.batches import batches
 from raydash.record.export.tables import columns_of, ending_words
+from raydash.record.named_values import NamedReader
 from raydash.record.schema import Connection
 from raydash.record.worker_sums import WORKERS
 
@@ -24,7 +26,8 @@ def write(connection: Connection, path: Path, target: Path) -> None:
     """Write the document to `target`.
 
     Keys: `format`, `run` (the row of that table), `spec`, `figures` (as `raydash run --json` has
-    them), and the tables `workers`, `events`, `episodes` and `scalars`, each an object of columns.
+    them), and the tables `workers`, `events`, `episodes`, `agent_episodes` and `scalars`, each an
+    object of columns.
 
     Raises:
         OSError, duckdb.Error: if the recording can't be read or the file not written.
@@ -45,6 +48,8 @@ def write(connection: Connection, path: Path, target: Path) -> None:
         for key, value in head.items():
             file.write(f"{json.dumps(key)}: {_json(value)},\n")
         _stream(connection, "episodes", file)
+        file.write(",\n")
+        _stream(connection, "agent_episodes", file)
         file.write(",\n")
         _stream(connection, "scalars", file)
         file.write("}\n")
@@ -71,6 +76,7 @@ def figures_table(connection: Connection, path: Path) -> dict[str, object]:
         "episode_return_max",
         "episode_len_mean",
     )
+    named = NamedReader(connection)
     steps_per_s = (
         known.num_env_steps_sampled_lifetime / known.elapsed_s if known.elapsed_s > 0 else None
     )
@@ -82,6 +88,7 @@ def figures_table(connection: Connection, path: Path) -> dict[str, object]:
         **ways_of(json.loads(run["spec_json"]) if was_ours else {}),
         "elapsed_s": known.elapsed_s,
         **{name: getattr(known, name) for name in names},
+        **named_table(named.scalars(), named.agents()),
         "env_steps_per_s": steps_per_s,
         "num_restarts": num_restarts,
         "state": known.state.value if known.state else None,
