@@ -252,3 +252,17 @@ def test_a_spec_may_not_say(policy: dict[str, Any], key: str) -> None:
     with pytest.raises(SpecError) as caught:
         spec_from_table({"policy": policy})
     assert [violation.key for violation in caught.value.violations] == [key]
+
+
+@pytest.mark.parametrize(
+    "space",
+    [spaces.Discrete(5), spaces.Discrete(3, start=-1), spaces.Discrete(4, dtype=np.int32)],
+)
+def test_random_policy_gives_the_numbers_that_the_space_would_sample(
+    space: spaces.Discrete,
+) -> None:
+    policy = make_policy(PolicySpec(), spaces.Box(-1, 1, (2,)), space, 7)
+    actions = [policy(np.zeros(2)) for _ in range(200)]
+    space.seed(7)
+    assert actions == [space.sample() for _ in range(200)]
+    assert all(space.contains(action) for action in actions)
