@@ -1,115 +1,35 @@
 """What can be done from tool bar, menu and keyboard, and when: enabled by pure functions."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 
-from raydash.core.messages import PROTOCOL_VERSION, Answer, Verb
-from raydash.core.permissions import why_cannot_start, why_run_cannot
-from raydash.core.states import RunState
+from raydash.core.messages import Answer, Verb
 from raydash.link.session import Session
 from raydash.ui.icons import IconName, icon
 from raydash.ui.run_form import RunForm, keys_of
+from raydash.ui.run_verbs import (
+    DRAIN,
+    PAUSE,
+    RESUME,
+    STOP,
+    Moment,
+    run_moment,
+    why_start_cannot,
+    why_verb_cannot,
+)
 from raydash.ui.theme import Appearance, ThemeManager
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What decides which run buttons can be pressed.
-
-    Attributes:
-        engine_ready: The engine answers.
-        connected: Commands reach the cluster.
-        state: Of the run on screen; None when there is none.
-        paused: That run is asked to pause.
-        starting: A run was asked for and is not accepted yet.
-        pending: Verbs asked of the run and not answered yet.
-        form_mistakes: Keys of the form's fields that are wrong.
-        foreign_version: The run's raydash, if it speaks another protocol.
-        recording: What is on screen is a recording.
-    """
-
-    engine_ready: bool = True
-    connected: bool = True
-    state: RunState | None = None
-    paused: bool = False
-    starting: bool = False
-    pending: frozenset[Verb] = frozenset()
-    form_mistakes: str = ""
-    foreign_version: str = ""
-    recording: bool = False
-
-
-def why_start_cannot(moment: Moment) -> str:
-    """Why the form's run cannot be started now; empty if it can."""
-    if not moment.engine_ready:
-        return "the engine is not there yet"
-    if reason := why_cannot_start(cluster_up=moment.connected):
-        return reason
-    if moment.starting:
-        return "a run is being started"
-    return f"the form has a mistake in {moment.form_mistakes}" if moment.form_mistakes else ""
-
-
-def why_verb_cannot(verb: Verb, moment: Moment) -> str:
-    """Why the run on screen cannot be asked that now; empty if it can."""
-    if moment.recording:
-        return "this is a recording"
-    if moment.state is None or moment.state.is_over:
-        return why_run_cannot(verb, moment.state, paused=moment.paused)
-    if not moment.engine_ready:
-        return "the engine is being started again; the run itself is not affected"
-    if not moment.connected:
-        return "the cluster is not connected"
-    if moment.foreign_version and verb is not Verb.STOP:
-        return f"it runs raydash {moment.foreign_version}, which takes only stop from this one"
-    if verb in moment.pending:
-        return "it has been asked already"
-    return why_run_cannot(verb, moment.state, paused=moment.paused)
-
-
 def moment_of(session: Session, form: RunForm) -> Moment:
-    """The moment as session and form have it."""
-    store = session.store
-    run = store.shown
-    latest = run.latest if run else None
-    info = run.info if run else None
-    foreign = info is not None and info.protocol_version != PROTOCOL_VERSION
-    return Moment(
-        engine_ready=store.engine_state == "ready",
-        connected=session.is_connected,
-        state=latest.state if latest else None,
-        paused=latest.paused if latest else False,
-        starting=session.is_starting_run,
-        pending=frozenset(verb for verb in Verb if session.pending_verb(verb)),
-        form_mistakes=keys_of(form.violations),
-        foreign_version=info.raydash_version if info and foreign else "",
-        recording=run is not None and run.is_recording,
-    )
+    """The moment of the run on screen, and of the form."""
+    moment = run_moment(session, session.store.shown_run_id)
+    return replace(moment, form_mistakes=keys_of(form.violations))
 
 
-_RUN_VERBS = (
-    (Verb.PAUSE, "Pause", IconName.PAUSE, "Ctrl+P", "Pausing…", "Keep half-finished episodes"),
-    (Verb.RESUME, "Resume", IconName.RESUME, "Ctrl+Shift+P", "Resuming…", "Go on after a pause"),
-    (
-        Verb.STOP,
-        "Stop",
-        IconName.STOP,
-        "Ctrl+.",
-        "Stopping…",
-        "End the run and close its recording",
-    ),
-    (
-        Verb.DRAIN,
-        "Drain",
-        IconName.DRAIN,
-        "Ctrl+D",
-        "Draining…",
-        "Finish the episodes under way, then end the run",
-    ),
-)
+_SHOWN_RUN_VERBS = (PAUSE, RESUME, STOP, DRAIN)
 
 
 class Actions(QObject):
@@ -130,10 +50,10 @@ class Actions(QObject):
         self.start = self._make("start", "Start", "Ctrl+R", IconName.START, primary=True)
         self.start.triggered.connect(self._on_start)
         self.verbs: dict[Verb, QAction] = {}
-        for verb, text, picture, keys, _doing, _help in _RUN_VERBS:
-            action = self._make(verb.value, text, keys, picture)
-            action.triggered.connect(partial(self._on_verb, verb))
-            self.verbs[verb] = action
+        for each in _SHOWN_RUN_VERBS:
+            action = self._make(each.verb.value, each.text, each.keys, each.icon)
+            action.triggered.connect(partial(self._on_verb, each.verb))
+            self.verbs[each.verb] = action
 
         self.open_spec = self._make("open_spec", "Open spec…", "Ctrl+O", IconName.OPEN)
         self.save_spec = self._make("save_spec", "Save spec as…", "Ctrl+Shift+S", IconName.SAVE)
@@ -169,6 +89,7 @@ class Actions(QObject):
             store.engine_changed,
             store.shown_run_changed,
             store.run_state_changed,
+            store.runs_changed,
             session.pending_changed,
             form.changed,
         ):
@@ -181,11 +102,23 @@ class Actions(QObject):
         """Enable what can be done now; say of the rest why not."""
         moment = moment_of(self._session, self._form)
         self.start.setText("Starting…" if moment.starting else "Start")
-        self._allow(self.start, why_start_cannot(moment), "Start the run in the form")
-        for verb, text, _picture, _keys, doing, help_text in _RUN_VERBS:
-            action = self.verbs[verb]
-            action.setText(doing if verb in moment.pending else text)
-            self._allow(action, why_verb_cannot(verb, moment), help_text)
+        self._allow(self.start, why_start_cannot(moment), self._start_help())
+        name = self._name_among_several()
+        for each in _SHOWN_RUN_VERBS:
+            action = self.verbs[each.verb]
+            action.setText(each.doing if each.verb in moment.pending else each.text)
+            help_text = f"{name}: {each.help[:1].lower()}{each.help[1:]}" if name else each.help
+            self._allow(action, why_verb_cannot(each.verb, moment), help_text)
+
+    def _start_help(self) -> str:
+        beside = len(self._session.store.live_runs)
+        others = "the run that goes on" if beside == 1 else f"the {beside} runs that go on"
+        return f"Start the run in the form{f', beside {others}' if beside else ''}"
+
+    def _name_among_several(self) -> str:
+        """Whose buttons these are, where that is a question."""
+        store = self._session.store
+        return store.shown.name if store.shown is not None and len(store.runs) > 1 else ""
 
     def _allow(self, action: QAction, reason: str, help_text: str) -> None:
         keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)

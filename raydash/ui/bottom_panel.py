@@ -53,6 +53,7 @@ class BottomPanel(Card):
         self.workers.summary_changed.connect(self._on_summary)
         self.events.drawn.connect(self._refresh)
         session.store.shown_run_changed.connect(self._refresh)
+        session.store.runs_changed.connect(self._refresh)
         clock.register(self.workers)
         clock.register(self.events)
         self._on_tab(0)
@@ -71,4 +72,6 @@ class BottomPanel(Card):
         on_workers = self.tabs.currentIndex() == 0
         run = self._store.shown
         events = words.plural(len(run.events) if run else 0, "event")
-        self.set_subtitle(self._summary if on_workers else events)
+        said = self._summary if on_workers else events
+        is_one_of_many = run is not None and len(self._store.runs) > 1
+        self.set_subtitle(f"{run.name} · {said}" if run and is_one_of_many else said)

@@ -58,7 +58,8 @@ from raydash.ui.overview import Overview
 from raydash.ui.plots.detail import DetailFetcher
 from raydash.ui.recording_strip import RecordingStrip
 from raydash.ui.run_form import RunForm
-from raydash.ui.run_list import RunList
+from raydash.ui.runs.drawn import DrawnRuns
+from raydash.ui.runs.panel import RunsPanel
 from raydash.ui.settings import settings
 from raydash.ui.spec_files import SpecFiles
 from raydash.ui.status_bar import StatusBar
@@ -111,7 +112,8 @@ class MainWindow(QMainWindow):
         self.best_policy = BestPolicyButton(session.store)
         self.overview.plots.learning.add_corner(self.best_policy)
         self.controls = ViewControls(self.overview, themes)
-        self.run_list = RunList(session, themes)
+        self.runs = RunsPanel(session, themes)
+        DrawnRuns(session, self.overview, self.runs.numbers, self)
         self.pages = QStackedWidget()
         self._page_buttons: list[QToolButton] = []
         self.library = LibraryPage(session, themes)
@@ -141,14 +143,12 @@ class MainWindow(QMainWindow):
         # Words about mistakes make the form taller than the window may grow.
         scroll = TallScroll(self.form, min_height=120)
         form_card.body.addWidget(scroll)
-        runs_card = Card("Runs")
-        runs_card.body.addWidget(self.run_list)
         left = QWidget()
         column = QVBoxLayout(left)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(_GAP)
         column.addWidget(form_card)
-        column.addWidget(runs_card, 1)
+        column.addWidget(self.runs, 1)
         form_card.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         left.setMinimumWidth(250)
 
@@ -279,6 +279,9 @@ class MainWindow(QMainWindow):
         self.pages.currentChanged.connect(self._on_page)
         self.library.compare_requested.connect(self.compare)
         self.library.run_again_requested.connect(self.fill_form)
+        self.runs.commands.run_again_requested.connect(self.fill_form)
+        self.runs.commands.compare_requested.connect(self.compare)
+        self.runs.commands.report_requested.connect(self.library.ask_report_of)
         self.library.said.connect(self.status.say)
         session.library.shown.connect(self.show_run_view)
         session.run_started.connect(self.show_run_view)
@@ -295,12 +298,8 @@ class MainWindow(QMainWindow):
         self._themes.changed.connect(self.overview.set_theme)
         session.runs_stopped.connect(self._on_runs_settled)
         session.finished.connect(self._on_session_finished)
-        session.store.shown_run_changed.connect(self._on_shown_run)
+        session.store.shown_run_changed.connect(self._refresh_title)
         session.store.run_state_changed.connect(self._refresh_title)
-
-    def _on_shown_run(self) -> None:
-        self.overview.set_run(self._session.store.shown)
-        self._refresh_title()
 
     def _refresh_title(self) -> None:
         run = self._session.store.shown
@@ -345,7 +344,7 @@ class MainWindow(QMainWindow):
             # Not before it is wanted: it needs pyqtgraph.
             from raydash.ui.compare.page import ComparePage
 
-            page = ComparePage(self._session, self._themes)
+            page = ComparePage(self._session, self._themes, self.runs.numbers)
             page.register_with(self.clock)
             page.run_again_requested.connect(self.fill_form)
             page.report_requested.connect(self.library.ask_report_of)

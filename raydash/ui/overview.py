@@ -1,12 +1,14 @@
 """The overview of a run: key figures above plots that share range, cursor and freeze."""
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from raydash.link.store import RunStore
 from raydash.ui.draw_clock import DrawClock
 from raydash.ui.plots.grid import PlotGrid
-from raydash.ui.plots.scope import PlotScope, Range, TimeAxis
+from raydash.ui.plots.scope import DrawnRun, PlotScope, Range, TimeAxis
 from raydash.ui.theme import Theme
 from raydash.ui.tiles import TilesRow
 
@@ -40,6 +42,13 @@ class Overview(QWidget):
     def scope(self) -> PlotScope:
         """Range, following, freeze and axis of the plots."""
         return self.plots.scope
+
+    def set_drawn(self, shown: DrawnRun | None, overlaid: Sequence[DrawnRun]) -> None:
+        """Show a run, and lay the curves of others over its own."""
+        if shown is not None:
+            self.scope.set_look(shown.label, shown.number)
+        self.set_run(shown.run if shown is not None else None)
+        self.scope.set_overlaid(overlaid)
 
     def set_run(self, run: RunStore | None) -> None:
         """Show another run."""

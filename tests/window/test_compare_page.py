@@ -22,8 +22,9 @@ from raydash.ui.compare.curves import Choice, CurveBook, Entry
 from raydash.ui.compare.labels import axis_ticks, axis_value, metric_value, wall_ticks
 from raydash.ui.compare.page import MAX_RUNS, ComparePage
 from raydash.ui.compare.plot import NO_RUNS, NOTHING_SHOWN
-from raydash.ui.compare.style import is_dashed, is_strong, line_colour
 from raydash.ui.draw_clock import DrawClock
+from raydash.ui.run_style import is_dashed, is_strong, line_colour
+from raydash.ui.runs.numbers import RunNumbers
 from raydash.ui.theme import DARK, LIGHT, Theme, ThemeManager
 from tests.fakes.updates import make_update
 from tests.window.conftest import Hands
@@ -63,7 +64,7 @@ def recorded(session: Session) -> Recorded:
 
 @pytest.fixture
 def page(session: Session, themes: ThemeManager, qtbot: QtBot) -> ComparePage:
-    made = ComparePage(session, themes)
+    made = ComparePage(session, themes, RunNumbers())
     made.resize(1280, 760)
     qtbot.addWidget(made)
     made.show()

@@ -22,7 +22,7 @@ from raydash.ui.cluster_badge import cluster_words
 from raydash.ui.connect_dialog import ConnectDialog, why_address_cannot
 from raydash.ui.event_list import event_words
 from raydash.ui.main_window import MainWindow
-from raydash.ui.run_list import run_lines
+from raydash.ui.runs.lines import run_lines
 from raydash.ui.settings import recent_specs, settings
 from raydash.ui.theme import ThemeManager
 from tests.fakes.engine import UP, FakeEngine, summary
@@ -223,7 +223,7 @@ def test_run_list_shows_live_runs_and_those_that_ended_here(
     engine.update(state=RunState.STOPPED, snapshot=False, last=True)
     states = {line.run_id: line.state for line in run_lines(running)}
     assert states == {RUN_ID: RunState.STOPPED}
-    assert window.run_list.item(0).text().startswith("cartpole-random\nstopped · 00:10:00")
+    assert window.runs.list.item(0).text().startswith("cartpole-random\nstopped · 10:00")
 
 
 def test_click_on_a_run_shows_it(window: MainWindow, running: Session, engine: FakeEngine) -> None:
@@ -231,11 +231,11 @@ def test_click_on_a_run_shows_it(window: MainWindow, running: Session, engine: F
 
     engine.say(RunList((summary(), summary("other", name="other"))))
     item = next(
-        window.run_list.item(row)
-        for row in range(window.run_list.count())
-        if window.run_list.item(row).text().startswith("other")
+        window.runs.list.item(row)
+        for row in range(window.runs.list.count())
+        if window.runs.list.item(row).text().startswith("other")
     )
-    window.run_list.itemClicked.emit(item)
+    window.runs.list.itemClicked.emit(item)
     assert engine.sent[-2:] == [AttachRun(3, "other"), FollowRuns(4, ("other",))]
     assert running.store.shown_run_id == "other"
 

@@ -19,7 +19,8 @@ from raydash.ui.overview import Overview
 from raydash.ui.plots.heatmap import ThroughputHeatmap
 from raydash.ui.plots.plot_base import NO_RUN, Plot
 from raydash.ui.plots.return_plot import ReturnPlot
-from raydash.ui.plots.scope import PlotScope, Range, TimeAxis, settle_s
+from raydash.ui.plots.scope import PlotScope, Range, TimeAxis
+from raydash.ui.plots.seen_run import settle_s
 from raydash.ui.plots.throughput_plot import ThroughputPlot
 from raydash.ui.theme import DARK, LIGHT
 from tests.fakes.updates import make_store_with_run, make_update

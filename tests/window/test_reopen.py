@@ -23,13 +23,20 @@ from raydash.link.session import Session
 from raydash.ui import words
 from raydash.ui.main_window import MainWindow
 from raydash.ui.plots.scope import PlotScope, Range
-from raydash.ui.run_list import run_lines
+from raydash.ui.plots.seen_run import DetailWish
+from raydash.ui.runs.lines import run_lines
 from tests.fakes.engine import UP, FakeEngine
 from tests.fakes.library import NEWEST, history_range, opened, recorded
 from tests.fakes.updates import RUN_ID, make_store_with_run
 from tests.window.conftest import Hands
 
 RUN = recorded().run_id
+
+
+def wanted(scope: PlotScope) -> DetailWish | None:
+    """What plots of 600 pixels lack."""
+    found = scope.wanted_details(600)
+    return found[0][0] if found else None
 
 
 def child(window: MainWindow, kind: type, name: str) -> object:
@@ -173,10 +180,10 @@ def test_back_shows_the_live_run_and_the_recording_stays_in_the_list(
 def test_close_takes_the_recording_off_screen_and_list(
     reopened: MainWindow, session: Session
 ) -> None:
-    menu = reopened.run_list.menu_for(RUN)
-    assert menu is not None
-    assert reopened.run_list.menu_for(RUN_ID) is None
-    menu.actions()[0].trigger()
+    menu = reopened.runs.commands.menu(RUN, reopened)
+    close = next(each for each in menu.actions() if each.objectName() == "run_list_close")
+    assert close.text() == "Close recording"
+    close.trigger()
     assert session.store.shown_run_id == RUN_ID
     assert [line.run_id for line in run_lines(session)] == [RUN_ID]
 
@@ -268,7 +275,7 @@ def long_scope(t_s: float = 20_000.0) -> PlotScope:
 
 
 def take(scope: PlotScope, **changes: float) -> None:
-    wish = scope.wanted_detail(600)
+    wish = wanted(scope)
     assert wish is not None
     assert scope.run is not None
     answer = history_range(
@@ -283,7 +290,7 @@ def test_nothing_is_asked_while_a_live_run_is_followed(qapp: object) -> None:
     scope = long_scope()
     for chosen in Range:
         scope.set_range(chosen)
-        assert scope.wanted_detail(600) is None
+        assert wanted(scope) is None
 
 
 def test_a_zoom_into_coarse_buckets_asks_for_the_view_and_half_of_it_on_each_side(
@@ -291,7 +298,7 @@ def test_a_zoom_into_coarse_buckets_asks_for_the_view_and_half_of_it_on_each_sid
 ) -> None:
     scope = long_scope()
     scope.zoom_to(5000.0, 5600.0)
-    wish = scope.wanted_detail(600)
+    wish = wanted(scope)
     assert wish is not None
     assert (wish.start_s, wish.end_s, wish.num_buckets) == (4700.0, 5900.0, 1200)
 
@@ -299,7 +306,7 @@ def test_a_zoom_into_coarse_buckets_asks_for_the_view_and_half_of_it_on_each_sid
 def test_a_zoom_never_asks_for_more_than_was_measured(qapp: object) -> None:
     scope = long_scope()
     scope.zoom_to(5000.0, 5010.0)
-    wish = scope.wanted_detail(600)
+    wish = wanted(scope)
     assert wish is not None
     assert (wish.end_s - wish.start_s) / wish.num_buckets == 0.5
 
@@ -307,9 +314,9 @@ def test_a_zoom_never_asks_for_more_than_was_measured(qapp: object) -> None:
 def test_a_zoom_that_fine_buckets_can_show_asks_for_nothing(qapp: object) -> None:
     scope = long_scope()
     scope.zoom_to(19_700.0, 19_900.0)  # in the last 10 minutes
-    assert scope.wanted_detail(600) is None
+    assert wanted(scope) is None
     scope.zoom_to(0.0, 20_000.0)  # as coarse as its pixels
-    assert scope.wanted_detail(600) is None
+    assert wanted(scope) is None
 
 
 def test_the_coarse_history_is_shown_until_the_fine_one_is_there_and_after_it_was_left(
@@ -325,7 +332,7 @@ def test_the_coarse_history_is_shown_until_the_fine_one_is_there_and_after_it_wa
     assert run.detail is not None
     assert scope.series() is run.detail.series
     assert scope.progress(1.0) != before
-    assert scope.wanted_detail(600) is None
+    assert wanted(scope) is None
     part = scope.part()
     assert part is not None
     assert part.edges_s[0] <= 5000.0
@@ -335,7 +342,7 @@ def test_the_coarse_history_is_shown_until_the_fine_one_is_there_and_after_it_wa
     assert scope.series() is run.detail.series
     scope.pan(2.0)
     assert scope.series() is run.whole
-    assert scope.wanted_detail(600) is not None
+    assert wanted(scope) is not None
 
 
 def test_a_detail_of_a_growing_run_is_renewed_when_it_has_aged(qapp: object) -> None:
@@ -345,12 +352,12 @@ def test_a_detail_of_a_growing_run_is_renewed_when_it_has_aged(qapp: object) -> 
     assert run.latest is not None
     scope.zoom_to(18_000.0, 20_400.0)
     take(scope)
-    assert scope.wanted_detail(600) is None
+    assert wanted(scope) is None
     assert run.detail is not None
     assert scope.series() is run.detail.series
     run.latest = replace(run.latest, t_s=20_003.0)
     assert scope.series() is run.detail.series
-    assert scope.wanted_detail(600) is not None
+    assert wanted(scope) is not None
     run.latest = replace(run.latest, t_s=20_300.0)
     assert scope.series() is run.whole
 

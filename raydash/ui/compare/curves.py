@@ -25,7 +25,8 @@ from raydash.core.records import Float64, Int64
 from raydash.core.spec import RunSpec
 from raydash.link.store import RunStore
 from raydash.ui.compare.labels import spec_value
-from raydash.ui.plots.scope import settle_s
+from raydash.ui.plots.seen_run import settle_s
+from raydash.ui.run_names import told_apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,16 +224,9 @@ def started_utc_s(run: RunStore) -> float | None:
 
 
 def labels_of(runs: Sequence[RunStore], title: Callable[[RunStore], str]) -> list[str]:
-    """Names of runs that are not the same: with the seed, or the end of the id, where they were."""
-    plain = [title(run) for run in runs]
-    seeds = [run.spec.rollout.seed if run.spec else None for run in runs]
-    labels = []
-    for name, seed, run in zip(plain, seeds, runs, strict=True):
-        twins = [other for same, other in zip(plain, seeds, strict=True) if same == name]
-        if len(twins) == 1:
-            labels.append(name)
-        elif seed is not None and twins.count(seed) == 1:
-            labels.append(f"{name} · seed {seed}")
-        else:
-            labels.append(f"{name} · {run.run_id[-4:]}")
-    return labels
+    """Names of runs that are not the same."""
+    return told_apart(
+        [title(run) for run in runs],
+        [run.spec.rollout.seed if run.spec else None for run in runs],
+        [run.run_id for run in runs],
+    )

@@ -33,6 +33,7 @@ from raydash.ui.compare.run_list import CompareRunList
 from raydash.ui.compare.tables_card import TablesCard
 from raydash.ui.draw_clock import DrawClock
 from raydash.ui.icons import IconName, icon
+from raydash.ui.runs.numbers import RunNumbers
 from raydash.ui.theme import ThemeManager
 
 MAX_RUNS = 20
@@ -54,12 +55,25 @@ class ComparePage(QWidget):
     closed = Signal()
 
     def __init__(
-        self, session: Session, themes: ThemeManager, parent: QWidget | None = None
+        self,
+        session: Session,
+        themes: ThemeManager,
+        numbers: RunNumbers,
+        parent: QWidget | None = None,
     ) -> None:
+        """A page without runs.
+
+        Args:
+            session: Whose runs are compared.
+            themes: For the colours.
+            numbers: Of the runs of the window's list, which have their colours from there.
+            parent: As of any widget.
+        """
         super().__init__(parent)
         self.setObjectName("compare_page")
         self._store = session.store
         self._themes = themes
+        self._run_numbers = numbers
         self._titles: Mapping[str, str] = {}
         self._run_ids: tuple[str, ...] = ()
         self._hidden: set[str] = set()
@@ -184,10 +198,15 @@ class ComparePage(QWidget):
         self._titles = titles or {}
         self._hidden &= set(self._run_ids)
         self._numbers = {run: n for run, n in self._numbers.items() if run in self._run_ids}
-        for run_id in self._run_ids:
+        # A run of the list of runs has its colour from there, if no other has it here.
+        listed = {run: self._run_numbers.known(run) for run in self._run_ids}
+        for run_id in sorted(self._run_ids, key=lambda run: listed[run] is None):
             if run_id not in self._numbers:
                 used = set(self._numbers.values())
-                self._numbers[run_id] = next(n for n in range(MAX_RUNS) if n not in used)
+                wanted = listed[run_id]
+                if wanted is None or wanted in used or wanted >= MAX_RUNS:
+                    wanted = next(n for n in range(MAX_RUNS) if n not in used)
+                self._numbers[run_id] = wanted
         self._renew()
 
     @property

@@ -18,9 +18,9 @@ from raydash.ui.card import Card
 from raydash.ui.compare import labels
 from raydash.ui.compare.curves import Choice, CurveBook, Entry, Line
 from raydash.ui.compare.read_out import Reading, ReadOut
-from raydash.ui.compare.style import line_colour
 from raydash.ui.icons import IconName, icon
 from raydash.ui.plots.key_row import KeyRow, LegendItem
+from raydash.ui.run_style import line_colour
 from raydash.ui.theme import LIGHT, Theme
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from raydash.ui import words
 from raydash.ui.compare.curves import Entry
-from raydash.ui.compare.style import line_icon
+from raydash.ui.run_style import line_icon
 from raydash.ui.theme import Theme
 
 _RUN_ID = Qt.ItemDataRole.UserRole

@@ -18,7 +18,7 @@ from raydash.core.spec import FIELDS
 from raydash.ui import words
 from raydash.ui.compare import labels
 from raydash.ui.compare.curves import Choice, Entry, group_labels, groups_of
-from raydash.ui.compare.style import line_icon
+from raydash.ui.run_style import line_icon
 from raydash.ui.theme import LIGHT, Theme
 
 

@@ -286,7 +286,7 @@ class Chart(pg.PlotWidget):
         most = max(2, int(self.area().width() / room))
         low_s, high_s = self.scope.view()
         if self.scope.counts_back:
-            ticks = ago_ticks(low_s, high_s, self.scope.now_s, most)
+            ticks = ago_ticks(low_s, high_s, self.scope.now_s, most, self.scope.extent()[0])
         else:
             ticks = clock_ticks(low_s, high_s, most)
         return [(round(t_s - self._origin_s, 6), label) for t_s, label in ticks]

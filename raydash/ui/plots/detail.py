@@ -9,7 +9,8 @@ from PySide6.QtCore import QObject, QTimer
 
 from raydash.core.messages import Answer
 from raydash.link.session import Session
-from raydash.ui.plots.scope import DetailWish, PlotScope
+from raydash.ui.plots.scope import PlotScope
+from raydash.ui.plots.seen_run import DetailWish
 
 _SETTLE_MS = 150
 _RENEW_MS = 2000
@@ -34,7 +35,7 @@ class DetailFetcher(QObject):
         self._scope = scope
         self._width_px = width_px
         self._is_out = False
-        self._asked: tuple[DetailWish, float] | None = None
+        self._asked: dict[str, tuple[DetailWish, float]] = {}
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SETTLE_MS)
@@ -54,16 +55,19 @@ class DetailFetcher(QObject):
             self._timer.start()
 
     def _ask(self) -> None:
-        wish = self._scope.wanted_detail(self._width_px())
-        # The engine may have nothing finer: the same question gets the same answer.
-        asked = (wish, self._scope.now_s) if wish is not None else None
-        if self._is_out or wish is None or asked == self._asked:
+        if self._is_out:
             return
-        self._is_out = True
-        self._asked = asked
-        self._session.library.query_history(
-            wish.run_id, wish.start_s, wish.end_s, wish.num_buckets, self._on_answer
-        )
+        for asked in self._scope.wanted_details(self._width_px()):
+            wish = asked[0]
+            # The engine may have nothing finer: the same question gets the same answer.
+            if asked == self._asked.get(wish.run_id):
+                continue
+            self._is_out = True
+            self._asked[wish.run_id] = asked
+            self._session.library.query_history(
+                wish.run_id, wish.start_s, wish.end_s, wish.num_buckets, self._on_answer
+            )
+            return
 
     def _on_answer(self, _answer: Answer) -> None:
         self._is_out = False

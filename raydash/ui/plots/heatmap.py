@@ -12,7 +12,8 @@ from raydash.ui import words
 from raydash.ui.plots.key_row import LegendItem
 from raydash.ui.plots.plot_base import Columns, Plot
 from raydash.ui.plots.reduce import group_sums, high_mark, lowest_of_each
-from raydash.ui.plots.scope import Part, PlotScope
+from raydash.ui.plots.scope import PlotScope
+from raydash.ui.plots.seen_run import Part
 from raydash.ui.plots.ticks import nice_limits
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from raydash.ui import words
 from raydash.ui.plots.geometry import band, torn
 from raydash.ui.plots.key_row import LegendItem
 from raydash.ui.plots.plot_base import Plot, csv_of
-from raydash.ui.plots.scope import Part, PlotScope
+from raydash.ui.plots.scope import PlotScope
+from raydash.ui.plots.seen_run import Part
 from raydash.ui.plots.ticks import nice_limits
 
 if TYPE_CHECKING:
@@ -130,12 +131,12 @@ class LearningPlot(Plot):
         self._evaluation_item = chart.add_points(4)
 
     def dress(self) -> None:
-        """The population in the accent's colour; what is to be reached, and how near, in green."""
-        tint = QColor(self.theme.accent)
+        """The population in the run's colour; what is to be reached, and how near, in green."""
+        tint = self.run_colour
         tint.setAlpha(42 if self.theme.is_dark else 30)
         self._band_item.setBrush(tint)
         self._best_item.setPen(self._best_colour())
-        self._mean_item.setPen(self.theme.accent)
+        self._mean_item.setPen(self.run_colour)
         self._target_item.setPen(QColor(self.theme.good), style=Qt.PenStyle.DashLine)
         self._evaluation_item.setBrush(QColor(self.theme.good))
         self._evaluation_item.setPen(QColor(self.theme.card))
@@ -163,10 +164,10 @@ class LearningPlot(Plot):
 
     def legend(self) -> list[LegendItem]:
         """What matters most stands first: the last ones may find no room."""
-        band = QColor(self.theme.accent)
+        band = self.run_colour
         band.setAlpha(90)
         items = [
-            LegendItem(QColor(self.theme.accent), "mean"),
+            LegendItem(self.run_colour, "mean"),
             LegendItem(self._best_colour(), "best"),
             LegendItem(QColor(self.theme.good), "evaluation"),
             LegendItem(band, "worst–best"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPoint, QSize, Qt, QTimer
-from PySide6.QtGui import QGuiApplication, QPaintEvent
+from PySide6.QtGui import QColor, QGuiApplication, QPaintEvent
 from PySide6.QtWidgets import (
     QFileDialog,
     QGridLayout,
@@ -30,7 +30,9 @@ from raydash.ui import words
 from raydash.ui.card import Card
 from raydash.ui.icons import IconName, icon
 from raydash.ui.plots.key_row import KeyRow, LegendItem
-from raydash.ui.plots.scope import Part, PlotScope, Range
+from raydash.ui.plots.scope import Overlay, PlotScope, Range
+from raydash.ui.plots.seen_run import Part
+from raydash.ui.run_style import line_colour
 from raydash.ui.theme import LIGHT, Theme
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class Plot(Card):
     Attributes:
         needs_buckets: Until the first bucket of the run's history is complete there is nothing to
             draw.
+        draws_overlays: Other runs are laid over the one that is shown.
 
     Args:
         title: What is shown.
@@ -78,6 +81,7 @@ class Plot(Card):
     """
 
     needs_buckets = True
+    draws_overlays = False
 
     def __init__(
         self,
@@ -100,6 +104,7 @@ class Plot(Card):
         self._own_stamp = 0
         self._placed: tuple[object, ...] | None = None
         self._drawn: tuple[object, ...] | None = None
+        self._worn: tuple[object, ...] = ()
         self._labelled = labelled
         self._whole_numbers = whole_numbers
         self._chart: Chart | None = None
@@ -169,6 +174,18 @@ class Plot(Card):
         index = part.index_at(at_s)
         return self.read_out(part, index) if index is not None else ""
 
+    def take_overlays(self, overlays: list[Overlay]) -> bool:
+        """Take the data of the other runs over; whether there are any to be seen."""
+        return False
+
+    def take_nothing(self) -> None:
+        """Of the run that is shown there is nothing in this range, but others are seen."""
+
+    @property
+    def run_colour(self) -> QColor:
+        """The colour of the run that is shown."""
+        return QColor(line_colour(self.scope.number, self.theme))
+
     # --- what the window sets ---
 
     def set_run(self, run: RunStore | None) -> None:
@@ -181,7 +198,6 @@ class Plot(Card):
         self._key.set_theme(theme)
         if self._chart is not None:
             self._chart.set_theme(theme)
-            self.dress()
         self._follow.setIcon(icon(IconName.FOLLOW, theme))
         self._on_touched()
 
@@ -241,7 +257,6 @@ class Plot(Card):
         chart.touched.connect(self._on_touched)
         self.furnish(chart)
         chart.set_theme(self.theme)
-        self.dress()
         self._stage.addWidget(chart, 0, 0)
         chart.show()
         self._words.raise_()
@@ -269,6 +284,7 @@ class Plot(Card):
         if self._drawn[:-2] != self._placed:
             self._placed = self._drawn[:-2]
             self._show(chart, part)
+        self._key.show_items(None if self.empty_words else self.legend())
         chart.show_cursor(has_data=not self.empty_words)
         self.set_subtitle(self._heading(chart, part))
 
@@ -281,21 +297,28 @@ class Plot(Card):
         return self._plain_subtitle
 
     def _show(self, chart: "Chart", part: Part | None) -> None:
+        worn = (self.theme.name, self.scope.number)
+        if worn != self._worn:
+            self._worn = worn
+            self.dress()
         if part is None:
             said = NO_RUN
         elif self.needs_buckets and not len(part):
             said = FIRST_SECONDS if self.scope.following else "nothing here"
         else:
             said = self.take(part)
-            if not said and not chart.y_locked:
-                chart.y_range = self.value_limits()
+        overlays = self.scope.overlays() if self.draws_overlays and part is not None else []
+        if self.take_overlays(overlays) and said:
+            self.take_nothing()
+            said = ""
         has_data = not said
+        if has_data and not chart.y_locked:
+            chart.y_range = self.value_limits()
         self._words.setText(said)
         self._words.setVisible(not has_data)
         if has_data:
             self.place(chart)
         chart.show_data(has_data=has_data)
-        self._key.show_items(self.legend() if has_data else None)
 
     def _state(self, chart: "Chart") -> tuple[object, ...]:
         """What a drawing depends on; the last two concern the read-out only."""
@@ -305,6 +328,7 @@ class Plot(Card):
             self._own_stamp,
             chart.size(),
             *self.scope.progress(chart.px_s()),
+            self.scope.overlay_progress(chart.px_s()) if self.draws_overlays else (),
             len(self.scope.run.events) if self.scope.run else -1,
             latest.state if latest else None,
             latest.num_workers if latest else 0,

@@ -1,4 +1,4 @@
-"""Episode returns over time: mean, 10-90 % band, and curves of selected workers."""
+"""Episode returns over time: mean, 10-90 % band, curves of selected workers and of other runs."""
 
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,11 @@ from raydash.core.records import Float64
 from raydash.ui import words
 from raydash.ui.plots.geometry import band, bundled, torn, widest_gap
 from raydash.ui.plots.key_row import LegendItem
+from raydash.ui.plots.overlays import Curve as JoinedCurve
+from raydash.ui.plots.overlays import OverlaidCurves
 from raydash.ui.plots.plot_base import Columns, Plot
-from raydash.ui.plots.scope import Part, PlotScope
+from raydash.ui.plots.scope import Overlay, PlotScope
+from raydash.ui.plots.seen_run import Part
 from raydash.ui.plots.ticks import nice_limits
 
 if TYPE_CHECKING:
@@ -28,8 +31,11 @@ class ReturnPlot(Plot):
     """Episode return.
 
     A point of the mean speaks of all episodes that ended in its buckets (two pixels' worth); points
-    of the band and of workers are averages of their buckets' figures. The read-out is exact.
+    of the band and of workers are averages of their buckets' figures. The read-out is exact. Of
+    other runs there is the mean.
     """
+
+    draws_overlays = True
 
     def __init__(self, scope: PlotScope | None = None, parent: QWidget | None = None) -> None:
         super().__init__(
@@ -44,6 +50,7 @@ class ReturnPlot(Plot):
         self._point_s = 0.5
         self._mean = self._low = self._high = _EMPTY
         self._curves: dict[int, Curve] = {}
+        self._overlaid = OverlaidCurves(self._curve_of, _mean_at)
 
     def take(self, part: Part) -> str:
         """Keep the points where episodes ended."""
@@ -66,6 +73,26 @@ class ReturnPlot(Plot):
                 self._curves[worker] = _averaged(middles_s, starts, values, np.isfinite(values))
         return ""
 
+    def take_overlays(self, overlays: list[Overlay]) -> bool:
+        """The means of the other runs."""
+        return self._overlaid.take(overlays)
+
+    def take_nothing(self) -> None:
+        """No band, no mean."""
+        self._mean = self._low = self._high = _EMPTY
+        self._curves = {}
+
+    def _curve_of(self, overlay: Overlay) -> JoinedCurve:
+        part = overlay.part
+        starts, edges_s = part.grouped(self.canvas.area().width() / _PX_PER_POINT)
+        if not len(starts):
+            return (*_EMPTY, np.empty(0, np.bool_))
+        middles_s = (edges_s[:-1] + edges_s[1:]) / 2
+        n, mean = part.series.return_n[part.rows], part.series.return_mean[part.rows]
+        t_s, values = _averaged(middles_s, starts, mean, n)
+        point_s = float(np.median(np.diff(edges_s)))
+        return torn(t_s, values, widest_gap(t_s, point_s), point_s)
+
     def _waiting_for(self) -> str:
         latest = self.scope.latest
         if latest is None or latest.figures.num_episodes_lifetime:
@@ -75,24 +102,21 @@ class ReturnPlot(Plot):
 
     def value_limits(self) -> tuple[float, float]:
         """All of the band, and of the curves."""
-        lows = [self._low[1].min(), self._mean[1].min()]
-        highs = [self._high[1].max(), self._mean[1].max()]
-        for _, values in self._coloured():
-            if len(values):
-                lows.append(values.min())
-                highs.append(values.max())
-        return nice_limits(float(np.min(lows)), float(np.max(highs)))
+        own = (self._low, self._high, self._mean, *self._coloured())
+        drawn = [values for _, values in own if len(values)] + self._overlaid.values
+        lows, highs = zip(*((values.min(), values.max()) for values in drawn), strict=True)
+        return nice_limits(float(min(lows)), float(max(highs)))
 
     def furnish(self, chart: "Chart") -> None:
         """The band, many workers as one grey line, a few in colour, the mean above all."""
         self._band_item = chart.add_area()
         self._others_item = chart.add_line(1)
         self._coloured_items = [chart.add_line(2) for _ in self.theme.series]
-        self._mean_item = chart.add_line(3, strong=True)
+        self._mean_item = chart.add_line(4, strong=True)
 
     def dress(self) -> None:
-        """The mean in the accent's colour, workers in those of the series."""
-        tint = QColor(self.theme.accent)
+        """The mean in the run's colour, workers in those of the series."""
+        tint = self.run_colour
         tint.setAlpha(64 if self.theme.is_dark else 48)
         self._band_item.setBrush(tint)
         self._others_item.setPen(self.theme.disabled)
@@ -100,14 +124,17 @@ class ReturnPlot(Plot):
             colour = QColor(name)
             colour.setAlpha(190)  # the mean stays on top
             item.setPen(colour)
-        self._mean_item.setPen(self.theme.accent)
+        self._mean_item.setPen(self.run_colour)
 
     def place(self, chart: "Chart") -> None:
         """Torn where no episode ended for long."""
-        x, low, joined = self._torn(self._low)
-        _, high, _ = self._torn(self._high)
-        x, y, joined = band(x, low, high, joined)
-        self._band_item.setData(x, y, connect=joined)
+        if len(self._low[0]):
+            x, low, joined = self._torn(self._low)
+            _, high, _ = self._torn(self._high)
+            x, y, joined = band(x, low, high, joined)
+            self._band_item.setData(x, y, connect=joined)
+        else:
+            self._band_item.clear()
         coloured = self._coloured()
         for item in self._coloured_items[len(coloured) :]:
             item.clear()
@@ -119,6 +146,7 @@ class ReturnPlot(Plot):
         self._others_item.setData(x, y, connect=joined)
         x, y, joined = self._torn(self._mean)
         self._mean_item.setData(x, y, connect=joined)
+        self._overlaid.place(chart, self.theme, 3)
 
     def _torn(self, curve: Curve) -> tuple[Float64, Float64, NDArray[np.bool_]]:
         t_s, values = curve
@@ -128,12 +156,14 @@ class ReturnPlot(Plot):
         return list(self._curves.values())[: len(self.theme.series)]
 
     def legend(self) -> list[LegendItem]:
-        """The mean, the band, the workers in colour."""
-        band = QColor(self.theme.accent)
+        """The mean, the band, other runs, the workers in colour."""
+        band = self.run_colour
         band.setAlpha(110)
+        name = self.scope.label if self.scope.has_overlays else "mean"
         items = [
-            LegendItem(QColor(self.theme.accent), "mean"),
+            LegendItem(self.run_colour, name, elides=self.scope.has_overlays),
             LegendItem(band, "10–90 %"),
+            *self._overlaid.legend(self.theme, self.scope.cursor_s()),
         ]
         workers = list(self._curves)
         for colour, worker in zip(self.theme.series, workers, strict=False):
@@ -176,7 +206,11 @@ class ReturnPlot(Plot):
             if worker <= series.worker_return_mean.shape[1]:
                 values = series.worker_return_mean[rows, worker - 1]
                 columns[f"episode_return_mean_worker_{worker}"] = values
-        return columns
+        return columns | self._overlaid.columns("episode_return_mean", part.middles_s)
+
+
+def _mean_at(overlay: Overlay, index: int) -> float:
+    return float(overlay.part.series.return_mean[overlay.part.rows.start + index])
 
 
 def _averaged(

@@ -1,16 +1,18 @@
-"""Env steps per second, all workers together."""
+"""Env steps per second, all workers of a run together, and those of other runs."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 
 from raydash.core.records import Float64
 from raydash.ui import words
 from raydash.ui.plots.geometry import closed
+from raydash.ui.plots.key_row import LegendItem
+from raydash.ui.plots.overlays import Curve, OverlaidCurves
 from raydash.ui.plots.plot_base import Columns, Plot
-from raydash.ui.plots.scope import Part, PlotScope
+from raydash.ui.plots.scope import Overlay, PlotScope
+from raydash.ui.plots.seen_run import Part
 from raydash.ui.plots.ticks import nice_limits
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ _PX_PER_POINT = 1.5
 
 class ThroughputPlot(Plot):
     """Total env steps per second."""
+
+    draws_overlays = True
 
     def __init__(self, scope: PlotScope | None = None, parent: QWidget | None = None) -> None:
         super().__init__(
@@ -33,39 +37,70 @@ class ThroughputPlot(Plot):
         )
         self._edges_s: Float64 = np.zeros(1)
         self._per_s: Float64 = np.empty(0)
+        self._overlaid = OverlaidCurves(self._curve_of, _per_s_at)
 
     def take(self, part: Part) -> str:
         """A point every pixel or two: the mean rate of its buckets."""
-        width_px = self.canvas.area().width()
-        starts, self._edges_s = part.grouped(width_px / _PX_PER_POINT)
-        steps = np.add.reduceat(part.series.num_env_steps[part.rows], starts)
-        self._per_s = steps / np.diff(self._edges_s)
+        self._edges_s, self._per_s = self._rates(part)
         if not self._per_s.any():
             latest = self.scope.latest
             if latest is not None and not latest.figures.num_env_steps_sampled_lifetime:
                 return "no env step yet: workers are starting"
         return ""
 
+    def _rates(self, part: Part) -> tuple[Float64, Float64]:
+        starts, edges_s = part.grouped(self.canvas.area().width() / _PX_PER_POINT)
+        steps = np.add.reduceat(part.series.num_env_steps[part.rows], starts)
+        return edges_s, steps / np.diff(edges_s)
+
+    def take_overlays(self, overlays: list[Overlay]) -> bool:
+        """The rates of the other runs."""
+        return self._overlaid.take(overlays)
+
+    def take_nothing(self) -> None:
+        """No point."""
+        self._edges_s, self._per_s = np.zeros(1), np.empty(0)
+
+    def _curve_of(self, overlay: Overlay) -> Curve:
+        if not len(overlay.part):
+            return np.empty(0), np.empty(0), np.empty(0, np.bool_)
+        edges_s, per_s = self._rates(overlay.part)
+        return (edges_s[:-1] + edges_s[1:]) / 2, per_s, np.ones(len(per_s), np.bool_)
+
     def value_limits(self) -> tuple[float, float]:
         """From nothing to the best."""
-        return 0.0, nice_limits(0.0, max(float(self._per_s.max()) * 1.04, 1.0))[1]
+        best = max(
+            float(values.max(initial=0.0)) for values in (self._per_s, *self._overlaid.values)
+        )
+        return 0.0, nice_limits(0.0, max(best * 1.04, 1.0))[1]
 
     def furnish(self, chart: "Chart") -> None:
         """A line over a tinted ground."""
-        self._ground, self._line = chart.add_area(), chart.add_line(1, strong=True)
+        self._ground, self._line = chart.add_area(), chart.add_line(2, strong=True)
 
     def dress(self) -> None:
-        """In the colour of throughput."""
-        ground = QColor(self.theme.throughput)
+        """In the run's colour."""
+        ground = self.run_colour
         ground.setAlpha(38 if self.theme.is_dark else 30)
         self._ground.setBrush(ground)
-        self._line.setPen(self.theme.throughput)
+        self._line.setPen(self.run_colour)
 
     def place(self, chart: "Chart") -> None:
         """The same points for both."""
         middles_s = (self._edges_s[:-1] + self._edges_s[1:]) / 2
-        self._ground.setData(*closed(middles_s, self._per_s))
+        if len(self._per_s):
+            self._ground.setData(*closed(middles_s, self._per_s))
+        else:
+            self._ground.clear()
         self._line.setData(middles_s, self._per_s)
+        self._overlaid.place(chart, self.theme, 1)
+
+    def legend(self) -> list[LegendItem]:
+        """The runs, if there are several."""
+        if not self.scope.has_overlays:
+            return []
+        own = LegendItem(self.run_colour, self.scope.label, elides=True)
+        return [own, *self._overlaid.legend(self.theme, self.scope.cursor_s())]
 
     def read_out(self, part: Part, index: int) -> str:
         """The rate of the bucket."""
@@ -76,4 +111,11 @@ class ThroughputPlot(Plot):
     def columns(self, part: Part) -> Columns:
         """Steps of each bucket and their rate."""
         steps = part.series.num_env_steps[part.rows]
-        return {"num_env_steps": steps, "env_steps_per_s": steps / np.diff(part.edges_s)}
+        own: Columns = {"num_env_steps": steps, "env_steps_per_s": steps / np.diff(part.edges_s)}
+        return own | self._overlaid.columns("env_steps_per_s", part.middles_s)
+
+
+def _per_s_at(overlay: Overlay, index: int) -> float:
+    part = overlay.part
+    width_s = float(part.edges_s[index + 1] - part.edges_s[index])
+    return float(part.series.num_env_steps[part.rows.start + index]) / width_s

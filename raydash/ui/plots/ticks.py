@@ -92,10 +92,12 @@ def clock_label(t_s: float, step_s: float) -> str:
     return f"{words.run_clock(tenths // 10)}.{tenths % 10}"
 
 
-def ago_ticks(low_s: float, high_s: float, now_s: float, max_ticks: int) -> Ticks:
-    """Ticks that say how long ago: `−5 min`, `−30 s`, `now`; none before the run's start."""
+def ago_ticks(
+    low_s: float, high_s: float, now_s: float, max_ticks: int, first_s: float = 0.0
+) -> Ticks:
+    """Ticks that say how long ago: `−5 min`, `−30 s`, `now`; none before `first_s`."""
     step = time_step(high_s - low_s, max_ticks)
-    ages = multiples(now_s - high_s, min(now_s - low_s, now_s), step)
+    ages = multiples(now_s - high_s, now_s - max(low_s, first_s), step)
     in_seconds = high_s - low_s <= 120
     return [
         (now_s - age_s, ago_label(age_s, step, in_seconds=in_seconds)) for age_s in reversed(ages)

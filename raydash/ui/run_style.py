@@ -1,4 +1,4 @@
-"""How the lines of a comparison look: eight colours, then thinner, then dashed."""
+"""How the lines of a run look wherever it is drawn: eight colours, then thinner, then dashed."""
 
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
@@ -23,14 +23,21 @@ def is_dashed(number: int) -> bool:
     return number >= 16
 
 
-def draw_line(painter: QPainter, left: float, middle: float, number: int, theme: Theme) -> None:
-    """Paint a piece of a run's line, `_WIDTH` long."""
+def draw_line(
+    painter: QPainter,
+    left: float,
+    middle: float,
+    number: int,
+    theme: Theme,
+    length: float = _WIDTH,
+) -> None:
+    """Paint a piece of a run's line."""
     pen = QPen(QColor(line_colour(number, theme)), 3 if is_strong(number) else 1.5)
     pen.setCapStyle(Qt.PenCapStyle.FlatCap)
     if is_dashed(number):
         pen.setDashPattern([3, 2])
     painter.setPen(pen)
-    painter.drawLine(QPointF(left, middle), QPointF(left + _WIDTH, middle))
+    painter.drawLine(QPointF(left, middle), QPointF(left + length, middle))
 
 
 def line_icon(number: int, theme: Theme) -> QIcon:

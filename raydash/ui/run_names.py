@@ -1,0 +1,25 @@
+"""What runs are called where several stand side by side. Pure."""
+
+from collections.abc import Sequence
+
+
+def told_apart(
+    names: Sequence[str], seeds: Sequence[int | None], run_ids: Sequence[str]
+) -> list[str]:
+    """Names that are not the same: with the seed, or the end of the id, where they were.
+
+    Args:
+        names: What the runs are called.
+        seeds: As many; None: not known.
+        run_ids: As many.
+    """
+    labels = []
+    for name, seed, run_id in zip(names, seeds, run_ids, strict=True):
+        twins = [other for same, other in zip(names, seeds, strict=True) if same == name]
+        if len(twins) == 1:
+            labels.append(name)
+        elif seed is not None and twins.count(seed) == 1:
+            labels.append(f"{name} · seed {seed}")
+        else:
+            labels.append(f"{name} · {run_id[-4:]}")
+    return labels

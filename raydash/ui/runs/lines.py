@@ -1,0 +1,173 @@
+"""What the list of runs says: live runs, runs that this window knows, opened recordings. Pure."""
+
+import math
+from dataclasses import dataclass, replace
+
+from raydash.core.messages import RunSummary
+from raydash.core.states import RunState
+from raydash.link.session import Session
+from raydash.link.store import RunStore
+from raydash.ui import words
+from raydash.ui.run_names import told_apart
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """One run.
+
+    Attributes:
+        run_id: Which run.
+        name: Not the same as any other line's.
+        state: None: nothing has been heard of it.
+        elapsed_s: Stepping time.
+        owner: `user@host` of whoever started it.
+        detail: Environment, workers, how it ended.
+        is_own: It was started in this window.
+        is_recording: It is shown from its file.
+        paused: It is asked to pause.
+        return_mean: Of the last 100 episodes; NaN: none yet, or not known here.
+        steps_per_s: Of the last 10 s; of a run that is over, of the whole run; NaN: not known.
+        num_env_steps: Whole run.
+        is_shown: It is the one on screen.
+        is_drawn: Its curves are in the plots.
+    """
+
+    run_id: str
+    name: str
+    state: RunState | None
+    elapsed_s: float
+    owner: str
+    detail: str
+    is_own: bool
+    is_recording: bool = False
+    paused: bool = False
+    return_mean: float = math.nan
+    steps_per_s: float = math.nan
+    num_env_steps: int = 0
+    is_shown: bool = False
+    is_drawn: bool = False
+
+    @property
+    def state_words(self) -> str:
+        """State, time, and whose it is if it is somebody else's."""
+        whose = "" if self.is_own or self.is_recording else f" · {self.owner}"
+        kind = "recording · " if self.is_recording else ""
+        state = words.run_state(self.state, paused=self.paused)
+        return f"{kind}{state} · {words.run_clock(self.elapsed_s)}{whose}"
+
+    @property
+    def pace_words(self) -> str:
+        """Env steps a second, or in total where that is not known."""
+        if math.isfinite(self.steps_per_s):
+            return words.rate(self.steps_per_s)
+        return words.compact(self.num_env_steps) + " steps" if self.num_env_steps else ""
+
+    @property
+    def return_words(self) -> str:
+        """The mean return; empty before the first episode."""
+        return words.decimal(self.return_mean) if math.isfinite(self.return_mean) else ""
+
+    @property
+    def tip(self) -> str:
+        """All of it, with what the figures mean."""
+        lines = [self.name, self.run_id, self.detail]
+        if self.return_words:
+            lines.append(f"mean return of the last 100 episodes: {self.return_words}")
+        if math.isfinite(self.steps_per_s):
+            is_over = self.state is not None and self.state.is_over
+            lines.append(
+                f"env steps: {words.rate(self.steps_per_s)} over "
+                f"{'the whole run' if is_over else 'the last 10 s'}"
+            )
+        if self.owner:
+            lines.append(f"started by {self.owner}")
+        return "\n".join(dict.fromkeys(line for line in lines if line))
+
+    @property
+    def spoken(self) -> str:
+        """For those who hear the list."""
+        figures = (
+            f"mean return {self.return_words}" if self.return_words else "",
+            f"{self.pace_words}" if self.pace_words else "",
+            "on screen" if self.is_shown else "overlaid" if self.is_drawn else "",
+        )
+        return ", ".join(part for part in (self.name, self.state_words, *figures) if part)
+
+
+def run_lines(session: Session) -> tuple[RunLine, ...]:
+    """Live runs, known runs and opened recordings, newest first."""
+    store = session.store
+    lines: dict[str, RunLine] = {
+        live.run_id: _live_line(live, is_own=live.run_id in session.own_runs)
+        for live in store.live_runs
+    }
+    for run_id, run in store.runs.items():
+        is_own = run_id in session.own_runs
+        is_closed = run.is_recording and run_id not in session.library.opened
+        if run.latest is not None and not (is_closed and not is_own):
+            lines[run_id] = _known_line(run, is_own=is_own)
+    ordered = sorted(lines.values(), key=lambda line: line.run_id, reverse=True)
+    known = [store.runs.get(line.run_id) for line in ordered]
+    specs = [run.spec if run is not None else None for run in known]
+    names = told_apart(
+        [line.name for line in ordered],
+        [spec.rollout.seed if spec else None for spec in specs],
+        [line.run_id for line in ordered],
+    )
+    return tuple(
+        replace(
+            line,
+            name=name,
+            is_shown=line.run_id == store.shown_run_id,
+            is_drawn=line.run_id in (store.shown_run_id, *store.overlaid),
+        )
+        for line, name in zip(ordered, names, strict=True)
+    )
+
+
+def _live_line(live: RunSummary, *, is_own: bool) -> RunLine:
+    return RunLine(
+        live.run_id,
+        live.name or live.env_id,
+        live.state,
+        live.elapsed_s,
+        live.owner,
+        f"{live.env_id}, {words.plural(live.num_workers, 'worker')}, since {live.started_utc}",
+        is_own,
+        num_env_steps=live.num_env_steps_sampled_lifetime,
+    )
+
+
+def _known_line(run: RunStore, *, is_own: bool) -> RunLine:
+    latest = run.latest
+    assert latest is not None
+    env_id = run.spec.env.id if run.spec else ""
+    detail = f"{env_id}, {words.plural(latest.num_workers, 'worker')}"
+    figures, state = latest.figures, latest.state
+    elapsed_s, per_s = figures.elapsed_s, figures.env_steps_per_s_10s
+    return_mean = figures.recent_return_mean
+    if state.is_over or run.is_recording:
+        per_s = figures.num_env_steps_sampled_lifetime / elapsed_s if elapsed_s else math.nan
+    if run.is_recording and not state.is_over:
+        # Whatever moment is shown, the line speaks of the whole run.
+        return_mean = per_s = math.nan
+    if run.is_recording and run.ended[0] is not None:
+        state, elapsed_s = run.ended[0], run.recorded_until_s or elapsed_s
+        detail += f", recording, {words.outcome(*run.ended)}"
+    elif state.is_over:
+        reason = latest.cause or words.ended_by(latest.ended_by)
+        detail += f", {state.value}: {reason}"
+    return RunLine(
+        run.run_id,
+        run.name,
+        state,
+        elapsed_s,
+        run.info.owner if run.info else "",
+        detail,
+        is_own,
+        run.is_recording,
+        paused=latest.paused,
+        return_mean=return_mean,
+        steps_per_s=per_s,
+        num_env_steps=figures.num_env_steps_sampled_lifetime,
+    )

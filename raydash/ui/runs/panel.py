@@ -1,0 +1,45 @@
+"""The card of the runs: the list, its commands, and a word about how many there are."""
+
+from PySide6.QtWidgets import QWidget
+
+from raydash.link.session import Session
+from raydash.ui import words
+from raydash.ui.card import Card
+from raydash.ui.runs.commands import RunCommands
+from raydash.ui.runs.list import RunList
+from raydash.ui.runs.numbers import RunNumbers
+from raydash.ui.theme import ThemeManager
+
+
+class RunsPanel(Card):
+    """The runs.
+
+    Attributes:
+        list: A line a run.
+        commands: What can be done to each; its signals are the window's to serve.
+        numbers: Which colour each has.
+    """
+
+    def __init__(
+        self, session: Session, themes: ThemeManager, parent: QWidget | None = None
+    ) -> None:
+        super().__init__("Runs", parent=parent)
+        self._store = session.store
+        self.numbers = RunNumbers()
+        self.commands = RunCommands(session, themes, self)
+        self.list = RunList(session, themes, self.commands, self.numbers)
+        self.body.addWidget(self.list)
+        for signal in (
+            *(self._store.runs_changed, self._store.run_state_changed),
+            *(self._store.shown_run_changed, self._store.overlaid_changed),
+        ):
+            signal.connect(self._refresh)
+
+    def _refresh(self) -> None:
+        """How many, and how many of them go on."""
+        lines = self.list.lines
+        live = sum(line.state is not None and not line.state.is_over for line in lines)
+        parts = [words.count(len(lines))] if len(lines) > 1 else []
+        parts += [f"{live} live"] if parts and live else []
+        parts += [f"{len(self._store.overlaid) + 1} drawn"] if self._store.overlaid else []
+        self.set_subtitle(" · ".join(parts))
