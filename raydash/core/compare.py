@@ -40,6 +40,7 @@ class XAxis(StrEnum):
     ENV_STEPS = "num_env_steps_sampled_lifetime"
     EPISODES = "num_episodes_lifetime"
     WALL_CLOCK = "wall_clock_utc_s"
+    GENERATION = "num_generations"
 
 
 class Centre(StrEnum):
@@ -84,7 +85,8 @@ def curve(
     Buckets are joined by powers of two, counted from the run's start, so that points stand still
     while a run goes on. A point is the ratio of sums over its buckets: a mean return is weighted by
     episodes. Points without an episode are left out; for the mean length their steps count for
-    the next point.
+    the next point. Buckets know no generations: over those there is nothing to show (see
+    `raydash.core.learning_curve`).
 
     Args:
         history: Of the whole run.
@@ -97,7 +99,7 @@ def curve(
     """
     width = history.bucket_s
     end = min(len(history), int(np.ceil(until_s / width)) - history.first_bucket)
-    if end <= 0:
+    if end <= 0 or axis is XAxis.GENERATION:
         return Curve(np.empty(0), np.empty(0), np.empty(0))
     starts = _group_starts(history.first_bucket, end, num_points)
     top, bottom = _ratio(history, metric, end, until_s)
@@ -165,6 +167,18 @@ def _episodes(history: HistorySeries, end: int) -> Float64:
     """Episodes of each bucket; of imported ones the ending may not be known."""
     good = history.return_n[:end] + history.num_error[:end]
     return np.maximum(_endings(history, end), good.astype(np.float64))
+
+
+def episodes_by(history: HistorySeries, t_s: Float64) -> Float64:
+    """About how many episodes had ended by some moments, errors included.
+
+    Args:
+        history: Of the whole run.
+        t_s: On the run's clock.
+    """
+    edges_s = (history.first_bucket + np.arange(len(history) + 1)) * history.bucket_s
+    ended = np.concatenate([[0.0], np.cumsum(_episodes(history, len(history)))])
+    return np.asarray(np.interp(t_s, edges_s, ended), np.float64)
 
 
 def _seconds(history: HistorySeries, end: int, until_s: float) -> Float64:
