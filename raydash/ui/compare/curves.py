@@ -20,11 +20,12 @@ from raydash.core.compare import (
     seed_groups,
     spec_differences,
 )
+from raydash.core.learning_curve import LearningMetric, learning_curve
 from raydash.core.library import RunSource
 from raydash.core.records import Float64, Int64
 from raydash.core.spec import RunSpec
 from raydash.link.store import RunStore
-from raydash.ui.compare.labels import spec_value
+from raydash.ui.compare.labels import AnyMetric, spec_value
 from raydash.ui.plots.seen_run import settle_s
 from raydash.ui.run_names import told_apart
 
@@ -40,7 +41,7 @@ class Choice:
         num_points: At most so many points a run.
     """
 
-    metric: Metric = Metric.EPISODE_RETURN_MEAN
+    metric: AnyMetric = Metric.EPISODE_RETURN_MEAN
     axis: XAxis = XAxis.TIME
     centre: Centre | None = None
     num_points: int = 300
@@ -200,6 +201,15 @@ def run_curve(run: RunStore, choice: Choice) -> Curve:
     started_s = started_utc_s(run)
     if latest is None or (choice.axis is XAxis.WALL_CLOCK and started_s is None):
         return Curve(np.empty(0), np.empty(0), np.empty(0))
+    if isinstance(choice.metric, LearningMetric):
+        return learning_curve(
+            run.generations.columns,
+            run.whole,
+            choice.metric,
+            choice.axis,
+            num_points=choice.num_points,
+            started_utc_s=started_s or 0.0,
+        )
     is_recorded = run.info is not None and run.info.recorded_until_s is not None
     is_still = is_recorded or latest.state.is_over
     until_s = latest.t_s - (0.0 if is_still else settle_s(latest.num_workers))

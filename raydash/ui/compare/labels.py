@@ -6,28 +6,38 @@ from collections.abc import Mapping
 from datetime import datetime, tzinfo
 
 from raydash.core.compare import Centre, Metric, XAxis
+from raydash.core.learning_curve import LearningMetric
 from raydash.ui import words
 from raydash.ui.plots.ticks import Ticks, clock_ticks, multiples, time_step, value_ticks
 
-METRICS: Mapping[Metric, str] = {
+AnyMetric = Metric | LearningMetric
+
+METRICS: Mapping[AnyMetric, str] = {
     Metric.EPISODE_RETURN_MEAN: "episode return",
     Metric.EPISODE_LEN_MEAN: "episode length",
     Metric.ENV_STEPS_PER_S: "env steps/s",
     Metric.EPISODES_PER_S: "episodes/s",
     Metric.TERMINATED_SHARE: "terminated share",
+    LearningMetric.EVALUATION_MEAN: "evaluation return",
+    LearningMetric.POPULATION_MEAN: "population mean",
+    LearningMetric.POPULATION_BEST: "population best",
 }
-UNITS: Mapping[Metric, str] = {
+UNITS: Mapping[AnyMetric, str] = {
     Metric.EPISODE_RETURN_MEAN: "mean return",
     Metric.EPISODE_LEN_MEAN: "mean length, steps",
     Metric.ENV_STEPS_PER_S: "env steps/s",
     Metric.EPISODES_PER_S: "episodes/s",
     Metric.TERMINATED_SHARE: "% of episodes",
+    LearningMetric.EVALUATION_MEAN: "mean return of an evaluation",
+    LearningMetric.POPULATION_MEAN: "mean return of a generation",
+    LearningMetric.POPULATION_BEST: "return of its best candidate",
 }
 AXES: Mapping[XAxis, str] = {
     XAxis.TIME: "time since start",
     XAxis.ENV_STEPS: "env steps",
     XAxis.EPISODES: "episodes",
     XAxis.WALL_CLOCK: "wall clock",
+    XAxis.GENERATION: "generations",
 }
 GROUPINGS: Mapping[Centre | None, str] = {
     None: "each run",
@@ -60,7 +70,13 @@ FIGURES: Mapping[str, str] = {
 }
 
 
-def metric_value(metric: Metric, value: float) -> str:
+def metric_of(word: str) -> AnyMetric:
+    """The metric that is called so."""
+    learning = {each.value: each for each in LearningMetric}
+    return learning[word] if word in learning else Metric(word)
+
+
+def metric_value(metric: AnyMetric, value: float) -> str:
     """A value of a curve, as the curve shows it."""
     match metric:
         case Metric.ENV_STEPS_PER_S | Metric.EPISODES_PER_S:
@@ -100,6 +116,8 @@ def axis_value(axis: XAxis, value: float, zone: tzinfo | None = None) -> str:
             return words.plural(value, "env step")
         case XAxis.EPISODES:
             return words.plural(value, "episode")
+        case XAxis.GENERATION:
+            return f"generation {words.count(value)}"
 
 
 def axis_ticks(

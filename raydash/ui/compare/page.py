@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -21,7 +22,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from raydash.core.compare import Centre, Metric, XAxis
+from raydash.core.compare import Centre, XAxis
+from raydash.core.learning_curve import LearningMetric
 from raydash.link.session import Session
 from raydash.link.store import RunStore
 from raydash.ui import words
@@ -254,6 +256,7 @@ class ComparePage(QWidget):
             [numbers[entry.run.run_id] for entry in self._entries],
             self._themes.theme,
         )
+        self._offer()
         self.runs_card.set_subtitle(words.count(len(self._entries)) if self._entries else "")
         has_spec = self._selected_spec_run() is not None
         self.run_again.setEnabled(has_spec)
@@ -284,10 +287,20 @@ class ComparePage(QWidget):
 
     # --- what the user does ---
 
+    def _offer(self) -> None:
+        """Offer what there is: generations only where something learns, and of their figures."""
+        learns = any(entry.run.learns for entry in self._entries)
+        for metric in LearningMetric:
+            _enable(self.metric_box, metric, enabled=learns)
+        has_generations = isinstance(self._choice.metric, LearningMetric)
+        _enable(self.axis_box, XAxis.GENERATION, enabled=has_generations)
+        if self._choice.axis is XAxis.GENERATION and not has_generations:
+            self.axis_box.setCurrentIndex(self.axis_box.findData(XAxis.TIME))
+
     def _on_choice(self) -> None:
         centre = self.group_box.currentData()  # Qt keeps words, and gives no enumeration back
         self._choice = Choice(
-            metric=Metric(self.metric_box.currentData()),
+            metric=labels.metric_of(self.metric_box.currentData()),
             axis=XAxis(self.axis_box.currentData()),
             centre=Centre(centre) if centre is not None else None,
             num_points=self.smooth_box.currentData(),
@@ -345,3 +358,9 @@ class ComparePage(QWidget):
         ):
             button.setIcon(icon(name, theme))
         self._refresh_list()
+
+
+def _enable(combo: QComboBox, value: object, *, enabled: bool) -> None:
+    model = combo.model()
+    assert isinstance(model, QStandardItemModel)
+    model.item(combo.findData(value)).setEnabled(enabled)
