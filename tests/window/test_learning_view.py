@@ -18,6 +18,7 @@ from raydash.ui import words
 from raydash.ui.main_window import MainWindow
 from raydash.ui.overview import Overview
 from raydash.ui.plots.learning_plot import LearningPlot
+from raydash.ui.plots.scope import DrawnRun
 from raydash.ui.theme import DARK
 from raydash.ui.tiles import tile_texts
 from raydash.ui.workers.columns import COLUMN_OF
@@ -251,6 +252,41 @@ def test_picture_of_the_curve_is_not_empty(show: Show) -> None:
     assert DARK.accent in colours
     assert DARK.series[0] in colours
     assert DARK.good in colours
+
+
+# --- other runs over it --------------------------------------------------------------------------
+
+
+def test_other_runs_that_learn_are_laid_over_the_curve(show: Show) -> None:
+    overview, store, run = show()
+    other = replace(make_learning_update(t_s=20.0), run_id="other")
+    store.receive(other)
+    store.receive(replace(make_update(2, t_s=30.0), run_id="random"))
+    others = [
+        DrawnRun(store.runs[each], each, number)
+        for number, each in enumerate(("other", "random"), 1)
+    ]
+    overview.set_time_axis("clock")
+    overview.set_drawn(DrawnRun(run, "mine", 0), others)
+    draw(overview)
+    plot = overview.plots.learning
+    names = [item.text for item in plot.legend()]
+    assert names[:2] == ["mine", "other"]
+    assert "random" not in names
+    (curve,) = plot._overlaid.curves
+    assert curve.x.max() == pytest.approx(20.0)
+    assert curve.y.max() == pytest.approx(make_generations(40).return_mean.max(), rel=0.1)
+
+
+def test_run_without_generations_yet_shows_those_of_the_others(show: Show) -> None:
+    overview, store, run = show(t_s=0.25)
+    store.receive(replace(make_learning_update(t_s=20.0), run_id="other"))
+    overview.set_time_axis("clock")
+    overview.set_range("whole")
+    overview.set_drawn(DrawnRun(run, "mine", 0), [DrawnRun(store.runs["other"], "other", 1)])
+    draw(overview)
+    assert overview.plots.learning.empty_words == ""
+    assert len(overview.plots.learning._overlaid.curves) == 1
 
 
 # --- the figures ---------------------------------------------------------------------------------

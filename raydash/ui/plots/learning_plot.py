@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
@@ -13,8 +14,10 @@ from raydash.core.updates import Generations, LearningFigures
 from raydash.ui import words
 from raydash.ui.plots.geometry import band, torn
 from raydash.ui.plots.key_row import LegendItem
+from raydash.ui.plots.overlays import Curve as JoinedCurve
+from raydash.ui.plots.overlays import OverlaidCurves
 from raydash.ui.plots.plot_base import Plot, csv_of
-from raydash.ui.plots.scope import PlotScope
+from raydash.ui.plots.scope import Overlay, PlotScope
 from raydash.ui.plots.seen_run import Part
 from raydash.ui.plots.ticks import nice_limits
 
@@ -36,9 +39,11 @@ class LearningPlot(Plot):
 
     Where generations lie nearer than a pixel or two, a point stands for several: the mean of their
     means, the best of their bests, the worst of their worsts. The read-out is of one generation.
+    Of other runs there is the mean.
     """
 
     needs_buckets = False
+    draws_overlays = True
 
     def __init__(self, scope: PlotScope | None = None, parent: QWidget | None = None) -> None:
         super().__init__(
@@ -52,6 +57,7 @@ class LearningPlot(Plot):
         )
         self._point_s = 0.5
         self._mean = self._best = self._worst = self._evaluations = _NOTHING
+        self._overlaid = OverlaidCurves(self._curve_of, _mean_at)
 
     # --- what there is ------------------------------------------------------------------------
 
@@ -83,14 +89,30 @@ class LearningPlot(Plot):
             return self._waiting_for()
         columns = _where(columns, known)
         px_s = self.canvas.px_s()
-        # Widths are powers of two, so that points do not flicker while the run goes on.
-        self._point_s = float(2.0 ** np.ceil(np.log2(_PX_PER_POINT * px_s)))
-        number = np.floor(columns.end_s / self._point_s)
-        starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
-        t_s, mean, best, worst = grouped(columns, starts)
+        self._point_s = _steady_width_s(_PX_PER_POINT * px_s)
+        t_s, mean, best, worst = grouped(columns, _starts(columns, self._point_s))
         self._mean, self._best, self._worst = (t_s, mean), (t_s, best), (t_s, worst)
         self._evaluations = _evaluations(columns, _PX_PER_EVALUATION * px_s)
         return ""
+
+    def take_overlays(self, overlays: list[Overlay]) -> bool:
+        """The population means of the other runs that learn."""
+        return self._overlaid.take([each for each in overlays if len(each.generations)])
+
+    def take_nothing(self) -> None:
+        """No curve of its own."""
+        self._mean = self._best = self._worst = self._evaluations = _NOTHING
+
+    def _curve_of(self, overlay: Overlay) -> JoinedCurve:
+        low_s, high_s = (t_s - overlay.offset_s for t_s in self.scope.view())
+        series = overlay.generations
+        columns = _rows(series.columns, series.rows_between(low_s, high_s))
+        columns = _where(columns, np.isfinite(columns.return_mean))
+        if not len(columns):
+            return (*_NOTHING, np.empty(0, np.bool_))
+        width_s = _steady_width_s(_PX_PER_POINT * self.canvas.px_s())
+        t_s, mean, _, _ = grouped(columns, _starts(columns, width_s))
+        return torn(t_s, mean, max_gap=np.inf, width=width_s)
 
     def _visible(self) -> Generations:
         series = self._series
@@ -107,15 +129,13 @@ class LearningPlot(Plot):
 
     def value_limits(self) -> tuple[float, float]:
         """Means, bests, evaluations and the target; nearly all of the worsts."""
-        lows = [self._mean[1].min(), np.quantile(self._worst[1], _WORST_SHOWN)]
-        highs = [self._best[1].max()]
-        if len(self._evaluations[1]):
-            lows.append(self._evaluations[1].min())
-            highs.append(self._evaluations[1].max())
+        drawn = (self._mean[1], self._best[1], self._evaluations[1], *self._overlaid.values)
+        values = np.concatenate(drawn)
+        if len(self._worst[1]):
+            values = np.append(values, np.quantile(self._worst[1], _WORST_SHOWN))
         if self._target is not None:
-            lows.append(self._target)
-            highs.append(self._target)
-        low, high = float(np.min(lows)), float(np.max(highs))
+            values = np.append(values, self._target)
+        low, high = float(values.min()), float(values.max())
         bottom, top = nice_limits(low, high)
         # A point or a line at the very top would be cut in half.
         return bottom, max(top, high + _HEADROOM * (top - bottom))
@@ -127,8 +147,8 @@ class LearningPlot(Plot):
         self._band_item = chart.add_area()
         self._target_item = chart.add_line(1)
         self._best_item = chart.add_line(2)
-        self._mean_item = chart.add_line(3, strong=True)
-        self._evaluation_item = chart.add_points(4)
+        self._mean_item = chart.add_line(4, strong=True)
+        self._evaluation_item = chart.add_points(5)
 
     def dress(self) -> None:
         """The population in the run's colour; what is to be reached, and how near, in green."""
@@ -146,14 +166,18 @@ class LearningPlot(Plot):
 
     def place(self, chart: "Chart") -> None:
         """Lines that are never torn: between two generations another is played."""
-        x, low, joined = self._line(self._worst)
-        _, high, _ = self._line(self._best)
-        x, y, joined = band(x, low, high, joined)
-        self._band_item.setData(x, y, connect=joined)
+        if len(self._worst[0]):
+            x, low, joined = self._line(self._worst)
+            _, high, _ = self._line(self._best)
+            x, y, joined = band(x, low, high, joined)
+            self._band_item.setData(x, y, connect=joined)
+        else:
+            self._band_item.clear()
         for item, curve in ((self._best_item, self._best), (self._mean_item, self._mean)):
             x, y, joined = self._line(curve)
             item.setData(x, y, connect=joined)
         self._evaluation_item.setData(*self._evaluations)
+        self._overlaid.place(chart, self.theme, 3)
         if self._target is None:
             self._target_item.clear()
         else:
@@ -166,15 +190,16 @@ class LearningPlot(Plot):
         """What matters most stands first: the last ones may find no room."""
         band = self.run_colour
         band.setAlpha(90)
+        name = self.scope.label if self.scope.has_overlays else "mean"
         items = [
-            LegendItem(self.run_colour, "mean"),
+            LegendItem(self.run_colour, name, elides=self.scope.has_overlays),
+            *self._overlaid.legend(self.theme, self.scope.cursor_s()),
             LegendItem(self._best_colour(), "best"),
             LegendItem(QColor(self.theme.good), "evaluation"),
-            LegendItem(band, "worst–best"),
         ]
         if self._target is not None:
-            items.insert(3, LegendItem(None, f"– – target {words.decimal(self._target)}"))
-        return items
+            items.append(LegendItem(None, f"– – target {words.decimal(self._target)}"))
+        return [*items, LegendItem(band, "worst–best")]
 
     # --- what it says -------------------------------------------------------------------------
 
@@ -211,14 +236,29 @@ def _where(columns: Generations, chosen: np.ndarray) -> Generations:
     return Generations(*(getattr(columns, name)[chosen] for name in Generations.__slots__))
 
 
+def _steady_width_s(width_s: float) -> float:
+    """A power of two, so that points do not flicker while the run goes on."""
+    return float(2.0 ** np.ceil(np.log2(width_s)))
+
+
+def _starts(columns: Generations, width_s: float) -> NDArray[np.intp]:
+    """First rows of groups that ended within the same stretch of time; at least one row."""
+    number = np.floor(columns.end_s / width_s)
+    return np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+
+
+def _mean_at(overlay: Overlay, index: int) -> float:
+    """Of the generation that ended nearest to a bucket's middle."""
+    row = overlay.generations.nearest(float(overlay.part.middles_s[index]))
+    return float(overlay.generations.columns.return_mean[row]) if row is not None else np.nan
+
+
 def _evaluations(columns: Generations, apart_s: float) -> Curve:
     """Evaluations as points; those that would lie on each other as their mean, by episodes."""
     chosen = _where(columns, np.isfinite(columns.evaluation_mean))
     if not len(chosen):
         return _NOTHING
-    width_s = float(2.0 ** np.ceil(np.log2(apart_s)))
-    number = np.floor(chosen.end_s / width_s)
-    starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+    starts = _starts(chosen, _steady_width_s(apart_s))
     weight = np.maximum(chosen.evaluation_n, 1).astype(np.float64)
     total = np.add.reduceat(weight, starts)
     mean = np.add.reduceat(chosen.evaluation_mean * weight, starts) / total

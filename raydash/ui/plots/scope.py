@@ -18,6 +18,7 @@ from enum import StrEnum
 from PySide6.QtCore import QObject, Signal
 
 from raydash.core.events import Event
+from raydash.core.generation_series import GenerationSeries
 from raydash.core.series import HistorySeries
 from raydash.core.updates import RunUpdate
 from raydash.link.store import RunStore
@@ -72,6 +73,7 @@ class Overlay:
         run_id: Which run.
         part: Its buckets, on its own clock.
         offset_s: What is added to its clock to place it on the axis.
+        generations: All that it has learnt in; empty if it does not learn.
     """
 
     label: str
@@ -79,6 +81,7 @@ class Overlay:
     run_id: str
     part: Part
     offset_s: float
+    generations: GenerationSeries
 
 
 class PlotScope(QObject):
@@ -212,7 +215,8 @@ class PlotScope(QObject):
         for drawn, seen in zip(self._drawn, self._overlaid, strict=True):
             offset_s = self._offset_s(seen)
             part = seen.part(_shifted(view, -offset_s))
-            made.append(Overlay(drawn.label, drawn.number, drawn.run.run_id, part, offset_s))
+            look = (drawn.label, drawn.number, drawn.run.run_id)
+            made.append(Overlay(*look, part, offset_s, seen.held.generations))
         return made
 
     def _offset_s(self, seen: SeenRun) -> float:
