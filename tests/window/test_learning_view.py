@@ -154,15 +154,29 @@ def test_user_chooses_which_plot_the_learning_curve_takes_the_place_of(
 
 def test_generation_under_the_cursor_is_read_out(show: Show) -> None:
     overview, _, run = show()
-    columns = run.generations.columns
+    plot, columns = overview.plots.learning, run.generations.columns
     row = 29  # generation 30 ended at 15 s, and was evaluated
-    said = read_at(overview.plots.learning, 15.0)
-    assert said.startswith("0:15 · generation 30 · evaluation ")
-    assert f"evaluation {plain(words.decimal(columns.evaluation_mean[row]))} (n = 10)" in said
-    assert f"mean {plain(words.decimal(columns.return_mean[row]))}" in said
-    assert f"best {plain(words.decimal(columns.return_best[row]))}" in said
-    assert f"worst {plain(words.decimal(columns.return_worst[row]))}" in said
-    assert "evaluation" not in read_at(overview.plots.learning, 15.5)
+    said = read_at(plot, 15.0)
+    worst, steps = columns.return_worst[row], columns.num_env_steps[row]
+    assert said.startswith(
+        f"0:15 · generation 30 · 10 episodes evaluated · worst {plain(words.decimal(worst))} · "
+        f"{plain(words.count(steps))} steps · sigma "
+    )
+    assert "evaluated" not in read_at(plot, 15.5)
+
+
+def test_figures_under_the_cursor_stand_beside_their_colours(show: Show) -> None:
+    overview, _, run = show()
+    plot, columns = overview.plots.learning, run.generations.columns
+    assert {item.value for item in plot.legend()} == {""}
+    read_at(plot, 15.0)
+    values = {item.text: item.value for item in plot.legend()}
+    assert values["mean"] == words.decimal(columns.return_mean[29])
+    assert values["best"] == words.decimal(columns.return_best[29])
+    assert values["evaluation"] == words.decimal(columns.evaluation_mean[29])
+    read_at(plot, 15.5)
+    values = {item.text: item.value for item in plot.legend()}
+    assert values["evaluation"] == words.UNKNOWN
 
 
 def test_values_hold_best_evaluations_and_target(show: Show) -> None:

@@ -144,7 +144,10 @@ class PlotGrid(QWidget):
         button.setToolTip("Which plot it takes the place of; a wider window has room for all")
         button.setIconSize(QSize(12, 12))
         button.setFixedHeight(20)
-        button.setStyleSheet("padding: 0 14px 0 5px; min-height: 0;")
+        button.setStyleSheet(
+            "QToolButton { padding: 0 5px; min-height: 0; }"
+            "QToolButton::menu-indicator { image: none; width: 0; }"
+        )
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(button)
         menu.aboutToShow.connect(partial(self._fill_swap, menu))

@@ -155,14 +155,18 @@ class LearningPlot(Plot):
         tint = self.run_colour
         tint.setAlpha(42 if self.theme.is_dark else 30)
         self._band_item.setBrush(tint)
-        self._best_item.setPen(self._best_colour())
         self._mean_item.setPen(self.run_colour)
         self._target_item.setPen(QColor(self.theme.good), style=Qt.PenStyle.DashLine)
         self._evaluation_item.setBrush(QColor(self.theme.good))
         self._evaluation_item.setPen(QColor(self.theme.card))
 
     def _best_colour(self) -> QColor:
-        return QColor(self.theme.series[0])
+        """Where colours stand for runs, that of its run, only weaker."""
+        if not self.scope.has_overlays:
+            return QColor(self.theme.series[0])
+        colour = self.run_colour
+        colour.setAlpha(120)
+        return colour
 
     def place(self, chart: "Chart") -> None:
         """Lines that are never torn: between two generations another is played."""
@@ -173,6 +177,7 @@ class LearningPlot(Plot):
             self._band_item.setData(x, y, connect=joined)
         else:
             self._band_item.clear()
+        self._best_item.setPen(self._best_colour())
         for item, curve in ((self._best_item, self._best), (self._mean_item, self._mean)):
             x, y, joined = self._line(curve)
             item.setData(x, y, connect=joined)
@@ -187,15 +192,19 @@ class LearningPlot(Plot):
         return torn(*curve, max_gap=np.inf, width=self._point_s)
 
     def legend(self) -> list[LegendItem]:
-        """What matters most stands first: the last ones may find no room."""
+        """What matters most stands first: the last ones may find no room.
+
+        While a generation is read its figures stand beside their colours.
+        """
         band = self.run_colour
         band.setAlpha(90)
+        mean, best, evaluation = self._read()
         name = self.scope.label if self.scope.has_overlays else "mean"
         items = [
-            LegendItem(self.run_colour, name, elides=self.scope.has_overlays),
+            LegendItem(self.run_colour, name, mean, elides=self.scope.has_overlays),
             *self._overlaid.legend(self.theme, self.scope.cursor_s()),
-            LegendItem(self._best_colour(), "best"),
-            LegendItem(QColor(self.theme.good), "evaluation"),
+            LegendItem(self._best_colour(), "best", best),
+            LegendItem(QColor(self.theme.good), "evaluation", evaluation),
         ]
         if self._target is not None:
             items.append(LegendItem(None, f"– – target {words.decimal(self._target)}"))
@@ -203,21 +212,30 @@ class LearningPlot(Plot):
 
     # --- what it says -------------------------------------------------------------------------
 
+    def _read(self) -> tuple[str, str, str]:
+        """Mean, best and evaluation of the generation under the cursor; empty: none is read."""
+        at_s = self.scope.cursor_s()
+        row = self._series.nearest(at_s) if at_s is not None else None
+        if row is None:
+            return "", "", ""
+        columns = self._series.columns
+        figures = (columns.return_mean, columns.return_best, columns.evaluation_mean)
+        mean, best, evaluation = (words.decimal(float(column[row])) for column in figures)
+        return mean, best, evaluation
+
     def reading(self, part: Part, at_s: float) -> str:
-        """The generation that ended nearest to the cursor."""
+        """The generation that ended nearest to the cursor: what the legend does not say of it."""
         row = self._series.nearest(at_s)
         if row is None:
             return ""
         columns = self._series.columns
-        said = [
-            f"generation {words.count(columns.number[row])}",
-            f"mean {words.decimal(columns.return_mean[row])}",
-            f"best {words.decimal(columns.return_best[row])}",
-            f"worst {words.decimal(columns.return_worst[row])}",
-        ]
-        if np.isfinite(columns.evaluation_mean[row]):
-            mean, n = columns.evaluation_mean[row], columns.evaluation_n[row]
-            said.insert(1, f"evaluation {words.decimal(mean)} (n = {words.count(n)})")
+        said = [f"generation {words.count(columns.number[row])}"]
+        if columns.evaluation_n[row]:
+            said.append(f"{words.plural(columns.evaluation_n[row], 'episode')} evaluated")
+        said.append(f"worst {words.decimal(columns.return_worst[row])}")
+        said.append(words.plural(columns.num_env_steps[row], "step"))
+        if np.isfinite(columns.sigma[row]):
+            said.append(f"sigma {words.decimal(columns.sigma[row])}")
         return " · ".join(said)
 
     def csv(self) -> str:
