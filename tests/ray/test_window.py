@@ -26,6 +26,7 @@ from raydash.link.store import RunStore
 from raydash.ui.main_window import MainWindow
 from raydash.ui.theme import Appearance, ThemeManager, apply
 from raydash.ui.workers.columns import COLUMN_OF
+from tests.fakes.recount import check_recording
 from tests.fakes.terminal import CEILING_S, SOURCE_DIRS, Terminal, spec
 
 
@@ -98,10 +99,16 @@ class Screen:
 
     def start(self, num_workers: int = 2) -> None:
         """Fill the form, click Start, and wait until the table shows every worker stepping."""
+        before = self.session.store.shown_run_id
         self.window.form.set_spec(spec(rollout={"num_workers": num_workers}))
         self.click("button_start")
         self.wait(
-            lambda: self.session.store.shown is not None and self.run.latest is not None, "a run"
+            lambda: (
+                self.session.store.shown_run_id != before
+                and self.session.store.shown is not None
+                and self.run.latest is not None
+            ),
+            "another run",
         )
         self.wait(self.steps, "the table shows all workers stepping")
 
@@ -159,6 +166,46 @@ def test_start_pause_resume_and_stop_are_clicked_reach_the_workers_and_are_shown
     screen.wait(lambda: screen.run.state is RunState.STOPPED, "the run has stopped")
     screen.wait(lambda: screen.all_do("stopped"), "the table shows all workers stopped")
     assert not screen.session.pending
+
+
+def test_a_run_that_is_not_on_screen_is_paused_resumed_and_stopped_from_the_list_of_runs(
+    screen: Screen, terminal: Terminal
+) -> None:
+    screen.start(num_workers=1)
+    first = screen.run
+    screen.start(num_workers=1)
+    second = screen.run
+    assert second is not first
+    seen = [terminal.attach(run.run_id) for run in (first, second)]
+
+    def ask(name: str) -> None:
+        menu = screen.window.runs.commands.menu(first.run_id, screen.window)
+        next(each for each in menu.actions() if each.objectName() == f"run_list_{name}").trigger()
+
+    ask("pause")
+    screen.wait(lambda: first.state is RunState.PAUSED, "the first is paused")
+    assert second.state is RunState.RUNNING
+    assert first.latest is not None
+    held, before = first.latest.figures, screen.figures.num_env_steps_sampled_lifetime
+    ask("overlay")
+    throughput = screen.window.overview.plots.throughput
+    screen.wait(lambda: len(throughput.legend()) == 2, "both are in the plot")
+    screen.wait(
+        lambda: screen.figures.num_env_steps_sampled_lifetime > before + 5000, "the second steps"
+    )
+    assert (
+        first.latest.figures.num_env_steps_sampled_lifetime == held.num_env_steps_sampled_lifetime
+    )
+    ask("resume")
+    screen.wait(lambda: first.state is RunState.RUNNING, "the first goes on")
+    ask("stop")
+    screen.wait(lambda: first.state is RunState.STOPPED, "the first has stopped")
+    assert second.state is RunState.RUNNING
+    screen.click("button_stop")
+    screen.wait(lambda: second.state is RunState.STOPPED, "the second has stopped")
+    for run in seen:
+        terminal.end_of(run)
+        check_recording(run)
 
 
 def test_a_killed_worker_is_shown_restarting_then_stepping_with_a_mark_on_the_plots(

@@ -1,7 +1,7 @@
 """Closing: asked only when something would be lost, and each of the three ways out."""
 
 import pytest
-from PySide6.QtWidgets import QAbstractButton
+from PySide6.QtWidgets import QAbstractButton, QLabel
 from pytestqt.qtbot import QtBot
 
 from raydash.core.messages import CommandRun, RunList, StartRun, Verb
@@ -92,6 +92,29 @@ def test_stop_runs_waits_for_their_end_and_closes(
         assert own.isVisible()
         engine.update(OWN, state=RunState.STOPPED, snapshot=False, last=True)
     assert not own.isVisible()
+
+
+def test_several_runs_are_asked_about_once_and_all_of_them_stopped(
+    own: MainWindow, session: Session, engine: FakeEngine, qtbot: QtBot
+) -> None:
+    session.start_run(RunSpec())
+    engine.answer(run_id="second", to=3)
+    engine.update("second")
+    engine.say(RunList((summary(OWN), summary("second"), summary("of somebody else"))))
+    own.close()
+    (dialog,) = own.findChildren(CloseDialog)
+    said = " ".join(label.text() for label in dialog.findChildren(QLabel))
+    assert "2\u00a0runs of this window are still going on" in said
+    with qtbot.waitSignal(own.closed):
+        press(own, "close_stop")
+        stops = [command for command in engine.sent if isinstance(command, CommandRun)]
+        assert {(each.run_id, each.verb) for each in stops} == {
+            (OWN, Verb.STOP),
+            ("second", Verb.STOP),
+        }
+        engine.update(OWN, state=RunState.STOPPED, snapshot=False, last=True)
+        assert own.isVisible()
+        engine.update("second", state=RunState.STOPPED, snapshot=False, last=True)
 
 
 def test_keep_running_tells_the_run_and_closes(
