@@ -106,6 +106,13 @@ class Card(QFrame):
         """The muted text beside the title, in full."""
         return self._subtitle.full_text()
 
+    def offer_title(self, choice: QWidget, *, offered: bool) -> None:
+        """Let a control stand where the title does, or the title again."""
+        if self.header.indexOf(choice) < 0:
+            self.header.insertWidget(0, choice)
+        choice.setVisible(offered)
+        self._title.setVisible(not offered)
+
     def add_corner(self, widget: QWidget) -> None:
         """Put a small control into the right corner of the heading."""
         self.header.addWidget(widget)

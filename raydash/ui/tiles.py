@@ -12,8 +12,9 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from raydash.core.spec import IS_SUCCESS
 from raydash.core.states import Activity, RunState
-from raydash.core.updates import LearningFigures, RunFigures, RunUpdate
+from raydash.core.updates import LearningFigures, RunFigures, RunUpdate, ScalarFigures
 from raydash.link.store import RunStore
 from raydash.ui import words
 from raydash.ui.card import ElidedLabel
@@ -71,7 +72,7 @@ TILES = (
         "Episode return, mean",
         "The return of an episode is the undiscounted sum of its rewards. Shown is the mean over "
         "the last 100 episodes by finish time, all workers pooled; episodes that ended in an error "
-        "have no return and are left out.",
+        "have no return and are left out. Success is the mean of is_success in their last infos.",
         12,
         gives_way=True,
     ),
@@ -117,7 +118,7 @@ def tile_texts(update: RunUpdate | None) -> dict[str, TileText]:
     return {
         "evaluation": evaluation_text(learning),
         "generation": generation_text(update, learning),
-        "episode_return": _episode_return(update.figures),
+        "episode_return": _episode_return(update.figures, update.scalars),
         "env_steps": _env_steps(update),
         "episodes": _episodes(update.figures),
         "workers": _workers(update),
@@ -125,14 +126,18 @@ def tile_texts(update: RunUpdate | None) -> dict[str, TileText]:
     }
 
 
-def _episode_return(figures: RunFigures) -> TileText:
+def _episode_return(figures: RunFigures, scalars: ScalarFigures) -> TileText:
     if not figures.recent_n or not math.isfinite(figures.recent_return_mean):
         steps = words.plural(figures.num_env_steps_sampled_lifetime, "step")
         return TileText(words.UNKNOWN, (f"no episode finished yet, {steps} so far",), "muted")
     n = words.count(figures.recent_n)
     low = words.decimal(figures.recent_return_min)
     high = words.decimal(figures.recent_return_max)
-    figures_text = joined(f"n = {n}", f"min {low}", f"max {high}")
+    success = ""
+    if IS_SUCCESS in scalars.names:
+        rate = float(scalars.recent_mean[scalars.names.index(IS_SUCCESS)])
+        success = f"success {words.percent(rate)}"
+    figures_text = joined(success, f"n = {n}", f"min {low}", f"max {high}")
     return TileText(
         steady(figures.recent_return_mean),
         (

@@ -11,6 +11,7 @@ from raydash.core.records import Float64
 from raydash.ui import words
 from raydash.ui.plots.geometry import band, bundled, torn, widest_gap
 from raydash.ui.plots.key_row import LegendItem
+from raydash.ui.plots.metric_choice import EPISODE_RETURN, MetricChoice, metric_words
 from raydash.ui.plots.overlays import Curve as JoinedCurve
 from raydash.ui.plots.overlays import OverlaidCurves
 from raydash.ui.plots.plot_base import Columns, Plot
@@ -28,11 +29,11 @@ _EMPTY: Curve = (np.empty(0), np.empty(0))
 
 
 class ReturnPlot(Plot):
-    """Episode return.
+    """Episode return, or another metric of the episodes, which has a mean only.
 
     A point of the mean speaks of all episodes that ended in its buckets (two pixels' worth); points
-    of the band and of workers are averages of their buckets' figures. The read-out is exact. Of
-    other runs there is the mean.
+    of the band, of workers and of other metrics are averages of their buckets' figures. The
+    read-out is exact. Of other runs there is the mean.
     """
 
     draws_overlays = True
@@ -50,10 +51,53 @@ class ReturnPlot(Plot):
         self._point_s = 0.5
         self._mean = self._low = self._high = _EMPTY
         self._curves: dict[int, Curve] = {}
-        self._overlaid = OverlaidCurves(self._curve_of, _mean_at)
+        self._overlaid = OverlaidCurves(self._curve_of, self._mean_at)
+        self._wanted = EPISODE_RETURN
+        self._choice = MetricChoice("plot_episode_return_metric")
+        self._choice.chosen.connect(self.show_metric)
+        self.offer_title(self._choice, offered=False)
+
+    # --- which metric ---
+
+    @property
+    def shown_metric(self) -> str:
+        """What is shown: `EPISODE_RETURN`, or a named scalar that the run has."""
+        return self._wanted if self._wanted in self._names else EPISODE_RETURN
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        run = self.scope.run
+        return run.whole.scalar_names if run is not None else ()
+
+    def show_metric(self, metric: str) -> None:
+        """Show another one, in every run that has it."""
+        self._wanted = metric
+        self._own_stamp += 1
+        self._offer_metrics()
+
+    def _offer_metrics(self) -> None:
+        metric = self.shown_metric
+        self._choice.show_metric(metric, self._names)
+        self.offer_title(self._choice, offered=self._choice.has_choice)
+        self._key.set_unit("return" if metric == EPISODE_RETURN else metric_words(metric))
+
+    def data_stamp(self) -> object:
+        """Names come to be when an episode has them."""
+        return self.shown_metric, self._names
+
+    def current_subtitle(self) -> str:
+        """How it is shown."""
+        return self._plain_subtitle if self.shown_metric == EPISODE_RETURN else "mean over episodes"
+
+    def draw(self) -> None:
+        """Offer what there is, and draw."""
+        self._offer_metrics()
+        super().draw()
 
     def take(self, part: Part) -> str:
         """Keep the points where episodes ended."""
+        if self.shown_metric != EPISODE_RETURN:
+            return self._take_scalar(part)
         series, rows = part.series, part.rows
         has = series.return_n[rows] > 0
         if not has.any():
@@ -88,10 +132,27 @@ class ReturnPlot(Plot):
         if not len(starts):
             return (*_EMPTY, np.empty(0, np.bool_))
         middles_s = (edges_s[:-1] + edges_s[1:]) / 2
-        n, mean = part.series.return_n[part.rows], part.series.return_mean[part.rows]
+        if self.shown_metric == EPISODE_RETURN:
+            n, mean = part.series.return_n[part.rows], part.series.return_mean[part.rows]
+        else:
+            mean = part.series.scalar(self.shown_metric)[part.rows].astype(np.float64)
+            n = np.isfinite(mean).astype(np.int64)
         t_s, values = _averaged(middles_s, starts, mean, n)
         point_s = float(np.median(np.diff(edges_s)))
         return torn(t_s, values, widest_gap(t_s, point_s), point_s)
+
+    def _take_scalar(self, part: Part) -> str:
+        values = part.series.scalar(self.shown_metric)[part.rows]
+        known = np.isfinite(values)
+        if not known.any():
+            return f"no episode with {metric_words(self.shown_metric)} finished in this range"
+        starts, edges_s = part.grouped(self.canvas.area().width() / _PX_PER_POINT)
+        self._point_s = float(np.median(np.diff(edges_s)))
+        middles_s = (edges_s[:-1] + edges_s[1:]) / 2
+        self._mean = _averaged(middles_s, starts, values, known)
+        self._low = self._high = _EMPTY
+        self._curves = {}
+        return ""
 
     def _waiting_for(self) -> str:
         latest = self.scope.latest
@@ -157,14 +218,14 @@ class ReturnPlot(Plot):
 
     def legend(self) -> list[LegendItem]:
         """The mean, the band, other runs, the workers in colour."""
+        name = self.scope.label if self.scope.has_overlays else "mean"
+        mean = LegendItem(self.run_colour, name, elides=self.scope.has_overlays)
+        others = self._overlaid.legend(self.theme, self.scope.cursor_s())
+        if self.shown_metric != EPISODE_RETURN:
+            return [mean, *others]
         band = self.run_colour
         band.setAlpha(110)
-        name = self.scope.label if self.scope.has_overlays else "mean"
-        items = [
-            LegendItem(self.run_colour, name, elides=self.scope.has_overlays),
-            LegendItem(band, "10–90 %"),
-            *self._overlaid.legend(self.theme, self.scope.cursor_s()),
-        ]
+        items = [mean, LegendItem(band, "10–90 %"), *others]
         workers = list(self._curves)
         for colour, worker in zip(self.theme.series, workers, strict=False):
             items.append(LegendItem(QColor(colour), f"worker {worker}"))
@@ -176,6 +237,9 @@ class ReturnPlot(Plot):
     def read_out(self, part: Part, index: int) -> str:
         """Mean, band, n, and the selected workers."""
         series, row = part.series, part.rows.start + index
+        if self.shown_metric != EPISODE_RETURN:
+            mean = float(series.scalar(self.shown_metric)[row])
+            return f"mean {words.decimal(mean)}" if np.isfinite(mean) else "no episode had it"
         n = int(series.return_n[row])
         if not n:
             return "no episode ended"
@@ -206,11 +270,19 @@ class ReturnPlot(Plot):
             if worker <= series.worker_return_mean.shape[1]:
                 values = series.worker_return_mean[rows, worker - 1]
                 columns[f"episode_return_mean_worker_{worker}"] = values
-        return columns | self._overlaid.columns("episode_return_mean", part.middles_s)
+        for name in series.scalar_names:
+            columns[name.replace(",", ";").replace("\n", " ")] = series.scalar(name)[rows]
+        return columns | self._overlaid.columns(self._column_name, part.middles_s)
 
+    @property
+    def _column_name(self) -> str:
+        return self.shown_metric if self.shown_metric != EPISODE_RETURN else "episode_return_mean"
 
-def _mean_at(overlay: Overlay, index: int) -> float:
-    return float(overlay.part.series.return_mean[overlay.part.rows.start + index])
+    def _mean_at(self, overlay: Overlay, index: int) -> float:
+        series, row = overlay.part.series, overlay.part.rows.start + index
+        if self.shown_metric != EPISODE_RETURN:
+            return float(series.scalar(self.shown_metric)[row])
+        return float(series.return_mean[row])
 
 
 def _averaged(

@@ -1,0 +1,74 @@
+"""A heading that is a choice: which metric a plot shows. Only where there is more than one."""
+
+from functools import partial
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QMenu, QToolButton, QWidget
+
+from raydash.core.records import AGENT_RETURN_MEAN
+from raydash.core.spec import IS_SUCCESS
+
+EPISODE_RETURN = ""
+"""The metric that every run has; the others are named scalars of its history."""
+
+
+def metric_words(metric: str) -> str:
+    """A metric's name for people."""
+    if metric == EPISODE_RETURN:
+        return "Episode return"
+    prefix, slash, agent = metric.partition("/")
+    return f"{agent} return" if slash and prefix == AGENT_RETURN_MEAN else metric
+
+
+def metrics_of(names: tuple[str, ...]) -> tuple[str, ...]:
+    """All that can be shown: the return, success, agents, and the other keys of info."""
+    agents = [name for name in names if name.startswith(f"{AGENT_RETURN_MEAN}/")]
+    others = [name for name in names if name not in agents and name != IS_SUCCESS]
+    success = [IS_SUCCESS] if IS_SUCCESS in names else []
+    return (EPISODE_RETURN, *success, *agents, *others)
+
+
+class MetricChoice(QToolButton):
+    """Names the metric that is shown, and offers the others.
+
+    Signals:
+        chosen: Another metric.
+    """
+
+    chosen = Signal(str)
+
+    def __init__(self, object_name: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName(object_name)
+        self.setToolTip("Which metric the plot shows")
+        self.setFixedHeight(20)
+        self.setStyleSheet("font-weight: 600; padding: 0 18px 0 6px; min-height: 0;")
+        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self._offered: tuple[str, ...] = ()
+        self._shown = EPISODE_RETURN
+        menu = QMenu(self)
+        menu.aboutToShow.connect(partial(self._fill, menu))
+        self.setMenu(menu)
+        self.hide()
+
+    def show_metric(self, metric: str, names: tuple[str, ...]) -> None:
+        """Name what is shown, and keep what else there is."""
+        self._shown, self._offered = metric, metrics_of(names)
+        self.setText(metric_words(metric))
+        self.setAccessibleName(f"Metric of the plot: {metric_words(metric)}")
+
+    @property
+    def has_choice(self) -> bool:
+        """There is another metric than the one that every run has."""
+        return len(self._offered) > 1
+
+    def _fill(self, menu: QMenu) -> None:
+        menu.clear()
+        for metric in self._offered:
+            action = menu.addAction(metric_words(metric))
+            action.setCheckable(True)
+            action.setChecked(metric == self._shown)
+            action.triggered.connect(partial(self._on_chosen, metric))
+
+    def _on_chosen(self, metric: str, _checked: bool = False) -> None:
+        self.chosen.emit(metric)
