@@ -222,6 +222,7 @@ class _HeadlessRun:
                 self._spec.policy,
                 self._source_dirs,
                 rollout=self._spec.rollout,
+                learner=self._spec.learner,
                 cancelled=lambda: self._num_signals > 0,
             )
         if fault is not None:

@@ -6,6 +6,8 @@ Part of `raydash.core.machine`, which decides for the run as a whole; pure like 
 from collections.abc import Collection, Mapping
 
 from raydash.core.events import EventKind
+from raydash.core.learning import Campaign
+from raydash.core.records import Work
 from raydash.core.spec import RolloutSpec
 from raydash.core.stimuli import (
     ChunkArrived,
@@ -42,6 +44,7 @@ class Fleet:
         num_live: Workers whose environment stands.
         num_gone: Workers without a process that will not come back by themselves.
         num_restarts: Workers made anew after a death or on demand, lifetime.
+        hungry: Indices of live workers for which a campaign had nothing to do.
         t_s: Now, on the run's clock; set by the machine before anything else.
     """
 
@@ -54,6 +57,7 @@ class Fleet:
         *,
         num_restarts: int = 0,
         paused: Collection[int] = (),
+        campaign: Campaign | None = None,
     ) -> None:
         """No workers yet.
 
@@ -64,6 +68,7 @@ class Fleet:
             out: Where instructions go.
             num_restarts: Of the lives of this run before.
             paused: Indices of workers that are to begin paused.
+            campaign: Says what is to be played; None: nothing learns.
         """
         self.workers: dict[int, WorkerRecord] = {}
         self.in_flight = 0
@@ -76,6 +81,8 @@ class Fleet:
         self._incarnations = dict(incarnations)
         self._out = out
         self._paused = frozenset(paused)
+        self._campaign = campaign
+        self.hungry: set[int] = set()
 
     @property
     def num_alive(self) -> int:
@@ -182,9 +189,11 @@ class Fleet:
             case ChunkArrived():
                 self._on_chunk(worker, stimulus)
             case WorkerClosed():
+                self._lose_work(worker, is_gone=True)
                 if not worker.is_gone:
                     self._on_closed(worker)
             case WorkerDied():
+                self._lose_work(worker, is_gone=True)
                 if not worker.is_gone and worker.phase is not Phase.BACKOFF:
                     self._on_died(worker, stimulus, run_stops=run_stops)
         return worker
@@ -217,20 +226,49 @@ class Fleet:
         if worker.hurried != (waits and worker.in_flight > 0):
             worker.hurried = not worker.hurried
             self._out.append(HurryWorker(worker.index, worker.incarnation, worker.hurried))
+        if worker.in_flight == 0 and (worker.leaving or worker.paused) and waits:
+            self._lose_work(worker, is_gone=False)
         if worker.leaving and worker.in_flight == 0:
             self._close(worker)
         if waits:
+            self.hungry.discard(worker.index)
             return
         while worker.in_flight < MAX_IN_FLIGHT:
+            work = self._next_work(worker)
+            if self._campaign is not None and work is None and not self._goes_on(worker):
+                self.hungry.add(worker.index)
+                return
             if worker.in_flight == 0:
                 worker.heard_s = self.t_s
             worker.in_flight += 1
             self.in_flight += 1
-            self._out.append(
-                RequestRollout(worker.index, worker.incarnation, budget_s, drain=worker.draining)
+            request = RequestRollout(
+                worker.index, worker.incarnation, budget_s, drain=worker.draining, work=work
             )
+            self._out.append(request)
+        self.hungry.discard(worker.index)
 
     # --- inside ------------------------------------------------------------------------------
+
+    def _next_work(self, worker: WorkerRecord) -> Work | None:
+        """What a campaign has for a worker, which is then its."""
+        if self._campaign is None:
+            return None
+        work = None if worker.draining else self._campaign.give(self.num_live)
+        if work is not None or self._goes_on(worker):
+            self._campaign.sent(worker.index, work)
+        return work
+
+    def _goes_on(self, worker: WorkerRecord) -> bool:
+        """Without new work there is a request for what is under way, or for a drain to end."""
+        assert self._campaign is not None
+        return worker.draining or (worker.in_flight == 0 and self._campaign.has_begun(worker.index))
+
+    def _lose_work(self, worker: WorkerRecord, *, is_gone: bool) -> None:
+        if is_gone:
+            self.hungry.discard(worker.index)
+        if self._campaign is not None:
+            self._campaign.take_back(worker.index, is_gone=is_gone)
 
     def _lose_patience(self, worker: WorkerRecord) -> None:
         grace_s = self._rollout.stop_grace_s

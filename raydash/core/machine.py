@@ -18,6 +18,7 @@ from raydash.core.command_book import CommandBook, PendingCommand, refusal
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
 from raydash.core.fleet import Fleet, WorkerStimulus
+from raydash.core.learning import Campaign, PastLearning
 from raydash.core.messages import CommandRun, Verb
 from raydash.core.permissions import why_run_cannot, why_worker_cannot
 from raydash.core.spec import MAX_WORKERS, RunSpec
@@ -28,6 +29,10 @@ from raydash.core.stimuli import (
     CommandReceived,
     EndRun,
     Instruction,
+    LearnerDied,
+    LearnerFaulted,
+    ParametersArrived,
+    PolicySaved,
     ReadersCounted,
     RecordEvent,
     Stimulus,
@@ -40,6 +45,9 @@ from raydash.core.worker_record import (
     WorkerRecord,
 )
 
+_MET = (EndedBy.SECONDS, EndedBy.ENV_STEPS, EndedBy.EPISODES, EndedBy.TARGET)
+"""The run did what it was asked for."""
+
 
 class RunMachine:
     """One run's decisions.
@@ -51,6 +59,7 @@ class RunMachine:
         cause: Why it failed, in words.
         num_workers: How many it is meant to have.
         keep: Somebody chose to keep it when the last engine leaves.
+        campaign: What is played to learn; None: nothing learns.
     """
 
     def __init__(
@@ -68,6 +77,7 @@ class RunMachine:
         paused_workers: Collection[int] = (),
         ended_by: EndedBy | None = None,
         num_restarts: int = 0,
+        learning: PastLearning | None = None,
     ) -> None:
         """A machine for a new run, or for one that goes on from its recording.
 
@@ -85,6 +95,7 @@ class RunMachine:
             ended_by: It was stopping (or draining: the episodes that were to be finished are gone
                 with their workers), and why; None: it goes on.
             num_restarts: Of the lives of this run before.
+            learning: What they learnt.
         """
         self.state = RunState.STARTING
         self.paused = paused
@@ -101,6 +112,7 @@ class RunMachine:
         self._orphan_since_s: float | None = 0.0
         self._commands = CommandBook()
         self._out: list[Instruction] = []
+        self.campaign = None if spec.learner.kind is None else Campaign(spec, self._out, learning)
         self._fleet = Fleet(
             spec.rollout,
             self._settings,
@@ -108,6 +120,7 @@ class RunMachine:
             self._out,
             num_restarts=num_restarts,
             paused=paused_workers,
+            campaign=self.campaign,
         )
 
     # --- what others may read ----------------------------------------------------------------
@@ -174,6 +187,8 @@ class RunMachine:
         self._t_s = self._fleet.t_s = self._orphan_since_s = t_s
         self._stop_if_due()
         if self.ended_by is None:
+            if self.campaign is not None:
+                self.campaign.start()
             for _ in range(self.num_workers):
                 self._fleet.create()
             return self._done()
@@ -186,7 +201,7 @@ class RunMachine:
     def handle(self, stimulus: Stimulus) -> list[Instruction]:
         """Take in what happened; give what is to be done."""
         self._t_s = self._fleet.t_s = max(self._t_s, stimulus.t_s)
-        self._clock.advance(self._t_s, running=self._fleet.in_flight > 0)
+        self._clock.advance(self._t_s, running=self._is_active())
         if self.is_over:
             self._handle_when_over(stimulus)
             return self._done()
@@ -198,6 +213,9 @@ class RunMachine:
                 self._on_readers(count)
             case Ticked():
                 self._on_tick()
+            case ParametersArrived() | LearnerFaulted() | LearnerDied() | PolicySaved():
+                if self.campaign is not None:
+                    self.campaign.hear_learner(stimulus)
             case _:
                 self._on_worker(stimulus)
                 return self._done()
@@ -206,8 +224,13 @@ class RunMachine:
         self._settle()
         return self._done()
 
+    def _is_active(self) -> bool:
+        """Something steps, or workers wait for the learner: that is time of the run."""
+        thinks = self.campaign is not None and self.campaign.is_thinking and not self.paused
+        return self._fleet.in_flight > 0 or (thinks and self._fleet.num_live > 0)
+
     def _done(self) -> list[Instruction]:
-        self._clock.advance(self._t_s, running=self._fleet.in_flight > 0)
+        self._clock.advance(self._t_s, running=self._is_active())
         out = list(self._out)
         self._out.clear()
         return out
@@ -362,8 +385,14 @@ class RunMachine:
             self._num_env_steps = max(self._num_env_steps, stimulus.num_env_steps)
             self._num_episodes = max(self._num_episodes, stimulus.num_episodes)
             self._clock.saw_chunk(self._t_s, stimulus.duration_s, stimulus.first_step_offset_s)
+            if self.campaign is not None and stimulus.played is not None:
+                self.campaign.hear_worker(
+                    worker.index, stimulus.played, self._t_s, self._num_env_steps
+                )
         self._stop_if_due()
         self._feed(self.workers.values() if self.state is RunState.STOPPING else (worker,))
+        if self.campaign is not None and self.campaign.has_work:
+            self._feed([self.workers[index] for index in sorted(self._fleet.hungry)])
         self._settle()
 
     def _on_tick(self) -> None:
@@ -380,6 +409,8 @@ class RunMachine:
             return
         self.state = RunState.STOPPING
         self.ended_by = ended_by
+        if self.campaign is not None:
+            self.campaign.end()
         self._event(EventKind.RUN_STOPPING, f"stopping ({ended_by.value.replace('_', ' ')})")
         for worker in self.workers.values():
             self._fleet.leave(worker)
@@ -388,7 +419,11 @@ class RunMachine:
         stop = self._spec.stop
         if self.state is RunState.STOPPING:
             return
-        if stop.env_steps is not None and self._num_env_steps >= stop.env_steps:
+        if self.campaign is not None and self.campaign.fault is not None:
+            self._stop(EndedBy.LEARNER_FAILED)
+        elif self.campaign is not None and self.campaign.has_reached_target:
+            self._stop(EndedBy.TARGET)
+        elif stop.env_steps is not None and self._num_env_steps >= stop.env_steps:
             self._stop(EndedBy.ENV_STEPS)
         elif stop.episodes is not None and self._num_episodes >= stop.episodes:
             self._stop(EndedBy.EPISODES)
@@ -404,7 +439,8 @@ class RunMachine:
         """What follows for the run, and for those who wait for an answer."""
         fleet = self._fleet
         if fleet.num_alive == 0:
-            self._end()
+            if self.campaign is None or not self.campaign.is_saving:
+                self._end()
         elif self.state is not RunState.STOPPING:
             if self.paused and fleet.in_flight == 0:
                 self.state = RunState.PAUSED
@@ -415,8 +451,15 @@ class RunMachine:
 
     def _end(self) -> None:
         failed = [worker for worker in self.workers.values() if worker.phase is Phase.FAILED]
-        if self.ended_by in (EndedBy.SECONDS, EndedBy.ENV_STEPS, EndedBy.EPISODES):
+        campaign = self.campaign
+        if campaign is not None:
+            campaign.end()
+        if self.ended_by in _MET:
             self.state = RunState.FINISHED
+        elif self.ended_by is EndedBy.LEARNER_FAILED:
+            self.state = RunState.FAILED
+            why = campaign.fault if campaign is not None else None
+            self.cause = why.sentence() if why is not None else "the learner failed"
         elif self.ended_by is None and failed:
             self.state = RunState.FAILED
             self.ended_by = EndedBy.WORKERS_FAILED
@@ -438,6 +481,8 @@ class RunMachine:
     def validate(self) -> None:
         """Raise AssertionError if a rule is broken."""
         self._fleet.validate()
+        if self.campaign is not None:
+            self.campaign.validate()
         self._commands.validate()
         if self.is_over:
             assert all(worker.is_gone for worker in self.workers.values())

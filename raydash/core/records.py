@@ -142,22 +142,154 @@ class ObservationSums:
     mean: Float64
     m2: Float64
 
+    @staticmethod
+    def of(observations: Float64) -> "ObservationSums":
+        """Those of a matrix with an observation in each row."""
+        mean = observations.mean(axis=0)
+        return ObservationSums(len(observations), mean, ((observations - mean) ** 2).sum(axis=0))
+
+    @staticmethod
+    def merged(parts: "Sequence[ObservationSums]") -> "ObservationSums | None":
+        """Those of all parts together, whatever their order; None if there is none."""
+        merged: ObservationSums | None = None
+        for part in parts:
+            if merged is None:
+                merged = part
+                continue
+            count = merged.count + part.count
+            apart = part.mean - merged.mean
+            merged = ObservationSums(
+                count,
+                merged.mean + apart * (part.count / count),
+                merged.m2 + part.m2 + apart**2 * (merged.count * part.count / count),
+            )
+        return merged
+
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Candidates of a learner that a worker is to play, one after the other.
+class Parameters:
+    """What a learner gives out for one generation; it travels to the workers as it is.
 
     Attributes:
         weights_seq_no: The generation.
-        candidates: Rows of its parameters.
-        episodes: That each of them plays.
-        evaluation: They are played greedily, and count in no rollout figure.
+        sizes: Of the network: inputs, neurons of each hidden layer, outputs.
+        candidates: One flat vector a row, shape (population, num_parameters).
+        best_guess: The one that is evaluated, shape (num_parameters,).
+        mean: Of the flattened observations so far, as the generation normalises them.
+        std: Their standard deviation, above 0.
+    """
+
+    weights_seq_no: int
+    sizes: tuple[int, ...]
+    candidates: Float64
+    best_guess: Float64
+    mean: Float64
+    std: Float64
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationResults:
+    """What a learner is told of the generation that it gave out last.
+
+    Attributes:
+        returns: Mean return of each candidate, in their order; None: they are lost.
+        observations: Of its episodes; None: there are none.
+    """
+
+    returns: Float64 | None = None
+    observations: ObservationSums | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParametersReady:
+    """A learner's answer: the `Parameters` of a generation can go out.
+
+    Attributes:
+        weights_seq_no: The generation.
+        population: Its candidates.
+        num_parameters: Of each.
+        sigma: Step size of the search; NaN if the learner has none.
+        num_restarts: Times that the search began anew, lifetime.
+        went_on_from: The first answer of a process: the generation that its state was kept after;
+            0: there was none, the search begins anew. None: not the first.
+    """
+
+    weights_seq_no: int
+    population: int
+    num_parameters: int
+    sigma: float = float("nan")
+    num_restarts: int = 0
+    went_on_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerFault:
+    """A learner's answer when it raised, or gave what can't be played."""
+
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyWritten:
+    """The best guess that came with a generation is on disk; `trouble`, in words: it is not."""
+
+    weights_seq_no: int
+    path: str
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Episodes of a learner's candidates that a worker is to play, one after the other.
+
+    Attributes:
+        weights_seq_no: The generation.
+        candidates: Of each episode, the row of the generation's parameters; in an evaluation,
+            where the best guess plays them all, the evaluation's number.
+        episodes: Of each episode, which one of its candidate (of the evaluation) it is, from 0.
+        evaluation: They count in no rollout figure.
     """
 
     weights_seq_no: int
     candidates: tuple[int, ...]
-    episodes: int
+    episodes: tuple[int, ...]
     evaluation: bool = False
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedWork:
+    """What a chunk says to a learner.
+
+    Attributes:
+        weights_seq_no: As in `RolloutChunk`, like the next two.
+        candidate: Of each finished episode, in order.
+        evaluation: They were played to evaluate.
+        episode_return: Of the same episodes; NaN for an error.
+        work_left: As in `RolloutChunk`.
+        observations: Likewise.
+    """
+
+    weights_seq_no: int
+    candidate: Int32
+    evaluation: bool
+    episode_return: Float64
+    work_left: int
+    observations: ObservationSums | None = None
+
+    @staticmethod
+    def of(chunk: "RolloutChunk") -> "PlayedWork":
+        """What this chunk says."""
+        return PlayedWork(
+            chunk.weights_seq_no,
+            chunk.candidate,
+            chunk.evaluation,
+            chunk.episode_return,
+            chunk.work_left,
+            chunk.observations,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +320,10 @@ class RolloutChunk:
         agents: Of the same episodes, in multi-agent environments: what each agent did.
         weights_seq_no: Of the parameters that chose the actions: how often they were changed so
             far; of a learner's candidates the generation.
-        candidate: Of the same episodes, the index of the candidate that played; `NO_CANDIDATE`
-            where nothing learns.
-        evaluation: All of this was played to evaluate: `totals` do not count it.
-        work_left: Episodes of the work it was given that are still to be played.
+        candidate: Of the same episodes, which candidate played (as in `Work`); empty where nothing
+            learns.
+        evaluation: All of this was played to evaluate: the counts in `totals` leave it out.
+        work_left: Episodes of the work that came with the request and were not begun.
         observations: Of the steps of this chunk, for a learner that normalises.
     """
 
@@ -236,6 +368,8 @@ class WorkerReady:
         seed: The seed of its first reset.
         log_paths: Its stdout and stderr files on the node.
         progress_path: The mapped file with its phase and step count (`raydash.worker.progress`).
+        num_inputs: Numbers in a flattened observation, if a policy is to be learnt; else 0.
+        num_outputs: That a policy gives for an action, likewise.
     """
 
     worker_index: int
@@ -246,6 +380,8 @@ class WorkerReady:
     seed: int
     log_paths: tuple[str, ...] = ()
     progress_path: str = ""
+    num_inputs: int = 0
+    num_outputs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,4 +553,42 @@ class EpisodeExtras:
         return EpisodeScalars(
             self.scalars.names + names,
             np.concatenate([self.scalars.values, agents.episode_return], axis=1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationEpisodes:
+    """Episodes that were played to evaluate.
+
+    Attributes:
+        episodes: What is known of any episode.
+        weights_seq_no: Of the same: with which parameters; the best guess came with them.
+        evaluation: Of the same: of which evaluation each is one, 1, 2, 3, ...
+    """
+
+    episodes: EpisodeColumns = field(default_factory=EpisodeColumns)
+    weights_seq_no: Int32 = field(default_factory=lambda: np.empty(0, np.int32))
+    evaluation: Int32 = field(default_factory=lambda: np.empty(0, np.int32))
+
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+    @staticmethod
+    def from_chunk(chunk: RolloutChunk, *, started_s: float) -> "EvaluationEpisodes":
+        """Those of a chunk whose first instant was `started_s` on the run's clock."""
+        return EvaluationEpisodes(
+            EpisodeColumns.from_chunk(chunk, started_s=started_s),
+            np.full(len(chunk.ending), chunk.weights_seq_no, np.int32),
+            chunk.candidate,
+        )
+
+    @staticmethod
+    def joined(batches: "Sequence[EvaluationEpisodes]") -> "EvaluationEpisodes":
+        """All batches behind one another."""
+        if len(batches) < 2:
+            return batches[0] if batches else EvaluationEpisodes()
+        return EvaluationEpisodes(
+            EpisodeColumns.joined([batch.episodes for batch in batches]),
+            np.concatenate([batch.weights_seq_no for batch in batches]),
+            np.concatenate([batch.evaluation for batch in batches]),
         )

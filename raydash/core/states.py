@@ -59,6 +59,7 @@ class EndedBy(StrEnum):
     ORPHANED = "orphaned"
     DRAINED = "drained"
     WORKERS_FAILED = "workers_failed"
+    LEARNER_FAILED = "learner_failed"
     CLUSTER_LOST = "cluster_lost"
 
 

@@ -3,12 +3,19 @@
 Every stimulus carries `t_s`, seconds on the run's clock; they must not go back.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
 from raydash.core.messages import CommandRun
+from raydash.core.records import (
+    GenerationResults,
+    ParametersReady,
+    PlayedWork,
+    PolicyWritten,
+    Work,
+)
 from raydash.core.states import EndedBy, RunState
 
 # --- stimuli ----------------------------------------------------------------------------------
@@ -34,7 +41,10 @@ class WorkerBecameReady:
 
 @dataclass(frozen=True, slots=True)
 class ChunkArrived:
-    """One request was answered. Totals are the run's, this chunk included."""
+    """One request was answered. Totals are the run's, this chunk included.
+
+    `played` is what it says to a learner; None where nothing learns.
+    """
 
     t_s: float
     worker_index: int
@@ -46,6 +56,7 @@ class ChunkArrived:
     failures_in_a_row: int = 0
     error: str = ""
     drained: bool = False
+    played: PlayedWork | None = None
 
 
 class DeathCause(StrEnum):
@@ -89,6 +100,39 @@ class ProgressSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ParametersArrived:
+    """The learner's parameters for a generation can go out."""
+
+    t_s: float
+    ready: ParametersReady
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerFaulted:
+    """The learner raised, or gave what are no parameters: it would do so again."""
+
+    t_s: float
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerDied:
+    """The learner's process is gone."""
+
+    t_s: float
+    text: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySaved:
+    """The best policy is on disk, or could not be written."""
+
+    t_s: float
+    written: PolicyWritten
+
+
+@dataclass(frozen=True, slots=True)
 class ReadersCounted:
     """How many engines read this run now."""
 
@@ -110,6 +154,10 @@ Stimulus = (
     | WorkerDied
     | WorkerClosed
     | ProgressSeen
+    | ParametersArrived
+    | LearnerFaulted
+    | LearnerDied
+    | PolicySaved
     | ReadersCounted
     | Ticked
 )
@@ -127,12 +175,16 @@ class CreateWorker:
 
 @dataclass(frozen=True, slots=True)
 class RequestRollout:
-    """Send one request; at most two are out per worker."""
+    """Send one request; at most two are out per worker.
+
+    Where something learns it names the episodes to be played (None: only what is under way).
+    """
 
     worker_index: int
     incarnation: int
     budget_s: float
     drain: bool = False
+    work: Work | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +210,31 @@ class KillWorker:
 
     worker_index: int
     incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreateLearner:
+    """Make the learner's process; it goes on from its checkpoint if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskLearner:
+    """Tell the learner how its last generation did, and ask for the parameters of the next.
+
+    Attributes:
+        weights_seq_no: Of the next generation.
+        results: Of the last one.
+    """
+
+    weights_seq_no: int
+    results: GenerationResults = field(default_factory=GenerationResults)
+
+
+@dataclass(frozen=True, slots=True)
+class SavePolicy:
+    """Write the best guess that came with a generation's parameters beside the recording."""
+
+    weights_seq_no: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +270,9 @@ Instruction = (
     | HurryWorker
     | CloseWorker
     | KillWorker
+    | CreateLearner
+    | AskLearner
+    | SavePolicy
     | RecordEvent
     | AnswerCommand
     | EndRun

@@ -6,6 +6,7 @@ queues up for it, and `seq - since_seq - 1` says how many were merged. Columns o
 the reader's; history buckets replace buckets of the same number; episodes and events are new ones.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,7 @@ from raydash.core.spec import PolicySpec, RunSpec
 from raydash.core.states import EndedBy, RunState
 
 MAX_EPISODES_PER_UPDATE = 2000
+MAX_GENERATIONS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,21 @@ class AgentFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class GenerationRow:
+    """One finished generation; see `Generations`."""
+
+    number: int
+    end_s: float
+    num_env_steps: int
+    return_mean: float
+    return_best: float
+    return_worst: float
+    evaluation_mean: float = float("nan")
+    evaluation_n: int = 0
+    sigma: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
 class Generations:
     """Finished generations of a learner, oldest first; a column per figure.
 
@@ -167,7 +184,7 @@ class Generations:
         return_mean: Over its candidates.
         return_best: Of its best candidate.
         return_worst: Of its worst candidate.
-        evaluation_mean: Of the evaluation that belongs to it; NaN: it was not evaluated.
+        evaluation_mean: Of the best guess that it led to; NaN: that was not evaluated.
         evaluation_n: Episodes of that evaluation.
         sigma: The step size of the search, if the learner has one; NaN otherwise.
     """
@@ -184,6 +201,44 @@ class Generations:
 
     def __len__(self) -> int:
         return len(self.number)
+
+    @staticmethod
+    def kept_of(count: int) -> Int64:
+        """Which rows of so many are kept: of too many the newest, and ever fewer older ones."""
+        kept = np.arange(count)
+        while len(kept) > MAX_GENERATIONS:
+            half = len(kept) // 2
+            kept = np.concatenate([kept[:half:2], kept[half:]])
+        return kept
+
+    def rows(self, which: Int64) -> "Generations":
+        """Some of them."""
+        return Generations(*(getattr(self, name)[which] for name in Generations.__slots__))
+
+    @staticmethod
+    def joined(batches: "Sequence[Generations]") -> "Generations":
+        """All batches behind one another."""
+        if len(batches) == 1:
+            return batches[0]
+        names = Generations.__slots__
+        return Generations(
+            *(np.concatenate([getattr(batch, name) for batch in batches]) for name in names)
+        )
+
+    @staticmethod
+    def of(rows: Sequence[GenerationRow]) -> "Generations":
+        """The columns of some rows."""
+        return Generations(
+            number=np.array([row.number for row in rows], np.int64),
+            end_s=np.array([row.end_s for row in rows], np.float64),
+            num_env_steps=np.array([row.num_env_steps for row in rows], np.int64),
+            return_mean=np.array([row.return_mean for row in rows], np.float64),
+            return_best=np.array([row.return_best for row in rows], np.float64),
+            return_worst=np.array([row.return_worst for row in rows], np.float64),
+            evaluation_mean=np.array([row.evaluation_mean for row in rows], np.float64),
+            evaluation_n=np.array([row.evaluation_n for row in rows], np.int64),
+            sigma=np.array([row.sigma for row in rows], np.float64),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,13 @@ def start(
             )
         )
     if not message.simulated:
-        fault = try_environment(spec.env, spec.policy, message.source_dirs, rollout=spec.rollout)
+        fault = try_environment(
+            spec.env,
+            spec.policy,
+            message.source_dirs,
+            rollout=spec.rollout,
+            learner=spec.learner,
+        )
         if fault is not None:
             raise FaultError(replace(fault, bad_input=True))
     connection = await_connection()

@@ -50,6 +50,11 @@ MESSAGE_TYPES: tuple[type, ...] = (
     records.WorkerReady,
     records.WorkerFault,
     records.ProbeReading,
+    records.Parameters,
+    records.GenerationResults,
+    records.ParametersReady,
+    records.LearnerFault,
+    records.PolicyWritten,
 )
 
 

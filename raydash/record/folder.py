@@ -15,7 +15,9 @@ from raydash.core.faults import Fault, FaultError
 from raydash.record.database import wal_of
 
 _RECORDING = re.compile(r"(?P<id>.+)\.duckdb|.+\.duckdb\.damaged-\d+", re.DOTALL)
-_BESIDE = re.compile(r"\.duckdb\.(wal|tmp)|\.(logs|run\.json|notes\.json.*|(best|policy)[.-].*)")
+_BESIDE = re.compile(
+    r"\.duckdb\.(wal|tmp)|\.(logs|run\.json|notes\.json.*|(best|learner|policy)[.-].*)"
+)
 _BESIDE_DAMAGED = re.compile(r"\.(wal|tmp|run\.json|notes\.json.*)")
 
 Key = tuple[int, int, int, int]
@@ -106,6 +108,16 @@ def entry_of(path: Path) -> Entry:
         raise FaultError(replace(fault, bad_input=True)) from error
     owned = [each for name, each in names.items() if _owner(name, {run_id: path.name}) == run_id]
     return _entry(run_id, file, owned)
+
+
+def best_policy_of(recording: Path) -> Path:
+    """Where the best policy of a run that learns is kept."""
+    return recording.with_name(f"{recording.name.removesuffix('.duckdb')}.best.npz")
+
+
+def learner_state_of(recording: Path) -> Path:
+    """Where the state of a learner is kept while its run goes on."""
+    return recording.with_name(f"{recording.name.removesuffix('.duckdb')}.learner.npz")
 
 
 def shown_name(name: str) -> str:

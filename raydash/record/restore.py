@@ -20,6 +20,7 @@ from raydash.core.records import EpisodeColumns, Float64, Int32, Int64, WorkerTo
 from raydash.core.spec import RunSpec, SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending
 from raydash.record.database import connect, is_damage, reading_fault, wal_of
+from raydash.record.learning import RecordedLearning, read_learning
 from raydash.record.named_values import (
     AGENTS,
     INFO,
@@ -91,6 +92,7 @@ class Restored:
         scalars: Of the episodes' info, in the order in which their names were met.
         agent_returns: Likewise, what each agent got.
         agent_steps: Actions of each agent.
+        learning: What its learner did, if it has one.
     """
 
     run_id: str
@@ -119,6 +121,7 @@ class Restored:
     scalars: tuple[NamedSums, ...] = ()
     agent_returns: tuple[NamedSums, ...] = ()
     agent_steps: Mapping[str, int] = field(default_factory=dict)
+    learning: RecordedLearning = field(default_factory=RecordedLearning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +349,7 @@ def _read(connection: Connection) -> Restored | None:
         scalars=named.get(INFO, ()),
         agent_returns=named.get(AGENTS, ()),
         agent_steps=agent_steps(connection, math.inf) if AGENTS in named else {},
+        learning=read_learning(connection),
     )
 
 

@@ -8,9 +8,16 @@ from importlib import metadata
 
 from raydash.core.events import Event
 from raydash.core.history import HistoryRows
-from raydash.core.records import EpisodeColumns, EpisodeExtras, Int64, WorkerTotals
+from raydash.core.records import (
+    EpisodeColumns,
+    EpisodeExtras,
+    EvaluationEpisodes,
+    Int64,
+    WorkerTotals,
+)
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, RunState
+from raydash.core.updates import Generations
 
 _PACKAGES = ("raydash", "ray", "gymnasium", "numpy", "duckdb", "msgspec")
 
@@ -133,6 +140,8 @@ class RecordBatch:
         num_restarts: Workers made anew after a death or on demand, lifetime.
         episodes: Finished ones.
         extras: Of the same episodes; empty: nothing is known.
+        evaluations: Episodes that were played to evaluate.
+        generations: Of a learner: those that are complete.
         totals: (worker_index, incarnation, totals of that life), of workers that were heard of.
         agent_totals: Of workers that were heard of, in multi-agent environments.
         events: What happened.
@@ -150,6 +159,8 @@ class RecordBatch:
     num_restarts: int = 0
     episodes: EpisodeColumns = field(default_factory=EpisodeColumns)
     extras: EpisodeExtras = field(default_factory=EpisodeExtras)
+    evaluations: EvaluationEpisodes = field(default_factory=EvaluationEpisodes)
+    generations: Generations = field(default_factory=Generations)
     totals: Sequence[tuple[int, int, WorkerTotals]] = ()
     agent_totals: Sequence[AgentTotals] = ()
     events: Sequence[Event] = ()
@@ -176,6 +187,8 @@ class RecordBatch:
             batches[-1],
             episodes=EpisodeColumns.joined([batch.episodes for batch in batches]),
             extras=EpisodeExtras.joined([batch.known_extras() for batch in batches]),
+            evaluations=EvaluationEpisodes.joined([batch.evaluations for batch in batches]),
+            generations=Generations.joined([batch.generations for batch in batches]),
             totals=[(index, life, values) for (index, life), values in totals.items()],
             agent_totals=list(agents.values()),
             events=[event for batch in batches for event in batch.events],

@@ -70,7 +70,8 @@ CREATE TABLE IF NOT EXISTS evaluation_episodes (
     episode_len INTEGER NOT NULL,
     ending UTINYINT NOT NULL,
     duration_s FLOAT NOT NULL,
-    weights_seq_no INTEGER NOT NULL  -- the generation whose best guess played
+    weights_seq_no INTEGER NOT NULL, -- with which parameters: the best guess came with them
+    evaluation INTEGER NOT NULL      -- of which evaluation it is one: 1, 2, 3, ...
 );
 
 -- Multi-agent environments: what each agent did in an episode of `episodes`.
@@ -97,10 +98,10 @@ CREATE TABLE IF NOT EXISTS generations (
     number INTEGER NOT NULL,         -- 1, 2, 3, ...: the weights_seq_no of its candidates
     end_s DOUBLE NOT NULL,           -- when its last result came in
     num_env_steps BIGINT NOT NULL,   -- of the whole run by then
-    return_mean DOUBLE NOT NULL,     -- over its candidates
+    return_mean DOUBLE NOT NULL,     -- over its candidates; NaN: all episodes ended in an error
     return_best DOUBLE NOT NULL,
     return_worst DOUBLE NOT NULL,
-    evaluation_mean DOUBLE,          -- NULL: it was not evaluated
+    evaluation_mean DOUBLE,          -- of the best guess that it led to; NULL: not evaluated
     evaluation_n INTEGER NOT NULL,   -- episodes of that evaluation
     sigma DOUBLE                     -- step size of the search; NULL: the learner has none
 );

@@ -15,6 +15,7 @@ from raydash.core.events import Event
 from raydash.core.history import HistoryRows
 from raydash.core.records import NO_CANDIDATE, TIME_DECIMALS, EpisodeColumns, WorkerTotals
 from raydash.core.states import Ending
+from raydash.core.updates import Generations
 from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
 from raydash.record.schema import SCHEMA_VERSION, Connection
 
@@ -24,6 +25,11 @@ _INSERTS = {
     "episodes": "INSERT INTO episodes BY NAME SELECT"
     " * REPLACE (coalesce(episode_return, 'nan') AS episode_return,"
     f" nullif(candidate, {NO_CANDIDATE}) AS candidate) FROM new_episodes",
+    "evaluations": "INSERT INTO evaluation_episodes BY NAME SELECT"
+    " * REPLACE (coalesce(episode_return, 'nan') AS episode_return) FROM new_evaluations",
+    "generations": "INSERT INTO generations BY NAME SELECT * REPLACE ("
+    "coalesce(return_mean, 'nan') AS return_mean, coalesce(return_best, 'nan') AS return_best,"
+    " coalesce(return_worst, 'nan') AS return_worst) FROM new_generations",
     "totals": "INSERT INTO worker_totals BY NAME FROM new_totals",
     "events": "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
     "commits": "INSERT INTO commits (number, t_s, elapsed_s, num_workers, paused, keep, ended_by,"
@@ -40,8 +46,8 @@ _INSERTS = {
     "agent_totals": "INSERT INTO agent_totals BY NAME FROM new_agent_totals",
 }
 _VIEWS = (
-    "new_episodes", "new_totals", "new_history", "new_worker_history", "new_history_scalars",
-    "new_agent_episodes", "new_agent_totals",
+    "new_episodes", "new_evaluations", "new_generations", "new_totals", "new_history",
+    "new_worker_history", "new_history_scalars", "new_agent_episodes", "new_agent_totals",
 )  # fmt: skip
 
 
@@ -100,6 +106,11 @@ class RecordWriter:
         self.connection.execute("BEGIN")
         if len(batch.episodes):
             self._episodes(batch)
+        if len(batch.evaluations):
+            self._insert("evaluations", new_evaluations=_evaluation_columns(batch))
+        if len(batch.generations):
+            columns = {name: getattr(batch.generations, name) for name in Generations.__slots__}
+            self._insert("generations", new_generations=columns)
         if batch.totals:
             self._insert("totals", new_totals=_totals_columns(batch))
         if batch.agent_totals:
@@ -185,11 +196,23 @@ class RecordWriter:
 
 def _episode_columns(batch: RecordBatch) -> dict[str, Any]:
     """Times are rounded: full precision would be five bytes an episode of noise."""
-    episodes, extras = batch.episodes, batch.known_extras()
+    extras = batch.known_extras()
+    columns = _columns_of(batch.episodes)
+    columns["weights_seq_no"], columns["candidate"] = extras.weights_seq_no, extras.candidate
+    return columns
+
+
+def _columns_of(episodes: EpisodeColumns) -> dict[str, Any]:
     columns = {name: getattr(episodes, name) for name in EpisodeColumns.__slots__}
     columns["end_s"] = np.round(episodes.end_s, TIME_DECIMALS)
     columns["duration_s"] = np.round(episodes.duration_s, TIME_DECIMALS)
-    columns["weights_seq_no"], columns["candidate"] = extras.weights_seq_no, extras.candidate
+    return columns
+
+
+def _evaluation_columns(batch: RecordBatch) -> dict[str, Any]:
+    played = batch.evaluations
+    columns = _columns_of(played.episodes)
+    columns["weights_seq_no"], columns["evaluation"] = played.weights_seq_no, played.evaluation
     return columns
 
 

@@ -17,8 +17,11 @@ from raydash.core.machine import RunMachine
 from raydash.core.messages import PROTOCOL_VERSION, StartRun
 from raydash.core.spec import RunSpec
 from raydash.core.updates import RunInfo, SupervisorHealth
+from raydash.learn.actor import LearnerProcess
 from raydash.protocol.codec import encode
+from raydash.record.folder import best_policy_of, learner_state_of
 from raydash.supervise.actor import Posting
+from raydash.supervise.learners import LearnerDesk, RayLearner
 from raydash.supervise.pool import WorkerPool
 from raydash.supervise.probes import NodeProbes
 from raydash.supervise.ray_pool import RayPool
@@ -74,6 +77,7 @@ def compose(start: StartRun, posting: Posting) -> tuple[Supervisor, bool]:
         paused_workers=past.paused_workers,
         ended_by=past.ended_by,
         num_restarts=past.num_restarts,
+        learning=past.learning,
     )
     # The machine's monotonic clock went on while we were dead, unless it was rebooted.
     started_s = min(posting.started_s, time.monotonic() - past.last_t_s)
@@ -93,6 +97,8 @@ def compose(start: StartRun, posting: Posting) -> tuple[Supervisor, bool]:
         health=SupervisorHealth(pid=pid, incarnation=past.supervisor_incarnation),
         trouble=past.fault,
         sinks=None if past.is_closed else open_sinks(spec, info),
+        learner=None if spec.learner.kind is None else _learner(start, posting),
+        generations=past.generations,
     )
     return supervisor, past.is_closed
 
@@ -149,6 +155,29 @@ def _worker_factory(
         )
 
     return make
+
+
+def _learner(start: StartRun, posting: Posting) -> LearnerDesk:
+    """On the supervisor's own node: what it writes lies beside the recording."""
+    recording = Path(posting.recording)
+    actor = ray.remote(LearnerProcess).options(
+        num_cpus=0,
+        max_restarts=0,
+        max_task_retries=0,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        ),
+    )
+    order = encode(start)
+
+    def make() -> Any:
+        return actor.remote(
+            order,
+            state_path=str(learner_state_of(recording)),
+            best_path=str(best_policy_of(recording)),
+        )
+
+    return RayLearner(make, clock=time.monotonic)
 
 
 def _explain_pending(pool: RayPool, demand: dict[str, float]) -> None:

@@ -82,6 +82,7 @@ class Ledger:
         self.partial_return: Float64 = np.zeros(0)
         self.last_return: Float64 = np.zeros(0)
         self.heard_s: Float64 = np.zeros(0)
+        self.weights_seq_no: Int64 = np.zeros(0, np.int64)
         self._pool = EpisodeColumns()
         self._worker_rates = SpanRates(longest_s=10.0, resolution_s=0.5)
         self._run_rates = SpanRates(longest_s=60.0, resolution_s=0.1)
@@ -122,8 +123,8 @@ class Ledger:
             self._incarnation[row] = chunk.incarnation
         before = self._life[row, _STEPS]
         self._life[row] = [getattr(chunk.totals, name) for name in _TOTALS]
-        good = chunk.ending != Ending.ERROR
-        self._remember(row, chunk.episode_return[good])
+        if not chunk.evaluation:
+            self._remember(row, chunk.episode_return[chunk.ending != Ending.ERROR])
         if len(chunk.step_time_s):
             at = self._sample_count[row] + np.arange(len(chunk.step_time_s))
             self._samples[row, at % _STEP_SAMPLES] = chunk.step_time_s
@@ -133,6 +134,7 @@ class Ledger:
             self.step_time_p95_s[row] = np.partition(held, rank)[rank]
         self.partial_len[row] = chunk.partial_len[0] if len(chunk.partial_len) else 0
         self.partial_return[row] = chunk.partial_return[0] if len(chunk.partial_return) else 0
+        self.weights_seq_no[row] = chunk.weights_seq_no
         self.heard_s[row] = t_s
         self.agents.take(chunk)
         return int(self._life[row, _STEPS] - before)
@@ -267,4 +269,5 @@ _ROWS: dict[str, float] = {
     "partial_return": 0,
     "last_return": np.nan,
     "heard_s": np.nan,
+    "weights_seq_no": 0,
 }

@@ -5,9 +5,9 @@ an exception. `collect` gives each fact once.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from raydash.core.records import RolloutChunk, WorkerReady
+from raydash.core.records import RolloutChunk, Work, WorkerReady
 from raydash.core.stimuli import DeathCause
 
 
@@ -41,6 +41,19 @@ class WorkerPool(Protocol):
 
     def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
         """Ask for one slice: reports a `RolloutChunk` or `Died`."""
+
+    def play(
+        self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: Any
+    ) -> None:
+        """Ask for one slice of a learner's candidates: reports as `request` does.
+
+        Args:
+            worker_index: Of whom.
+            incarnation: Of which life.
+            budget_s: How long the slice may take.
+            work: What to play.
+            parameters: Of its generation, as the learner gave them (`Learners.parameters`).
+        """
 
     def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
         """Cut the slices of a worker short, or no longer, where that is possible."""

@@ -21,7 +21,7 @@ from ray.exceptions import (
 )
 
 from raydash.core.clock import Clock
-from raydash.core.records import RolloutChunk, WorkerFault, WorkerReady
+from raydash.core.records import RolloutChunk, Work, WorkerFault, WorkerReady
 from raydash.core.stimuli import DeathCause
 from raydash.protocol.codec import CodecError, decode
 from raydash.supervise.pool import Closed, Died, Report
@@ -88,6 +88,14 @@ class RayPool:
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             self._call(worker, "rollout", worker.handle.rollout.remote(budget_s, drain))
+
+    def play(
+        self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: Any
+    ) -> None:
+        """See `WorkerPool`. Ray brings the parameters to the worker; they never come here."""
+        worker = self._workers.get((worker_index, incarnation))
+        if worker is not None:
+            self._call(worker, "play", worker.handle.play.remote(budget_s, work, parameters))
 
     def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
         """See `WorkerPool`. Through shared memory, so only on this node."""

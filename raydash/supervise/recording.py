@@ -9,9 +9,10 @@ from raydash.core.clock import Clock
 from raydash.core.events import Event
 from raydash.core.faults import FaultError
 from raydash.core.history import History
+from raydash.core.learning import PastLearning
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, Ending
-from raydash.core.updates import HistoryDelta, RunInfo, RunUpdate
+from raydash.core.updates import Generations, HistoryDelta, RunInfo, RunUpdate
 from raydash.record.recorder import Recorder
 from raydash.record.restore import Restored, restore
 from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
@@ -41,6 +42,8 @@ class Past:
         ledger: Totals.
         history: Buckets.
         events: So far.
+        learning: What the run learnt.
+        generations: Of its learner.
         fault: Why an earlier recording could not be gone on with, in words.
         is_unreadable: It is still there, and must not be written to.
     """
@@ -59,6 +62,8 @@ class Past:
     ledger: Ledger = field(default_factory=Ledger)
     history: History = field(default_factory=History)
     events: tuple[Event, ...] = ()
+    learning: PastLearning = field(default_factory=PastLearning)
+    generations: Generations = field(default_factory=Generations)
     fault: str = ""
     is_unreadable: bool = False
 
@@ -233,4 +238,6 @@ def _past_of(restored: Restored, path: Path) -> Past:
         ledger=ledger,
         history=read_history(restored, path),
         events=restored.events,
+        learning=restored.learning.past,
+        generations=restored.learning.generations,
     )

@@ -141,6 +141,7 @@ class Roster:
             cpu_percent=np.array([v.cpu_percent if v else np.nan for v in seen], np.float32),
             rss_bytes=np.array([v.rss_bytes if v else np.nan for v in seen], np.float64),
             data_age_s=(t_s - ledger.heard_s[rows]).astype(np.float32),
+            weights_seq_no=ledger.weights_seq_no[rows].astype(np.int32),
         )
 
     def observe(self, machine: RunMachine, vitals: dict[int, WorkerVitals], t_s: float) -> None:

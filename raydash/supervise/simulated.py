@@ -8,7 +8,7 @@ environment: 256 of them show what the supervisor, the engine, the frames and th
 import numpy as np
 
 from raydash.core.clock import Clock
-from raydash.core.records import Int64, RolloutChunk, WorkerReady, WorkerTotals
+from raydash.core.records import Int64, RolloutChunk, Work, WorkerReady, WorkerTotals
 from raydash.core.states import Ending
 from raydash.core.stimuli import DeathCause
 from raydash.supervise.pool import Closed, Died, Report
@@ -60,6 +60,12 @@ class SimulatedPool:
             begin = max(self._clock(), worker.free_s)
             worker.free_s = begin + budget_s
             worker.due.append((worker.free_s, budget_s, drain))
+
+    def play(
+        self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: object
+    ) -> None:
+        """See `WorkerPool`. Simulated workers do not learn."""
+        raise NotImplementedError
 
     def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
         """See `WorkerPool`."""

@@ -30,7 +30,10 @@ from raydash.core.messages import (
 from raydash.core.records import (
     EpisodeColumns,
     EpisodeExtras,
+    EvaluationEpisodes,
+    PlayedWork,
     RolloutChunk,
+    Work,
     WorkerReady,
     WorkerTotals,
 )
@@ -38,29 +41,43 @@ from raydash.core.spec import RunSpec
 from raydash.core.states import RunState
 from raydash.core.stimuli import (
     AnswerCommand,
+    AskLearner,
     ChunkArrived,
     CloseWorker,
     CommandReceived,
+    CreateLearner,
     CreateWorker,
     EndRun,
     HurryWorker,
     Instruction,
     KillWorker,
+    ParametersArrived,
     ProgressSeen,
     ReadersCounted,
     RecordEvent,
     RequestRollout,
+    SavePolicy,
     Ticked,
     WorkerBecameReady,
     WorkerClosed,
     WorkerDied,
 )
-from raydash.core.updates import HistoryDelta, RunFigures, RunInfo, RunUpdate, SupervisorHealth
+from raydash.core.updates import (
+    Generations,
+    HistoryDelta,
+    LearningFigures,
+    RunFigures,
+    RunInfo,
+    RunUpdate,
+    SupervisorHealth,
+)
 from raydash.core.worker_record import Fate
 from raydash.protocol.codec import encode
 from raydash.record.rows import AgentTotals, RecordBatch
 from raydash.supervise.backlog import Backlog
 from raydash.supervise.error_fold import ErrorFold
+from raydash.supervise.generation_log import GenerationLog
+from raydash.supervise.learners import LearnerDesk
 from raydash.supervise.ledger import Ledger
 from raydash.supervise.pool import Closed, Died, Report, WorkerPool
 from raydash.supervise.readers import Readers
@@ -132,6 +149,8 @@ class Supervisor:
         health: SupervisorHealth | None = None,
         trouble: str = "",
         sinks: LiveSinks | None = None,
+        learner: LearnerDesk | None = None,
+        generations: Generations | None = None,
     ) -> None:
         """A supervisor for a new run, or for one that goes on from its recording.
 
@@ -150,6 +169,8 @@ class Supervisor:
             health: Process id and incarnation.
             trouble: What went wrong with an earlier recording, in words.
             sinks: Other tools that are told of the run.
+            learner: Improves the policy; None: nothing does.
+            generations: Of the run so far.
         """
         self.spec = spec
         self.info = info
@@ -164,6 +185,7 @@ class Supervisor:
         self._health = health or SupervisorHealth()
         self._trouble = trouble
         self._sinks = sinks or NoSinks()
+        self._learner = learner
         self._roster = Roster()
         self._changed = threading.Condition()
         self._asked = threading.Event()
@@ -171,10 +193,12 @@ class Supervisor:
         self._backlog = Backlog(
             events=events, num_episodes=self._ledger.num_episodes(), seq=self._seq
         )
+        self._generations = GenerationLog(generations or Generations(), seq=self._seq)
         self._next_event = events[-1].number + 1 if events else 1
         self._unrecorded: list[Event] = []
         self._tick_episodes: list[EpisodeColumns] = []
         self._tick_extras: list[EpisodeExtras] = []
+        self._tick_evaluations: list[EvaluationEpisodes] = []
         self._tick_steps: list[tuple[int, float, float, int]] = []
         self._tick_totals: dict[tuple[int, int], WorkerTotals] = {}
         self._tick_agents: dict[tuple[int, int], AgentTotals] = {}
@@ -222,6 +246,7 @@ class Supervisor:
             for report, behind_s in _with_chunks_after(self._pool.collect()):
                 self._has_news |= not isinstance(report, RolloutChunk)
                 self._take(report, t_s, behind_s)
+            self._hear_learner(t_s)
             self._take_commands(t_s)
             if self._ended_s is None:
                 self._perform(self._machine.handle(Ticked(t_s)), t_s)
@@ -236,7 +261,7 @@ class Supervisor:
     def rest(self) -> None:
         """Wait for the next turn: long while all is calm, briefly while somebody waits."""
         with self._changed:
-            calm = self._machine.state is RunState.RUNNING
+            calm = self._machine.state is RunState.RUNNING and self._learner is None
             waited_for = self._machine.has_pending_commands or not calm
         self._asked.wait(BRISK_TURN_S if waited_for else CALM_TURN_S)
         self._asked.clear()
@@ -269,6 +294,8 @@ class Supervisor:
             case WorkerReady(worker_index=index, incarnation=life):
                 self._roster.took_place(report)
                 self._probes.watch(report)
+                if self._learner is not None:
+                    self._learner.fit(report)
                 stimulus: WorkerBecameReady | WorkerClosed | WorkerDied = WorkerBecameReady(
                     t_s, index, life
                 )
@@ -281,6 +308,13 @@ class Supervisor:
                 self._forget(index, life, keep_log=True)
                 stimulus = WorkerDied(t_s, index, life, cause, text, detail)
         self._perform(self._machine.handle(stimulus), t_s)
+
+    def _hear_learner(self, t_s: float) -> None:
+        if self._learner is None or self._ended_s is not None:
+            return
+        for stimulus in self._learner.collect(t_s):
+            self._has_news |= not isinstance(stimulus, ParametersArrived)
+            self._perform(self._machine.handle(stimulus), t_s)
 
     def _forget(self, worker_index: int, incarnation: int, *, keep_log: bool) -> None:
         ready = self._roster.ready_of(worker_index)
@@ -300,7 +334,9 @@ class Supervisor:
         ended_s = max(0.0, t_s - behind_s)
         started_s = ended_s - chunk.duration_s
         self._tick_steps.append((index, max(0.0, started_s), ended_s, steps))
-        if len(chunk.ending):
+        if len(chunk.ending) and chunk.evaluation:
+            self._tick_evaluations.append(EvaluationEpisodes.from_chunk(chunk, started_s=started_s))
+        elif len(chunk.ending):
             self._tick_episodes.append(EpisodeColumns.from_chunk(chunk, started_s=started_s))
             self._tick_extras.append(EpisodeExtras.from_chunk(chunk))
         self._tick_totals[index, life] = chunk.totals
@@ -322,6 +358,7 @@ class Supervisor:
             chunk.failures_in_a_row,
             chunk.errors[-1].message if chunk.errors else "",
             chunk.drained,
+            None if self._learner is None else PlayedWork.of(chunk),
         )
         self._perform(self._machine.handle(stimulus), t_s)
 
@@ -368,14 +405,20 @@ class Supervisor:
                     self._ledger.widen(index)
                     self._history.widen(index)
                     self._pool.create(index, life)
-                case RequestRollout(worker_index=index, incarnation=life):
+                case RequestRollout(worker_index=index, incarnation=life, work=None):
                     self._pool.request(index, life, instruction.budget_s, drain=instruction.drain)
+                case RequestRollout(worker_index=index, incarnation=life, work=Work() as work):
+                    assert self._learner is not None
+                    parameters = self._learner.parameters()
+                    self._pool.play(index, life, instruction.budget_s, work, parameters)
                 case HurryWorker(worker_index=index, incarnation=life, wanted=wanted):
                     self._pool.hurry(index, life, wanted=wanted)
                 case CloseWorker(worker_index=index, incarnation=life):
                     self._pool.close_worker(index, life)
                 case KillWorker(worker_index=index, incarnation=life):
                     self._pool.kill(index, life)
+                case CreateLearner() | AskLearner() | SavePolicy():
+                    self._instruct_learner(instruction)
                 case RecordEvent(kind=kind):
                     if kind is EventKind.RUN_ENDED:
                         self._note_errors(t_s, everything=True)
@@ -387,6 +430,16 @@ class Supervisor:
                         self._readers.answer(reader_id, answer)
                 case EndRun():
                     self._end(t_s)
+
+    def _instruct_learner(self, instruction: CreateLearner | AskLearner | SavePolicy) -> None:
+        assert self._learner is not None
+        match instruction:
+            case CreateLearner():
+                self._learner.create()
+            case AskLearner(weights_seq_no=number, results=results):
+                self._learner.ask(number, results)
+            case SavePolicy(weights_seq_no=number):
+                self._learner.save(number)
 
     def _note_event(self, event: RecordEvent, t_s: float, count: int = 1) -> None:
         entry = Event(
@@ -415,6 +468,11 @@ class Supervisor:
         episodes = EpisodeColumns.joined(self._tick_episodes)
         extras = EpisodeExtras.joined(self._tick_extras)
         self._tick_episodes, self._tick_extras = [], []
+        evaluations = EvaluationEpisodes.joined(self._tick_evaluations)
+        self._tick_evaluations = []
+        campaign = self._machine.campaign
+        generations = Generations.of(campaign.take_rows() if campaign is not None else ())
+        self._generations.add(generations, self._seq)
         self._backlog.close(episodes)
         self._history.widen(self._ledger.num_workers)
         self._ledger.take_episodes(episodes, extras)
@@ -445,6 +503,8 @@ class Supervisor:
                 num_restarts=self._machine.num_restarts,
                 episodes=episodes,
                 extras=extras,
+                evaluations=evaluations,
+                generations=generations,
                 totals=totals,
                 agent_totals=agent_totals,
                 events=self._unrecorded,
@@ -474,6 +534,8 @@ class Supervisor:
     def _end(self, t_s: float) -> None:
         self._tick(t_s)
         self._pool.shut_down()
+        if self._learner is not None:
+            self._learner.shut_down()
         self._probes.shut_down()
         self._final = self._state(t_s)
 
@@ -615,7 +677,14 @@ class Supervisor:
             recent=self._history.recent.delta(since_seq),
             whole=self._history.whole.delta(since_seq),
             events=self._backlog.events_since(since_seq),
+            learning=self._learning_since(since_seq),
         )
+
+    def _learning_since(self, since_seq: int) -> LearningFigures | None:
+        learning = self._presented.learning if self._presented is not None else None
+        if learning is None:
+            return None
+        return replace(learning, generations=self._generations.since(since_seq))
 
     def _state(self, t_s: float) -> RunUpdate:
         machine = self._machine
@@ -643,6 +712,7 @@ class Supervisor:
             health=self._present_health(t_s),
             scalars=self._ledger.scalars.figures(),
             agents=self._ledger.agents.figures(),
+            learning=None if machine.campaign is None else machine.campaign.figures(t_s),
         )
 
     def _figures(self, t_s: float) -> RunFigures:

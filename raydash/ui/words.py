@@ -255,6 +255,7 @@ _ENDED_BY = {
     EndedBy.ORPHANED: "its last window was gone too long",
     EndedBy.DRAINED: "its workers were drained",
     EndedBy.WORKERS_FAILED: "no worker could go on",
+    EndedBy.LEARNER_FAILED: "its learner failed",
     EndedBy.CLUSTER_LOST: "the cluster was lost",
 }
 

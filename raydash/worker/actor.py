@@ -10,10 +10,12 @@ from pathlib import Path
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import StartRun
-from raydash.core.records import WorkerFault, WorkerReady
+from raydash.core.records import Parameters, Work, WorkerFault, WorkerReady
 from raydash.protocol.codec import decode, encode
+from raydash.worker.candidates import CandidateLoop
 from raydash.worker.environments import first_reset, make_env, one_line
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
+from raydash.worker.policies.network import num_inputs, num_outputs
 from raydash.worker.policies.policy import make_policy
 from raydash.worker.process import log_paths, settle_in, stand_back, whereabouts
 from raydash.worker.progress import ProgressWriter
@@ -61,6 +63,8 @@ class RolloutWorker:
         name = f"w{worker_index}-{incarnation}-{os.getpid()}"
         self._progress = ProgressWriter(Path(progress_dir) / name if progress_dir else None)
         self._loop: RolloutLoop | VectorRolloutLoop | None = None
+        self._sizes = (0, 0)
+        self._weights_seq_no = 0
         self._run_id = run_id
 
     def ping(self) -> None:
@@ -91,6 +95,8 @@ class RolloutWorker:
                 seed=self._seeds[0].reset,
                 log_paths=log_paths(),
                 progress_path=self._progress.path,
+                num_inputs=self._sizes[0],
+                num_outputs=self._sizes[1],
             ),
         )
 
@@ -98,7 +104,27 @@ class RolloutWorker:
         """One slice: a `RolloutChunk`; `WorkerFault` if the worker was never prepared."""
         if self._loop is None:
             return self._failed(Fault("The worker was asked to step before it was prepared"))
+        if isinstance(self._loop, CandidateLoop):
+            self._loop.assign(None, None)
         return encode(self._loop.run(budget_s, drain=drain))
+
+    def play(self, budget_s: float, work: Work, parameters: bytes) -> bytes:
+        """One slice of a learner's candidates, after the episode that is under way.
+
+        Args:
+            budget_s: As in `rollout`.
+            work: What to play.
+            parameters: Encoded `Parameters` of its generation; comes as an object reference.
+        """
+        loop = self._loop
+        if not isinstance(loop, CandidateLoop):
+            return self._failed(Fault("A worker that does not learn was asked to play candidates"))
+        fresh: Parameters | None = None
+        if work.weights_seq_no != self._weights_seq_no:
+            fresh = decode(parameters)
+            self._weights_seq_no = work.weights_seq_no
+        loop.assign(work, fresh)
+        return encode(loop.run(budget_s))
 
     def close(self) -> bytes:
         """Close the environment: empty, or `WorkerFault` if its `close` raised."""
@@ -118,6 +144,25 @@ class RolloutWorker:
         """The loop that the spec asks for, over environments that are not reset yet."""
         spec, seeds, source_dirs = self._spec, self._seeds, self._source_dirs
         vectorization, count = spec.rollout.chosen_vectorization, spec.rollout.num_envs_per_worker
+        if spec.learner.kind is not None:
+            env = make_env(spec.env, source_dirs)
+            name = "the learner"
+            self._sizes = (
+                num_inputs(env.observation_space, name),
+                num_outputs(env.action_space, name),
+            )
+            return CandidateLoop(
+                env,
+                worker_index=self._worker_index,
+                incarnation=self._incarnation,
+                reset_seed=seeds[0].reset,
+                clock=time.perf_counter,
+                progress=self._progress,
+                make_env=lambda: make_env(spec.env),
+                run_seed=spec.rollout.seed,
+                gathers_observations=spec.learner.normalize_observations,
+                info_keys=spec.rollout.info_keys,
+            )
         if vectorization == "none":
             env = make_env(spec.env, source_dirs)
             return RolloutLoop(

@@ -120,6 +120,7 @@ class RolloutLoop(EpisodeBook, SlicedLoop[Env]):
                     slice_, episode_return, episode_len, terminated, truncated, info
                 )
                 observation, episode_return, episode_len = self._observation, 0.0, 0
+                policy = self._policy
             if go_on:
                 for _ in repeat(None, size - 1):
                     where = "policy"
@@ -135,6 +136,7 @@ class RolloutLoop(EpisodeBook, SlicedLoop[Env]):
                             go_on, episode_return, episode_len = False, 0.0, 0
                             break
                         observation, episode_return, episode_len = self._observation, 0.0, 0
+                        policy = self._policy  # an episode may have one of its own
         except Exception as error:
             self._fail(slice_, where, error, episode_len)
             go_on, episode_return, episode_len = False, 0.0, 0
@@ -185,7 +187,7 @@ class RolloutLoop(EpisodeBook, SlicedLoop[Env]):
         try:
             if env is None:
                 self._num_remakes += 1
-                self._next_seed = remade_seed(self._reset_seed, self._num_remakes)
+                self._next_seed = self._seed_of_remade()
                 env = self._env = self._make_env()
                 now_s = self._clock()
             where = "reset"
@@ -206,6 +208,9 @@ class RolloutLoop(EpisodeBook, SlicedLoop[Env]):
             slice_.reset_samples_s.append(reset_s)
         cells[PHASE] = STEPPING
         return True
+
+    def _seed_of_remade(self) -> int | None:
+        return remade_seed(self._reset_seed, self._num_remakes)
 
     def _fail(self, slice_: Slice, where: str, error: Exception, episode_len: int) -> None:
         """Record an episode that ended in an exception, and give its environment up."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_OF_CANDIDATES, _OF_EVALUATIONS = 1, 2
+
 
 @dataclass(frozen=True, slots=True)
 class EnvSeeds:
@@ -45,4 +47,35 @@ def remade_seed(reset_seed: int, num_remakes: int) -> int:
         num_remakes: How often it has been made anew, 1 or more.
     """
     sequence = np.random.SeedSequence(reset_seed, spawn_key=(num_remakes,))
+    return int(sequence.generate_state(1)[0] >> 1)
+
+
+def candidate_seed(seed: int, weights_seq_no: int, episode: int) -> int:
+    """The seed of one episode of a learner's candidates: the same for all of a generation.
+
+    So they are compared under the same circumstances, which tells the better one from the luckier
+    one, and it does not matter which worker plays whom.
+
+    Args:
+        seed: The run's.
+        weights_seq_no: The generation.
+        episode: Which one of each candidate, from 0.
+    """
+    return _seed(seed, _OF_CANDIDATES, weights_seq_no, episode)
+
+
+def evaluation_seed(seed: int, evaluation: int, episode: int) -> int:
+    """The seed of one episode of an evaluation; no two have the same, nor one with a candidate's.
+
+    Args:
+        seed: The run's.
+        evaluation: The evaluation's number.
+        episode: Which one of it, from 0.
+    """
+    return _seed(seed, _OF_EVALUATIONS, evaluation, episode)
+
+
+def _seed(seed: int, *key: int) -> int:
+    # Longer keys than those of environments: the streams differ.
+    sequence = np.random.SeedSequence(seed, spawn_key=(*key, 0))
     return int(sequence.generate_state(1)[0] >> 1)

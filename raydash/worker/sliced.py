@@ -302,8 +302,9 @@ class SlicedLoop(SliceBook, Generic[AnyEnv]):
     def _close_env(self, env: AnyEnv) -> None:
         """Close an environment."""
 
-    def _open(self, slice_: Slice) -> None:
-        """A slice begins."""
+    def _open(self, slice_: Slice) -> bool:
+        """A slice begins; False: there is nothing to do in it."""
+        return True
 
     # --- what they share
 
@@ -333,8 +334,8 @@ class SlicedLoop(SliceBook, Generic[AnyEnv]):
             drain: Finish the episode that is under way and begin no other.
         """
         slice_ = self._begin_slice(budget_s, drain=drain)
-        self._open(slice_)
-        go_on = not (self._is_drained() if drain else self._progress.cells[HURRY])
+        go_on = self._open(slice_)
+        go_on = go_on and not (self._is_drained() if drain else self._progress.cells[HURRY])
         while go_on:
             go_on = (not self._between_episodes or self._begin_episode(slice_, self._clock())) and (
                 self._step_batch(slice_)

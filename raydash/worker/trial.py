@@ -28,7 +28,7 @@ from typing import IO, Any
 from raydash.core.clock import Clock
 from raydash.core.env_check import EnvCheck, EnvProblem
 from raydash.core.faults import Fault, FaultError
-from raydash.core.spec import EnvSpec, PolicySpec, RolloutSpec, WrapperSpec
+from raydash.core.spec import EnvSpec, LearnerSpec, PolicySpec, RolloutSpec, WrapperSpec
 from raydash.paths import cache_dir
 
 TIME_LIMIT_S = 20.0
@@ -36,6 +36,7 @@ CHECK_TIME_LIMIT_S = 60.0
 _POLL_S = 0.05
 _MAX_TRIED_TOGETHER = 2
 _PLAIN = RolloutSpec()
+_NO_LEARNER = LearnerSpec()
 _MAX_DETAIL = 8000
 _PHASES = {
     "start": "Python could not start",
@@ -43,6 +44,7 @@ _PHASES = {
     "make": "the constructor",
     "reset": "the first reset",
     "policy": "the policy",
+    "learner": "the learner",
     "check": "Gymnasium's checker",
     "timing": "stepping",
 }
@@ -58,6 +60,7 @@ def try_environment(
     source_dirs: Sequence[str] = (),
     *,
     rollout: RolloutSpec = _PLAIN,
+    learner: LearnerSpec = _NO_LEARNER,
     time_limit_s: float = TIME_LIMIT_S,
     cancelled: Callable[[], bool] = _never,
     clock: Clock = time.monotonic,
@@ -69,6 +72,7 @@ def try_environment(
         policy: What would choose the actions.
         source_dirs: Folders to import the user's modules from.
         rollout: Whether several are stepped together; then two are tried together.
+        learner: What would improve the policy: it is made too, and asked once.
         time_limit_s: After so long it counts as hung.
         cancelled: Asked 20 times a second; true ends the trial.
         clock: What the limit is measured by.
@@ -79,6 +83,8 @@ def try_environment(
     order = {
         "env": asdict(env),
         "policy": asdict(policy),
+        "learner": asdict(learner),
+        "seed": rollout.seed,
         "num_envs": min(rollout.num_envs_per_worker, _MAX_TRIED_TOGETHER),
         "vectorization": rollout.chosen_vectorization,
         "source_dirs": list(source_dirs),
@@ -281,7 +287,21 @@ def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
             _answer(out, phase="reset")
             observation = first_reset(env, spec, 0)
             _answer(out, phase="policy")
-            policy = make_policy(chosen, env.observation_space, env.action_space, 0, folders)
+            learner = LearnerSpec(**order["learner"])
+            if learner.kind is not None:
+                from raydash.learn.beginning import try_learner
+
+                _answer(out, phase="learner")
+                policy = try_learner(
+                    chosen,
+                    learner,
+                    env.observation_space,
+                    env.action_space,
+                    seed=order["seed"],
+                    source_dirs=folders,
+                )
+            else:
+                policy = make_policy(chosen, env.observation_space, env.action_space, 0, folders)
         else:
             env = make_vector_env(spec, num_envs, vectorization, folders)
             _answer(out, phase="reset")

@@ -162,11 +162,12 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         self._next_seeds = None
         return observation
 
-    def _open(self, slice_: Slice) -> None:
+    def _open(self, slice_: Slice) -> bool:
         self._finished = _Finished()
         self._started_s[self._waiting] = slice_.started_s
         if slice_.drain and self._lens.any():
             self._park(self._parked | (self._lens == 0))
+        return True
 
     def _is_drained(self) -> bool:
         return self._between_episodes or not self._lens.any()

@@ -136,6 +136,12 @@ EXAMPLES: list[Any] = [
     CHUNK,
     records.WorkerReady(1, 0, 2, "n", "id", 3, ("/a", "/b"), "/p"),
     records.WorkerFault(1, 0, FAULT),
+    records.Parameters(4, (2, 1), np.ones((5, 3)), np.zeros(3), np.zeros(2), np.ones(2)),
+    records.GenerationResults(np.array([1.0]), records.ObservationSums(3, np.ones(2), np.ones(2))),
+    records.GenerationResults(),
+    records.ParametersReady(4, 5, 3, 0.5, 1, went_on_from=0),
+    records.LearnerFault(FAULT),
+    records.PolicyWritten(4, "/r.best.npz", "no room"),
     records.ProbeReading(
         np.zeros(2, np.float32),
         np.zeros(2),

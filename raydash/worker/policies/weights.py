@@ -51,7 +51,9 @@ def write_weights(path: Path, weights: Weights) -> None:
     for number, (matrix, bias) in enumerate(weights.layers):
         arrays[f"layer_{number}_weight"] = matrix
         arrays[f"layer_{number}_bias"] = bias
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f"{path.stem}.", suffix=".npz", delete=False
+    ) as file:
         try:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub mixes up the keywords
             file.flush()

@@ -1,0 +1,255 @@
+"""What runs in a learner's process: the learner, the normaliser, and their state on disk.
+
+Thin, and without Ray: the supervisor makes an actor of it. One call at a time, answers are bytes of
+the codec. What user code raises is an answer too, not the end of the process.
+"""
+
+import os
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raydash.core.clock import Clock
+from raydash.core.faults import Fault, FaultError
+from raydash.core.messages import StartRun
+from raydash.core.records import (
+    Float64,
+    GenerationResults,
+    LearnerFault,
+    ObservationSums,
+    Parameters,
+    ParametersReady,
+    PolicyWritten,
+)
+from raydash.learn.beginning import Beginning
+from raydash.learn.learner import (
+    Learner,
+    RestorableLearner,
+    checked_candidates,
+    raised,
+)
+from raydash.learn.normaliser import Normaliser
+from raydash.protocol.codec import decode, encode
+from raydash.worker.policies.parameters import Layout
+from raydash.worker.policies.weights import write_weights
+
+KEEP_EVERY_S = 1.0
+_LEARNER = "learner_"
+
+
+class LearnerProcess:
+    """One life of a run's learner. Its constructor only keeps its arguments, so it cannot fail."""
+
+    def __init__(
+        self, order: bytes, *, state_path: str, best_path: str, clock: Clock = time.monotonic
+    ) -> None:
+        """Keep what was asked for.
+
+        Args:
+            order: An encoded `StartRun`: its spec and source folders are used.
+            state_path: Where its state is kept, and gone on from if there is one; empty: nowhere.
+            best_path: Where the best policy goes.
+            clock: Monotonic seconds.
+        """
+        start: StartRun = decode(order)
+        self._spec = start.spec
+        self._source_dirs = start.source_dirs
+        self._state_path = Path(state_path) if state_path else None
+        self._best_path = Path(best_path)
+        self._clock = clock
+        self._kept_s = -KEEP_EVERY_S
+        self._learner: Learner | None = None
+        self._layout = Layout(())
+        self._normaliser = Normaliser(0)
+        self._given: Parameters | None = None
+        self._best_told: Float64 | None = None
+        self._went_on_from: int | None = None
+        self._fault: Fault | None = None
+
+    def ping(self) -> None:
+        """Answer: the process lives."""
+
+    def begin(self, num_inputs: int, num_outputs: int) -> None:
+        """Make the learner; what is wrong with it is told by `advance`.
+
+        Args:
+            num_inputs: Length of a flattened observation.
+            num_outputs: Numbers that make an action.
+        """
+        if self._learner is not None or self._fault is not None:
+            return
+        try:
+            self._begin(num_inputs, num_outputs)
+        except FaultError as error:
+            self._fault = error.fault
+
+    def advance(self, weights_seq_no: int, results: bytes) -> tuple[bytes, bytes]:
+        """Tell the learner of its last generation, and ask it for the next.
+
+        Args:
+            weights_seq_no: Of the next one.
+            results: Encoded `GenerationResults`.
+
+        Returns:
+            Encoded `ParametersReady` and `Parameters`; or `LearnerFault` and nothing.
+        """
+        try:
+            if self._fault is not None:
+                raise FaultError(self._fault)
+            ready, self._given = self._advance(weights_seq_no, decode(results))
+            self._keep()
+        except FaultError as error:
+            self._fault = error.fault
+            return encode(LearnerFault(error.fault)), b""
+        return encode(ready), encode(self._given)
+
+    def save(self, weights_seq_no: int) -> bytes:
+        """Write the best guess of the generation that was given out: encoded `PolicyWritten`."""
+        given, trouble = self._given, ""
+        if given is None or given.weights_seq_no != weights_seq_no:
+            trouble = "its parameters are gone"
+        else:
+            weights = self._layout.weights(given.best_guess, given.mean, given.std)
+            try:
+                write_weights(self._best_path, weights)
+            except OSError as error:
+                trouble = f"{self._best_path}: {error.strerror}"
+        return encode(PolicyWritten(weights_seq_no, str(self._best_path), trouble))
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _begin(self, num_inputs: int, num_outputs: int) -> None:
+        spec, seed = self._spec, self._spec.rollout.seed
+        found = Beginning.of(spec.policy, num_inputs, num_outputs, seed)
+        self._layout, self._normaliser = found.layout, found.normaliser
+        learner = found.learner(spec.learner, seed, self._source_dirs)
+        self._went_on_from = self._restore(learner)
+        self._best_told = found.start
+        self._learner = learner
+
+    def _advance(
+        self, weights_seq_no: int, results: GenerationResults
+    ) -> tuple[ParametersReady, Parameters]:
+        learner = self._learner
+        assert learner is not None
+        if results.observations is not None and self._spec.learner.normalize_observations:
+            self._normaliser.add(results.observations)
+        returns = results.returns
+        if returns is not None and self._given is not None:
+            self._best_told = self._given.candidates[int(returns.argmax())]
+            self._call("in tell", lambda: learner.tell(returns))
+        count = self._layout.num_parameters
+        kind = str(self._spec.learner.kind)
+        asked = checked_candidates(kind, self._call("in ask", learner.ask), count)
+        best = checked_candidates(kind, [self._best_guess(learner)], count)[0]
+        parameters = Parameters(
+            weights_seq_no=weights_seq_no,
+            sizes=self._layout.sizes,
+            candidates=asked,
+            best_guess=best,
+            mean=self._normaliser.mean.copy(),
+            std=self._normaliser.std,
+        )
+        went_on_from, self._went_on_from = self._went_on_from, None
+        ready = ParametersReady(
+            weights_seq_no=weights_seq_no,
+            population=len(asked),
+            num_parameters=count,
+            sigma=float(getattr(learner, "sigma", np.nan)),
+            num_restarts=int(getattr(learner, "num_restarts", 0)),
+            went_on_from=went_on_from,
+        )
+        return ready, parameters
+
+    def _best_guess(self, learner: Any) -> Any:
+        if hasattr(learner, "best_guess"):
+            return self._call("in best_guess", learner.best_guess)
+        return self._best_told
+
+    def _call(self, when: str, method: Callable[[], Any]) -> Any:
+        """Call the learner.
+
+        Raises:
+            FaultError: if it raises anything.
+        """
+        try:
+            return method()
+        except Exception as error:
+            raise FaultError(raised(str(self._spec.learner.kind), error, when)) from error
+
+    # --- its state on disk -------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        """Keep the state, at most once a second: what a crash takes is no older than that."""
+        learner, given, path = self._learner, self._given, self._state_path
+        if (
+            path is None
+            or given is None
+            or not isinstance(learner, RestorableLearner)
+            or self._clock() - self._kept_s < KEEP_EVERY_S
+        ):
+            return
+        self._kept_s = self._clock()
+        sums = self._normaliser.sums
+        state = {
+            f"{_LEARNER}{name}": np.asarray(value)
+            for name, value in self._call("in state", learner.state).items()
+        }
+        if any(value.dtype.hasobject for value in state.values()):
+            why = "state() gives what is no plain array of numbers"
+            kind = self._spec.learner.kind
+            raise FaultError(Fault(f"The learner {kind} has no state", why, keys=("learner.kind",)))
+        _write_arrays(
+            path,
+            {
+                "weights_seq_no": np.array(given.weights_seq_no),
+                "count": np.array(sums.count),
+                "mean": sums.mean,
+                "m2": sums.m2,
+                **state,
+            },
+        )
+
+    def _restore(self, learner: Learner) -> int:
+        """Go on from the state on disk; gives the generation that it was kept after, or 0."""
+        path = self._state_path
+        if path is None or not isinstance(learner, RestorableLearner) or not path.exists():
+            return 0
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            weights_seq_no, count = int(arrays["weights_seq_no"]), int(arrays["count"])
+            sums = ObservationSums(count, arrays["mean"], arrays["m2"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return 0
+        state = {
+            name.removeprefix(_LEARNER): value
+            for name, value in arrays.items()
+            if name.startswith(_LEARNER)
+        }
+        self._call("in restore", lambda: learner.restore(state))
+        self._normaliser.sums = sums
+        return weights_seq_no
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Whole or not at all; a disk that is full is the recording's to complain about."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f"{path.stem}.", suffix=".npz", delete=False
+        ) as file:
+            try:
+                np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub mixes up keywords
+                file.flush()
+                os.replace(file.name, path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError:
+        return

@@ -1,0 +1,158 @@
+"""What raydash asks of a learner, its own or a user's.
+
+A learner searches for the parameters of a policy by asking and telling: it gives a population of
+candidates, hears what mean return each had, and gives the next one. A class of your own is named
+`module:Class`; it is called with keyword arguments only::
+
+    Class(num_parameters=..., start=..., population=..., sigma=..., seed=..., **options)
+
+`population` is None where the spec leaves it open, `options` is the spec's `learner.options`.
+Nothing has to be inherited from.
+"""
+
+import importlib
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raydash.core.faults import Fault, FaultError
+from raydash.core.records import Float64
+from raydash.core.spec import LearnerSpec
+from raydash.worker.environments import add_source_dirs, one_line
+
+State = Mapping[str, NDArray[Any]]
+"""Plain arrays of numbers by name."""
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """What every learner has. `RestorableLearner` and the names below are welcome as well.
+
+    - `best_guess() -> Float64 (num_parameters,)`: what is evaluated and saved. Without it: the
+      best candidate of the generation before.
+    - `sigma: float`: the step size of the search, which is shown.
+    - `num_restarts: int`: how often the search began anew, which is shown and marked.
+    """
+
+    def ask(self) -> Float64:
+        """The next candidates, one flat vector a row: shape (population, num_parameters).
+
+        It may be called again without a `tell`: the results of the population before were lost.
+        """
+
+    def tell(self, returns: Float64) -> None:
+        """The mean return of each candidate of the last `ask`, in its order: shape (population,).
+
+        More is better; all are finite.
+        """
+
+
+@runtime_checkable
+class RestorableLearner(Learner, Protocol):
+    """A learner that goes on where it was after its process died; others begin anew."""
+
+    def state(self) -> State:
+        """Everything that it needs to go on."""
+
+    def restore(self, state: State) -> None:
+        """Go on from such a state; called right after it was made."""
+
+
+def make_learner(
+    spec: LearnerSpec, start: Float64, seed: int, source_dirs: Sequence[str] = ()
+) -> Learner:
+    """The learner that a spec asks for.
+
+    Args:
+        spec: Which one.
+        start: Where the search begins, shape (num_parameters,).
+        seed: Of its random numbers.
+        source_dirs: Folders to import the user's modules from.
+
+    Raises:
+        FaultError: if it can't be had, naming `learner.kind` and the traceback.
+    """
+    assert spec.kind is not None
+    common = {
+        "num_parameters": len(start),
+        "start": start,
+        "population": spec.population,
+        "sigma": spec.sigma,
+        "seed": seed,
+    }
+    try:
+        made = _class_of(spec.kind, source_dirs)(**common, **dict(spec.options))
+    except FaultError:
+        raise
+    except Exception as error:
+        raise FaultError(raised(spec.kind, error, "when it was made")) from error
+    if not isinstance(made, Learner):
+        raise FaultError(
+            Fault(
+                f"{spec.kind} is no learner",
+                f"a {type(made).__name__} has no ask and tell",
+                "See raydash.learn.learner.Learner for what a learner has",
+                keys=("learner.kind",),
+                bad_input=True,
+            )
+        )
+    return made
+
+
+def raised(kind: str, error: Exception, when: str) -> Fault:
+    """What to say of an exception out of a learner's code."""
+    keys = ("learner.kind", "learner.options") if isinstance(error, TypeError) else ()
+    return Fault(
+        f"The learner {kind} raised {type(error).__name__} {when}",
+        one_line(error),
+        "The traceback names the line",
+        detail=traceback.format_exc(),
+        keys=keys or ("learner.kind",),
+        bad_input=True,
+    )
+
+
+def checked_candidates(kind: str, candidates: Any, num_parameters: int) -> Float64:
+    """What `ask` gave, as a matrix of finite numbers.
+
+    Raises:
+        FaultError: if it is something else.
+    """
+    why = ""
+    try:
+        matrix: Float64 = np.array(candidates, np.float64)
+    except (TypeError, ValueError) as error:
+        why = f"that is no matrix of numbers: {one_line(error)}"
+    else:
+        if matrix.ndim != 2 or matrix.shape[1] != num_parameters or not len(matrix):
+            why = f"its shape is {matrix.shape}, not (population, {num_parameters})"
+        elif not np.isfinite(matrix).all():
+            bad = int((~np.isfinite(matrix).all(axis=1)).sum())
+            why = f"{bad} of its {len(matrix)} candidates hold NaN or infinite numbers"
+    if why:
+        raise FaultError(
+            Fault(
+                f"The learner {kind} gave candidates that can't be played",
+                why,
+                "Let ask() give finite numbers, one candidate a row",
+                keys=("learner.kind",),
+                bad_input=True,
+            )
+        )
+    return matrix
+
+
+def _class_of(kind: str, source_dirs: Sequence[str]) -> Any:
+    if kind == "cmaes":
+        from raydash.learn.cmaes_learner import CmaesLearner
+
+        return CmaesLearner
+    add_source_dirs(source_dirs)
+    module_name, _, name = kind.partition(":")
+    target: Any = importlib.import_module(module_name)
+    for part in name.split("."):
+        target = getattr(target, part)
+    return target
