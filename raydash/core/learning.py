@@ -255,7 +255,8 @@ class Campaign:
     def _ask(self, results: GenerationResults | None = None) -> None:
         self._phase = _Phase.ASKING
         self._seq_no += 1
-        self._out.append(AskLearner(self._seq_no, results or GenerationResults()))
+        nothing = GenerationResults(None, None)
+        self._out.append(AskLearner(self._seq_no, results or nothing))
 
     def _begin(self, news: ParametersReady, t_s: float) -> None:
         if self._phase is not _Phase.ASKING or news.weights_seq_no != self._seq_no:

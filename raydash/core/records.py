@@ -196,8 +196,8 @@ class GenerationResults:
         observations: Of its episodes; None: there are none.
     """
 
-    returns: Float64 | None = None
-    observations: ObservationSums | None = None
+    returns: Float64 | None
+    observations: ObservationSums | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Every stimulus carries `t_s`, seconds on the run's clock; they must not go back.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from raydash.core.events import EventKind
@@ -227,7 +227,7 @@ class AskLearner:
     """
 
     weights_seq_no: int
-    results: GenerationResults = field(default_factory=GenerationResults)
+    results: GenerationResults
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ EXAMPLES: list[Any] = [
     records.WorkerFault(1, 0, FAULT),
     records.Parameters(4, (2, 1), np.ones((5, 3)), np.zeros(3), np.zeros(2), np.ones(2)),
     records.GenerationResults(np.array([1.0]), records.ObservationSums(3, np.ones(2), np.ones(2))),
-    records.GenerationResults(),
+    records.GenerationResults(None, None),
     records.ParametersReady(4, 5, 3, 0.5, 1, went_on_from=0),
     records.LearnerFault(FAULT),
     records.PolicyWritten(4, "/r.best.npz", "no room"),
