@@ -82,7 +82,7 @@ def run_window(
     if spec_path is not None:
         remember_spec(spec_path)
     if start:
-        session.start_when_up(window.form.spec())
+        window.start_when_up(window.form.spec())
     if show_library or len(recordings) > 1:
         window.show_library()
     if len(recordings) == 1:

@@ -230,6 +230,13 @@ def run(
             show_default=False,
         ),
     ] = None,
+    trust_policy: Annotated[
+        bool,
+        typer.Option(
+            "--trust-policy",
+            help="Load an sb3 or rllib policy unasked: its file can execute code.",
+        ),
+    ] = False,
     learner: Annotated[
         str | None,
         typer.Option(
@@ -322,6 +329,7 @@ def run(
         source_dirs=source_dirs(spec_path),
         detach=detach,
         as_json=as_json,
+        trust_policy=trust_policy,
     )
     raise typer.Exit(code)
 

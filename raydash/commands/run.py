@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import TextIO
 
@@ -15,6 +16,7 @@ from raydash.cluster.launch import cluster_status
 from raydash.commands.options import fault_of, unwritable_folder
 from raydash.commands.progress import Progress, words_for_cluster, words_for_run
 from raydash.commands.summary import Summary
+from raydash.commands.trust import agree
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import (
@@ -56,6 +58,7 @@ def run_headless(
     source_dirs: tuple[str, ...] = (),
     detach: bool = False,
     as_json: bool = False,
+    trust_policy: bool = False,
     open_engine: OpenEngine = EngineClient,
     try_first: TryFirst = try_environment,
     out: TextIO | None = None,
@@ -69,6 +72,7 @@ def run_headless(
         source_dirs: Folders of the user's own modules.
         detach: Leave as soon as the run goes on; it is kept.
         as_json: Exactly one JSON object on `out`, whatever happens.
+        trust_policy: The user agreed to load a policy that executes what its file says.
         open_engine: Starts an engine.
         try_first: Tries an environment before a cluster is launched for it.
         out: For the summary, the JSON object, or the id of a detached run; default: stdout.
@@ -85,6 +89,13 @@ def run_headless(
         err.write("".join(f"raydash: {v.sentence()}\n" for v in error.violations))
         if as_json:
             print(Summary(None, fault=fault_of(error)).json(), file=out, flush=True)
+        return EXIT_BAD_INPUT
+    try:
+        spec = replace(spec, policy=agree(spec.policy, agreed=trust_policy))
+    except FaultError as error:
+        err.write(f"raydash: {error.fault.sentence()}\n")
+        if as_json:
+            print(Summary(spec, fault=error.fault).json(), file=out, flush=True)
         return EXIT_BAD_INPUT
     progress = Progress(err, clock)
     run = _HeadlessRun(spec, source_dirs, detach, open_engine, try_first, progress, clock)

@@ -15,6 +15,8 @@ MAX_WORKERS = 10_000
 MAX_ENVS_PER_WORKER = 1024
 MAX_HIDDEN = 4096
 POLICY_KINDS = ("random", "constant", "linear", "mlp", "onnx", "sb3", "rllib")
+FILE_POLICY_KINDS = ("linear", "mlp", "onnx", "sb3", "rllib")
+"""They come in a file; of those that a learner improves it may be absent."""
 TRUSTED_POLICY_KINDS = ("sb3", "rllib")
 """Loading one executes what its file says (it unpickles): the user has to agree first."""
 LEARNED_POLICY_KINDS = ("linear", "mlp")
@@ -243,7 +245,11 @@ FIELDS: Mapping[str, Field] = {
     ),
     "policy.action": Field("action", "What the constant policy does.", optional=True),
     "policy.hidden": Field("sizes", "Hidden layers of an mlp policy that is learnt."),
-    "policy.trust": Field("bool", "Allow to load a file that can execute code (sb3, rllib)."),
+    "policy.trust": Field(
+        "bool",
+        "Somebody agreed to load a file that can execute code (sb3, rllib); what a spec file says "
+        "of it counts for nothing.",
+    ),
     "learner.kind": Field(
         "str",
         "What improves the policy; absent: nothing.",
@@ -527,6 +533,12 @@ def _contradictions(spec: RunSpec) -> list[Violation]:
     if rollout.mode != "actors" and rollout.chosen_vectorization != "none":
         problem = f"{rollout.mode} steps one environment per worker"
         found.append(Violation("rollout.num_envs_per_worker", problem, "1; use more workers"))
+    if policy.kind == "constant" and policy.action is None:
+        found.append(Violation("policy.action", "is missing", FIELDS["policy.action"].allowed()))
+    if policy.kind in FILE_POLICY_KINDS and not policy.path and learner.kind is None:
+        found.append(
+            Violation("policy.path", "is missing", f"the file of the {policy.kind} policy")
+        )
     if learner.kind is None:
         if spec.stop.target_return is not None:
             problem = "nothing is evaluated without a learner"

@@ -21,6 +21,7 @@ from raydash.ui.run_verbs import (
     why_verb_cannot,
 )
 from raydash.ui.theme import Appearance, ThemeManager
+from raydash.ui.trust_dialog import when_trusted
 
 
 def moment_of(session: Session, form: RunForm) -> Moment:
@@ -156,7 +157,12 @@ class Actions(QObject):
             if answer.fault is not None:
                 form.mark_fault(answer.fault)
 
-        self._session.start_run(form.spec(), on_answer)
+        spec = form.spec()
+        when_trusted(
+            spec.policy,
+            lambda policy: self._session.start_run(replace(spec, policy=policy), on_answer),
+            form,
+        )
 
     def _on_verb(self, verb: Verb, _checked: bool = False) -> None:
         self._session.command(verb)

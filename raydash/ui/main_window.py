@@ -13,6 +13,7 @@
     status bar
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ from PySide6.QtWidgets import (
 from raydash.core.messages import Verb
 from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.core.states import EndedBy
+from raydash.core.trust import untrusted
 from raydash.link.session import Session
 from raydash.ui.actions import Actions
 from raydash.ui.best_policy import BestPolicyButton
@@ -65,6 +67,7 @@ from raydash.ui.spec_files import SpecFiles
 from raydash.ui.status_bar import StatusBar
 from raydash.ui.tall_scroll import TallScroll
 from raydash.ui.theme import Appearance, ThemeManager
+from raydash.ui.trust_dialog import when_trusted
 from raydash.ui.view_controls import ViewControls
 
 if TYPE_CHECKING:
@@ -317,7 +320,15 @@ class MainWindow(QMainWindow):
         """A new cluster, and on it a new run like the one that was interrupted."""
         self.fill_form(spec)
         self._session.relaunch()
-        self._session.start_when_up(spec)
+        self.start_when_up(spec)
+
+    def start_when_up(self, spec: RunSpec) -> None:
+        """Start a run as soon as the cluster is up, if its policy may be loaded."""
+        when_trusted(
+            untrusted(spec.policy),
+            lambda policy: self._session.start_when_up(replace(spec, policy=policy)),
+            self,
+        )
 
     # --- pages --------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from raydash.core.clock import Clock
 from raydash.core.env_check import EnvCheck, EnvProblem
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec, LearnerSpec, PolicySpec, RolloutSpec, WrapperSpec
+from raydash.core.trust import why_untrusted
 from raydash.paths import cache_dir
 
 TIME_LIMIT_S = 20.0
@@ -80,6 +81,9 @@ def try_environment(
     Returns:
         What is wrong; None if the environment works, or if the trial was cancelled.
     """
+    fault = why_untrusted(policy)
+    if fault is not None:
+        return fault
     order = {
         "env": asdict(env),
         "policy": asdict(policy),

@@ -3,12 +3,13 @@
 import argparse
 import json
 import shlex
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QApplication, QLabel
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 
 from raydash.core.faults import Fault
 from raydash.core.messages import ClusterStatus, CommandRun, StartRun, Verb
@@ -249,3 +250,46 @@ def test_copy_as_command_puts_it_on_the_clipboard(window: MainWindow) -> None:
     action(window, "copy_command").trigger()
     copied = QApplication.clipboard().text()
     assert copied == "raydash run --env 'my.module:make it' --env-kwargs '{\"a\": 1}'"
+
+
+# --- policies that execute what their files say -----------------------------------------------
+
+MODEL = PolicySpec("sb3", "/models/ppo.zip")
+
+
+def sent_starts(engine: FakeEngine) -> list[StartRun]:
+    return [command for command in engine.sent if isinstance(command, StartRun)]
+
+
+def press(window: MainWindow, name: str) -> None:
+    button = window.findChild(QPushButton, name)
+    assert button is not None
+    button.click()
+
+
+@pytest.mark.parametrize(("answer", "is_started"), [("trust_load", True), ("trust_cancel", False)])
+def test_start_asks_before_such_a_policy_is_loaded(
+    window: MainWindow, running: Session, engine: FakeEngine, answer: str, is_started: bool
+) -> None:
+    window.form.set_spec(RunSpec(policy=MODEL))
+    action(window, "start").trigger()
+    assert sent_starts(engine) == []
+    press(window, answer)
+    assert [start.spec.policy.trust for start in sent_starts(engine)] == [True] * is_started
+    assert not window.form.spec().policy.trust  # the next start asks again
+
+
+def test_other_policies_start_unasked(
+    window: MainWindow, running: Session, engine: FakeEngine
+) -> None:
+    action(window, "start").trigger()
+    assert len(sent_starts(engine)) == 1
+
+
+def test_run_that_starts_with_the_window_asks_too_whatever_its_spec_says(
+    window: MainWindow, running: Session, engine: FakeEngine
+) -> None:
+    window.start_when_up(RunSpec(policy=replace(MODEL, trust=True)))
+    assert sent_starts(engine) == []
+    press(window, "trust_load")
+    assert [start.spec.policy for start in sent_starts(engine)] == [replace(MODEL, trust=True)]

@@ -97,6 +97,7 @@ def test_policy_that_cannot_be_learnt_is_refused_below_its_field(form: RunForm) 
 def test_run_without_a_learner_keeps_nothing_of_the_search(form: RunForm) -> None:
     form.set_spec(LEARNS)
     box(form, "form_learner").setCurrentText("none")
+    box(form, "form_policy").setCurrentText("random")
     spec = form.spec()
     assert spec.learner == LearnerSpec()
     assert spec.stop == StopSpec()

@@ -1,5 +1,7 @@
 """The form: what it builds, what it refuses and in which words, and how it scales a live run."""
 
+from pathlib import Path
+
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
@@ -7,10 +9,12 @@ from PySide6.QtWidgets import (
     QAbstractButton,
     QApplication,
     QComboBox,
+    QFileDialog,
     QLabel,
     QLineEdit,
     QPushButton,
     QSpinBox,
+    QToolButton,
 )
 from pytestqt.qtbot import QtBot
 
@@ -18,6 +22,7 @@ from raydash.core.faults import Fault
 from raydash.core.messages import CommandRun, EnvRegistry, Verb
 from raydash.core.spec import (
     EnvSpec,
+    PolicySpec,
     RolloutSpec,
     RunSpec,
     SpecError,
@@ -245,3 +250,83 @@ def turn_wheel(field: QSpinBox) -> None:
         *(Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False),
     )
     QApplication.sendEvent(field, event)
+
+
+# --- the policy's own fields ------------------------------------------------------------------
+
+
+def kind(form: RunForm) -> QComboBox:
+    found = form.findChild(QComboBox, "form_policy")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        PolicySpec("constant", action=[0.5, -1]),
+        PolicySpec("mlp", "/weights/best.npz"),
+        PolicySpec("onnx", "/models/p.onnx"),
+        PolicySpec("my_module:make"),
+    ],
+    ids=lambda policy: policy.kind,
+)
+def test_policy_that_is_set_comes_out_again(form: RunForm, policy: PolicySpec) -> None:
+    form.set_spec(RunSpec(policy=policy))
+    assert form.spec().policy == policy
+
+
+@pytest.mark.parametrize(
+    ("policy_kind", "has_file", "has_action"),
+    [("random", False, False), ("constant", False, True), ("onnx", True, False)],
+)
+def test_policy_shows_only_the_fields_of_its_kind(
+    form: RunForm, policy_kind: str, has_file: bool, has_action: bool
+) -> None:
+    kind(form).setEditText(policy_kind)
+    assert line(form, "form_policy_path").isVisibleTo(form) is has_file
+    assert line(form, "form_policy_action").isVisibleTo(form) is has_action
+    choose = form.findChild(QToolButton, "form_policy_choose")
+    assert choose is not None
+    assert choose.isVisibleTo(form) is has_file
+
+
+@pytest.mark.parametrize(
+    ("policy_kind", "field", "text", "words"),
+    [
+        ("constant", "action", "", "is missing"),
+        ("constant", "action", "left", '"left" is no action'),
+        ("onnx", "path", "", "is missing; allowed: the file of the onnx policy"),
+    ],
+)
+def test_what_a_policy_lacks_is_told_under_its_field(
+    form: RunForm, policy_kind: str, field: str, text: str, words: str
+) -> None:
+    kind(form).setEditText(policy_kind)
+    line(form, f"form_policy_{field}").setText(text)
+    assert words in problem(form, f"form_policy_{field}")
+    kind(form).setEditText("random")
+    assert form.violations == ()
+
+
+def test_unknown_kind_of_policy_is_told_with_those_that_there_are(form: RunForm) -> None:
+    kind(form).setEditText("clever")
+    assert "onnx" in problem(form, "form_policy")
+
+
+def test_chosen_file_is_in_the_spec(form: RunForm, tmp_path: Path, qtbot: QtBot) -> None:
+    kind(form).setEditText("onnx")
+    choose = form.findChild(QToolButton, "form_policy_choose")
+    assert choose is not None
+    choose.click()
+    dialog = form.findChild(QFileDialog, "form_policy_dialog")
+    assert dialog is not None
+    assert dialog.nameFilters()[0] == "ONNX models (*.onnx)"
+    dialog.fileSelected.emit(str(tmp_path / "p.onnx"))
+    dialog.reject()
+    assert form.spec().policy == PolicySpec("onnx", str(tmp_path / "p.onnx"))
+
+
+def test_trust_of_a_spec_from_elsewhere_is_not_taken_over(form: RunForm) -> None:
+    form.set_spec(RunSpec(policy=PolicySpec("sb3", "/models/ppo.zip", trust=True)))
+    assert form.spec().policy == PolicySpec("sb3", "/models/ppo.zip")
