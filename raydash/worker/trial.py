@@ -28,12 +28,21 @@ from typing import IO, Any
 from raydash.core.clock import Clock
 from raydash.core.env_check import EnvCheck, EnvProblem
 from raydash.core.faults import Fault, FaultError
-from raydash.core.spec import EnvSpec, LearnerSpec, PolicySpec, RolloutSpec, WrapperSpec
+from raydash.core.spec import (
+    TRUSTED_POLICY_KINDS,
+    EnvSpec,
+    LearnerSpec,
+    PolicySpec,
+    RolloutSpec,
+    WrapperSpec,
+)
 from raydash.core.trust import why_untrusted
 from raydash.paths import cache_dir
 
 TIME_LIMIT_S = 20.0
 CHECK_TIME_LIMIT_S = 60.0
+TORCH_TIME_LIMIT_S = 120.0
+"""PyTorch's first import without its byte-code takes half a minute by itself."""
 _POLL_S = 0.05
 _MAX_TRIED_TOGETHER = 2
 _PLAIN = RolloutSpec()
@@ -62,7 +71,7 @@ def try_environment(
     *,
     rollout: RolloutSpec = _PLAIN,
     learner: LearnerSpec = _NO_LEARNER,
-    time_limit_s: float = TIME_LIMIT_S,
+    time_limit_s: float | None = None,
     cancelled: Callable[[], bool] = _never,
     clock: Clock = time.monotonic,
 ) -> Fault | None:
@@ -74,13 +83,16 @@ def try_environment(
         source_dirs: Folders to import the user's modules from.
         rollout: Whether several are stepped together; then two are tried together.
         learner: What would improve the policy: it is made too, and asked once.
-        time_limit_s: After so long it counts as hung.
+        time_limit_s: After so long it counts as hung; None: as the policy needs.
         cancelled: Asked 20 times a second; true ends the trial.
         clock: What the limit is measured by.
 
     Returns:
         What is wrong; None if the environment works, or if the trial was cancelled.
     """
+    if time_limit_s is None:
+        needs_torch = policy.kind in TRUSTED_POLICY_KINDS
+        time_limit_s = TORCH_TIME_LIMIT_S if needs_torch else TIME_LIMIT_S
     fault = why_untrusted(policy)
     if fault is not None:
         return fault

@@ -13,6 +13,8 @@ from raydash.core.spec import PolicySpec
 from raydash.worker.policies.network import check_fit, flattener, forward_of
 from raydash.worker.policies.onnx_file import OnnxModel, fixed_rows
 from raydash.worker.policies.policy import Policy, Space, make_policy, weights_of
+from raydash.worker.policies.rllib_checkpoint import RllibPolicy
+from raydash.worker.policies.sb3_file import Sb3Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ def make_batch_policy(
     """The policy that a spec asks for, from a batch of observations to a batch of actions.
 
     Random actions are drawn for all at once; linear policies and MLPs take the batch as a matrix,
-    and so do ONNX models whose batch axis is free. Anything else is asked row by row.
+    and so do models of other tools (ONNX: if their batch axis is free). Anything else is asked row
+    by row.
 
     Args:
         spec: Which one.
@@ -70,6 +73,10 @@ def make_batch_policy(
         return _network(spec, spaces)
     if spec.kind == "onnx" and fixed_rows(spec.path) in (None, spaces.num_envs):
         return _onnx(spec, spaces)
+    if spec.kind == "sb3":
+        return Sb3Policy(spec, spaces.single_observation, spaces.single_action).batch
+    if spec.kind == "rllib":
+        return RllibPolicy(spec, spaces.single_observation, spaces.single_action).batch
     single = make_policy(spec, spaces.single_observation, spaces.single_action, seed, source_dirs)
     if spec.kind == "constant":
         actions = _batch([single(None)] * spaces.num_envs, spaces)

@@ -13,6 +13,8 @@ from raydash.core.spec import PolicySpec
 from raydash.worker.environments import add_source_dirs, one_line
 from raydash.worker.policies.network import answering, network_policy
 from raydash.worker.policies.onnx_file import OnnxModel
+from raydash.worker.policies.rllib_checkpoint import RllibPolicy
+from raydash.worker.policies.sb3_file import Sb3Policy
 from raydash.worker.policies.weights import Weights, read_weights
 
 Space: TypeAlias = "gymnasium.Space[Any]"
@@ -50,6 +52,10 @@ def make_policy(
             return network_policy(weights, observation_space, action_space, spec.path or "")
         case "onnx":
             return _onnx(spec, observation_space, action_space)
+        case "sb3":
+            return Sb3Policy(spec, observation_space, action_space).one
+        case "rllib":
+            return RllibPolicy(spec, observation_space, action_space).one
         case _:
             return _of_user(spec, observation_space, action_space, source_dirs)
 

@@ -1,0 +1,119 @@
+"""Policies that RLlib saved: an RLModule (new API stack), alone or in an algorithm's checkpoint.
+
+Loading unpickles, so somebody has to agree first (`raydash.core.trust`). Of the connectors around
+the module only what RLlib does by default is done: numbers in [-1, 1] are stretched to the bounds
+of the action space (`normalize_actions`), and Discrete observations become one-hot vectors where
+the module takes those.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from raydash.core.spec import PolicySpec
+from raydash.worker.policies.files import (
+    Space,
+    check_trust,
+    missing_extra,
+    path_of,
+    same_observations,
+    unfit,
+    unloadable,
+)
+
+_MODULE = Path("learner_group", "learner", "rl_module", "default_policy")
+_HELP = "the folder that algorithm.save_to_path() wrote, or that of one RLModule"
+
+
+class RllibPolicy:
+    """The greedy policy of a checkpoint."""
+
+    def __init__(self, spec: PolicySpec, observation_space: Space, action_space: Space) -> None:
+        """Load it, and see that it fits.
+
+        Args:
+            spec: Its path, and that it is trusted.
+            observation_space: Of one environment.
+            action_space: Of one environment.
+
+        Raises:
+            FaultError: if it is not trusted, can't be had, or does not fit.
+        """
+        path = path_of("rllib", spec.path, _HELP)
+        check_trust(spec)
+        try:
+            import torch
+            from ray.rllib.core.rl_module.rl_module import RLModule
+            from ray.rllib.utils.spaces.space_utils import unsquash_action
+        except ImportError as error:
+            raise missing_extra("rllib", "ray[rllib] and torch", error) from error
+        torch.set_num_threads(1)
+        self._torch = torch
+        try:
+            self._module = RLModule.from_checkpoint(str(_module_in(Path(path))))
+            self._module.eval()
+            is_stateful = self._module.is_stateful()
+        except Exception as error:
+            raise unloadable("rllib", path, error) from error
+        if is_stateful:
+            raise unfit("rllib", path, "it has a memory, which raydash does not carry")
+        self._prepare = self._preparing(path, observation_space)
+        self._finish = self._finishing(path, action_space, unsquash_action)
+
+    def one(self, observation: Any) -> Any:
+        """The action for one observation."""
+        return self.batch(np.asarray(observation)[None])[0]
+
+    def batch(self, observations: Any) -> Any:
+        """Actions for a batch of observations."""
+        torch = self._torch
+        with torch.no_grad():
+            given = torch.from_numpy(self._prepare(np.asarray(observations)))
+            answer = self._module.forward_inference({"obs": given})
+            actions = answer.get("actions")
+            if actions is None:
+                distribution = self._module.get_inference_action_dist_cls()
+                chosen = distribution.from_logits(answer["action_dist_inputs"])
+                actions = chosen.to_deterministic().sample()
+            return self._finish(actions.numpy())
+
+    def _preparing(self, path: str, space: Space) -> Callable[[Any], Any]:
+        takes = self._module.observation_space
+        if isinstance(space, gymnasium.spaces.Discrete) and takes.shape == (space.n,):
+            rows = np.eye(int(space.n), dtype=np.float32)
+            return lambda observations: rows[observations - space.start]
+        is_array = isinstance(space, gymnasium.spaces.Box)
+        if not (is_array and same_observations(takes, space)):
+            why = f"it takes observations of {takes}, the environment gives {space}"
+            raise unfit("rllib", path, why)
+        dtype = np.float32 if space.dtype is not None and space.dtype.kind == "f" else space.dtype
+        return lambda observations: np.ascontiguousarray(observations, dtype)
+
+    def _finishing(self, path: str, space: Space, unsquash: Any) -> Callable[[Any], Any]:
+        gives = self._module.action_space
+        is_simple = isinstance(
+            space, gymnasium.spaces.Box | gymnasium.spaces.Discrete | gymnasium.spaces.MultiDiscrete
+        )
+        if not is_simple or gives != space:
+            why = f"it gives actions of {gives}, the environment takes {space}"
+            raise unfit("rllib", path, why)
+        dtype = space.dtype
+        if isinstance(space, gymnasium.spaces.Box):
+            low, high = space.low, space.high
+            return lambda actions: np.clip(unsquash(actions, space), low, high).astype(dtype)
+        return lambda actions: actions.astype(dtype)
+
+
+def _module_in(path: Path) -> Path:
+    """Where the module's state lies.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    for place in (path / _MODULE, path / "default_policy", path):
+        if any(place.glob("module_state.*")):
+            return place
+    raise ValueError(f"it holds no RLModule: give {_HELP}")
