@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 import raydash
 
-BENCHES = ("rollout", "startup", "ui", "reactions", "history", "recording", "memory")
+BENCHES = ("rollout", "startup", "ui", "reactions", "history", "recording", "memory", "peers")
 _PLAIN = ("--help", "-h", "--version", "--install-completion", "--show-completion")
 
 

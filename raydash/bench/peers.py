@@ -1,0 +1,90 @@
+"""`raydash bench peers`: the same environment and policy, rolled out by others and by raydash.
+
+CartPole-v1, random policy, a worker per core; interleaved rounds. The peers run in a throwaway
+environment, made for this and removed after it (RLlib and Stable-Baselines3 want PyTorch: about
+2 GB, and some minutes). `RAYDASH_BENCH_PEERS_PYTHON` names a Python that has them already.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from raydash.bench import peer
+from raydash.bench.report import median, say, show
+from raydash.bench.rollout import measure_raydash
+
+ROUNDS = 5
+SECONDS = 8.0
+PYTHON = "RAYDASH_BENCH_PEERS_PYTHON"
+PACKAGES = (f"ray[rllib]=={ray.__version__}", "stable-baselines3", "torch", "gymnasium")
+_TIME_LIMIT_S = 180.0
+
+
+def run(*, as_json: bool) -> int:
+    """Measure and print; always 0: there is no goal but to know."""
+    workers = len(os.sched_getaffinity(0))
+    rates: dict[str, list[float]] = {kind: [] for kind in ("raydash", *peer.KINDS)}
+    with _python() as python:
+        for number in range(1, ROUNDS + 1):
+            for kind, measured in rates.items():
+                rate = (
+                    measure_raydash(workers, SECONDS).steps_per_s
+                    if kind == "raydash"
+                    else _peer(python, kind, workers)
+                )
+                measured.append(rate)
+                say(f"round {number}/{ROUNDS}: {kind} {rate:,.0f} env steps/s")
+    ours = median(rates["raydash"])
+    figures: dict[str, object] = {"workers": workers, "rounds": ROUNDS, "seconds": SECONDS}
+    for kind, measured in rates.items():
+        figures[f"{kind}_env_steps_per_s"] = median(measured)
+        if kind != "raydash":
+            figures[f"raydash_over_{kind}"] = ours / median(measured)
+    show("peers", figures, as_json=as_json)
+    return 0
+
+
+def _peer(python: str, kind: str, workers: int) -> float:
+    """Env steps/s of one peer, in a process of its own.
+
+    Raises:
+        RuntimeError: if it fails; its last words are in the text.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    # One thread of BLAS as Ray's workers have; and Ray is to leave no token in the user's home.
+    environment |= {"OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
+    done = subprocess.run(
+        [python, peer.__file__, kind, str(workers), str(SECONDS)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=_TIME_LIMIT_S,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{kind} failed:\n{done.stderr[-3000:]}")
+    steps, seconds = done.stdout.split()[-2:]
+    return int(steps) / float(seconds)
+
+
+@contextmanager
+def _python() -> Iterator[str]:
+    """A Python that has the peers."""
+    if PYTHON in os.environ:
+        yield os.environ[PYTHON]
+        return
+    with tempfile.TemporaryDirectory(prefix="rdp-", dir="/tmp") as home:
+        say("installing the peers into a throwaway environment")
+        venv.create(home, with_pip=True)
+        python = str(Path(home) / "bin" / "python")
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True, stdout=sys.stderr
+        )
+        yield python
