@@ -525,3 +525,13 @@ def test_heatmap_alone_is_a_whole_widget(qtbot: QtBot) -> None:
     plot.set_frozen(False)
     plot.draw()
     assert plain(plot.subtitle()) == "8 workers"
+
+
+def test_a_single_worker_is_seen_in_the_heatmap(show: Show) -> None:
+    overview, _, _ = show(1, troubles=False)
+    canvas = overview.plots.heatmap.canvas
+    image = canvas.grab().toImage()
+    middle = canvas.area().center()
+    colour = image.pixelColor(int(middle.x()), int(middle.y()))
+    assert colour != QColor(DARK.card)
+    assert colour.green() > 100, "it steps fast"

@@ -69,7 +69,9 @@ class ThroughputHeatmap(Plot):
         self._top_per_s = nice_limits(0.0, max(high_mark(per_s), 1.0), 40)[1]
         scale = np.float32(255.0 / self._top_per_s)
         levels = np.minimum(per_s * scale, np.float32(255.0)).astype(np.uint8)
-        self._pixels = np.ascontiguousarray(levels.T)
+        # Always a copy: of a single worker the turned array would count as contiguous as it is, but
+        # with a step from row to row that makes no picture.
+        self._pixels = levels.T.copy()
         self._is_placed = False
         self._image_s = (float(edges_s[0]), float(edges_s[-1]))
         return ""

@@ -49,11 +49,14 @@ class RunLine:
 
     @property
     def state_words(self) -> str:
-        """State, time, and whose it is if it is somebody else's."""
+        """State, time, and whose it is if it is somebody else's.
+
+        How a recording ended its icon says.
+        """
         whose = "" if self.is_own or self.is_recording else f" · {self.owner}"
-        kind = "recording · " if self.is_recording else ""
         state = words.run_state(self.state, paused=self.paused)
-        return f"{kind}{state} · {words.run_clock(self.elapsed_s)}{whose}"
+        kind = "recording" if self.is_recording else state
+        return f"{kind} · {words.run_clock(self.elapsed_s)}{whose}"
 
     @property
     def pace_words(self) -> str:
@@ -87,6 +90,7 @@ class RunLine:
     def spoken(self) -> str:
         """For those who hear the list."""
         figures = (
+            words.run_state(self.state) if self.is_recording else "",
             f"mean return {self.return_words}" if self.return_words else "",
             f"{self.pace_words}" if self.pace_words else "",
             "on screen" if self.is_shown else "overlaid" if self.is_drawn else "",
