@@ -7,13 +7,17 @@ at a time, on the process's main thread, where signals and graphics of environme
 import os
 import time
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import StartRun
 from raydash.core.records import Parameters, Work, WorkerFault, WorkerReady
 from raydash.protocol.codec import decode, encode
 from raydash.worker.candidates import CandidateLoop
-from raydash.worker.environments import first_reset, make_env, one_line
+from raydash.worker.environments import first_reset, make_any_env, make_env, one_line
+from raydash.worker.multi_agent import is_multi_agent
+from raydash.worker.multi_agent_rollout import MultiAgentLoop
+from raydash.worker.policies.agents import AgentPolicies
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
 from raydash.worker.policies.network import num_inputs, num_outputs
 from raydash.worker.policies.policy import make_policy
@@ -23,6 +27,8 @@ from raydash.worker.rollout import RolloutLoop
 from raydash.worker.seeds import env_seeds
 from raydash.worker.vector_environments import make_vector_env
 from raydash.worker.vector_rollout import VectorRolloutLoop
+
+AnyLoop: TypeAlias = RolloutLoop | VectorRolloutLoop | MultiAgentLoop
 
 
 class RolloutWorker:
@@ -62,7 +68,7 @@ class RolloutWorker:
         ]
         name = f"w{worker_index}-{incarnation}-{os.getpid()}"
         self._progress = ProgressWriter(Path(progress_dir) / name if progress_dir else None)
-        self._loop: RolloutLoop | VectorRolloutLoop | None = None
+        self._loop: AnyLoop | None = None
         self._sizes = (0, 0)
         self._weights_seq_no = 0
         self._run_id = run_id
@@ -140,7 +146,7 @@ class RolloutWorker:
             self._progress.close()
         return b""
 
-    def _make_loop(self) -> RolloutLoop | VectorRolloutLoop:
+    def _make_loop(self) -> AnyLoop:
         """The loop that the spec asks for, over environments that are not reset yet."""
         spec, seeds, source_dirs = self._spec, self._seeds, self._source_dirs
         vectorization, count = spec.rollout.chosen_vectorization, spec.rollout.num_envs_per_worker
@@ -164,7 +170,9 @@ class RolloutWorker:
                 info_keys=spec.rollout.info_keys,
             )
         if vectorization == "none":
-            env = make_env(spec.env, source_dirs)
+            env = make_any_env(spec.env, source_dirs)
+            if is_multi_agent(env):
+                return self._multi_agent_loop(env)
             return RolloutLoop(
                 env,
                 make_policy(
@@ -182,6 +190,24 @@ class RolloutWorker:
                 make_env=lambda: make_env(spec.env),
                 info_keys=spec.rollout.info_keys,
             )
+        return self._vector_loop(count, vectorization)
+
+    def _multi_agent_loop(self, env: Any) -> MultiAgentLoop:
+        spec, seeds = self._spec, self._seeds[0]
+        policies = AgentPolicies(spec.policy, seeds.action_space, self._source_dirs)
+        return MultiAgentLoop(
+            policies.game_of(env),
+            worker_index=self._worker_index,
+            incarnation=self._incarnation,
+            reset_seed=seeds.reset,
+            clock=time.perf_counter,
+            progress=self._progress,
+            make_env=lambda: policies.game_of(make_any_env(spec.env)),
+            info_keys=spec.rollout.info_keys,
+        )
+
+    def _vector_loop(self, count: int, vectorization: str) -> VectorRolloutLoop:
+        spec, seeds, source_dirs = self._spec, self._seeds, self._source_dirs
         envs = make_vector_env(spec.env, count, vectorization, source_dirs)
         return VectorRolloutLoop(
             envs,

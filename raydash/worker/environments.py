@@ -20,6 +20,7 @@ from gymnasium.envs.registration import load_env_creator, register, registry
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec
+from raydash.worker.multi_agent import is_multi_agent
 from raydash.worker.words import listed
 from raydash.worker.words import one_line as one_line
 from raydash.worker.wrappers import wrapped
@@ -37,6 +38,8 @@ _PIP_NAMES: Mapping[str, str] = {
     "minigrid": "minigrid",
     "cv2": "opencv-python",
     "yaml": "pyyaml",
+    "pymunk": "pettingzoo[butterfly]",
+    "rlcard": "pettingzoo[classic]",
 }
 """What to install for a module whose package has another name."""
 
@@ -81,6 +84,32 @@ def make_env(env: EnvSpec, source_dirs: Sequence[str] = ()) -> Env:
         source_dirs: Folders to import the user's modules from.
 
     Raises:
+        FaultError: in every case of failure, with the spec keys at fault; also if it is a
+            multi-agent environment.
+    """
+    made = make_any_env(env, source_dirs)
+    if isinstance(made, gymnasium.Env):
+        single: Env = made
+        return single
+    raise FaultError(
+        Fault(
+            f"{env.id} is a multi-agent environment",
+            "Only workers with one environment each, in the mode actors, step such ones",
+            'Use rollout.mode = "actors", rollout.num_envs_per_worker = 1 and no learner',
+            keys=("env.id", "rollout.mode", "rollout.num_envs_per_worker"),
+            bad_input=True,
+        )
+    )
+
+
+def make_any_env(env: EnvSpec, source_dirs: Sequence[str] = ()) -> Any:
+    """Construct an environment of Gymnasium, or a multi-agent one of PettingZoo, in its wrappers.
+
+    Args:
+        env: Its name, keyword arguments and wrappers.
+        source_dirs: Folders to import the user's modules from.
+
+    Raises:
         FaultError: in every case of failure, with the spec keys at fault.
     """
     register_own()
@@ -98,10 +127,9 @@ def make_env(env: EnvSpec, source_dirs: Sequence[str] = ()) -> Env:
         raise _wrong_kwargs(env, error) from error
     except Exception as error:
         raise _constructor_raised(env, error) from error
-    if not isinstance(made, gymnasium.Env):
+    if not (isinstance(made, gymnasium.Env) or is_multi_agent(made)):
         _refuse_foreign(env.id, made)
-    whole: Env = wrapped(made, env.wrappers)
-    return whole
+    return wrapped(made, env.wrappers)
 
 
 def first_reset(env: Any, spec: EnvSpec, seed: int | list[int]) -> Any:

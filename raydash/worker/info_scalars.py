@@ -1,7 +1,7 @@
 """Chosen scalars from the last step's info of each episode of a chunk."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,17 @@ class InfoScalars:
         for key in self._keys:
             if key in info:
                 self._keep(key, row, info[key])
+
+    def take_agents(self, row: int, infos: Iterable[Any]) -> None:
+        """The last infos of the agents of one episode: the mean over those that have a key."""
+        tables = [info for info in infos if isinstance(info, Mapping)]
+        for key in self._keys:
+            numbers = [number_of(info[key]) for info in tables if key in info]
+            if None in numbers:
+                self._ignored[key] = None
+            known = [each for each in numbers if each is not None and not math.isnan(each)]
+            if known:
+                self._keep(key, row, sum(known) / len(known))
 
     def take_batch(self, first_row: int, env_indices: Sequence[int], info: Any) -> None:
         """The info of a vector environment's call, in which some episodes ended.

@@ -13,7 +13,15 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 
 from raydash.core.clock import Clock
-from raydash.core.records import EnvError, Float64, Int32, RolloutChunk, UInt8, WorkerTotals
+from raydash.core.records import (
+    AgentEpisodes,
+    EnvError,
+    Float64,
+    Int32,
+    RolloutChunk,
+    UInt8,
+    WorkerTotals,
+)
 from raydash.core.states import Ending
 from raydash.worker.info_scalars import InfoScalars
 from raydash.worker.progress import (
@@ -150,6 +158,10 @@ class SliceBook(ABC):
     def _columns(self, slice_: Slice) -> Finished:
         """The finished episodes of a slice."""
 
+    def _agents(self) -> AgentEpisodes:
+        """What each agent did in the finished episodes of a slice, in multi-agent environments."""
+        return AgentEpisodes()
+
     # --- what they share
 
     def _was_prepared(self, reset_time_s: float) -> None:
@@ -213,9 +225,10 @@ class SliceBook(ABC):
         self._progress.cells[PHASE] = Phase.IDLE
         env_index, returns, lens, endings, ends_s, durations_s = self._columns(slice_)
         partial_len, partial_return = self._unfinished()
-        scalars = self._infos.columns(len(endings))
-        if len(scalars.names) > self._num_scalars:
-            self._num_scalars = len(scalars.names)
+        scalars, agents = self._infos.columns(len(endings)), self._agents()
+        num_scalars = len(scalars.names) + 2 * len(agents.names)
+        if num_scalars > self._num_scalars:
+            self._num_scalars = num_scalars
             self.max_episodes = episodes_that_fit(self._num_scalars, self._num_envs)
         return RolloutChunk(
             worker_index=self._worker_index,
@@ -238,6 +251,7 @@ class SliceBook(ABC):
             drained=slice_.drain and self._is_drained(),
             scalars=scalars,
             ignored_info=self._infos.ignored(),
+            agents=agents,
         )
 
 

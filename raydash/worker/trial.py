@@ -103,6 +103,7 @@ def try_environment(
         "seed": rollout.seed,
         "num_envs": min(rollout.num_envs_per_worker, _MAX_TRIED_TOGETHER),
         "vectorization": rollout.chosen_vectorization,
+        "mode": rollout.mode,
         "source_dirs": list(source_dirs),
     }
     answers, ending, log = _ask(order, time_limit_s, cancelled, clock)
@@ -283,7 +284,8 @@ def _check(order: dict[str, Any], out: IO[str]) -> dict[str, Any]:
 
 
 def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
-    from raydash.worker.environments import first_reset, make_env
+    from raydash.worker.environments import first_reset, make_any_env, make_env
+    from raydash.worker.multi_agent import is_multi_agent
     from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
     from raydash.worker.policies.policy import check_action, make_policy
     from raydash.worker.vector_environments import first_seed, make_vector_env
@@ -299,7 +301,11 @@ def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
         chosen = PolicySpec(**order["policy"])
         env: Any
         if vectorization == "none":
-            env = make_env(spec, folders)
+            takes_agents = order["mode"] == "actors" and order["learner"]["kind"] is None
+            env = (make_any_env if takes_agents else make_env)(spec, folders)
+            if is_multi_agent(env):
+                _try_agents(env, spec, chosen, folders, out)
+                return None
             _answer(out, phase="reset")
             observation = first_reset(env, spec, 0)
             _answer(out, phase="policy")
@@ -331,6 +337,23 @@ def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
     except Exception as error:
         return _unexpected(spec, error)
     return None
+
+
+def _try_agents(
+    env: Any, spec: EnvSpec, policy: PolicySpec, folders: Sequence[str], out: IO[str]
+) -> None:
+    """Reset a multi-agent environment, and ask the policies of the agents that are there."""
+    from raydash.worker.environments import first_reset
+    from raydash.worker.policies.agents import AgentPolicies
+
+    policies = AgentPolicies(policy, 0, folders)
+    game = policies.game_of(env)
+    _answer(out, phase="reset")
+    first_reset(game, spec, 0)
+    _answer(out, phase="policy")
+    for agent, observation, info in game.to_act():
+        policies.check(agent, observation, info)
+    game.close()
 
 
 def _unexpected(spec: EnvSpec, error: Exception) -> Fault:

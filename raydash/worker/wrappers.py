@@ -12,6 +12,7 @@ from gymnasium import wrappers as gym_wrappers
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import WrapperSpec
+from raydash.worker.multi_agent import is_multi_agent
 from raydash.worker.words import listed, one_line
 
 _HINT_LIMIT = 12
@@ -91,6 +92,12 @@ def _unknown(name: str) -> FaultError:
 
 
 def _wrap(env: Any, wrapper: WrapperSpec, creator: Callable[..., Any]) -> Any:
+    if is_multi_agent(env) and ":" not in wrapper.name:
+        raise _fault(
+            f"The wrapper {wrapper.name} does not fit",
+            "Gymnasium's wrappers go around single agents, and this is a multi-agent environment",
+            "Write module:callable for one that takes such environments, or leave it out",
+        )
     problem = _argument_problem(wrapper, creator)
     if problem is not None:
         raise problem
@@ -103,10 +110,10 @@ def _wrap(env: Any, wrapper: WrapperSpec, creator: Callable[..., Any]) -> Any:
             "Check its kwargs, and whether it fits this environment; the traceback names the line",
             detail=traceback.format_exc(),
         ) from error
-    if not isinstance(made, gymnasium.Env):
+    if not (is_multi_agent(made) if is_multi_agent(env) else isinstance(made, gymnasium.Env)):
         raise _fault(
             f"The wrapper {wrapper.name} gave a {type(made).__name__}",
-            "which is not a Gymnasium environment",
+            "which is no environment of the kind that it got",
             "Give a gymnasium.Wrapper around the environment that it gets",
         )
     return made
