@@ -17,6 +17,7 @@ from pathlib import Path
 import ray
 
 from raydash.bench import peer
+from raydash.bench.own_cpu import private_home
 from raydash.bench.report import median, say, show
 from raydash.bench.rollout import measure_raydash
 
@@ -31,7 +32,7 @@ def run(*, as_json: bool) -> int:
     """Measure and print; always 0: there is no goal but to know."""
     workers = len(os.sched_getaffinity(0))
     rates: dict[str, list[float]] = {kind: [] for kind in ("raydash", *peer.KINDS)}
-    with _python() as python:
+    with _python() as python, private_home():
         for number in range(1, ROUNDS + 1):
             for kind, measured in rates.items():
                 rate = (

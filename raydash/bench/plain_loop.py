@@ -1,28 +1,59 @@
 """The stepping loop with nothing around it: what a rollout worker is measured against.
 
-`python -m raydash.bench.plain_loop SECONDS SEED NICE` prints `ready`, waits for a line, steps, and
-prints steps, episodes, sums of return and length, and the seconds it took.
+`python -m raydash.bench.plain_loop SECONDS SEED NICE KIND [WEIGHTS]` prints `ready`, waits for a
+line, steps, and prints steps, episodes, sums of return and length, and the seconds it took. KIND:
+`random` (one CartPole-v1, random actions), `mlp` (one, an MLP in NumPy from WEIGHTS), or `make_vec`
+(64 of them in their own vector form, random actions).
 """
 
 import os
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import gymnasium
+import numpy as np
 
+ENV_ID = "CartPole-v1"
+NUM_ENVS = 64
 CHECK_EVERY = 256
+CHECK_EVERY_CALLS = 16
+
+Counted = tuple[int, int, float, int, float]
+"""Steps, episodes, sums of return and length, seconds."""
 
 
 def main() -> None:
-    """Step CartPole-v1 with random actions."""
-    seconds, seed, nice = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    """Step."""
+    seconds, seed, nice, kind = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     os.nice(nice)
-    env = gymnasium.make("CartPole-v1")
-    env.action_space.seed(seed)
-    env.reset(seed=seed)
-    policy, step, reset, clock = env.action_space.sample, env.step, env.reset, time.perf_counter
+    if kind == "make_vec":
+        envs = gymnasium.make_vec(ENV_ID, NUM_ENVS, vectorization_mode="vector_entry_point")
+        envs.action_space.seed(seed)
+        envs.reset(seed=seed)
+        counted = _after_a_word(lambda: step_many(envs, seconds))
+    else:
+        env = gymnasium.make(ENV_ID)
+        env.action_space.seed(seed)
+        observation, _ = env.reset(seed=seed)
+        if kind == "mlp":
+            policy = mlp(sys.argv[5])
+            counted = _after_a_word(lambda: step_by_policy(env, observation, policy, seconds))
+        else:
+            counted = _after_a_word(lambda: step_one(env, seconds))
+    print(*counted, flush=True)
+
+
+def _after_a_word(step: Callable[[], Counted]) -> Counted:
     print("ready", flush=True)
     sys.stdin.readline()
+    return step()
+
+
+def step_one(env: Any, seconds: float) -> Counted:
+    """Random actions."""
+    policy, step, reset, clock = env.action_space.sample, env.step, env.reset, time.perf_counter
     steps = episodes = length = total_length = 0
     total_return = episode_return = 0.0
     began_s = clock()
@@ -39,7 +70,74 @@ def main() -> None:
                 episode_return, length = 0.0, 0
                 reset()
         steps += CHECK_EVERY
-    print(steps, episodes, total_return, total_length, clock() - began_s, flush=True)
+    return steps, episodes, total_return, total_length, clock() - began_s
+
+
+def mlp(path: str) -> Callable[[Any], int]:
+    """Matrix, tanh, matrix, tanh, matrix, argmax: as one would write it by hand."""
+    with np.load(path, allow_pickle=False) as file:
+        layers = [(file[f"layer_{n}_weight"], file[f"layer_{n}_bias"]) for n in range(3)]
+    (first, bias), *others = layers
+    tanh = np.tanh
+
+    def policy(observation: Any) -> int:
+        numbers = observation @ first + bias
+        for weight, shift in others:
+            numbers = tanh(numbers) @ weight + shift
+        return int(numbers.argmax())
+
+    return policy
+
+
+def step_by_policy(
+    env: Any, observation: Any, policy: Callable[[Any], int], seconds: float
+) -> Counted:
+    """Actions of a policy."""
+    step, reset, clock = env.step, env.reset, time.perf_counter
+    steps = episodes = length = total_length = 0
+    total_return = episode_return = 0.0
+    began_s = clock()
+    end_s = began_s + seconds
+    while clock() < end_s:
+        for _ in range(CHECK_EVERY):
+            observation, reward, terminated, truncated, _ = step(policy(observation))
+            episode_return += float(reward)
+            length += 1
+            if terminated or truncated:
+                episodes += 1
+                total_return += episode_return
+                total_length += length
+                episode_return, length = 0.0, 0
+                observation, _ = reset()
+        steps += CHECK_EVERY
+    return steps, episodes, total_return, total_length, clock() - began_s
+
+
+def step_many(envs: Any, seconds: float) -> Counted:
+    """Random actions for all; the call after an end resets, and is no step."""
+    sample, step, clock = envs.action_space.sample, envs.step, time.perf_counter
+    steps = episodes = total_length = 0
+    total_return = 0.0
+    returns, lengths = np.zeros(NUM_ENVS), np.zeros(NUM_ENVS, np.int64)
+    reset = np.zeros(NUM_ENVS, np.bool_)
+    began_s = clock()
+    end_s = began_s + seconds
+    while clock() < end_s:
+        for _ in range(CHECK_EVERY_CALLS):
+            _, rewards, terminated, truncated, _ = step(sample())
+            returns += rewards
+            lengths += 1
+            returns[reset] = 0.0
+            lengths[reset] = 0
+            steps += NUM_ENVS - int(reset.sum())
+            over = np.logical_or(terminated, truncated)
+            over[reset] = False
+            reset = over
+            if over.any():
+                episodes += int(over.sum())
+                total_return += float(returns[over].sum())
+                total_length += int(lengths[over].sum())
+    return steps, episodes, total_return, total_length, clock() - began_s
 
 
 if __name__ == "__main__":

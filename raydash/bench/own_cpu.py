@@ -1,0 +1,52 @@
+"""CPU that a bench's own processes spent: no neighbour, host or other user is in it."""
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+MARK = "RAYDASH_STATE_DIR"
+"""Private to each bench, and inherited by everything that it starts, Ray's processes included."""
+
+
+class OwnCpu:
+    """CPU seconds of this process and of all others that have its mark; looking is not counted."""
+
+    def __init__(self) -> None:
+        self._looking_s = 0.0
+        self._start_s = self._total_s()
+
+    def spent_s(self) -> float:
+        """Since it was made."""
+        return self._total_s() - self._start_s
+
+    def _total_s(self) -> float:
+        mark, began_s = os.environ[MARK], time.process_time()
+        total = began_s - self._looking_s
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                    times = process.cpu_times()
+                    total += times.user + times.system
+        self._looking_s += time.process_time() - began_s
+        return total
+
+
+@contextmanager
+def private_home() -> Iterator[None]:
+    """Folders of its own for state and recordings, named by the environment."""
+    before = {name: os.environ.get(name) for name in (MARK, "RAYDASH_DATA_DIR")}
+    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as home:
+        os.environ[MARK], os.environ["RAYDASH_DATA_DIR"] = f"{home}/s", f"{home}/d"
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
