@@ -389,3 +389,45 @@ def test_version_is_shown_of_runs_whose_parameters_change(
     table.draw()
     assert not header.isSectionHidden(COLUMN_OF["version"])
     assert table.model.index(0, COLUMN_OF["version"]).data() == "81"
+
+
+# --- young runs ----------------------------------------------------------------------------------
+
+
+def starts_late(run: RunStore, begun_s: float) -> None:
+    """Nothing was stepped before that moment: the workers were starting."""
+    steps = run.whole.num_env_steps
+    run.whole.num_env_steps = np.where(run.whole.times_s() < begun_s, 0.0, steps)
+
+
+def test_what_is_followed_begins_with_the_first_step(show: Show) -> None:
+    overview, _, run = show(t_s=40.0)
+    starts_late(run, 8.0)
+    assert overview.scope.view() == (8.0, 40.0)
+    starts_late(run, 38.0)
+    assert overview.scope.view() == (30.0, 40.0)
+
+
+def test_short_run_that_is_over_fills_the_width(show: Show) -> None:
+    overview, store, run = show(t_s=12.0)
+    store.receive(make_learning_update(seq=2, t_s=12.0, state=RunState.FINISHED))
+    starts_late(run, 9.0)
+    assert overview.scope.view() == (9.0, 12.0)
+
+
+def test_evaluation_that_comes_while_the_view_moves_on_is_drawn(show: Show) -> None:
+    overview, store, run = show(t_s=93.5)
+    plot = overview.plots.learning
+    overview.set_range("1min")
+    plot.canvas.y_range, plot.canvas.y_locked = (0.0, 550.0), True
+    draw(overview)
+    plot.canvas.grab()
+    for seq, t_s in enumerate((94.0, 94.5, 95.0, 95.5, 96.0), start=2):
+        store.receive(make_learning_update(seq=seq, since_seq=seq - 1, t_s=t_s, since_s=t_s - 0.5))
+        draw(overview)
+    assert plot.scope.view() == (36.0, 96.0)
+    columns = run.generations.columns
+    assert np.isfinite(columns.evaluation_mean[189])
+    place = plot.canvas.point(columns.end_s[189], columns.evaluation_mean[189])
+    image = plot.canvas.grab().toImage()
+    assert image.pixelColor(int(place.x()), int(place.y())).name() == DARK.good

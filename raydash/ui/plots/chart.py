@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 )
 
 from raydash.core.events import Event
-from raydash.ui.plots.items import Axis, StrongLine
+from raydash.ui.plots.items import Axis, Points, StrongLine
 from raydash.ui.plots.marks import Marks
 from raydash.ui.plots.scope import PlotScope
 from raydash.ui.plots.ticks import Ticks, ago_ticks, clock_ticks, value_ticks
@@ -149,7 +149,7 @@ class Chart(pg.PlotWidget):
 
     def add_points(self, z: int = 0) -> pg.ScatterPlotItem:
         """Round points, the same size at any zoom."""
-        return self._add(pg.ScatterPlotItem(size=_POINT_PX, pxMode=True, antialias=True), z)
+        return self._add(Points(_POINT_PX), z)
 
     def add_image(self) -> pg.ImageItem:
         """A picture of bytes in the heatmap's colours, with their scale beside the axes."""

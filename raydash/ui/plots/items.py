@@ -37,3 +37,20 @@ class StrongLine(pg.PlotCurveItem):
         super().paint(painter, option, widget)
         painter.setTransform(painter.transform() * QTransform.fromTranslate(0, 1))
         super().paint(painter, option, widget)
+
+
+class Points(pg.ScatterPlotItem):
+    """Round points, the same size at any zoom.
+
+    Charts move their items while the view stands still. pyqtgraph leaves points out that it takes
+    to be out of sight, and goes by what was in sight before.
+    """
+
+    def __init__(self, size_px: float) -> None:
+        super().__init__(size=size_px, pxMode=True, antialias=True)
+
+    def setX(self, x: float) -> None:
+        """Move sideways, and look again at what is in sight."""
+        if x != self.x():
+            super().setX(x)
+            self.viewTransformChanged()

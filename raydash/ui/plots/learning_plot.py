@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Curve = tuple[Float64, Float64]
 
 _PX_PER_POINT = 1.5
-_PX_PER_EVALUATION = 8.0
+_PX_PER_EVALUATION = 3.0
 # A few hopeless candidates must not press all others into a line.
 _WORST_SHOWN = 0.1
 _HEADROOM = 0.05
@@ -122,6 +122,9 @@ class LearningPlot(Plot):
         learning = self._learning
         if len(self._series):
             return "no generation ended in this range"
+        latest = self.scope.latest
+        if latest is not None and latest.state.is_over:
+            return "the run ended before its first generation did"
         if learning is None or not learning.population:
             return "the learner is starting"
         played = f"{learning.num_played} of {learning.population}"

@@ -25,7 +25,7 @@ from raydash.link.store import RunStore
 from raydash.ui.plots.seen_run import DetailWish, Part, SeenRun
 
 MIN_SPAN_S = 2.0
-_YOUNG_SPAN_S = 20.0
+_YOUNG_SPAN_S = 10.0
 
 
 class Range(StrEnum):
@@ -191,14 +191,28 @@ class PlotScope(QObject):
         """The visible range on the run's clock."""
         if not self.following:
             return self._zoomed
-        (first_s, last_s), now_s = self.extent(), self.now_s
+        last_s, now_s, begun_s = self.extent()[1], self.now_s, self._begun_s()
         # A young run fills the width as it grows; a very young one is not blown up.
         youngest_s = _YOUNG_SPAN_S
-        recorded_s = self._shown.going.recorded_until_s if self._shown else None
-        if recorded_s is not None:
-            youngest_s = min(youngest_s, max(recorded_s, MIN_SPAN_S))
-        low_s = now_s - min(self.range.span_s, max(now_s - first_s, youngest_s))
+        ended_s = self._ended_s()
+        if ended_s is not None:
+            youngest_s = min(youngest_s, max(ended_s - begun_s, MIN_SPAN_S))
+        low_s = now_s - min(self.range.span_s, max(now_s - begun_s, youngest_s))
         return low_s, last_s if self.range is Range.WHOLE else now_s
+
+    def _begun_s(self) -> float:
+        """When the first of the runs made its first step, on the axis: before there is nothing."""
+        if self._shown is None:
+            return 0.0
+        others = (self._offset_s(seen) + seen.begun_s for seen in self._overlaid)
+        return min(self._shown.begun_s, *others) if self._overlaid else self._shown.begun_s
+
+    def _ended_s(self) -> float | None:
+        """When the run that is shown ended; None: it goes on."""
+        if self._shown is None or self._shown.going.recorded_until_s is not None:
+            return self._shown.going.recorded_until_s if self._shown else None
+        latest = self.latest
+        return latest.t_s if latest is not None and latest.state.is_over else None
 
     def series(self) -> HistorySeries | None:
         """The finest history of the run that reaches back to the left edge."""

@@ -115,6 +115,14 @@ class SeenRun:
         return self.latest.t_s if self.latest else 0.0
 
     @property
+    def begun_s(self) -> float:
+        """About when it made its first step, on its own clock; 0 while it has not."""
+        whole = self.held.whole
+        stepped = whole.num_env_steps > 0
+        first = int(np.argmax(stepped)) if stepped.any() else -whole.first_bucket
+        return (whole.first_bucket + first) * whole.bucket_s
+
+    @property
     def data_version(self) -> int:
         """Changes when buckets that were complete hold other values, or others take their place."""
         number = self._detail.number if self._detail else 0
