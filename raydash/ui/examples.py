@@ -35,6 +35,11 @@ EXAMPLES = (
         _learns("cartpole learns", "CartPole-v1", 475.0),
     ),
     Example(
+        "Lunar lander learns by CMA-ES",
+        "From crashes to soft landings: to a return of 200; needs Box2D",
+        _learns("lunar lander learns", "LunarLander-v3", 200.0),
+    ),
+    Example(
         "Mountain car learns by CMA-ES",
         "Continuous actions: it learns to gain momentum first, to a return of 90",
         _learns("mountain car learns", "MountainCarContinuous-v0", 90.0),

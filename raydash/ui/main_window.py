@@ -155,7 +155,7 @@ class MainWindow(QMainWindow):
         form_card.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         left.setMinimumWidth(250)
 
-        self._top = self._splitter(Qt.Orientation.Horizontal, left, self.overview, sizes=[262, 980])
+        self._top = self._splitter(Qt.Orientation.Horizontal, left, self.overview, sizes=[284, 980])
         self._whole = self._splitter(
             Qt.Orientation.Vertical, self._top, self.bottom, sizes=[420, 220]
         )

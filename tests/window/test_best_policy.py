@@ -78,6 +78,7 @@ def test_example_fills_the_form(window: MainWindow, qtbot: QtBot) -> None:
     assert window.form.violations == ()
 
 
-def test_example_file_is_the_example_of_the_window() -> None:
-    read = read_spec(ROOT / "assets" / "examples" / "cartpole_learns.toml")
-    assert read == EXAMPLES[0].spec
+@pytest.mark.parametrize(("number", "file"), [(0, "cartpole_learns"), (1, "lunar_lander_learns")])
+def test_example_file_is_the_example_of_the_window(number: int, file: str) -> None:
+    read = read_spec(ROOT / "assets" / "examples" / f"{file}.toml")
+    assert read == EXAMPLES[number].spec

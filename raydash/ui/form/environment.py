@@ -41,7 +41,14 @@ class EnvironmentPart(FormPart):
     def show_spec(self, spec: RunSpec) -> None:
         """Put a spec's environment into the fields."""
         self._env.setEditText(spec.env.id)
+        self._show_beginning()
         self._kwargs.setText(json.dumps(dict(spec.env.kwargs)) if spec.env.kwargs else "")
+
+    def _show_beginning(self) -> None:
+        """Of an id that is longer than its field."""
+        line_edit = self._env.lineEdit()
+        if line_edit is not None and not line_edit.hasFocus():
+            line_edit.home(False)
 
     def summary(self) -> str:
         """The id, and the arguments if there are any."""
@@ -64,6 +71,7 @@ class EnvironmentPart(FormPart):
             self._env.clear()
             self._env.addItems(list(self._store.env_ids))
             self._env.setEditText(chosen)
+        self._show_beginning()
         completer = QCompleter(list(self._store.env_ids), self._env)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
