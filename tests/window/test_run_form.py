@@ -330,3 +330,14 @@ def test_chosen_file_is_in_the_spec(form: RunForm, tmp_path: Path, qtbot: QtBot)
 def test_trust_of_a_spec_from_elsewhere_is_not_taken_over(form: RunForm) -> None:
     form.set_spec(RunSpec(policy=PolicySpec("sb3", "/models/ppo.zip", trust=True)))
     assert form.spec().policy == PolicySpec("sb3", "/models/ppo.zip")
+
+
+@pytest.mark.parametrize("kind", ["random", "constant", "linear", "onnx"])
+def test_fields_fill_the_width_whichever_rows_a_kind_needs(form: RunForm, kind: str) -> None:
+    form.resize(280, 500)
+    policy = form.findChild(QComboBox, "form_policy")
+    assert policy is not None
+    policy.setCurrentText(kind)
+    QApplication.processEvents()
+    assert policy.width() == env(form).width()
+    assert policy.mapTo(form, QPoint()).x() == env(form).mapTo(form, QPoint()).x()

@@ -117,6 +117,7 @@ class FormPart(QWidget):
         self.setObjectName(f"form_part_{name}")
         self._name = name
         self._fields: dict[str, QWidget] = {}
+        self._holders: dict[str, QWidget] = {}
         self._labels: dict[str, QLabel] = {}
         self._problems: dict[str, QLabel] = {}
         self._heading = _Heading(title)
@@ -187,14 +188,8 @@ class FormPart(QWidget):
         problem.hide()
         self._labels[key], self._fields[key], self._problems[key] = label, field, problem
         self.rows.addWidget(label, row, 0)
-        if beside is None:
-            self.rows.addWidget(field, row, 1)
-        else:
-            both = QHBoxLayout()
-            both.setSpacing(8)
-            both.addWidget(field, 1)
-            both.addWidget(beside)
-            self.rows.addLayout(both, row, 1)
+        self._holders[key] = holder = field if beside is None else _side_by_side(field, beside)
+        self.rows.addWidget(holder, row, 1)
         self.rows.addWidget(problem, row + 1, 0, 1, 2)
         self._listen(field)
 
@@ -202,6 +197,7 @@ class FormPart(QWidget):
         """Show or hide a row, with its label."""
         self._labels[key].setVisible(visible)
         self._fields[key].setVisible(visible)
+        self._holders[key].setVisible(visible)
         self._problems[key].setVisible(visible and bool(self._problems[key].text()))
 
     def _listen(self, field: QWidget) -> None:
@@ -279,3 +275,14 @@ class FormPart(QWidget):
     def set_label_px(self, width_px: int) -> None:
         """Let its fields begin where those of other parts do."""
         self.rows.setColumnMinimumWidth(0, width_px)
+
+
+def _side_by_side(field: QWidget, beside: QWidget) -> QWidget:
+    """A widget, for a layout without a visible part would take the stretch from its column."""
+    holder = QWidget()
+    row = QHBoxLayout(holder)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(8)
+    row.addWidget(field, 1)
+    row.addWidget(beside)
+    return holder
