@@ -56,6 +56,7 @@ def lines_of(found: EnvCheck) -> list[str]:
         ("episodes", _episodes(found)),
         ("limit", "none known" if limit is None else f"{grouped(limit)} steps an episode"),
         ("vector form", "its own" if found.has_vector_entry_point else "sync only"),
+        ("tasks mode", _state(found)),
         ("memory", f"{(found.memory_bytes or 0) / 2**20:.0f} MiB{grown}"),
     ]
     lines = [found.env_id, *(f"  {name:<13} {text}" for name, text in rows)]
@@ -64,6 +65,14 @@ def lines_of(found: EnvCheck) -> list[str]:
     if not found.problems:
         lines.append("  no problems found")
     return lines
+
+
+def _state(found: EnvCheck) -> str:
+    if found.state_bytes is None:
+        return "no: its state can't be carried (actors and lockstep step it)"
+    what = "its state" if found.is_functional else "the whole environment"
+    size = f"{grouped(found.state_bytes)} bytes"
+    return f"each step carries {what}: {size}, {_time(found.state_time_s)} to pickle and unpickle"
 
 
 def _episodes(found: EnvCheck) -> str:

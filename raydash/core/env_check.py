@@ -30,6 +30,9 @@ class EnvCheck:
         action_space: Likewise.
         max_episode_steps: Where Gymnasium truncates; None: nowhere, or that is not known.
         has_vector_entry_point: It brings a vector form of its own along.
+        is_functional: It has a functional form (`FuncEnv`), whose state is all that a task needs.
+        state_bytes: Of its pickled state, as the mode `tasks` carries it; None: it can't be so.
+        state_time_s: To pickle the state and to unpickle it.
         make_time_s: What its constructor took.
         reset_time_median_s: Of `reset`.
         step_time_median_s: Of `step`.
@@ -49,6 +52,9 @@ class EnvCheck:
     action_space: str
     max_episode_steps: int | None = None
     has_vector_entry_point: bool = False
+    is_functional: bool = False
+    state_bytes: int | None = None
+    state_time_s: float | None = None
     make_time_s: float | None = None
     reset_time_median_s: float | None = None
     step_time_median_s: float | None = None

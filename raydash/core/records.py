@@ -370,6 +370,7 @@ class WorkerReady:
         progress_path: The mapped file with its phase and step count (`raydash.worker.progress`).
         num_inputs: Numbers in a flattened observation, if a policy is to be learnt; else 0.
         num_outputs: That a policy gives for an action, likewise.
+        progress_node_id: Where that file is; empty: on its own node.
     """
 
     worker_index: int
@@ -382,6 +383,7 @@ class WorkerReady:
     progress_path: str = ""
     num_inputs: int = 0
     num_outputs: int = 0
+    progress_node_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

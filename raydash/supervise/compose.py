@@ -29,8 +29,12 @@ from raydash.supervise.recording import NotRecorded, Past, open_recording, read_
 from raydash.supervise.roster import NoProbes, Probes
 from raydash.supervise.simulated import SimulatedPool
 from raydash.supervise.sinks import open_sinks
+from raydash.supervise.slots import Slots
+from raydash.supervise.stepping_pool import Homes, SteppingPool
 from raydash.supervise.supervisor import Recording, Supervisor
 from raydash.worker.actor import RolloutWorker
+from raydash.worker.env_actor import EnvActor
+from raydash.worker.stepping_actor import SteppingActor
 
 PENDING_LOOK_S = 1.0
 MAX_EXPLAINED = 8
@@ -115,7 +119,7 @@ def _workers(start: StartRun, posting: Posting, started_s: float) -> tuple[Worke
         return SimulatedPool(time.monotonic, seed=start.spec.rollout.seed, spread_s=1.0), NoProbes()
     demand = worker_demand(start.spec, launched=bool(posting.leases_dir))
     node_id = ray.get_runtime_context().get_node_id()
-    pool = RayPool(_worker_factory(start, posting, demand), node_id=node_id, clock=time.monotonic)
+    pool = _pool(start, posting, demand, node_id)
     explain = threading.Thread(target=_explain_pending, args=(pool, demand), daemon=True)
     explain.start()
     probes = NodeProbes(
@@ -126,10 +130,38 @@ def _workers(start: StartRun, posting: Posting, started_s: float) -> tuple[Worke
     return pool, probes
 
 
+def _pool(
+    start: StartRun, posting: Posting, demand: dict[str, float], node_id: str
+) -> RayPool | SteppingPool:
+    """Workers in the mode that the spec asks for."""
+    mode = start.spec.rollout.mode
+    if mode == "actors":
+        make = _worker_factory(RolloutWorker, start, posting, demand)
+        return RayPool(make, node_id=node_id, clock=time.monotonic)
+    homes: Homes = Slots(seed=start.spec.rollout.seed, node_id=node_id)
+    if mode == "lockstep":
+        make = _worker_factory(EnvActor, start, posting, demand)
+        homes = RayPool(make, node_id=node_id, clock=time.monotonic)
+    loop_class = ray.remote(SteppingActor).options(
+        num_cpus=0,
+        max_restarts=0,
+        max_task_retries=0,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
+    )
+    order = encode(start)
+
+    def make_loop() -> Any:
+        return loop_class.remote(
+            order, demand=demand, run_id=posting.run_id, progress_dir=posting.scratch_dir
+        )
+
+    return SteppingPool(homes, make_loop, node_id=node_id, clock=time.monotonic)
+
+
 def _worker_factory(
-    start: StartRun, posting: Posting, demand: dict[str, float]
+    worker_class: type, start: StartRun, posting: Posting, demand: dict[str, float]
 ) -> Callable[[int, int], Any]:
-    actor_class = ray.remote(RolloutWorker)
+    actor_class = ray.remote(worker_class)
     order = encode(start)
     custom = {name: amount for name, amount in demand.items() if name not in ("CPU", "GPU")}
     options: dict[str, Any] = {
@@ -180,7 +212,7 @@ def _learner(start: StartRun, posting: Posting) -> LearnerDesk:
     return RayLearner(make, clock=time.monotonic)
 
 
-def _explain_pending(pool: RayPool, demand: dict[str, float]) -> None:
+def _explain_pending(pool: RayPool | SteppingPool, demand: dict[str, float]) -> None:
     """Ask Ray why workers wait, on a thread of its own: such questions can block."""
     while True:
         time.sleep(PENDING_LOOK_S)

@@ -4,6 +4,7 @@ A pool performs and reports; it decides nothing. No call blocks, and a dead work
 an exception. `collect` gives each fact once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,7 +31,15 @@ class Died:
     detail: str = ""
 
 
-Report = WorkerReady | RolloutChunk | Closed | Died
+@dataclass(frozen=True, slots=True)
+class CostFound:
+    """What the run's way of stepping costs, in words."""
+
+    text: str
+
+
+WorkerReport = WorkerReady | RolloutChunk | Closed | Died
+Report = WorkerReport | CostFound
 
 
 class WorkerPool(Protocol):
@@ -64,7 +73,7 @@ class WorkerPool(Protocol):
     def kill(self, worker_index: int, incarnation: int) -> None:
         """End the process at once: reports `Died` with cause `KILLED`."""
 
-    def collect(self) -> list[Report]:
+    def collect(self) -> Sequence[Report]:
         """Everything that has come in since the last call. Never waits."""
 
     def pending_reasons(self) -> dict[int, str]:

@@ -20,8 +20,8 @@ from raydash.core.clock import Clock
 from raydash.core.records import ProbeReading, WorkerReady
 from raydash.protocol.codec import decode
 from raydash.supervise.roster import WorkerVitals
-from raydash.worker.probe import NodeProbe, ProbeActor
-from raydash.worker.progress import Phase
+from raydash.worker.probe import UNKNOWN_PHASE, NodeProbe, ProbeActor
+from raydash.worker.progress import Phase, ProgressReader
 
 READ_S = 1.0
 REMOTE_TIMEOUT_S = 3.0
@@ -125,14 +125,16 @@ class NodeProbes:
                 if self._watched.get(index) is not ready:
                     continue
                 before = self._vitals.get(index)
-                counter = int(reading.counter[row])
+                counter, phase = int(reading.counter[row]), int(reading.phase[row])
+                if ready.progress_node_id not in ("", ready.node_id):
+                    counter, phase = _progress_here(ready.progress_path)
                 moved = counter != self._counters.get(index, -1)
                 self._counters[index] = counter
                 self._vitals[index] = WorkerVitals(
                     read_s=now_s,
                     cpu_percent=float(reading.cpu_percent[row]),
                     rss_bytes=float(np.float64(reading.rss_bytes[row])),
-                    is_resetting=reading.phase[row] == Phase.RESETTING,
+                    is_resetting=phase == Phase.RESETTING,
                     moved_s=now_s if moved or before is None else before.moved_s,
                 )
 
@@ -149,3 +151,9 @@ class NodeProbes:
             (self._log_dir / name).write_bytes(tail)
         except (ray.exceptions.RayError, TimeoutError, OSError) as error:
             print(f"log of worker {ready.worker_index} not kept: {error}", flush=True)
+
+
+def _progress_here(path: str) -> tuple[int, int]:
+    """Counter and phase of a worker elsewhere, whose stepping loop is on this node."""
+    progress = ProgressReader(path).read()
+    return (-1, UNKNOWN_PHASE) if progress is None else (progress.counter, int(progress.phase))

@@ -18,18 +18,21 @@ from ray.exceptions import (
     NodeDiedError,
     OutOfMemoryError,
     RayTaskError,
+    WorkerCrashedError,
 )
 
 from raydash.core.clock import Clock
 from raydash.core.records import RolloutChunk, Work, WorkerFault, WorkerReady
 from raydash.core.stimuli import DeathCause
 from raydash.protocol.codec import CodecError, decode
-from raydash.supervise.pool import Closed, Died, Report
+from raydash.supervise.pool import Closed, Died, WorkerReport
 from raydash.worker.progress import set_hurry
+from raydash.worker.ray_transport import values_of
 
 PING_AFTER_S = 1.0
 SLOW_TO_PLACE_S = 2.0
 MAX_TEXT = 200
+_UNEXPECTEDLY = "unexpectedly (killed, or crashed in native code)"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -42,6 +45,7 @@ class _Worker:
     ready: WorkerReady | None = None
     refs: set[Any] = field(default_factory=set)
     heard_s: float = 0.0
+    loss: Exception | None = None
 
 
 class RayPool:
@@ -65,7 +69,7 @@ class RayPool:
         self._clock = clock
         self._workers: dict[tuple[int, int], _Worker] = {}
         self._kinds: dict[Any, tuple[_Worker, str]] = {}
-        self._reports: list[Report] = []
+        self._reports: list[WorkerReport] = []
         self._reasons: dict[int, str] = {}
 
     def create(self, worker_index: int, incarnation: int) -> None:
@@ -121,16 +125,39 @@ class RayPool:
             died = Died(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
             self._reports.append(died)
 
-    def collect(self) -> list[Report]:
+    def collect(self) -> list[WorkerReport]:
         """See `WorkerPool`."""
         self._ping_quiet_workers()
         refs = list(self._kinds)
         if refs:
             ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
-            for ref, value in zip(ready, _values(ready), strict=True):
+            for ref, value in zip(ready, values_of(ready), strict=True):
                 self._take(ref, value)
         reports, self._reports = self._reports, []
         return reports
+
+    def handle_of(self, worker_index: int, incarnation: int) -> Any:
+        """The actor of a worker."""
+        return self._workers[worker_index, incarnation].handle
+
+    def note_heard(self, worker_index: int, incarnation: int) -> None:
+        """Somebody else has just heard of a worker: no need to ask whether it lives."""
+        worker = self._workers.get((worker_index, incarnation))
+        if worker is not None:
+            worker.heard_s = self._clock()
+
+    def ask_after(self, worker_index: int, incarnation: int, error: Exception) -> None:
+        """Somebody else lost a worker: reports `Died`, with the cause that Ray gives its owner.
+
+        Args:
+            worker_index: Whose.
+            incarnation: Whose.
+            error: What the other one was told.
+        """
+        worker = self._workers.get((worker_index, incarnation))
+        if worker is not None:
+            worker.loss = error
+            self._call(worker, "ping", worker.handle.ping.remote())
 
     def waiting(self) -> dict[int, str]:
         """Actor ids (hex) of workers that take long to be placed, by worker index."""
@@ -185,6 +212,10 @@ class RayPool:
             case "close":
                 self._drop(worker)
                 self._reports.append(Closed(index, life))
+            case "ping" if worker.loss is not None:
+                # It lives, and yet a call of it failed: nobody knows what it has done.
+                self._drop(worker)
+                self._reports.append(died_from(worker.loss, index, life))
             case "ping":
                 pass
             case _:
@@ -218,23 +249,6 @@ class RayPool:
         ray.kill(worker.handle, no_restart=True)
 
 
-def _values(refs: list[Any]) -> list[Any]:
-    """Results or exceptions of refs that are ready, in one batch if none is an exception."""
-    if not refs:
-        return []
-    try:
-        return list(ray.get(refs, timeout=5.0))
-    except Exception:
-        return [_value(ref) for ref in refs]
-
-
-def _value(ref: Any) -> Any:
-    try:
-        return ray.get(ref, timeout=5.0)
-    except Exception as error:
-        return error
-
-
 def died_from(error: Exception, worker_index: int, incarnation: int) -> Died:
     """What an exception out of Ray says of a worker's end (taxonomy: ray_facts, rule 7)."""
     detail = _COLOURS.sub("", str(error))
@@ -255,6 +269,8 @@ def died_from(error: Exception, worker_index: int, incarnation: int) -> Died:
             cause, text = DeathCause.COULD_NOT_START, _how_it_ended(detail)
         case ActorDiedError():
             cause, text = DeathCause.CRASHED, _how_it_ended(detail)
+        case WorkerCrashedError():
+            cause, text = DeathCause.CRASHED, f"the process of its task ended {_UNEXPECTEDLY}"
         case RayTaskError():
             cause, text = DeathCause.CRASHED, _raised(detail)
         case _:
@@ -272,7 +288,7 @@ def _how_it_ended(detail: str) -> str:
     if code:
         return f"its process ended with exit code {code.group(1)}"
     if "connection error" in seen or "exits unexpectedly" in seen:
-        return "its process ended unexpectedly (killed, or crashed in native code)"
+        return f"its process ended {_UNEXPECTEDLY}"
     return "its process ended"
 
 

@@ -79,7 +79,7 @@ from raydash.supervise.error_fold import ErrorFold
 from raydash.supervise.generation_log import GenerationLog
 from raydash.supervise.learners import LearnerDesk
 from raydash.supervise.ledger import Ledger
-from raydash.supervise.pool import Closed, Died, Report, WorkerPool
+from raydash.supervise.pool import Closed, CostFound, Died, Report, WorkerPool
 from raydash.supervise.readers import Readers
 from raydash.supervise.roster import Probes, Roster
 from raydash.supervise.sinks import LiveSinks, NoSinks
@@ -290,6 +290,9 @@ class Supervisor:
         match report:
             case RolloutChunk():
                 self._take_chunk(report, t_s, behind_s)
+                return
+            case CostFound(text=text):
+                self._note_event(RecordEvent(EventKind.COST_FOUND, text), t_s)
                 return
             case WorkerReady(worker_index=index, incarnation=life):
                 self._roster.took_place(report)
@@ -734,7 +737,7 @@ class Supervisor:
         )
 
 
-def _with_chunks_after(reports: list[Report]) -> list[tuple[Report, float]]:
+def _with_chunks_after(reports: Sequence[Report]) -> list[tuple[Report, float]]:
     """Each report, and how long the chunks of the same worker took that came after it.
 
     Chunks that are collected together arrived one after the other: the earlier one ended when the
@@ -743,6 +746,9 @@ def _with_chunks_after(reports: list[Report]) -> list[tuple[Report, float]]:
     after_s: dict[tuple[int, int], float] = {}
     placed: list[tuple[Report, float]] = []
     for report in reversed(reports):
+        if isinstance(report, CostFound):
+            placed.append((report, 0.0))
+            continue
         life = (report.worker_index, report.incarnation)
         placed.append((report, after_s.get(life, 0.0)))
         if isinstance(report, RolloutChunk):

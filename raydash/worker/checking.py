@@ -15,8 +15,10 @@ from gymnasium.utils.env_checker import check_env
 
 from raydash.core.clock import Clock
 from raydash.core.env_check import EnvCheck, EnvProblem
+from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec
 from raydash.worker.environments import Env, first_reset, make_env, one_line
+from raydash.worker.functional import try_stateless
 
 TIMING_S = 2.0
 MAX_SAMPLES = 100_000
@@ -79,6 +81,7 @@ def examine(
         )
         tell("check")
         problems = _check(env)
+        found = _with_state(found, spec)
         # The checker leaves an environment in any state, closed too: the timing gets a new one.
         env = make_env(spec, source_dirs)
         tell("reset")
@@ -95,6 +98,19 @@ def examine(
 def _has_vector_entry_point(env_id: str) -> bool:
     entry = registry.get(env_id.rpartition(":")[2])
     return entry is not None and entry.vector_entry_point is not None
+
+
+def _with_state(found: EnvCheck, spec: EnvSpec) -> EnvCheck:
+    try:
+        cost = try_stateless(spec)
+    except FaultError:
+        return found  # no problem: only the mode tasks asks for it
+    return replace(
+        found,
+        is_functional=cost.is_functional,
+        state_bytes=cost.num_bytes,
+        state_time_s=cost.time_s,
+    )
 
 
 def _check(env: Env) -> list[EnvProblem]:

@@ -12,7 +12,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 import gymnasium
 from gymnasium import error as gym_error
@@ -128,7 +128,7 @@ def make_any_env(env: EnvSpec, source_dirs: Sequence[str] = ()) -> Any:
     except Exception as error:
         raise _constructor_raised(env, error) from error
     if not (isinstance(made, gymnasium.Env) or is_multi_agent(made)):
-        _refuse_foreign(env.id, made)
+        made = _adapted(env.id, made)
     return wrapped(made, env.wrappers)
 
 
@@ -313,13 +313,25 @@ def _constructor_raised(env: EnvSpec, error: Exception) -> FaultError:
     )
 
 
-def _refuse_foreign(env_id: str, made: object) -> NoReturn:
+def _adapted(env_id: str, made: object) -> Env:
+    """What is no environment as one, if that can be."""
+    # Here, because that module builds on this one.
+    from gymnasium.experimental.functional import FuncEnv
+
+    from raydash.worker.functional import FunctionalEnv
+
+    if isinstance(made, FuncEnv):
+        return FunctionalEnv(made)
+    raise _foreign(env_id, made)
+
+
+def _foreign(env_id: str, made: object) -> FaultError:
     remedy = "Give a subclass of gymnasium.Env"
     if isinstance(made, gymnasium.vector.VectorEnv):
         remedy = "Give a single environment; raydash makes as many as there are workers"
     elif hasattr(made, "step") and hasattr(made, "reset"):
         remedy = "Make it a subclass of gymnasium.Env, or wrap it with shimmy"
-    raise FaultError(
+    return FaultError(
         Fault(
             what=f"{env_id} gave a {type(made).__name__}, which is not a Gymnasium environment",
             remedy=remedy,

@@ -100,3 +100,10 @@ def number_of(value: Any) -> float | None:
     except OverflowError:
         return None
     return None if math.isinf(number) else number
+
+
+def chosen_info(info: Any, info_keys: Sequence[str]) -> dict[str, Any]:
+    """What `InfoScalars.take` looks at: all of an info that has to travel."""
+    if not isinstance(info, Mapping):
+        return {}
+    return {key: info[key] for key in (IS_SUCCESS, *info_keys) if key in info}

@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.experimental.functional import FuncEnv
 
 from raydash.core.records import Float64
+from raydash.worker.functional import FunctionalEnv
 
 SIZE = 10
 NOISE = 0.1
@@ -57,30 +58,9 @@ class NoisyDriftFunc(FuncEnv[Float64, Float64, Any, float, bool, Any, Any]):
         return bool(rng.random() < TERMINATION_PROBABILITY)
 
 
-class NoisyDrift(gymnasium.Env[Float64, Any]):
+class NoisyDrift(FunctionalEnv):
     """The environment around `NoisyDriftFunc`; never truncated."""
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # Gymnasium's own convention
-
     def __init__(self, render_mode: None = None) -> None:
-        self.func = NoisyDriftFunc()
-        self.observation_space = self.func.observation_space
-        self.action_space = self.func.action_space
+        super().__init__(NoisyDriftFunc())
         self.render_mode = render_mode
-        self._state = np.zeros(SIZE)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Float64, dict[str, Any]]:
-        """Back to zero."""
-        super().reset(seed=seed)
-        self._state = self.func.initial(self.np_random)
-        return self.func.observation(self._state, self.np_random), {}
-
-    def step(self, action: Any) -> tuple[Float64, float, bool, bool, dict[str, Any]]:
-        """One step of the law."""
-        func, rng, before = self.func, self.np_random, self._state
-        state = self._state = func.transition(before, action, rng)
-        reward = func.reward(before, action, state, rng)
-        terminated = func.terminal(state, rng)
-        return func.observation(state, rng), reward, terminated, False, {}

@@ -101,10 +101,19 @@ def set_hurry(path: str, wanted: bool) -> None:
 
     Without the file nothing happens: the slice then ends with its budget.
     """
+    _set_hurry_cell(path, int(wanted))
+
+
+def set_call_wanted(path: str, number: int) -> None:
+    """Ask the stepping loop behind a progress file for its calls up to a number, at once."""
+    _set_hurry_cell(path, number)
+
+
+def _set_hurry_cell(path: str, value: int) -> None:
     with contextlib.suppress(OSError, ValueError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.pwrite(descriptor, _CELL.pack(wanted), HURRY * _CELL.size)
+            os.pwrite(descriptor, _CELL.pack(value), HURRY * _CELL.size)
         finally:
             os.close(descriptor)
 

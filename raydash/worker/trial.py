@@ -5,7 +5,8 @@ Bad input ends here, and so does an environment that hangs or takes its process 
 descriptor 1 is moved to its log first, so whatever the environment prints disturbs nothing.
 
     order:  {"env": {...}, "source_dirs": [...]} with "policy": {...},
-            "num_envs" and "vectorization" to try, or "check": true to check; or {"list": true}
+            "num_envs", "vectorization" and "mode" to try, or "check": true to check;
+            or {"list": true}
     answer: one JSON value a line: {"phase": "make"}, {"phase": "reset"}, then {"fault": ...},
             {"check": ...} or {"env_ids": [...]}
 
@@ -55,6 +56,7 @@ _PHASES = {
     "reset": "the first reset",
     "policy": "the policy",
     "learner": "the learner",
+    "tasks": "pickling its state",
     "check": "Gymnasium's checker",
     "timing": "stepping",
 }
@@ -285,6 +287,7 @@ def _check(order: dict[str, Any], out: IO[str]) -> dict[str, Any]:
 
 def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
     from raydash.worker.environments import first_reset, make_any_env, make_env
+    from raydash.worker.functional import try_stateless
     from raydash.worker.multi_agent import is_multi_agent
     from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
     from raydash.worker.policies.policy import check_action, make_policy
@@ -332,6 +335,9 @@ def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
             policy = make_batch_policy(chosen, BatchSpaces.of(env), 0, folders)
         check_action(policy, observation, env.action_space, chosen)
         env.close()
+        if order["mode"] == "tasks":
+            _answer(out, phase="tasks")
+            try_stateless(spec)
     except FaultError as error:
         return error.fault
     except Exception as error:

@@ -405,3 +405,76 @@ def make_counting(length: int = 3) -> CountingEnv:
 
 
 gymnasium.register("raydash_tests/Counting-v0", entry_point=CountingEnv, max_episode_steps=7)
+
+
+class NotedEnv(CountingEnv):
+    """Plays `ROUND` over and over and writes down all it does, wherever it is at the time.
+
+    It is all state, so it can be pickled between any two steps. In `folder`, per seed of a first
+    reset: `SEED.episodes` (`return length ending`), `SEED.steps` (the process id of each step) and
+    `made` (the process id of each constructor).
+    """
+
+    def __init__(self, folder: str, step_s: float = 0.0) -> None:
+        super().__init__()
+        self._folder = folder
+        self._step_s = step_s
+        self._seed: int | None = None
+        self._played = 0
+        self._note("made", f"{os.getpid()}")
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self._seed = self._seed if seed is None else seed
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        rewards, ending = ROUND[self._played % len(ROUND)]
+        threading.Event().wait(self._step_s)
+        is_torn = self._steps == len(rewards)
+        if not is_torn:
+            self._note(f"{self._seed}.steps", f"{os.getpid()}")
+            self._steps += 1
+        is_last = self._steps == len(rewards) and ending != "error"
+        if is_last or is_torn:
+            self._played += 1
+            self._note(f"{self._seed}.episodes", f"{sum(rewards)} {len(rewards)} {ending}")
+        if is_torn:
+            raise RuntimeError("the tape tears")
+        terminated = is_last and ending in ("terminated", "both")
+        truncated = is_last and ending in ("truncated", "both")
+        return np.zeros(2, np.float32), rewards[self._steps - 1], terminated, truncated, {}
+
+    def get_state(self) -> tuple[int, int]:
+        return self._played, self._steps
+
+    def _note(self, name: str, line: str) -> None:
+        file = os.open(os.path.join(self._folder, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(file, f"{line}\n".encode())
+        os.close(file)
+
+
+class ShortEnv(NotedEnv):
+    """Its episodes have one step and never fail."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return np.zeros(2, np.float32), 1.0, True, False, {}
+
+
+class OnceHangingEnv(CountingEnv):
+    """Of all that are made with one folder, one hangs in its 40th step, for ever."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(length=1000)
+        self._file = os.path.join(folder, "hung")
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self._steps == 40:
+            try:
+                file = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            except FileExistsError:
+                pass
+            else:
+                os.write(file, f"{os.getpid()}\n".encode())
+                os.close(file)
+                threading.Event().wait()
+        return super().step(action)

@@ -121,8 +121,50 @@ def _end_supervisors(address: str) -> int:
     return len(named)
 
 
+def _env_states(address: str) -> dict[str, Any]:
+    """What environment actors answer when they are asked for their state."""
+    import pickle
+    import tempfile
+
+    from raydash.core.messages import StartRun
+    from raydash.core.spec import spec_from_table
+    from raydash.protocol.codec import encode
+    from raydash.worker.env_actor import EnvActor
+
+    ray = _connect(address)
+    folders = (str(Path(__file__).parents[2]),)
+
+    def made(env_id: str, **kwargs: Any) -> Any:
+        spec = spec_from_table({"env": {"id": env_id, "kwargs": kwargs}})
+        actor = ray.remote(num_cpus=0)(EnvActor).remote(encode(StartRun(0, spec, folders)), 1, 0)
+        ray.get(actor.prepare.remote(), timeout=30)
+        return actor
+
+    def asked(actor: Any) -> Any:
+        return [float(number) for number in ray.get(actor.get_state.remote(), timeout=30)]
+
+    def stepped(actor: Any, action: Any) -> Any:
+        answer = actor.step.remote(pickle.dumps(action))
+        return pickle.loads(ray.get(answer, timeout=30))
+
+    with tempfile.TemporaryDirectory() as folder:
+        noted = made("tests.fakes.envs:NotedEnv", folder=folder)
+        stepped(noted, 0)
+        answers = {"noted": asked(noted)}
+    noisy, cartpole = made("raydash/NoisyDrift-v0"), made("CartPole-v1")
+    observation = stepped(noisy, [0.5] * 10).observation
+    answers["noisy"], answers["noisy_observation"] = asked(noisy), observation.tolist()
+    stepped(cartpole, 1)
+    answers["cartpole"] = asked(cartpole)
+    ray.get(cartpole.reset.remote(), timeout=30)
+    answers["cartpole_after_reset"] = asked(cartpole)
+    answers["counting"] = asked(made("tests.fakes.envs:CountingEnv"))
+    return answers
+
+
 _QUESTIONS: dict[str, Callable[[str], Any]] = {
     "actors": _actors,
+    "env_states": _env_states,
     "end_supervisors": _end_supervisors,
     "local_node": _local_node,
     "nodes": _nodes,

@@ -148,8 +148,7 @@ def task_error(text: str, error: Exception) -> RayTaskError:
         (
             WorkerCrashedError(),
             DeathCause.CRASHED,
-            "WorkerCrashedError: The worker died unexpectedly while executing this task. "
-            "Check python-core-worker-*.log files for more information.",
+            "the process of its task ended unexpectedly (killed, or crashed in native code)",
         ),
     ],
 )
