@@ -67,6 +67,9 @@ class RecordedRun:
         num_env_steps_sampled_lifetime: Whole run.
         num_episodes_lifetime: Whole run.
         episode_return_mean: Whole run; NaN if no episode ended well.
+        mode: Where its steps were made (`core.spec.MODES`); empty: not known, as the next two.
+        policy: What chose the actions, a word of `POLICY_KINDS` or `module:callable`.
+        learner: What improved the policy; empty: nothing.
         size_bytes: On disk, with what is kept beside it.
         modified_utc: Of the file, ISO 8601.
         notes: What the user wrote.
@@ -87,6 +90,9 @@ class RecordedRun:
     num_env_steps_sampled_lifetime: int = 0
     num_episodes_lifetime: int = 0
     episode_return_mean: float = float("nan")
+    mode: str = ""
+    policy: str = ""
+    learner: str = ""
     size_bytes: int = 0
     modified_utc: str = ""
     notes: Notes = field(default_factory=Notes)

@@ -6,6 +6,7 @@ deleted at any time, for as long as the size and the time of the file stay what 
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import re
@@ -19,6 +20,7 @@ from typing import Any
 import duckdb
 
 from raydash.core.library import RecordedRun, RunSource
+from raydash.core.spec import ways_of
 from raydash.core.states import EndedBy, RunState
 from raydash.record.card import RunCard, read_card
 from raydash.record.database import connect_to_folder, in_sql, is_damage, is_locked, why_not
@@ -233,6 +235,7 @@ def _line(entry: Entry, reader: _Reader) -> tuple[RecordedRun, bool]:
 
 def _filled(blank: RecordedRun, said: _Said) -> RecordedRun:
     row, figures = said.row, said.figures
+    mode, policy, learner = _ways(row)
     started_utc = row["started_utc"]
     return replace(
         blank,
@@ -248,7 +251,19 @@ def _filled(blank: RecordedRun, said: _Said) -> RecordedRun:
         num_env_steps_sampled_lifetime=figures.num_env_steps_sampled_lifetime,
         num_episodes_lifetime=figures.num_episodes_lifetime,
         episode_return_mean=float(figures.episode_return_mean),
+        mode=mode,
+        policy=policy,
+        learner=learner,
     )
+
+
+def _ways(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Mode, policy and learner of a run of raydash's own; of an imported one they are not known."""
+    if RunSource(row.get("source") or RunSource.RAYDASH) is not RunSource.RAYDASH:
+        return "", "", ""
+    ways = ways_of(json.loads(row["spec_json"]))
+    mode, policy, learner = (str(ways[n] or "")[:MAX_NAME] for n in ("mode", "policy", "learner"))
+    return mode, policy, learner
 
 
 def _with_card(run: RecordedRun, card: RunCard | None) -> RecordedRun:
@@ -294,6 +309,9 @@ _KEPT: Mapping[str, type] = {
     "num_env_steps_sampled_lifetime": int,
     "num_episodes_lifetime": int,
     "episode_return_mean": float,
+    "mode": str,
+    "policy": str,
+    "learner": str,
 }
 """What the file itself says; the rest of a line is looked at each time."""
 _MAKER = [1, SCHEMA_VERSION, [field.name for field in fields(RecordedRun)]]

@@ -15,6 +15,7 @@ NBSP = "\u00a0"
 MINUS = "\u2212"
 UNKNOWN = "\u2013"
 
+_USUAL_MODE = "actors"
 _LARGE = ("", "k", "M", "G", "T", "P")
 _SMALL = ("", "m", "µ", "n")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -187,6 +188,17 @@ def run_state(state: RunState | None, *, paused: bool = False) -> str:
     if state is RunState.RUNNING and paused:
         return "pausing"
     return state.value
+
+
+def ways(mode: str, policy: str, learner: str | None) -> str:
+    """How a run is executed: `random`, `linear · cmaes`, `mlp · lockstep`.
+
+    The usual mode is left out, and of somebody's own class or function its name is enough.
+    """
+    parts = [policy.rpartition(":")[2], (learner or "").rpartition(":")[2]]
+    if mode not in ("", _USUAL_MODE):
+        parts.append(mode)
+    return " · ".join(part for part in parts if part)
 
 
 def ended_by(reason: EndedBy | None) -> str:

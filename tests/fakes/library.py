@@ -61,6 +61,9 @@ def recorded(number: int = 0, **changes: object) -> RecordedRun:
         num_env_steps_sampled_lifetime=1_204_331 * (1 + number % 7),
         num_episodes_lifetime=20_411 * (1 + number % 7),
         episode_return_mean=187.4 / (1 + number % 4) - 30.0 * (number % 2),
+        mode="actors",
+        policy=("random", "linear", "linear")[number % 3],
+        learner=("", "", "cmaes")[number % 3],
         size_bytes=41 * 2**20 // (1 + number % 5),
         modified_utc=(started + timedelta(minutes=4)).isoformat(),
         notes=Notes(

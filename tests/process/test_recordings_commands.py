@@ -128,6 +128,7 @@ def test_runs_json_is_one_object_with_figures_that_the_files_have(typed: Typed, 
     assert new["episode_return_mean"] == whole.episode_return_mean
     assert new["num_env_steps_sampled_lifetime"] == whole.num_env_steps_sampled_lifetime
     assert new["num_episodes_lifetime"] == 40
+    assert (new["mode"], new["policy"], new["learner"]) == ("actors", "random", None)
     assert (new["state"], new["ended_by"], new["error"]) == ("stopped", "user", None)
     assert old["title"] == "the \x1b[31mred\x1b[0m one"
     assert broken["error"] == "the file is damaged"

@@ -135,6 +135,7 @@ def test_line_of_a_finished_run_says_what_its_figures_say(
     assert (run.run_id, run.path) == (path.stem, str(path))
     assert (run.title, run.env_id, run.owner) == ("CartPole-v1", "CartPole-v1", "me@here")
     assert run.num_workers == 2
+    assert (run.mode, run.policy, run.learner) == ("actors", "random", "")
     assert run.elapsed_s == whole.elapsed_s == 58.0
     assert run.num_episodes_lifetime == whole.num_episodes_lifetime == 50
     assert run.num_env_steps_sampled_lifetime == whole.num_env_steps_sampled_lifetime

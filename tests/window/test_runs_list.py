@@ -69,6 +69,7 @@ def test_lines_are_newest_first_and_say_state_time_figures_and_whose_run_it_is(
     assert [line.run_id for line in lines] == [OTHERS, SECOND, FIRST]
     theirs, second, _ = lines
     assert theirs.state_words == "running · 10:00 · eve@there"
+    assert (theirs.ways, second.ways) == ("random", "random")
     assert theirs.pace_words == f"1{words.NBSP}M steps"
     assert second.state_words == "running · 10:00"
     assert second.pace_words.endswith("k/s")
@@ -99,7 +100,7 @@ def test_what_a_line_says_is_heard_too(several: MainWindow, session: Session) ->
     said = [
         str(runs.item(row).data(Qt.ItemDataRole.AccessibleTextRole)) for row in range(runs.count())
     ]
-    assert said[0].startswith("theirs, running · 10:00 · eve@there")
+    assert said[0].startswith("theirs, random, running · 10:00 · eve@there")
     assert said[1].endswith(", on screen")
     assert said[2].endswith(", overlaid")
     assert "mean return" in said[2]

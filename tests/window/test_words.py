@@ -154,6 +154,22 @@ def test_everything_that_can_be_said_has_words() -> None:
     assert words.run_state(RunState.RUNNING, paused=True) == "pausing"
 
 
+@pytest.mark.parametrize(
+    ("mode", "policy", "learner", "said"),
+    [
+        ("actors", "random", None, "random"),
+        ("actors", "linear", "cmaes", "linear · cmaes"),
+        ("lockstep", "mlp", None, "mlp · lockstep"),
+        ("tasks", "my.package:lean", "my.package:Search", "lean · Search · tasks"),
+        ("", "", "", ""),
+    ],
+)
+def test_ways_name_policy_learner_and_an_unusual_mode(
+    mode: str, policy: str, learner: str | None, said: str
+) -> None:
+    assert words.ways(mode, policy, learner) == said
+
+
 def test_mark_labels_are_short() -> None:
     for kind in EventKind:
         event = Event(1, 0.0, kind, "a long story about it", worker_index=23)

@@ -25,7 +25,8 @@ from raydash.record.retention import words_for_bytes
 
 _TITLE_WIDTH = 32
 _TAGS_WIDTH = 40
-_RIGHT = frozenset({5, 6, 7, 8, 9})
+_RIGHT = frozenset({6, 7, 8, 9, 10})
+_POLICY_WIDTH = 28
 
 
 def list_recordings(
@@ -101,6 +102,9 @@ def _table_of(run: RecordedRun) -> dict[str, object]:
         "modified_utc": run.modified_utc or None,
         "elapsed_s": run.elapsed_s if known else None,
         "num_workers": run.num_workers or None,
+        "mode": run.mode or None,
+        "policy": run.policy or None,
+        "learner": run.learner or None,
         "num_env_steps_sampled_lifetime": run.num_env_steps_sampled_lifetime if known else None,
         "num_episodes_lifetime": run.num_episodes_lifetime if known else None,
         "episode_return_mean": run.episode_return_mean if known else None,
@@ -112,7 +116,7 @@ def _table_of(run: RecordedRun) -> dict[str, object]:
 
 
 def _table(runs: Sequence[RecordedRun]) -> str:
-    head = ("RUN", "TITLE", "STATE", "ENV", "STARTED", "STEPPED")
+    head = ("RUN", "TITLE", "STATE", "ENV", "POLICY", "STARTED", "STEPPED")
     rows = [(*head, "ENV STEPS", "EPISODES", "RETURN", "SIZE", "TAGS")]
     for run in runs:
         known = has_figures(run)
@@ -122,6 +126,7 @@ def _table(runs: Sequence[RecordedRun]) -> str:
                 clipped(run.title if run.title != run.run_id else "-", _TITLE_WIDTH),
                 state_words(run),
                 clipped(run.env_id or "-", _TITLE_WIDTH),
+                clipped(_ways(run) or "-", _POLICY_WIDTH),
                 local_time(run.started_utc),
                 duration(run.elapsed_s) if known else "-",
                 grouped(run.num_env_steps_sampled_lifetime) if known else "-",
@@ -132,6 +137,12 @@ def _table(runs: Sequence[RecordedRun]) -> str:
             )
         )
     return aligned(rows, right=_RIGHT)
+
+
+def _ways(run: RecordedRun) -> str:
+    """What chose the actions, what improved that, and the mode unless it is the usual one."""
+    mode = "" if run.mode == "actors" else run.mode
+    return ", ".join(part for part in (run.policy, run.learner, mode) if part)
 
 
 def _disk_words(disk: DiskUse) -> str:

@@ -56,6 +56,12 @@ class Line:
         return self.state is not None
 
     @property
+    def ways(self) -> str:
+        """How it is executed; empty if that is not known."""
+        run = self.live or self.run
+        return words.ways(run.mode, run.policy, run.learner)
+
+    @property
     def elapsed_s(self) -> float:
         """Stepping time."""
         return self.live.elapsed_s if self.live else self.run.elapsed_s
@@ -86,7 +92,9 @@ def lines_of(runs: Iterable[RecordedRun], live: Iterable[RunSummary]) -> list[Li
 
 def _search_text(run: RecordedRun) -> str:
     notes = run.notes
-    parts = (notes.title, run.name, run.env_id, run.run_id, *notes.tags, notes.text, run.owner)
+    ways = (run.policy, run.learner, run.mode)
+    own = (notes.title, run.name, run.env_id, run.run_id, *notes.tags, notes.text, run.owner)
+    parts = (*own, *ways)
     return "\n".join(parts).lower()
 
 
@@ -108,6 +116,7 @@ def matches(line: Line, search: str) -> bool:
 _HEADS: dict[str, Callable[[Line, str], bool]] = {
     "tag": lambda line, rest: any(rest in tag.lower() for tag in line.run.notes.tags),
     "env": lambda line, rest: rest in line.run.env_id.lower(),
+    "policy": lambda line, rest: rest in line.ways.lower(),
     "state": lambda line, rest: rest in line.state_words,
     "owner": lambda line, rest: rest in line.run.owner.lower(),
     "is": lambda line, rest: rest == "pinned" and line.run.notes.pinned,
@@ -178,6 +187,15 @@ COLUMNS: tuple[Column, ...] = (
         grows=True,
     ),
     Column(
+        "policy",
+        "Policy",
+        "What chooses the actions, what improves it, and the mode unless it is the usual one",
+        lambda line, _now: line.ways or words.UNKNOWN,
+        lambda line: line.ways.lower() or None,
+        "linear · cmaes",
+        grows=True,
+    ),
+    Column(
         "started",
         "Started",
         "When it began, in local time",
@@ -222,15 +240,6 @@ COLUMNS: tuple[Column, ...] = (
         True,
     ),
     Column(
-        "size",
-        "Size",
-        "On disk, with what lies beside it",
-        lambda line, _now: words.disk_size(line.run.size_bytes),
-        lambda line: float(line.run.size_bytes),
-        "43.0 MB",
-        True,
-    ),
-    Column(
         "tags",
         "Tags",
         "Your tags",
@@ -238,6 +247,15 @@ COLUMNS: tuple[Column, ...] = (
         lambda line: ", ".join(line.run.notes.tags).lower() or None,
         "baseline",
         grows=True,
+    ),
+    Column(
+        "size",
+        "Size",
+        "On disk, with what lies beside it",
+        lambda line, _now: words.disk_size(line.run.size_bytes),
+        lambda line: float(line.run.size_bytes),
+        "43.0 MB",
+        True,
     ),
 )
 COLUMN_OF = {column.key: number for number, column in enumerate(COLUMNS)}

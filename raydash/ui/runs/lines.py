@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
+from raydash.core.library import RunSource
 from raydash.core.messages import RunSummary
 from raydash.core.states import RunState
 from raydash.link.session import Session
@@ -24,6 +25,7 @@ class RunLine:
         detail: Environment, workers, how it ended.
         is_own: It was started in this window.
         is_recording: It is shown from its file.
+        ways: What chooses the actions, what improves that, and an unusual mode.
         paused: It is asked to pause.
         return_mean: Of the last 100 episodes; NaN: none yet, or not known here.
         steps_per_s: Of the last 10 s; of a run that is over, of the whole run; NaN: not known.
@@ -40,6 +42,7 @@ class RunLine:
     detail: str
     is_own: bool
     is_recording: bool = False
+    ways: str = ""
     paused: bool = False
     return_mean: float = math.nan
     steps_per_s: float = math.nan
@@ -73,7 +76,7 @@ class RunLine:
     @property
     def tip(self) -> str:
         """All of it, with what the figures mean."""
-        lines = [self.name, self.run_id, self.detail]
+        lines = [self.name, self.run_id, self.detail, self.ways]
         if self.return_words:
             lines.append(f"mean return of the last 100 episodes: {self.return_words}")
         if math.isfinite(self.steps_per_s):
@@ -95,7 +98,8 @@ class RunLine:
             f"{self.pace_words}" if self.pace_words else "",
             "on screen" if self.is_shown else "overlaid" if self.is_drawn else "",
         )
-        return ", ".join(part for part in (self.name, self.state_words, *figures) if part)
+        parts = (self.name, self.ways, self.state_words, *figures)
+        return ", ".join(part for part in parts if part)
 
 
 def run_lines(session: Session) -> tuple[RunLine, ...]:
@@ -138,8 +142,16 @@ def _live_line(live: RunSummary, *, is_own: bool) -> RunLine:
         live.owner,
         f"{live.env_id}, {words.plural(live.num_workers, 'worker')}, since {live.started_utc}",
         is_own,
+        ways=words.ways(live.mode, live.policy, live.learner),
         num_env_steps=live.num_env_steps_sampled_lifetime,
     )
+
+
+def _ways(run: RunStore) -> str:
+    is_ours = run.info is not None and run.info.source is RunSource.RAYDASH
+    if run.spec is None or not is_ours:
+        return ""
+    return words.ways(run.spec.rollout.mode, run.spec.policy.kind, run.spec.learner.kind)
 
 
 def _known_line(run: RunStore, *, is_own: bool) -> RunLine:
@@ -170,6 +182,7 @@ def _known_line(run: RunStore, *, is_own: bool) -> RunLine:
         detail,
         is_own,
         run.is_recording,
+        ways=_ways(run),
         paused=latest.paused,
         return_mean=return_mean,
         steps_per_s=per_s,

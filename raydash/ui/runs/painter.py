@@ -23,6 +23,7 @@ from raydash.ui.theme import Theme, ThemeManager
 LINE_ROLE = Qt.ItemDataRole.UserRole + 1
 LINE_PADDING = 4
 _MARGIN, _GAP, _BOX, _GLYPH, _BAR, _SWATCH = 7, 6, 13, 12, 3, 12
+_SHORTEST = 36
 _ELIDE = Qt.TextElideMode.ElideRight
 _LEFT = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 _RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -114,7 +115,7 @@ class RunLinePainter(QStyledItemDelegate):
         upper: QRect,
         lower: QRect,
     ) -> None:
-        """Name and return above; glyph, state and pace below."""
+        """Name, ways (where there is room) and return above; glyph, state and pace below."""
         theme = self._themes.theme
         plain, stressed = QFont(option.font), QFont(option.font)
         stressed.setBold(line.is_shown)
@@ -130,6 +131,11 @@ class RunLinePainter(QStyledItemDelegate):
         painter.setFont(stressed)
         painter.setPen(QColor(theme.text))
         _draw_elided(painter, upper, line.name)
+        upper.setLeft(upper.left() + painter.fontMetrics().horizontalAdvance(line.name) + _GAP)
+        if upper.width() > _SHORTEST:
+            painter.setFont(plain)
+            painter.setPen(QColor(theme.muted))
+            _draw_elided(painter, upper, line.ways)
 
 
 def _left_of_figure(painter: QPainter, row: QRect, figure: str) -> int:
