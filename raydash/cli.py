@@ -14,7 +14,17 @@ from typer.core import TyperGroup
 
 import raydash
 
-BENCHES = ("rollout", "startup", "ui", "reactions", "history", "recording", "memory", "peers")
+BENCHES = (
+    "rollout",
+    "startup",
+    "ui",
+    "reactions",
+    "history",
+    "recording",
+    "memory",
+    "peers",
+    "modes",
+)
 _PLAIN = ("--help", "-h", "--version", "--install-completion", "--show-completion")
 
 

@@ -102,7 +102,8 @@ TILES = (
         "time_share",
         "Time share",
         "Where the workers' time of the last 10 s went: env.step, env.reset, the policy, and "
-        "waiting for the next request. What is missing to 100 % is the loop around them.",
+        "waiting for the next request. In the modes lockstep and tasks, step is the way there and "
+        "back, as the stepping loop sees it. What is missing to 100 % is the loop around them.",
         10,
         gives_way=True,
     ),

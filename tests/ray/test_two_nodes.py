@@ -54,11 +54,12 @@ def terminal(ray_cluster: LaunchedCluster) -> Iterator[Terminal]:
     terminal.close()
 
 
+@pytest.mark.parametrize("mode", ["actors", "lockstep"])
 def test_workers_elsewhere_are_seen_paused_and_counted_like_those_here(
-    second_node: str, terminal: Terminal
+    second_node: str, terminal: Terminal, mode: str
 ) -> None:
     run = terminal.start_stepping(
-        rollout={"num_workers": 2}, cluster={"resources": {"elsewhere": 1.0}}
+        rollout={"num_workers": 2, "mode": mode}, cluster={"resources": {"elsewhere": 1.0}}
     )
     terminal.wait(
         lambda: (

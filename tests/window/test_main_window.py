@@ -39,6 +39,7 @@ NAMES = (
     "form_env_kwargs",
     "form_policy",
     "form_num_workers",
+    "form_mode",
     "form_seed",
     "form_stop_seconds",
     "form_stop_env_steps",

@@ -341,3 +341,24 @@ def test_fields_fill_the_width_whichever_rows_a_kind_needs(form: RunForm, kind: 
     QApplication.processEvents()
     assert policy.width() == env(form).width()
     assert policy.mapTo(form, QPoint()).x() == env(form).mapTo(form, QPoint()).x()
+
+
+def test_execution_is_chosen_by_mode_with_a_line_on_what_each_does(
+    qtbot: QtBot, session: Session
+) -> None:
+    form = RunForm(session)
+    qtbot.addWidget(form)
+    mode, said = form.findChild(QComboBox, "form_mode"), form.findChild(QLabel, "form_mode_words")
+    assert mode is not None
+    assert said is not None
+    assert form.spec().rollout.mode == "actors"
+    words = set()
+    for number, name in enumerate(("actors", "lockstep", "tasks")):
+        mode.setCurrentIndex(number)
+        assert form.spec().rollout.mode == name
+        assert said.text() == mode.itemData(number, Qt.ItemDataRole.ToolTipRole)
+        words.add(said.text())
+    assert len(words) == 3
+    form.set_spec(RunSpec(rollout=RolloutSpec(mode="lockstep")))
+    assert mode.currentText() == "lockstep"
+    assert form.spec().rollout.mode == "lockstep"

@@ -2,16 +2,23 @@
 
 from collections.abc import Mapping
 
-from PySide6.QtWidgets import QLineEdit, QPushButton, QSpinBox
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QSpinBox
 
 from raydash.core.messages import Verb
 from raydash.core.permissions import why_run_cannot
-from raydash.core.spec import MAX_WORKERS, RunSpec
+from raydash.core.spec import MAX_WORKERS, MODES, RunSpec
 from raydash.link.session import Session
 from raydash.ui.form.part import FormPart
 from raydash.ui.form.values import number_in
 
 _ONE_PER_CORE = "one per core"
+_EXECUTIONS = {
+    "actors": "Each worker chooses and steps by itself. The fastest.",
+    "lockstep": "A central policy steps environment actors, one call at a time each.",
+    "tasks": "Each step is a stateless task: the state goes in and comes out.",
+}
+"""What each mode does, in a line."""
 
 
 class RolloutPart(FormPart):
@@ -32,6 +39,19 @@ class RolloutPart(FormPart):
             *("Workers", self._workers, "rollout.num_workers", "form_num_workers"),
             beside=self._apply,
         )
+        self._mode = QComboBox()
+        for mode in MODES:
+            self._mode.addItem(mode, mode)
+            self._mode.setItemData(
+                self._mode.count() - 1, _EXECUTIONS[mode], Qt.ItemDataRole.ToolTipRole
+            )
+        self._mode_words = QLabel(wordWrap=True)
+        self._mode_words.setObjectName("form_mode_words")
+        self._mode_words.setProperty("role", "small")
+        self.add_row("Execution", self._mode, "rollout.mode", "form_mode")
+        self.rows.addWidget(self._mode_words, self.rows.rowCount(), 1)
+        self._mode.currentTextChanged.connect(self._say_mode)
+        self._say_mode(self._mode.currentText())
         self.add_row("Seed", self._seed, "rollout.seed", "form_seed")
         self._apply.hide()
 
@@ -45,24 +65,30 @@ class RolloutPart(FormPart):
         session.pending_changed.connect(self._refresh_apply)
 
     def values(self) -> Mapping[str, object]:
-        """Number of workers and seed."""
+        """Number of workers, mode and seed."""
         return {
+            "rollout.mode": self._mode.currentData(),
             "rollout.num_workers": self._workers.value() or None,
             "rollout.seed": number_in("rollout.seed", self._seed.text()) or 0,
         }
 
     def show_spec(self, spec: RunSpec) -> None:
-        """Put a spec's workers and seed into the fields."""
+        """Put a spec's workers, mode and seed into the fields."""
+        self._mode.setCurrentIndex(max(0, self._mode.findData(spec.rollout.mode)))
         self._workers.setValue(spec.rollout.num_workers or 0)
         self._seed.setText(str(spec.rollout.seed) if spec.rollout.seed else "")
         self._refresh_apply()
 
     def summary(self) -> str:
-        """How many workers, and a seed that was chosen."""
+        """How many workers, and a mode and a seed that were chosen."""
         number = self._workers.value()
         workers = f"{number} worker{'s' * (number != 1)}" if number else _ONE_PER_CORE
-        seed = self._seed.text().strip()
-        return f"{workers} · seed {seed}" if seed else workers
+        mode, seed = self._mode.currentData(), self._seed.text().strip()
+        chosen = [workers, mode * (mode != MODES[0]), f"seed {seed}" * bool(seed)]
+        return " · ".join(part for part in chosen if part)
+
+    def _say_mode(self, mode: str) -> None:
+        self._mode_words.setText(_EXECUTIONS[mode])
 
     # --- changing the number of workers of a live run -----------------------------------------
 

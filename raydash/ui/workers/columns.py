@@ -247,7 +247,8 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "step_time_p95",
         "Step p95",
-        "95 % of its sampled calls of env.step were faster than this.",
+        "95 % of its sampled calls of env.step were faster than this. In the modes lockstep and "
+        "tasks: of its steps there and back, as the stepping loop sees them.",
         lambda rows, row: words.small_time(float(rows.workers.step_time_p95_s[row])),
         lambda rows: rows.workers.step_time_p95_s,
         sample="99.8 µs",

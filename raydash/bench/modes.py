@@ -1,0 +1,71 @@
+"""`raydash bench modes`: the three ways to execute side by side, and a hand-written Ray loop.
+
+Interleaved, on the idea's own environment and on CartPole: `actors`, `lockstep` and `tasks` under
+raydash (cluster, supervisor, engine, recording, a terminal reading along), and the least that a
+person would write to step environment actors in lockstep (`hand_loop`), as the reference.
+"""
+
+import os
+import subprocess
+import sys
+
+from raydash.bench.own_cpu import private_home
+from raydash.bench.report import median, say, show
+from raydash.bench.rollout import measure_raydash
+from raydash.core.spec import MODES
+
+ENV_IDS = ("raydash/NoisyDrift-v0", "CartPole-v1")
+ROUNDS = 3
+SECONDS = 5.0
+GOAL = 0.9
+
+
+def run(*, as_json: bool) -> int:
+    """Measure and print; 0 if lockstep reaches its goal on each environment, else 1."""
+    workers = len(os.sched_getaffinity(0))
+    figures: dict[str, object] = {"workers": workers, "rounds": ROUNDS, "goal": GOAL}
+    is_good = True
+    for env_id in ENV_IDS:
+        rounds = [_round(env_id, workers, number) for number in range(1, ROUNDS + 1)]
+        name = env_id.rpartition("/")[2]
+        rates = {kind: median(each[kind] for each in rounds) for kind in rounds[0]}
+        ratio = median(each["lockstep"] / each["hand"] for each in rounds)
+        figures |= {f"{name} {kind}, steps/s": rate for kind, rate in rates.items()}
+        figures |= {
+            f"{name} lockstep / hand-written": ratio,
+            f"{name} actors / lockstep": rates["actors"] / rates["lockstep"],
+            f"{name} actors / tasks": rates["actors"] / rates["tasks"],
+        }
+        is_good &= ratio >= GOAL
+    show("modes", figures, as_json=as_json)
+    return 0 if is_good else 1
+
+
+def _round(env_id: str, workers: int, number: int) -> dict[str, float]:
+    """Env steps per second of all workers, by kind; every other round goes backwards."""
+    kinds = (*MODES, "hand")
+    rates: dict[str, float] = {}
+    for kind in kinds if number % 2 else kinds[::-1]:
+        with private_home():
+            rates[kind] = _hand(env_id, workers) if kind == "hand" else _ours(env_id, workers, kind)
+    shown = ", ".join(f"{kind} {rates[kind]:,.0f}" for kind in kinds)
+    say(f"{env_id} {number}/{ROUNDS}: {shown} steps/s")
+    return rates
+
+
+def _ours(env_id: str, workers: int, mode: str) -> float:
+    table = {"env": {"id": env_id}, "rollout": {"mode": mode}}
+    return measure_raydash(workers, SECONDS, table).steps_per_s
+
+
+def _hand(env_id: str, workers: int) -> float:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, "-m", "raydash.bench.hand_loop", env_id, str(workers), str(SECONDS)],
+        env={**environment, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    steps, took_s = done.stdout.split()[-2:]
+    return int(steps) / float(took_s)
