@@ -74,7 +74,11 @@ def run_window(
     session = Session(engine, time.monotonic, source_dirs=source_dirs(spec_path))
     # First of all: the engine starts while the window is being built.
     session.start()
-    session.connect_cluster(replace(cluster, address=address) if address else cluster)
+    cluster = replace(cluster, address=address) if address else cluster
+    if recordings and not start and cluster.address is None:
+        session.plan_cluster(cluster)  # recordings are read without any
+    else:
+        session.connect_cluster(cluster)
 
     window = MainWindow(session, _themes(app))
     if spec is not None:

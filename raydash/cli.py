@@ -147,7 +147,7 @@ def gui(
             "--open",
             metavar="RUN",
             help="Show a recording: its id, a unique beginning of one, or its file; given more "
-            "than once: compare them.",
+            "than once: compare them. No cluster is launched until a run is started.",
             show_default=False,
         ),
     ] = None,

@@ -98,6 +98,7 @@ class Session(QObject):
         self._calls: dict[int, _Call] = {}
         self._last_id = 0
         self._wanted: ClusterSpec | None = None
+        self._planned = ClusterSpec()
         self._connected = False
         # The cluster was lost or never came up: connect again only when the user says so.
         self._on_hold = False
@@ -126,7 +127,16 @@ class Session(QObject):
     @property
     def cluster_spec(self) -> ClusterSpec:
         """The cluster that is wanted, the local one by default."""
-        return self._wanted or ClusterSpec()
+        return self._wanted or self._planned
+
+    @property
+    def can_connect(self) -> bool:
+        """There is no cluster and none is asked for: what needs one asks for it."""
+        return self._wanted is None and self.store.cluster.phase is ClusterPhase.ABSENT
+
+    def plan_cluster(self, spec: ClusterSpec) -> None:
+        """Launch or attach to this one once a run is started, and not before."""
+        self._planned = spec
 
     def start(self) -> None:
         """Start the engine."""
@@ -194,7 +204,12 @@ class Session(QObject):
     # --- runs ---------------------------------------------------------------------------------
 
     def start_run(self, spec: RunSpec, callback: Callback | None = None) -> int:
-        """Start a run; the answer carries its id, and it is shown."""
+        """Start a run; the answer carries its id, and it is shown.
+
+        Without a cluster the planned one is asked for first; the engine waits for it by itself.
+        """
+        if self.can_connect:
+            self.connect_cluster(self.cluster_spec)
 
         def on_answer(answer: Answer) -> None:
             if answer.fault is None:

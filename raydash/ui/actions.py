@@ -112,6 +112,10 @@ class Actions(QObject):
             self._allow(action, why_verb_cannot(each.verb, moment), help_text)
 
     def _start_help(self) -> str:
+        if self._session.can_connect:
+            address = self._session.cluster_spec.address
+            comes = f"attach to {address}" if address else "launch the local cluster"
+            return f"Start the run in the form; {comes} first"
         beside = len(self._session.store.live_runs)
         others = "the run that goes on" if beside == 1 else f"the {beside} runs that go on"
         return f"Start the run in the form{f', beside {others}' if beside else ''}"

@@ -67,6 +67,7 @@ class Moment:
         foreign_version: The run's raydash, if it speaks another protocol.
         recording: The run is shown from its file.
         kept: Somebody chose to keep the run.
+        can_connect: There is no cluster, and starting a run brings one.
     """
 
     engine_ready: bool = True
@@ -79,13 +80,14 @@ class Moment:
     foreign_version: str = ""
     recording: bool = False
     kept: bool = False
+    can_connect: bool = False
 
 
 def why_start_cannot(moment: Moment) -> str:
     """Why the form's run cannot be started now; empty if it can."""
     if not moment.engine_ready:
         return "the engine is not there yet"
-    if reason := why_cannot_start(cluster_up=moment.connected):
+    if reason := why_cannot_start(cluster_up=moment.connected or moment.can_connect):
         return reason
     if moment.starting:
         return "a run is being started"
@@ -123,6 +125,7 @@ def run_moment(session: Session, run_id: str) -> Moment:
     return Moment(
         engine_ready=store.engine_state == "ready",
         connected=session.is_connected,
+        can_connect=session.can_connect,
         state=state,
         paused=latest.paused if latest else state is RunState.PAUSED,
         starting=session.is_starting_run,

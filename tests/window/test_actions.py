@@ -43,6 +43,7 @@ def action(window: MainWindow, name: str) -> QAction:
         (Moment(state=RunState.FINISHED), ""),
         (Moment(engine_ready=False), "engine"),
         (Moment(connected=False), "cluster is not up"),
+        (Moment(connected=False, can_connect=True), ""),
         (Moment(state=RunState.RUNNING), ""),
         (Moment(starting=True), "being started"),
         (Moment(form_mistakes="env.id"), "mistake in env.id"),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.library import recorded
+
 STAND_IN = Path(__file__).resolve().parents[1] / "fakes" / "engine_stand_in.py"
 ROOT = STAND_IN.parents[2]
 PROGRAM = """
@@ -128,3 +130,19 @@ def test_window_whose_engine_failed_ends_with_3(private_dirs: Path) -> None:
     )
     _out, err = process.communicate(timeout=60)
     assert process.returncode == 3, err
+
+
+def test_recording_is_opened_without_any_cluster(private_dirs: Path, tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    process = start(
+        private_dirs,
+        recordings=[recorded().run_id],
+        quit_after_s=0.2,
+        quit_after_seeing="a run",
+        engine_args=["--record", str(record), "--recordings", "3"],
+    )
+    _out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    sent = record.read_text().split()
+    assert "OpenRecording" in sent
+    assert "Connect" not in sent

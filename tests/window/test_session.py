@@ -1,7 +1,10 @@
 """What a session says to the engine, and what it makes of the answers."""
 
+from pathlib import Path
+
 from pytestqt.qtbot import QtBot
 
+from raydash.core.clock import Clock
 from raydash.core.faults import Fault
 from raydash.core.messages import (
     Answer,
@@ -96,6 +99,26 @@ def test_run_asked_for_at_the_start_waits_for_the_next_cluster_if_none_came_up(
     engine.become("starting")
     engine.become("ready")
     assert isinstance(engine.sent[-1], StartRun)
+
+
+def test_a_planned_cluster_comes_when_a_run_is_started_and_not_before(
+    engine: FakeEngine, hands: Clock, private_dirs: Path
+) -> None:
+    session = Session(engine, hands)  # type: ignore[arg-type]
+    session.start()
+    planned = ClusterSpec(num_gpus=1.0)
+    session.plan_cluster(planned)
+    engine.become("ready")
+    assert engine.sent == []
+    assert session.can_connect
+    session.start_run(SPEC)
+    assert engine.sent == [Connect(1, planned), StartRun(2, SPEC)]
+    assert not session.can_connect
+    engine.say(UP)
+    engine.answer(to=1)
+    engine.answer(run_id=OWN, to=2)
+    assert session.own_runs == {OWN}
+    session.deleteLater()
 
 
 def test_bad_input_is_told_while_the_cluster_still_comes_up(
