@@ -77,6 +77,7 @@ def run_window(
     cluster = replace(cluster, address=address) if address else cluster
     if recordings and not start and cluster.address is None:
         session.plan_cluster(cluster)  # recordings are read without any
+        join_if_live(session)
     else:
         session.connect_cluster(cluster)
 
@@ -103,6 +104,27 @@ def run_window(
         app.exec()
     engine.kill_child()
     return ender.exit_code
+
+
+def join_if_live(session: Session) -> None:
+    """A recording that is still being written is of a live run: join its cluster, and follow it."""
+
+    def on_shown(run_id: str) -> None:
+        run = session.store.runs.get(run_id)
+        if run is None or not run.is_recording or run.ended[0] is not None:
+            return
+        if session.can_connect:
+            session.connect_cluster(session.cluster_spec)
+            session.store.runs_changed.connect(on_listed)
+
+    def on_listed() -> None:
+        run_id = session.store.shown_run_id
+        if session.is_connected and session.library.is_live(run_id):
+            session.store.runs_changed.disconnect(on_listed)
+            session.library.close(run_id)  # the copy of its file, for the run itself
+            session.show_run(run_id)
+
+    session.library.shown.connect(on_shown)
 
 
 def _compare_when_listed(window: MainWindow, session: Session, recordings: Sequence[str]) -> None:

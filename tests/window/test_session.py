@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pytestqt.qtbot import QtBot
 
+from raydash.app import join_if_live
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault
 from raydash.core.messages import (
@@ -21,6 +22,7 @@ from raydash.core.spec import ClusterSpec, EnvSpec, RunSpec
 from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
 from raydash.link.session import Session
 from tests.fakes.engine import UP, FakeEngine, summary
+from tests.fakes.library import opened
 from tests.fakes.updates import RUN_ID
 
 SPEC = RunSpec(env=EnvSpec("Acrobot-v1"))
@@ -118,6 +120,29 @@ def test_a_planned_cluster_comes_when_a_run_is_started_and_not_before(
     engine.answer(to=1)
     engine.answer(run_id=OWN, to=2)
     assert session.own_runs == {OWN}
+    session.deleteLater()
+
+
+def test_a_recording_that_is_still_written_is_followed_on_its_cluster(
+    engine: FakeEngine, hands: Clock, private_dirs: Path
+) -> None:
+    session = Session(engine, hands)  # type: ignore[arg-type]
+    session.start()
+    join_if_live(session)
+    engine.become("ready")
+    session.library.open(RUN_ID)
+    engine.say(opened(RUN_ID, 100.0))  # as its file was then, it was running
+    engine.answer(run_id=RUN_ID)
+    assert session.store.shown is not None
+    assert session.store.shown.is_recording
+    assert isinstance(engine.sent[-1], Connect)
+    engine.come_up(summary())
+    engine.say(RunList((summary(elapsed_s=601.0),)))
+    assert isinstance(engine.sent[-1], AttachRun)
+    engine.update()
+    assert session.store.shown is not None
+    assert not session.store.shown.is_recording
+    assert session.library.opened == ()
     session.deleteLater()
 
 
