@@ -45,6 +45,12 @@ _SIGNS = {
     EventKind.SUPERVISOR_RESTARTED: Activity.RESTARTING,
     EventKind.RECORDING_FAILED: Activity.FAILED,
     EventKind.SINK_FAILED: Activity.FAILED,
+    EventKind.POLICY_SWAPPED: Activity.STEPPING,
+    EventKind.POLICY_IMPROVED: Activity.STEPPING,
+    EventKind.LEARNER_RESTARTED: Activity.RESTARTING,
+    EventKind.LEARNER_FAILED: Activity.FAILED,
+    EventKind.COST_FOUND: Activity.STALLED,
+    EventKind.INFO_IGNORED: Activity.STALLED,
 }
 
 

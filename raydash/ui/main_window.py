@@ -40,6 +40,7 @@ from PySide6.QtWidgets import (
 )
 
 from raydash.core.messages import Verb
+from raydash.core.records import agent_return_name
 from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.core.states import EndedBy
 from raydash.core.trust import untrusted
@@ -295,6 +296,9 @@ class MainWindow(QMainWindow):
         session.library.said.connect(self.status.say)
         self.banner.relaunch_requested.connect(session.relaunch)
         self.banner.start_again_requested.connect(self._start_again)
+        self.bottom.agents.chosen.connect(
+            lambda agent: self.overview.plots.episode_return.show_metric(agent_return_name(agent))
+        )
         self.bottom.workers.selection_changed.connect(
             lambda workers: self.overview.set_selected_workers(list(workers))
         )
