@@ -78,7 +78,7 @@ def _outcome(
     command: PendingCommand, workers: Mapping[int, WorkerRecord], *, is_over: bool
 ) -> tuple[bool, Fault | None]:
     if is_over:
-        lost = command.verb in (Verb.RESUME, Verb.RESTART, Verb.SCALE)
+        lost = command.verb in (Verb.RESUME, Verb.RESTART, Verb.SCALE, Verb.SWAP)
         return True, refusal(command.verb, "the run ended first") if lost else None
     targets = command.targets if command.targets is not None else tuple(workers)
     meant = [workers[index] for index in targets]
@@ -99,6 +99,8 @@ def _outcome(
                 for worker in meant
             )
             return renewed, None
+        case Verb.SWAP:
+            return False, None  # the machine says when: see `PolicySwap`
         case Verb.SCALE:
             moving = (Phase.STARTING, Phase.CLOSING, Phase.KILLING)
             return not any(w.phase in moving or w.leaving for w in meant), None

@@ -25,6 +25,7 @@ class EventKind(StrEnum):
     RECORDING_FAILED = "recording_failed"
     SINK_FAILED = "sink_failed"
     POLICY_SWAPPED = "policy_swapped"
+    POLICY_REFUSED = "policy_refused"
     POLICY_IMPROVED = "policy_improved"
     LEARNER_RESTARTED = "learner_restarted"
     LEARNER_FAILED = "learner_failed"
@@ -52,6 +53,7 @@ _BAD = frozenset(
         EventKind.RECORDING_FAILED,
         EventKind.SINK_FAILED,
         EventKind.LEARNER_FAILED,
+        EventKind.POLICY_REFUSED,
     },
 )
 _MARKS = frozenset(

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 from raydash.core.events import EventKind
 from raydash.core.learning import Campaign
+from raydash.core.policy_swap import PolicySwap
 from raydash.core.records import Work
 from raydash.core.spec import RolloutSpec
 from raydash.core.stimuli import (
@@ -16,6 +17,8 @@ from raydash.core.stimuli import (
     HurryWorker,
     Instruction,
     KillWorker,
+    PolicyAnswered,
+    PolicyVersion,
     ProgressSeen,
     RecordEvent,
     RequestRollout,
@@ -32,7 +35,9 @@ from raydash.core.worker_record import (
     WorkerRecord,
 )
 
-WorkerStimulus = WorkerBecameReady | ChunkArrived | WorkerDied | WorkerClosed | ProgressSeen
+WorkerStimulus = (
+    WorkerBecameReady | ChunkArrived | WorkerDied | WorkerClosed | PolicyAnswered | ProgressSeen
+)
 
 
 class Fleet:
@@ -46,6 +51,7 @@ class Fleet:
         num_restarts: Workers made anew after a death or on demand, lifetime.
         hungry: Indices of live workers for which a campaign had nothing to do.
         t_s: Now, on the run's clock; set by the machine before anything else.
+        swap: Their policy, and the one that is offered in its place.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class Fleet:
         num_restarts: int = 0,
         paused: Collection[int] = (),
         campaign: Campaign | None = None,
+        version: PolicyVersion = PolicyVersion(),  # noqa: B008  it is frozen
     ) -> None:
         """No workers yet.
 
@@ -69,6 +76,7 @@ class Fleet:
             num_restarts: Of the lives of this run before.
             paused: Indices of workers that are to begin paused.
             campaign: Says what is to be played; None: nothing learns.
+            version: The policy that workers begin with.
         """
         self.workers: dict[int, WorkerRecord] = {}
         self.in_flight = 0
@@ -83,6 +91,7 @@ class Fleet:
         self._paused = frozenset(paused)
         self._campaign = campaign
         self.hungry: set[int] = set()
+        self.swap = PolicySwap(version, out)
 
     @property
     def num_alive(self) -> int:
@@ -99,7 +108,7 @@ class Fleet:
         """Add a worker with the next index."""
         worker = self._add()
         worker.paused = worker.index in self._paused
-        self._out.append(CreateWorker(worker.index, worker.incarnation))
+        self._make(worker)
 
     def add_stopped(self) -> None:
         """Add a worker with the next index of which no process will be made."""
@@ -128,7 +137,12 @@ class Fleet:
         worker.hurried = False
         worker.heard_s = self.t_s
         self._set_phase(worker, Phase.STARTING)
-        self._out.append(CreateWorker(worker.index, worker.incarnation))
+        self._make(worker)
+
+    def _make(self, worker: WorkerRecord) -> None:
+        version = self.swap.version
+        worker.weights_seq_no = version.weights_seq_no
+        self._out.append(CreateWorker(worker.index, worker.incarnation, version))
 
     def drain(self, worker: WorkerRecord) -> None:
         """Let a worker finish its episodes, then stop it."""
@@ -183,11 +197,14 @@ class Fleet:
                 if worker.phase is Phase.STARTING:
                     worker.ready_s = self.t_s
                     self._set_phase(worker, Phase.LIVE)
+                    self.swap.offer(worker)
                     if worker.incarnation:
                         text = f"worker {worker.index} restarted"
                         self._event(EventKind.WORKER_RESTARTED, text, worker.index)
             case ChunkArrived():
                 self._on_chunk(worker, stimulus)
+            case PolicyAnswered():
+                self.swap.hear(worker, stimulus)
             case WorkerClosed():
                 self._lose_work(worker, is_gone=True)
                 if not worker.is_gone:
@@ -295,6 +312,8 @@ class Fleet:
     def _set_phase(self, worker: WorkerRecord, phase: Phase) -> None:
         self.num_live += (phase is Phase.LIVE) - (worker.phase is Phase.LIVE)
         self.num_gone += (phase in GONE) - (worker.phase in GONE)
+        if phase is not Phase.LIVE:
+            self.swap.forget(worker)
         worker.phase = phase
         worker.since_s = self.t_s
 
@@ -373,6 +392,7 @@ class Fleet:
     def validate(self) -> None:
         """Raise AssertionError if a rule is broken."""
         workers = self.workers.values()
+        self.swap.validate(workers)
         for worker in workers:
             assert 0 <= worker.in_flight <= MAX_IN_FLIGHT, worker
             assert not worker.in_flight or worker.phase in (Phase.LIVE, Phase.KILLING), worker

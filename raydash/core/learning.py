@@ -201,6 +201,11 @@ class Campaign:
             self._to_play or (self._evaluation is not None and self._evaluation.to_play)
         )
 
+    @property
+    def weights_seq_no(self) -> int:
+        """The generation that is being played, or asked for."""
+        return self._seq_no
+
     def take_rows(self) -> list[GenerationRow]:
         """Generations that are complete since the last call."""
         rows, self._rows = self._rows, []

@@ -33,6 +33,7 @@ from raydash.core.stimuli import (
     LearnerFaulted,
     ParametersArrived,
     PolicySaved,
+    PolicyVersion,
     ReadersCounted,
     RecordEvent,
     Stimulus,
@@ -78,6 +79,7 @@ class RunMachine:
         ended_by: EndedBy | None = None,
         num_restarts: int = 0,
         learning: PastLearning | None = None,
+        version: PolicyVersion = PolicyVersion(),  # noqa: B008  it is frozen
     ) -> None:
         """A machine for a new run, or for one that goes on from its recording.
 
@@ -96,6 +98,7 @@ class RunMachine:
                 with their workers), and why; None: it goes on.
             num_restarts: Of the lives of this run before.
             learning: What they learnt.
+            version: The policy that it had last.
         """
         self.state = RunState.STARTING
         self.paused = paused
@@ -121,6 +124,7 @@ class RunMachine:
             num_restarts=num_restarts,
             paused=paused_workers,
             campaign=self.campaign,
+            version=version,
         )
 
     # --- what others may read ----------------------------------------------------------------
@@ -144,6 +148,11 @@ class RunMachine:
     def paused_workers(self) -> tuple[int, ...]:
         """Indices of those that are paused on their own."""
         return tuple(index for index, worker in self.workers.items() if worker.paused)
+
+    @property
+    def version(self) -> PolicyVersion:
+        """What chooses the actions since the last swap."""
+        return self._fleet.swap.version
 
     @property
     def num_restarts(self) -> int:
@@ -238,7 +247,7 @@ class RunMachine:
     def _handle_when_over(self, stimulus: Stimulus) -> None:
         if isinstance(stimulus, CommandReceived):
             self._commands.receive(stimulus.token)
-            reason = why_run_cannot(stimulus.command.verb, self.state, paused=self.paused)
+            reason = self._why_cannot(stimulus.command.verb)
             done = stimulus.command.verb in (Verb.STOP, Verb.KEEP)
             self._answer(stimulus.token, None if done else refusal(stimulus.command.verb, reason))
 
@@ -252,7 +261,7 @@ class RunMachine:
 
     def _on_run_command(self, token: int, command: CommandRun) -> None:
         verb = command.verb
-        reason = why_run_cannot(verb, self.state, paused=self.paused)
+        reason = self._why_cannot(verb)
         if verb is Verb.STOP and self.state is RunState.STOPPING:
             self._commands.wait(PendingCommand(token, verb))
             return
@@ -279,6 +288,11 @@ class RunMachine:
                     return
             case Verb.KEEP:
                 self.keep = True
+            case Verb.SWAP:
+                if command.policy is None:
+                    self._answer(token, refusal(verb, "no policy is given"))
+                    return
+                self._fleet.swap.begin(command.policy, self.workers.values())
             case Verb.KILL | Verb.RESTART:
                 targets = tuple(i for i, worker in self.workers.items() if not worker.is_gone)
                 self._on_worker_command(token, verb, targets)
@@ -330,7 +344,7 @@ class RunMachine:
                     self._fleet.restart(worker)
                 else:
                     self._fleet.kill(worker, Fate.RESTART)
-            case Verb.SCALE | Verb.KEEP:
+            case Verb.SCALE | Verb.KEEP | Verb.SWAP:
                 pass
 
     def _scale(self, token: int, wanted: int | None) -> bool:
@@ -359,6 +373,13 @@ class RunMachine:
             self._fleet.create()
         self._event(EventKind.WORKERS_SCALED, f"{len(staying)} → {wanted} workers")
         return True
+
+    def _why_cannot(self, verb: Verb) -> str:
+        learns = self._spec.learner.kind is not None
+        reason = why_run_cannot(verb, self.state, paused=self.paused, learns=learns)
+        if verb is Verb.SWAP and self._fleet.swap.is_open:
+            reason = reason or "another policy is being swapped in"
+        return reason
 
     def _overtake(self, verb: Verb, reason: str) -> None:
         for token in self._commands.withdraw(verb):
@@ -446,6 +467,12 @@ class RunMachine:
                 self.state = RunState.PAUSED
             elif self.state is RunState.PAUSED or fleet.num_live:
                 self.state = RunState.RUNNING
+        if fleet.swap.is_answered and not self.is_over:
+            coming = (Activity.STARTING, Activity.RESTARTING)
+            others_come = any(self.activity_of(w) in coming for w in self.workers.values())
+            fault = fleet.swap.close(others_come=others_come)
+            for token in self._commands.withdraw(Verb.SWAP):
+                self._answer(token, fault)
         for token, fault in self._commands.settled(self.workers, is_over=self.is_over):
             self._answer(token, fault)
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from raydash.core.faults import Fault
 from raydash.core.library import DiskUse, ExportFormat, LibrarySettings, Notes, RecordedRun
-from raydash.core.spec import ClusterSpec, RunSpec
+from raydash.core.spec import ClusterSpec, PolicySpec, RunSpec
 from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.core.updates import HistoryDelta, RunUpdate
 
@@ -27,6 +27,7 @@ class Verb(StrEnum):
     KILL = "kill"
     SCALE = "scale"
     KEEP = "keep"
+    SWAP = "swap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class CommandRun:
         workers: Indices of the workers meant; None means the whole run.
         num_workers: The new number, for `scale`.
         ended_by: For `stop` of a whole run: who asked.
+        policy: The new one, for `swap`.
     """
 
     command_id: int
@@ -94,6 +96,7 @@ class CommandRun:
     workers: tuple[int, ...] | None = None
     num_workers: int | None = None
     ended_by: EndedBy = EndedBy.USER
+    policy: PolicySpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,16 @@ _PAUSED = (Activity.PAUSING, Activity.PAUSED)
 _GONE = (Activity.STOPPED, Activity.FAILED)
 
 
-def why_run_cannot(verb: Verb, state: RunState | None, *, paused: bool) -> str:
+def why_run_cannot(
+    verb: Verb, state: RunState | None, *, paused: bool, learns: bool = False
+) -> str:
     """Why `verb` can't be done to a whole run; empty if it can.
 
     Args:
         verb: What is asked.
         state: The run's state; None: there is no run.
         paused: The run has been asked to pause.
+        learns: A learner improves its policy.
     """
     if state is None:
         return "there is no run"
@@ -31,6 +34,8 @@ def why_run_cannot(verb: Verb, state: RunState | None, *, paused: bool) -> str:
             return "the run is not paused"
         case Verb.STOP if state is RunState.STOPPING:
             return "the run is stopping already"
+        case Verb.SWAP if learns:
+            return "the run learns its policy"
         case _:
             return ""
 
@@ -44,7 +49,7 @@ def why_worker_cannot(verb: Verb, activity: Activity, *, worker_paused: bool) ->
         worker_paused: The worker itself (not only its run) has been asked to pause.
     """
     match verb:
-        case Verb.SCALE | Verb.KEEP:
+        case Verb.SCALE | Verb.KEEP | Verb.SWAP:
             return "that is asked of a run, not of a worker"
         case Verb.RESTART:
             return "it is restarting already" if activity is Activity.RESTARTING else ""

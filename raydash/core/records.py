@@ -387,6 +387,23 @@ class WorkerReady:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicySet:
+    """A worker's answer when it is given another policy.
+
+    Attributes:
+        worker_index: 1..N.
+        incarnation: 0 for the first life.
+        weights_seq_no: Of that policy.
+        fault: Why it keeps the one that it has; None: the next slice is played with the new one.
+    """
+
+    worker_index: int
+    incarnation: int
+    weights_seq_no: int
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerFault:
     """A worker's answer when its environment can't be made, reset or closed.
 

@@ -16,6 +16,7 @@ from raydash.core.records import (
     PolicyWritten,
     Work,
 )
+from raydash.core.spec import PolicySpec
 from raydash.core.states import EndedBy, RunState
 
 # --- stimuli ----------------------------------------------------------------------------------
@@ -91,6 +92,18 @@ class WorkerClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyAnswered:
+    """A worker took the policy that it was given, or says why it could not."""
+
+    t_s: float
+    worker_index: int
+    incarnation: int
+    weights_seq_no: int
+    refusal: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ProgressSeen:
     """A worker whose request is out was seen to move."""
 
@@ -153,6 +166,7 @@ Stimulus = (
     | ChunkArrived
     | WorkerDied
     | WorkerClosed
+    | PolicyAnswered
     | ProgressSeen
     | ParametersArrived
     | LearnerFaulted
@@ -166,11 +180,34 @@ Stimulus = (
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """What chooses the actions.
+
+    Attributes:
+        policy: None: as the spec of the run says.
+        weights_seq_no: How often it had been changed before.
+    """
+
+    policy: PolicySpec | None = None
+    weights_seq_no: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CreateWorker:
     """Make the process of a worker and prepare its environment."""
 
     worker_index: int
     incarnation: int
+    version: PolicyVersion = PolicyVersion()
+
+
+@dataclass(frozen=True, slots=True)
+class SetPolicy:
+    """Give a worker another policy, to be used after the requests that it has."""
+
+    worker_index: int
+    incarnation: int
+    version: PolicyVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +303,7 @@ class EndRun:
 
 Instruction = (
     CreateWorker
+    | SetPolicy
     | RequestRollout
     | HurryWorker
     | CloseWorker

@@ -349,6 +349,7 @@ class RunInfo:
         source: Where the recording comes from.
         recorded_until_s: Of a run that is shown from its file: the run's clock at its end (`t_s` of
             the update may be earlier: the window scrubs). None: the run is live.
+        source_dirs: Folders from which its user's own modules are imported.
     """
 
     run_id: str
@@ -361,6 +362,7 @@ class RunInfo:
     protocol_version: int
     source: RunSource = RunSource.RAYDASH
     recorded_until_s: float | None = None
+    source_dirs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

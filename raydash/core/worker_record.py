@@ -84,6 +84,8 @@ class WorkerRecord:
     retry_s: float = 0.0
     leaving_s: float = 0.0
     last_error: str = ""
+    weights_seq_no: int = 0
+    offered_seq_no: int | None = None
 
     @property
     def is_gone(self) -> bool:

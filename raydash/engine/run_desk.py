@@ -18,6 +18,7 @@ from raydash.core.messages import (
     StartRun,
     Verb,
 )
+from raydash.core.spec import PolicySpec
 from raydash.core.updates import RunUpdate
 from raydash.engine import start_run
 from raydash.engine.connection import Connection
@@ -315,6 +316,33 @@ class RunDesk:
         if message.run_id not in self._readers:
             self._read(message.run_id, handle)
         reader = self._readers[message.run_id]
+        if message.verb is Verb.SWAP and message.policy is not None:
+            self._try_policy(reader, message, message.policy)
+        else:
+            self._submit(reader, message)
+
+    def _try_policy(self, reader: RunReader, message: CommandRun, policy: PolicySpec) -> None:
+        """A bad policy changes nothing: it is tried here first, in a process of its own."""
+        snapshot = reader.snapshot
+        if snapshot is None or snapshot.spec is None or snapshot.info is None:
+            fault = Fault("Swap was not done", "the run is not known yet", "Try again in a moment")
+            self._answer(message.command_id, fault, message.run_id)
+            return
+        if snapshot.spec.learner.kind is not None:
+            self._submit(reader, message)  # its machine says why not
+            return
+
+        def then(_: None, fault: Fault | None) -> None:
+            if fault is None and self._readers.get(message.run_id) is not reader:
+                fault = Fault("Swap was not done", "the run is not read any more")
+            if fault is None:
+                self._submit(reader, message)
+            else:
+                self._answer(message.command_id, fault, message.run_id)
+
+        self._loop.in_background(lambda: start_run.try_policy(snapshot, policy), then)
+
+    def _submit(self, reader: RunReader, message: CommandRun) -> None:
         when_done(
             reader.submit(message, encode(message)),
             lambda life, error: self._loop.post(

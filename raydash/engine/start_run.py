@@ -16,7 +16,8 @@ from raydash import paths
 from raydash.cluster.capacity import why_too_many
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import RunSummary, StartRun
-from raydash.core.spec import RunSpec, violations_of
+from raydash.core.spec import PolicySpec, RunSpec, violations_of
+from raydash.core.updates import RunUpdate
 from raydash.engine.connection import NAMESPACE, Connection
 from raydash.engine.live_runs import ACTOR_PREFIX, supervisor_class
 from raydash.engine.owner import owner
@@ -74,6 +75,23 @@ def start(
         if fault is not None:
             raise FaultError(fault)
     return _create(message, connection, num_workers)
+
+
+def try_policy(run: RunUpdate, policy: PolicySpec) -> None:
+    """See that a policy fits a run that goes on, before any worker is given it.
+
+    Args:
+        run: A snapshot of it.
+        policy: The new one.
+
+    Raises:
+        FaultError: with the reason.
+    """
+    assert run.spec is not None
+    assert run.info is not None
+    fault = try_environment(run.spec.env, policy, run.info.source_dirs, rollout=run.spec.rollout)
+    if fault is not None:
+        raise FaultError(fault)
 
 
 def _num_workers(spec: RunSpec, connection: Connection) -> int:

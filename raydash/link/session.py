@@ -21,7 +21,7 @@ from raydash.core.messages import (
     StartRun,
     Verb,
 )
-from raydash.core.spec import ClusterSpec, RunSpec
+from raydash.core.spec import ClusterSpec, PolicySpec, RunSpec
 from raydash.core.states import ClusterPhase, EndedBy
 from raydash.link.attachments import Attachments
 from raydash.link.engine_process import EngineProcess
@@ -37,6 +37,7 @@ _DOING = {
     Verb.KILL: "Killing…",
     Verb.SCALE: "Scaling…",
     Verb.KEEP: "Keeping…",
+    Verb.SWAP: "Swapping the policy…",
 }
 _LAST_SNAPSHOT_MS = 3000
 
@@ -301,13 +302,14 @@ class Session(QObject):
         *,
         run_id: str = "",
         ended_by: EndedBy = EndedBy.USER,
+        policy: PolicySpec | None = None,
         callback: Callback | None = None,
     ) -> int:
         """Ask something of a run (of the one on screen unless `run_id` names another)."""
         target = run_id or self.store.shown_run_id
         chosen = None if workers is None else tuple(sorted(workers))
         return self.ask(
-            lambda number: CommandRun(number, target, verb, chosen, num_workers, ended_by),
+            lambda number: CommandRun(number, target, verb, chosen, num_workers, ended_by, policy),
             callback,
             text=_DOING[verb],
         )

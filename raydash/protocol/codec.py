@@ -49,6 +49,7 @@ MESSAGE_TYPES: tuple[type, ...] = (
     records.RolloutChunk,
     records.WorkerReady,
     records.WorkerFault,
+    records.PolicySet,
     records.ProbeReading,
     records.Parameters,
     records.GenerationResults,

@@ -17,7 +17,7 @@ from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
 from raydash.core.history import CAPACITY, HistoryRows
 from raydash.core.records import EpisodeColumns, Float64, Int32, Int64, WorkerTotals
-from raydash.core.spec import RunSpec, SpecError, spec_from_table
+from raydash.core.spec import PolicySpec, RunSpec, SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending
 from raydash.record.database import connect, is_damage, reading_fault, wal_of
 from raydash.record.learning import RecordedLearning, read_learning
@@ -30,6 +30,7 @@ from raydash.record.named_values import (
     kept_bucket_sums,
     sources_of,
 )
+from raydash.record.policy_column import policy_from_json
 from raydash.record.schema import Connection, SchemaError, bring_up_to_date, check_readable
 
 RECENT_EPISODES = 100
@@ -77,6 +78,8 @@ class Restored:
         ended_by: Why it was stopping; None: it went on.
         paused_workers: Indices of workers that were paused on their own.
         num_restarts: Workers made anew after a death or on demand.
+        policy: What chose the actions since a swap; None: as the spec says.
+        weights_seq_no: How often parameters or policy were changed.
         workers: By index.
         ending_counts: Episodes by `Ending` number.
         return_n: Episodes without error, behind the next four.
@@ -122,6 +125,8 @@ class Restored:
     agent_returns: tuple[NamedSums, ...] = ()
     agent_steps: Mapping[str, int] = field(default_factory=dict)
     learning: RecordedLearning = field(default_factory=RecordedLearning)
+    policy: PolicySpec | None = None
+    weights_seq_no: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,10 +300,11 @@ def _read(connection: Connection) -> Restored | None:
     if run is None:
         return None
     newest = connection.execute(
-        "SELECT t_s, elapsed_s, num_workers, paused, keep, ended_by, paused_workers, num_restarts"
+        "SELECT t_s, elapsed_s, num_workers, paused, keep, ended_by, paused_workers, num_restarts,"
+        " policy_json, weights_seq_no"
         " FROM commits ORDER BY number DESC LIMIT 1"
-    ).fetchone() or (0.0, 0.0, 0, False, False, None, None, 0)
-    t_s, elapsed_s, num_workers, paused, keep, ended_by, paused_workers, num_restarts = newest
+    ).fetchone() or (0.0, 0.0, 0, False, False, None, None, 0, None, None)
+    t_s, elapsed_s, num_workers, paused, keep, ended_by, paused_workers, num_restarts = newest[:8]
     (lives,) = connection.execute("SELECT count(*) FROM incarnations").fetchone()
     good = f"FROM episodes WHERE ending <> {int(Ending.ERROR)}"
     return_n, return_sum, low, high, len_sum = connection.execute(
@@ -350,6 +356,8 @@ def _read(connection: Connection) -> Restored | None:
         agent_returns=named.get(AGENTS, ()),
         agent_steps=agent_steps(connection, math.inf) if AGENTS in named else {},
         learning=read_learning(connection),
+        policy=policy_from_json(newest[8]),
+        weights_seq_no=newest[9] or 0,
     )
 
 

@@ -15,7 +15,7 @@ from raydash.core.records import (
     Int64,
     WorkerTotals,
 )
-from raydash.core.spec import RunSpec
+from raydash.core.spec import PolicySpec, RunSpec
 from raydash.core.states import EndedBy, RunState
 from raydash.core.updates import Generations
 
@@ -138,6 +138,8 @@ class RecordBatch:
         draining: It is stopping after the episodes that are under way.
         paused_workers: Indices of workers that are paused on their own.
         num_restarts: Workers made anew after a death or on demand, lifetime.
+        policy: What chooses the actions since a swap; None: as the spec says.
+        weights_seq_no: How often parameters or policy were changed.
         episodes: Finished ones.
         extras: Of the same episodes; empty: nothing is known.
         evaluations: Episodes that were played to evaluate.
@@ -157,6 +159,8 @@ class RecordBatch:
     draining: bool = False
     paused_workers: tuple[int, ...] = ()
     num_restarts: int = 0
+    policy: PolicySpec | None = None
+    weights_seq_no: int = 0
     episodes: EpisodeColumns = field(default_factory=EpisodeColumns)
     extras: EpisodeExtras = field(default_factory=EpisodeExtras)
     evaluations: EvaluationEpisodes = field(default_factory=EvaluationEpisodes)

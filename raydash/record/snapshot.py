@@ -23,7 +23,7 @@ from raydash.core.history import BUCKET_S, CAPACITY
 from raydash.core.library import RunSource
 from raydash.core.messages import PROTOCOL_VERSION
 from raydash.core.records import EpisodeColumns, Float64
-from raydash.core.spec import RunSpec, SpecError, spec_from_table
+from raydash.core.spec import PolicySpec, RunSpec, SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending, RunState
 from raydash.core.time_shares import time_shares
 from raydash.core.updates import (
@@ -39,6 +39,7 @@ from raydash.record.database import reading_fault, size_of
 from raydash.record.episode_sums import NOT_KNOWN, EpisodeSums, Sums
 from raydash.record.folder import shown_name
 from raydash.record.named_values import NamedReader
+from raydash.record.policy_column import policy_from_json
 from raydash.record.query import open_read_only, recorded_until_s, tables_of
 from raydash.record.schema import Connection
 from raydash.record.worker_columns import (
@@ -80,6 +81,8 @@ class _Clocks:
     ended_by: EndedBy | None
     keep: bool
     num_restarts: int | None
+    policy: PolicySpec | None = None
+    weights_seq_no: int = 0
 
 
 class RecordingReader:
@@ -329,6 +332,8 @@ class RecordingReader:
                 keep=clocks.keep,
             ),
             last=True,
+            policy=clocks.policy,
+            weights_seq_no=clocks.weights_seq_no,
             scalars=self._named.scalars(upto_s),
             agents=self._named.agents(upto_s),
         )
@@ -356,6 +361,8 @@ class RecordingReader:
             ended_by=EndedBy(ended_by) if ended_by else None,
             keep=known["keep"],
             num_restarts=known.get("num_restarts") if before else 0,
+            policy=policy_from_json(known.get("policy_json") if before else None),
+            weights_seq_no=(known.get("weights_seq_no") or 0) if before else 0,
         )
 
     def _state(self, clocks: _Clocks, *, at_end: bool) -> tuple[RunState, EndedBy | None, str]:

@@ -16,6 +16,7 @@ from raydash.core.history import HistoryRows
 from raydash.core.records import NO_CANDIDATE, TIME_DECIMALS, EpisodeColumns, WorkerTotals
 from raydash.core.states import Ending
 from raydash.core.updates import Generations
+from raydash.record.policy_column import policy_to_json
 from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
 from raydash.record.schema import SCHEMA_VERSION, Connection
 
@@ -33,7 +34,8 @@ _INSERTS = {
     "totals": "INSERT INTO worker_totals BY NAME FROM new_totals",
     "events": "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
     "commits": "INSERT INTO commits (number, t_s, elapsed_s, num_workers, paused, keep, ended_by,"
-    " draining, paused_workers, num_restarts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    " draining, paused_workers, num_restarts, policy_json, weights_seq_no)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "history": "INSERT INTO history BY NAME SELECT"
     " * REPLACE (coalesce(return_sum, 'nan') AS return_sum) FROM new_history"
     " JOIN (SELECT bucket, list(steps ORDER BY worker) AS worker_steps,"
@@ -132,6 +134,8 @@ class RecordWriter:
                 batch.draining,
                 list(batch.paused_workers) or None,
                 batch.num_restarts,
+                policy_to_json(batch.policy),
+                batch.weights_seq_no or None,
             ],
         )
         self.connection.execute("COMMIT")

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from raydash.cluster import private_ray
 from raydash.core.machine import RunMachine
 from raydash.core.messages import PROTOCOL_VERSION, StartRun
 from raydash.core.spec import RunSpec
+from raydash.core.stimuli import PolicyVersion
 from raydash.core.updates import RunInfo, SupervisorHealth
 from raydash.learn.actor import LearnerProcess
 from raydash.protocol.codec import encode
@@ -58,6 +60,7 @@ def compose(start: StartRun, posting: Posting) -> tuple[Supervisor, bool]:
         node=ray.util.get_node_ip_address(),
         raydash_version=raydash.__version__,
         protocol_version=PROTOCOL_VERSION,
+        source_dirs=start.source_dirs,
     )
     spec = start.spec
     past = Past() if start.simulated else read_past(Path(posting.recording))
@@ -81,6 +84,7 @@ def compose(start: StartRun, posting: Posting) -> tuple[Supervisor, bool]:
         paused_workers=past.paused_workers,
         ended_by=past.ended_by,
         num_restarts=past.num_restarts,
+        version=past.version,
         learning=past.learning,
     )
     # The machine's monotonic clock went on while we were dead, unless it was rebooted.
@@ -160,9 +164,8 @@ def _pool(
 
 def _worker_factory(
     worker_class: type, start: StartRun, posting: Posting, demand: dict[str, float]
-) -> Callable[[int, int], Any]:
+) -> Callable[[int, int, PolicyVersion], Any]:
     actor_class = ray.remote(worker_class)
-    order = encode(start)
     custom = {name: amount for name, amount in demand.items() if name not in ("CPU", "GPU")}
     options: dict[str, Any] = {
         "num_cpus": demand["CPU"],
@@ -177,11 +180,15 @@ def _worker_factory(
             ray.get_runtime_context().get_node_id(), soft=False
         )
 
-    def make(worker_index: int, incarnation: int) -> Any:
+    def make(worker_index: int, incarnation: int, version: PolicyVersion) -> Any:
+        spec = replace(start.spec, policy=version.policy or start.spec.policy)
+        # Environment actors have no policy, and so are never told of another one.
+        numbered = {"weights_seq_no": version.weights_seq_no} if version.weights_seq_no else {}
         return actor_class.options(**options).remote(
-            order,
+            encode(replace(start, spec=spec)),
             worker_index,
             incarnation,
+            **numbered,
             run_id=posting.run_id,
             progress_dir=posting.scratch_dir,
         )

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from raydash.core.records import RolloutChunk, Work, WorkerReady
-from raydash.core.stimuli import DeathCause
+from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerReady
+from raydash.core.stimuli import DeathCause, PolicyVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +38,18 @@ class CostFound:
     text: str
 
 
-WorkerReport = WorkerReady | RolloutChunk | Closed | Died
+WorkerReport = WorkerReady | RolloutChunk | PolicySet | Closed | Died
 Report = WorkerReport | CostFound
 
 
 class WorkerPool(Protocol):
     """Performs the machine's instructions on workers."""
 
-    def create(self, worker_index: int, incarnation: int) -> None:
+    def create(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
         """Make a process and prepare its environment: reports `WorkerReady` or `Died`."""
+
+    def set_policy(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
+        """Give a worker another policy after the slices that it has: reports `PolicySet`."""
 
     def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
         """Ask for one slice: reports a `RolloutChunk` or `Died`."""

@@ -22,8 +22,8 @@ from ray.exceptions import (
 )
 
 from raydash.core.clock import Clock
-from raydash.core.records import RolloutChunk, Work, WorkerFault, WorkerReady
-from raydash.core.stimuli import DeathCause
+from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerFault, WorkerReady
+from raydash.core.stimuli import DeathCause, PolicyVersion
 from raydash.protocol.codec import CodecError, decode
 from raydash.supervise.pool import Closed, Died, WorkerReport
 from raydash.worker.progress import set_hurry
@@ -32,6 +32,7 @@ from raydash.worker.ray_transport import values_of
 PING_AFTER_S = 1.0
 SLOW_TO_PLACE_S = 2.0
 MAX_TEXT = 200
+_OF_SPEC = PolicyVersion()
 _UNEXPECTEDLY = "unexpectedly (killed, or crashed in native code)"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -52,14 +53,15 @@ class RayPool:
     """A `WorkerPool` of Ray actors.
 
     Args of the constructor:
-        make_worker: Creates the actor of a worker: `(worker_index, incarnation) -> handle`.
+        make_worker: Creates the actor of a worker: `(worker_index, incarnation, version)` to a
+            handle.
         node_id: The node this process is on, hex.
         clock: Monotonic.
     """
 
     def __init__(
         self,
-        make_worker: Callable[[int, int], Any],
+        make_worker: Callable[[int, int, PolicyVersion], Any],
         *,
         node_id: str,
         clock: Clock,
@@ -72,10 +74,12 @@ class RayPool:
         self._reports: list[WorkerReport] = []
         self._reasons: dict[int, str] = {}
 
-    def create(self, worker_index: int, incarnation: int) -> None:
+    def create(
+        self, worker_index: int, incarnation: int, version: PolicyVersion = _OF_SPEC
+    ) -> None:
         """See `WorkerPool`."""
         try:
-            handle = self._make_worker(worker_index, incarnation)
+            handle = self._make_worker(worker_index, incarnation, version)
         except Exception as error:
             # Whatever Ray refuses here (bad resources, a lost cluster) is this worker's failure.
             cause = DeathCause.COULD_NOT_START
@@ -86,6 +90,13 @@ class RayPool:
         worker = _Worker(handle, worker_index, incarnation, self._clock())
         self._workers[worker_index, incarnation] = worker
         self._call(worker, "prepare", handle.prepare.remote())
+
+    def set_policy(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
+        """See `WorkerPool`."""
+        worker = self._workers.get((worker_index, incarnation))
+        if worker is not None:
+            policy, number = version.policy, version.weights_seq_no
+            self._call(worker, "policy", worker.handle.set_policy.remote(policy, number))
 
     def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
         """See `WorkerPool`."""
@@ -227,7 +238,7 @@ class RayPool:
                     self._reports.append(Died(index, life, DeathCause.CRASHED, text))
 
     def _take_message(
-        self, worker: _Worker, message: WorkerReady | RolloutChunk | WorkerFault
+        self, worker: _Worker, message: WorkerReady | RolloutChunk | PolicySet | WorkerFault
     ) -> None:
         if isinstance(message, WorkerFault):
             self._drop(worker)

@@ -12,6 +12,7 @@ from raydash.core.history import History
 from raydash.core.learning import PastLearning
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, Ending
+from raydash.core.stimuli import PolicyVersion
 from raydash.core.updates import Generations, HistoryDelta, RunInfo, RunUpdate
 from raydash.record.recorder import Recorder
 from raydash.record.restore import Restored, restore
@@ -36,6 +37,7 @@ class Past:
         keep: Somebody chose to keep it.
         ended_by: Why it was stopping; None: it went on.
         num_restarts: Workers made anew after a death or on demand.
+        version: The policy that the run had last.
         elapsed_s: Of stepping.
         last_t_s: The run's clock at the last commit.
         incarnations: The next incarnation of each worker.
@@ -56,6 +58,7 @@ class Past:
     keep: bool = False
     ended_by: EndedBy | None = None
     num_restarts: int = 0
+    version: PolicyVersion = field(default_factory=PolicyVersion)
     elapsed_s: float = 0.0
     last_t_s: float = 0.0
     incarnations: dict[int, int] = field(default_factory=dict)
@@ -232,6 +235,9 @@ def _past_of(restored: Restored, path: Path) -> Past:
         keep=restored.keep,
         ended_by=restored.ended_by,
         num_restarts=restored.num_restarts,
+        version=PolicyVersion()
+        if restored.policy is None
+        else PolicyVersion(restored.policy, restored.weights_seq_no),
         elapsed_s=restored.elapsed_s,
         last_t_s=restored.last_t_s,
         incarnations={worker.worker_index: worker.incarnation + 1 for worker in restored.workers},

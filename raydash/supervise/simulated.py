@@ -5,12 +5,15 @@ a request is given, with made-up CartPole-like episodes whose totals are exact. 
 environment: 256 of them show what the supervisor, the engine, the frames and the window cost.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from raydash.core.clock import Clock
-from raydash.core.records import Int64, RolloutChunk, Work, WorkerReady, WorkerTotals
+from raydash.core.faults import Fault
+from raydash.core.records import Int64, PolicySet, RolloutChunk, Work, WorkerReady, WorkerTotals
 from raydash.core.states import Ending
-from raydash.core.stimuli import DeathCause
+from raydash.core.stimuli import DeathCause, PolicyVersion
 from raydash.supervise.pool import Closed, Died, Report
 
 STEPS_PER_S = 3000.0
@@ -31,6 +34,7 @@ class _Worker:
         self.busy_s = 0.0
         self.length = int(_lengths(self.rng, 1)[0])
         self.partial_len = 0
+        self.weights_seq_no = 0
 
 
 class SimulatedPool:
@@ -45,13 +49,32 @@ class SimulatedPool:
         self._spread_s = spread_s
         self._workers: dict[tuple[int, int], _Worker] = {}
         self._starting: dict[tuple[int, int], float] = {}
+        self._versions: dict[tuple[int, int], int] = {}
         self._reports: list[Report] = []
 
-    def create(self, worker_index: int, incarnation: int) -> None:
+    def create(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
         """See `WorkerPool`."""
+        self._versions[worker_index, incarnation] = version.weights_seq_no
         self._starting[worker_index, incarnation] = (
             self._clock() + self._start_s + (0.618 * worker_index % 1.0) * self._spread_s
         )
+
+    def set_policy(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
+        """See `WorkerPool`. Whatever it says changes nothing in made-up episodes but their number.
+
+        A path that does not exist can't be had here either.
+        """
+        key = worker_index, incarnation
+        policy, number = version.policy, version.weights_seq_no
+        worker = self._workers.get(key)
+        if worker is None:
+            return
+        if policy is not None and policy.path and not Path(policy.path).exists():
+            fault = Fault(f"The policy in {policy.path} can't be loaded", "there is no such file")
+            self._reports.append(PolicySet(*key, number, fault))
+            return
+        worker.weights_seq_no = number
+        self._reports.append(PolicySet(*key, number))
 
     def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
         """See `WorkerPool`."""
@@ -104,7 +127,8 @@ class SimulatedPool:
         reports, self._reports = self._reports, []
         for key in [key for key, due_s in self._starting.items() if due_s <= now]:
             del self._starting[key]
-            self._workers[key] = _Worker(*key, self._seed)
+            worker = self._workers[key] = _Worker(*key, self._seed)
+            worker.weights_seq_no = self._versions.pop(key)
             reports.append(
                 WorkerReady(*key, pid=0, node="simulated", node_id="", seed=self._seed + key[0])
             )
@@ -167,6 +191,7 @@ def _chunk(worker: _Worker, budget_s: float, *, drain: bool) -> RolloutChunk:
         partial_len=np.array([worker.partial_len], np.int32),
         partial_return=np.array([float(worker.partial_len)]),
         drained=drain,
+        weights_seq_no=worker.weights_seq_no,
     )
 
 

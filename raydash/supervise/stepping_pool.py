@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import ray
 
 from raydash.core.clock import Clock
-from raydash.core.records import RolloutChunk, Work, WorkerFault, WorkerReady
-from raydash.core.stimuli import DeathCause
+from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerFault, WorkerReady
+from raydash.core.stimuli import DeathCause, PolicyVersion
 from raydash.protocol.codec import decode
 from raydash.supervise.pool import Closed, CostFound, Died, Report, WorkerReport
 from raydash.supervise.ray_pool import PING_AFTER_S, died_from
@@ -86,6 +86,7 @@ class _Phase(Enum):
 
 @dataclass(slots=True)
 class _Seated:
+    version: PolicyVersion
     phase: _Phase = _Phase.MOVING_IN
     ready: WorkerReady | None = None
     num_requests: int = 0
@@ -111,13 +112,14 @@ class _Loop:
     calls: dict[Any, _Call] = field(default_factory=dict)
     num_calls: int = 0
     ping_ref: Any = None
+    policy_refs: set[Any] = field(default_factory=set)
     heard_s: float = 0.0
 
     @property
     def refs(self) -> list[Any]:
         """Everything that is out."""
         others = [self.where_ref if self.where is None else None, self.ping_ref]
-        return [*self.calls, *(ref for ref in others if ref is not None)]
+        return [*self.calls, *self.policy_refs, *(ref for ref in others if ref is not None)]
 
 
 class SteppingPool:
@@ -145,11 +147,16 @@ class SteppingPool:
 
     # --- as a WorkerPool ----------------------------------------------------------------------
 
-    def create(self, worker_index: int, incarnation: int) -> None:
+    def create(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
         """See `WorkerPool`."""
-        self._seats[worker_index, incarnation] = _Seated()
+        self._seats[worker_index, incarnation] = _Seated(version)
         self._homes.create(worker_index, incarnation)
         self._the_loop()  # its process starts while environments do
+
+    def set_policy(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
+        """See `WorkerPool`. The loop has the policies; it is told between two calls."""
+        loop = self._the_loop()
+        loop.policy_refs.add(loop.handle.set_policy.remote((worker_index, incarnation), version))
 
     def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
         """See `WorkerPool`."""
@@ -239,8 +246,8 @@ class SteppingPool:
                 case Closed() | Died():
                     self._forget(seat)
                     self._reports.append(report)
-                case RolloutChunk():
-                    raise AssertionError("homes are asked for no chunks")
+                case RolloutChunk() | PolicySet():
+                    raise AssertionError("homes are asked for no chunks and have no policy")
 
     def _drop(self, seat: Seat) -> None:
         """End a worker whose end was, or will be, reported by us."""
@@ -273,6 +280,9 @@ class SteppingPool:
                 loop.where = value
             elif ref == loop.ping_ref:
                 loop.ping_ref = None
+            elif ref in loop.policy_refs:
+                loop.policy_refs.remove(ref)
+                self._reports.append(decode(value))
             else:
                 self._take_told(loop.calls.pop(ref), value)
 
@@ -357,7 +367,7 @@ class SteppingPool:
                 wish = _wish_of(seated)
                 if wish is not None:
                     handle = self._homes.handle_of(*seat) if wish is Wish.OPEN else None
-                    orders.append(Order(seat, wish, handle))
+                    orders.append(Order(seat, wish, handle, seated.version))
                     seated.num_called += 1
             if not orders:
                 return

@@ -18,6 +18,7 @@ from typing import Protocol
 from raydash.core.clock import Clock
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
+from raydash.core.fleet import WorkerStimulus
 from raydash.core.history import History, HistoryRows, Tier
 from raydash.core.machine import RunMachine
 from raydash.core.messages import (
@@ -32,6 +33,7 @@ from raydash.core.records import (
     EpisodeExtras,
     EvaluationEpisodes,
     PlayedWork,
+    PolicySet,
     RolloutChunk,
     Work,
     WorkerReady,
@@ -52,11 +54,13 @@ from raydash.core.stimuli import (
     Instruction,
     KillWorker,
     ParametersArrived,
+    PolicyAnswered,
     ProgressSeen,
     ReadersCounted,
     RecordEvent,
     RequestRollout,
     SavePolicy,
+    SetPolicy,
     Ticked,
     WorkerBecameReady,
     WorkerClosed,
@@ -299,9 +303,9 @@ class Supervisor:
                 self._probes.watch(report)
                 if self._learner is not None:
                     self._learner.fit(report)
-                stimulus: WorkerBecameReady | WorkerClosed | WorkerDied = WorkerBecameReady(
-                    t_s, index, life
-                )
+                stimulus: WorkerStimulus = WorkerBecameReady(t_s, index, life)
+            case PolicySet():
+                stimulus = _policy_answered(report, t_s)
             case Closed(worker_index=index, incarnation=life):
                 worker = self._machine.workers.get(index)
                 failed = worker is not None and worker.fate is Fate.FAIL
@@ -404,10 +408,12 @@ class Supervisor:
     def _perform(self, instructions: list[Instruction], t_s: float) -> None:
         for instruction in instructions:
             match instruction:
-                case CreateWorker(worker_index=index, incarnation=life):
+                case CreateWorker(worker_index=index, incarnation=life, version=version):
                     self._ledger.widen(index)
                     self._history.widen(index)
-                    self._pool.create(index, life)
+                    self._pool.create(index, life, version)
+                case SetPolicy(worker_index=index, incarnation=life, version=version):
+                    self._pool.set_policy(index, life, version)
                 case RequestRollout(worker_index=index, incarnation=life, work=None):
                     self._pool.request(index, life, instruction.budget_s, drain=instruction.drain)
                 case RequestRollout(worker_index=index, incarnation=life, work=Work() as work):
@@ -504,6 +510,8 @@ class Supervisor:
                 draining=self._machine.draining,
                 paused_workers=self._machine.paused_workers,
                 num_restarts=self._machine.num_restarts,
+                policy=self._machine.version.policy,
+                weights_seq_no=self._weights_seq_no(),
                 episodes=episodes,
                 extras=extras,
                 evaluations=evaluations,
@@ -654,7 +662,7 @@ class Supervisor:
                 protocol_version=PROTOCOL_VERSION,
                 num_workers_starting=machine.num_starting,
                 mode=self.spec.rollout.mode,
-                policy=self.spec.policy.kind,
+                policy=(machine.version.policy or self.spec.policy).kind,
                 learner=self.spec.learner.kind,
             )
 
@@ -691,6 +699,7 @@ class Supervisor:
 
     def _state(self, t_s: float) -> RunUpdate:
         machine = self._machine
+        learning = None if machine.campaign is None else machine.campaign.figures(t_s)
         return RunUpdate(
             run_id=self.info.run_id,
             seq=self._seq,
@@ -715,8 +724,17 @@ class Supervisor:
             health=self._present_health(t_s),
             scalars=self._ledger.scalars.figures(),
             agents=self._ledger.agents.figures(),
-            learning=None if machine.campaign is None else machine.campaign.figures(t_s),
+            learning=learning,
+            policy=machine.version.policy,
+            weights_seq_no=self._weights_seq_no(),
         )
+
+    def _weights_seq_no(self) -> int:
+        """How often parameters or policy were changed: by a learner, or by swaps."""
+        machine = self._machine
+        if machine.campaign is not None:
+            return machine.campaign.weights_seq_no
+        return machine.version.weights_seq_no
 
     def _figures(self, t_s: float) -> RunFigures:
         machine = self._machine
@@ -735,6 +753,19 @@ class Supervisor:
             keep=self._machine.keep,
             recording_fault=self._recording.fault,
         )
+
+
+def _policy_answered(report: PolicySet, t_s: float) -> PolicyAnswered:
+    fault = report.fault
+    refusal = ": ".join(words for words in (fault.what, fault.why) if words) if fault else ""
+    return PolicyAnswered(
+        t_s,
+        report.worker_index,
+        report.incarnation,
+        report.weights_seq_no,
+        refusal,
+        fault.detail if fault else "",
+    )
 
 
 def _with_chunks_after(reports: Sequence[Report]) -> list[tuple[Report, float]]:

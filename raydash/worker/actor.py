@@ -6,12 +6,14 @@ at a time, on the process's main thread, where signals and graphics of environme
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import StartRun
-from raydash.core.records import Parameters, Work, WorkerFault, WorkerReady
+from raydash.core.records import Parameters, PolicySet, Work, WorkerFault, WorkerReady
+from raydash.core.spec import PolicySpec
 from raydash.protocol.codec import decode, encode
 from raydash.worker.candidates import CandidateLoop
 from raydash.worker.environments import first_reset, make_any_env, make_env, one_line
@@ -20,11 +22,11 @@ from raydash.worker.multi_agent_rollout import MultiAgentLoop
 from raydash.worker.policies.agents import AgentPolicies
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
 from raydash.worker.policies.network import num_inputs, num_outputs
-from raydash.worker.policies.policy import make_policy
+from raydash.worker.policies.policy import Policy, forget_module, make_policy
 from raydash.worker.process import log_paths, settle_in, stand_back, whereabouts
 from raydash.worker.progress import ProgressWriter
 from raydash.worker.rollout import RolloutLoop
-from raydash.worker.seeds import env_seeds
+from raydash.worker.seeds import env_seeds, policy_seed
 from raydash.worker.vector_environments import make_vector_env
 from raydash.worker.vector_rollout import VectorRolloutLoop
 
@@ -40,6 +42,7 @@ class RolloutWorker:
         worker_index: int,
         incarnation: int,
         *,
+        weights_seq_no: int = 0,
         run_id: str = "",
         progress_dir: str = "",
     ) -> None:
@@ -49,6 +52,7 @@ class RolloutWorker:
             order: An encoded `StartRun`: its spec and source folders are used.
             worker_index: 1..N.
             incarnation: 0 for the worker's first life.
+            weights_seq_no: Of the spec's policy: how often the run's had been changed before.
             run_id: For the tag of its output.
             progress_dir: Folder on this node for the progress file; empty: none is written.
         """
@@ -70,7 +74,8 @@ class RolloutWorker:
         self._progress = ProgressWriter(Path(progress_dir) / name if progress_dir else None)
         self._loop: AnyLoop | None = None
         self._sizes = (0, 0)
-        self._weights_seq_no = 0
+        self._weights_seq_no = weights_seq_no
+        self._take_policy: Callable[[PolicySpec, int], None] | None = None
         self._run_id = run_id
 
     def ping(self) -> None:
@@ -81,6 +86,7 @@ class RolloutWorker:
         settle_in(self._run_id, f"worker {self._worker_index}")
         try:
             self._loop = self._make_loop()
+            self._loop.weights_seq_no = self._weights_seq_no
             self._loop.prepare(lambda env, seed: first_reset(env, self._spec.env, seed))
         except FaultError as error:
             return self._failed(error.fault)
@@ -132,6 +138,28 @@ class RolloutWorker:
         loop.assign(work, fresh)
         return encode(loop.run(budget_s))
 
+    def set_policy(self, policy: PolicySpec, weights_seq_no: int) -> bytes:
+        """Take another policy for the coming slices: `PolicySet`, with a fault if it can't be had.
+
+        Args:
+            policy: The new one.
+            weights_seq_no: Its number.
+        """
+        fault: Fault | None = None
+        if self._loop is None or self._take_policy is None:
+            fault = Fault("There is nothing that another policy could choose for")
+        else:
+            try:
+                # It may have been changed since it was imported: that is what swaps are for.
+                forget_module(policy.kind)
+                self._take_policy(policy, weights_seq_no)
+                self._loop.weights_seq_no = weights_seq_no
+            except FaultError as error:
+                fault = error.fault
+            except Exception as error:
+                fault = Fault(f"The policy raised {type(error).__name__}", one_line(error))
+        return encode(PolicySet(self._worker_index, self._incarnation, weights_seq_no, fault))
+
     def close(self) -> bytes:
         """Close the environment: empty, or `WorkerFault` if its `close` raised."""
         loop, self._loop = self._loop, None
@@ -173,15 +201,15 @@ class RolloutWorker:
             env = make_any_env(spec.env, source_dirs)
             if is_multi_agent(env):
                 return self._multi_agent_loop(env)
-            return RolloutLoop(
+            spaces = env.observation_space, env.action_space
+
+            def policy_of(policy: PolicySpec, number: int) -> Policy:
+                seed = policy_seed(seeds[0].action_space, number)
+                return make_policy(policy, *spaces, seed, source_dirs)
+
+            loop = RolloutLoop(
                 env,
-                make_policy(
-                    spec.policy,
-                    env.observation_space,
-                    env.action_space,
-                    seeds[0].action_space,
-                    source_dirs,
-                ),
+                policy_of(spec.policy, self._weights_seq_no),
                 worker_index=self._worker_index,
                 incarnation=self._incarnation,
                 reset_seed=seeds[0].reset,
@@ -190,11 +218,17 @@ class RolloutWorker:
                 make_env=lambda: make_env(spec.env),
                 info_keys=spec.rollout.info_keys,
             )
+            self._take_policy = lambda policy, number: loop.set_policy(policy_of(policy, number))
+            return loop
         return self._vector_loop(count, vectorization)
 
     def _multi_agent_loop(self, env: Any) -> MultiAgentLoop:
         spec, seeds = self._spec, self._seeds[0]
-        policies = AgentPolicies(spec.policy, seeds.action_space, self._source_dirs)
+        seed = policy_seed(seeds.action_space, self._weights_seq_no)
+        policies = AgentPolicies(spec.policy, seed, self._source_dirs)
+        self._take_policy = lambda policy, number: policies.swap(
+            policy, policy_seed(seeds.action_space, number)
+        )
         return MultiAgentLoop(
             policies.game_of(env),
             worker_index=self._worker_index,
@@ -209,11 +243,15 @@ class RolloutWorker:
     def _vector_loop(self, count: int, vectorization: str) -> VectorRolloutLoop:
         spec, seeds, source_dirs = self._spec, self._seeds, self._source_dirs
         envs = make_vector_env(spec.env, count, vectorization, source_dirs)
-        return VectorRolloutLoop(
+        batch_spaces = BatchSpaces.of(envs)
+
+        def policy_of(policy: PolicySpec, number: int) -> Policy:
+            seed = policy_seed(seeds[0].action_space, number)
+            return make_batch_policy(policy, batch_spaces, seed, source_dirs)
+
+        loop = VectorRolloutLoop(
             envs,
-            make_batch_policy(
-                spec.policy, BatchSpaces.of(envs), seeds[0].action_space, source_dirs
-            ),
+            policy_of(spec.policy, self._weights_seq_no),
             worker_index=self._worker_index,
             incarnation=self._incarnation,
             reset_seeds=[each.reset for each in seeds],
@@ -222,6 +260,8 @@ class RolloutWorker:
             make_env=lambda: make_vector_env(spec.env, count, vectorization),
             info_keys=spec.rollout.info_keys,
         )
+        self._take_policy = lambda policy, number: loop.set_policy(policy_of(policy, number))
+        return loop
 
     def _failed(self, fault: Fault) -> bytes:
         return encode(WorkerFault(self._worker_index, self._incarnation, fault))

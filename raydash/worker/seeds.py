@@ -50,6 +50,16 @@ def remade_seed(reset_seed: int, num_remakes: int) -> int:
     return int(sequence.generate_state(1)[0] >> 1)
 
 
+def policy_seed(action_seed: int, weights_seq_no: int) -> int:
+    """The seed of a policy that chooses by chance: another one after each swap.
+
+    Args:
+        action_seed: Of the action space in this life of the environment.
+        weights_seq_no: How often the policy had been changed before.
+    """
+    return remade_seed(action_seed, weights_seq_no) if weights_seq_no else action_seed
+
+
 def candidate_seed(seed: int, weights_seq_no: int, episode: int) -> int:
     """The seed of one episode of a learner's candidates: the same for all of a generation.
 

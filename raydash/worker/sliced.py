@@ -94,6 +94,7 @@ class SliceBook(ABC):
     Attributes:
         failures_in_a_row: Error episodes since the last good step.
         max_episodes: A chunk ends early at so many.
+        weights_seq_no: Of the policy: how often it was changed before.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class SliceBook(ABC):
         self._infos = InfoScalars(info_keys)
 
         self.failures_in_a_row = 0
+        self.weights_seq_no = 0
         self._num_envs = num_envs
         self._num_scalars = 0
         self.max_episodes = episodes_that_fit(0, num_envs)
@@ -252,6 +254,7 @@ class SliceBook(ABC):
             scalars=scalars,
             ignored_info=self._infos.ignored(),
             agents=agents,
+            weights_seq_no=self.weights_seq_no,
         )
 
 
@@ -335,6 +338,10 @@ class SlicedLoop(SliceBook, Generic[AnyEnv]):
         started_s = self._clock()
         self._observation = self._first_reset(first_reset, started_s)
         self._was_prepared(self._clock() - started_s)
+
+    def set_policy(self, policy: Callable[[Any], Any]) -> None:
+        """Let another policy choose from the next slice on, in the middle of episodes."""
+        self._policy = policy
 
     def run(self, budget_s: float, *, drain: bool = False) -> RolloutChunk:
         """Step for about `budget_s` and hand back what happened.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from raydash.core.messages import StartRun
+from raydash.core.stimuli import PolicyVersion
 from raydash.protocol.codec import decode, encode
 from raydash.worker.environments import add_source_dirs
 from raydash.worker.lockstep import ActorTransport
@@ -92,6 +93,10 @@ class SteppingActor:
 
     def ping(self) -> None:
         """Answer: the process lives and its main thread is free."""
+
+    def set_policy(self, seat: Seat, version: PolicyVersion) -> bytes:
+        """See `SteppingLoop.set_policy`: gives an encoded `PolicySet`."""
+        return encode(self._loop.set_policy(seat, version))
 
     def run(self, number: int, orders: list[Order], budget_s: float) -> Any:
         """See `SteppingLoop.run`: gives a `Told`."""

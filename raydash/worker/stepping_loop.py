@@ -13,12 +13,13 @@ from typing import Any
 
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault, FaultError
-from raydash.core.records import RolloutChunk, WorkerFault
+from raydash.core.records import PolicySet, RolloutChunk, WorkerFault
 from raydash.core.spec import RunSpec
+from raydash.core.stimuli import PolicyVersion
 from raydash.worker.moves import Answer, Lost, Opened, Raised, Refused, Seat, Transport
-from raydash.worker.policies.policy import Policy, make_policy
+from raydash.worker.policies.policy import Policy, forget_module, make_policy
 from raydash.worker.progress import HURRY, ProgressWriter
-from raydash.worker.seeds import env_seeds
+from raydash.worker.seeds import env_seeds, policy_seed
 from raydash.worker.stepping_row import Row
 from raydash.worker.words import one_line
 
@@ -48,11 +49,13 @@ class Order:
         seat: Its worker and life.
         wish: What to do.
         handle: Where its environment is, with `Wish.OPEN`, if that has a place of its own.
+        version: Its policy, with `Wish.OPEN`.
     """
 
     seat: Seat
     wish: Wish
     handle: Any = None
+    version: PolicyVersion = field(default_factory=PolicyVersion)
 
 
 @dataclass(slots=True)
@@ -151,6 +154,40 @@ class SteppingLoop:
         self._end(ordered, said)
         return said
 
+    def set_policy(self, seat: Seat, version: PolicyVersion) -> PolicySet:
+        """Let another policy choose for a worker from its next step on; if it can't, the old one.
+
+        Args:
+            seat: Whose.
+            version: The new one.
+        """
+        row, fault = self._rows.get(seat), None
+        if row is None or not row.is_open:
+            fault = Fault("There is nothing that another policy could choose for")
+        else:
+            try:
+                if version.policy is not None:
+                    # It may have been changed since it was imported: that is what swaps are for.
+                    forget_module(version.policy.kind)
+                policy = self._policy_of(row, *row.spaces, version)
+                row.set_policy(policy, version.weights_seq_no)
+            except FaultError as error:
+                fault = error.fault
+            except Exception as error:
+                fault = Fault(f"The policy raised {type(error).__name__}", one_line(error))
+        return PolicySet(*seat, version.weights_seq_no, fault)
+
+    def _policy_of(
+        self, row: Row, observation_space: Any, action_space: Any, version: PolicyVersion
+    ) -> Policy:
+        return self._make_policy(
+            version.policy or self._spec.policy,
+            observation_space,
+            action_space,
+            policy_seed(row.seeds.action_space, version.weights_seq_no),
+            self._source_dirs,
+        )
+
     def close(self) -> None:
         """Forget everybody."""
         for seat in list(self._rows):
@@ -191,6 +228,7 @@ class SteppingLoop:
             clock=self._clock,
             progress=ProgressWriter(self._progress_dir / name if self._progress_dir else None),
             info_keys=self._spec.rollout.info_keys,
+            version=order.version,
         )
         row.open(order.handle)
         return row
@@ -239,13 +277,8 @@ class SteppingLoop:
 
     def _take_opened(self, row: Row, opened: Opened, said: Said) -> None:
         try:
-            policy = self._make_policy(
-                self._spec.policy,
-                opened.observation_space,
-                opened.action_space,
-                row.seeds.action_space,
-                self._source_dirs,
-            )
+            spaces = opened.observation_space, opened.action_space
+            policy = self._policy_of(row, *spaces, row.version)
         except FaultError as error:
             self._refuse(row, error.fault, said)
         except Exception as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 from raydash.core.clock import Clock
 from raydash.core.records import RolloutChunk
+from raydash.core.stimuli import PolicyVersion
 from raydash.worker.episode_book import EpisodeBook
 from raydash.worker.moves import MAX_TRACEBACK, Opened, Raised, Seat, Stepped, Transport, WasReset
 from raydash.worker.policies.policy import Policy
@@ -39,6 +40,8 @@ class Row(EpisodeBook):
         is_open: Its environment stands.
         is_ordered: The present call of the loop is to step it.
         leaves: Nothing more is to begin.
+        version: The policy to begin with.
+        spaces: Of its environment, once that stands: observations and actions.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Row(EpisodeBook):
         clock: Clock,
         progress: ProgressWriter,
         info_keys: Sequence[str],
+        version: PolicyVersion,
     ) -> None:
         """A row whose environment is still to be opened.
 
@@ -60,6 +64,7 @@ class Row(EpisodeBook):
             clock: Monotonic seconds.
             progress: Told what the row is doing.
             info_keys: Scalars of the last step's info to keep of every episode.
+            version: The policy to begin with.
         """
         super().__init__(
             worker_index=seat[0],
@@ -73,6 +78,9 @@ class Row(EpisodeBook):
         self.is_open = False
         self.is_ordered = False
         self.leaves = False
+        self.version = version
+        self.spaces: tuple[Any, Any] = (None, None)
+        self.weights_seq_no = version.weights_seq_no
         self._seeds = seeds
         self._transport = transport
         self._policy: Policy | None = None
@@ -105,9 +113,15 @@ class Row(EpisodeBook):
         self.out = False
         self.is_open = True
         self._policy = policy
+        self.spaces = opened.observation_space, opened.action_space
         self._observation = opened.observation
         self._episode_started_s = self._clock() - opened.reset_time_s
         self._was_prepared(opened.reset_time_s)
+
+    def set_policy(self, policy: Policy, weights_seq_no: int) -> None:
+        """Let another policy choose from the next step on."""
+        self._policy = policy
+        self.weights_seq_no = weights_seq_no
 
     def leave(self) -> None:
         """Wait for nothing any more."""

@@ -478,3 +478,17 @@ class OnceHangingEnv(CountingEnv):
                 os.close(file)
                 threading.Event().wait()
         return super().step(action)
+
+
+class EchoEnv(gymnasium.Env[Any, Any]):
+    """Never ends, and rewards each step with the action that was taken."""
+
+    observation_space = Box
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        return np.zeros(2, np.float32), float(action), False, False, {}

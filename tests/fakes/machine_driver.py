@@ -6,7 +6,7 @@ from typing import Any
 from raydash.core.faults import Fault
 from raydash.core.machine import RunMachine
 from raydash.core.messages import CommandRun, Verb
-from raydash.core.spec import RunSpec
+from raydash.core.spec import PolicySpec, RunSpec
 from raydash.core.stimuli import (
     AnswerCommand,
     ChunkArrived,
@@ -18,8 +18,11 @@ from raydash.core.stimuli import (
     HurryWorker,
     Instruction,
     KillWorker,
+    PolicyAnswered,
+    PolicyVersion,
     RecordEvent,
     RequestRollout,
+    SetPolicy,
     Ticked,
     WorkerBecameReady,
     WorkerClosed,
@@ -39,6 +42,8 @@ class MachineDriver:
         closing: Workers that were asked to close.
         killed: Workers that were killed and not reported dead.
         hurried: Workers whose slices are to be cut short.
+        offers: Policies that workers were given and have not answered yet, by worker.
+        made_with: The policy that each worker's newest life was made with.
         ended: The instruction that ended the run.
         lost: Tokens of commands whose answers died with a supervisor.
     """
@@ -53,6 +58,8 @@ class MachineDriver:
         self.closing: dict[int, int] = {}
         self.killed: dict[int, int] = {}
         self.ended: EndRun | None = None
+        self.offers: dict[int, SetPolicy] = {}
+        self.made_with: dict[int, PolicyVersion] = {}
         self.hurried: set[int] = set()
         self.lost: set[int] = set()
         self.steps = 0
@@ -111,9 +118,15 @@ class MachineDriver:
         """The process of a worker is gone."""
         life = self.machine.workers[index].incarnation
         self.requests[index].clear()
-        for book in (self.starting, self.closing, self.killed):
+        for book in (self.starting, self.closing, self.killed, self.offers):
             book.pop(index, None)
         return self.give(WorkerDied(self.t_s, index, life, cause, text))
+
+    def answer_policy(self, index: int, refusal: str = "") -> list[Instruction]:
+        """A worker takes the policy that it was given, or says why it can not."""
+        offer = self.offers.pop(index)
+        number = offer.version.weights_seq_no
+        return self.give(PolicyAnswered(self.t_s, index, offer.incarnation, number, refusal))
 
     def closed(self, index: int) -> list[Instruction]:
         """A worker that was asked to close did."""
@@ -123,7 +136,7 @@ class MachineDriver:
         """Its workers die with it; another goes on with what was committed of the machine."""
         old = self.machine
         self.lost |= {token for token in range(1, self._next_token) if not self.answers[token]}
-        for book in (self.requests, self.starting, self.closing, self.killed):
+        for book in (self.requests, self.starting, self.closing, self.killed, self.offers):
             book.clear()
         self.hurried.clear()
         self.machine = RunMachine(
@@ -138,6 +151,7 @@ class MachineDriver:
             paused_workers=old.paused_workers,
             ended_by=old.ended_by,
             num_restarts=old.num_restarts,
+            version=old.version,
         )
         self._perform(self.machine.start(self.t_s))
         self.machine.validate()
@@ -152,11 +166,12 @@ class MachineDriver:
         verb: Verb,
         workers: tuple[int, ...] | None = None,
         num_workers: int | None = None,
+        policy: PolicySpec | None = None,
     ) -> int:
         """Somebody asks; gives the token."""
         token = self._next_token
         self._next_token += 1
-        command = CommandRun(token, "run", verb, workers, num_workers)
+        command = CommandRun(token, "run", verb, workers, num_workers, policy=policy)
         self.give(CommandReceived(self.t_s, token, command))
         return token
 
@@ -168,6 +183,8 @@ class MachineDriver:
             for index in list(self.closing):
                 self.closed(index)
             self.all_ready()
+            for index in list(self.offers):
+                self.answer_policy(index)
             for index in [i for i, out in self.requests.items() if out]:
                 self.chunk(index, drained=self.requests[index][0].drain)
             self.tick(0.1)
@@ -184,7 +201,11 @@ class MachineDriver:
             match instruction:
                 case CreateWorker(worker_index=index, incarnation=life):
                     self.hurried.discard(index)
+                    self.made_with[index] = instruction.version
                     self.starting[index] = life
+                case SetPolicy(worker_index=index):
+                    assert index not in self.offers
+                    self.offers[index] = instruction
                 case RequestRollout(worker_index=index):
                     assert index not in self.hurried
                     self.requests[index].append(instruction)
@@ -194,11 +215,13 @@ class MachineDriver:
                 case HurryWorker(worker_index=index):
                     self.hurried.remove(index)
                 case CloseWorker(worker_index=index, incarnation=life):
+                    self.offers.pop(index, None)
                     self.closing[index] = life
                 case KillWorker(worker_index=index, incarnation=life):
                     self.requests[index].clear()
                     self.starting.pop(index, None)
                     self.closing.pop(index, None)
+                    self.offers.pop(index, None)
                     self.killed[index] = life
                 case AnswerCommand(token=token, fault=fault):
                     self.answers[token].append(fault)

@@ -9,7 +9,7 @@ from raydash.core.machine import RunMachine
 from raydash.core.messages import PROTOCOL_VERSION, Answer, CommandRun, Verb
 from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerTotals
 from raydash.core.series import HistorySeries
-from raydash.core.spec import RolloutSpec, RunSpec, StopSpec
+from raydash.core.spec import PolicySpec, RolloutSpec, RunSpec, StopSpec
 from raydash.core.states import Activity, EndedBy
 from raydash.core.updates import RunInfo, RunUpdate, SupervisorHealth
 from raydash.core.worker_record import WorkerRecord
@@ -241,11 +241,12 @@ class SupervisedRun:
         verb: Verb,
         workers: tuple[int, ...] | None = None,
         num_workers: int | None = None,
+        policy: PolicySpec | None = None,
     ) -> int:
         """A reader asks for something; gives the command's id."""
         number = self._next_command
         self._next_command += 1
-        command = CommandRun(number, RUN_ID, verb, workers, num_workers, EndedBy.USER)
+        command = CommandRun(number, RUN_ID, verb, workers, num_workers, EndedBy.USER, policy)
         self.supervisor.submit(reader.name, command)
         return number
 

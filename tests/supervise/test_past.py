@@ -10,13 +10,15 @@ from raydash.core.events import EventKind
 from raydash.core.history import Tier
 from raydash.core.messages import Verb
 from raydash.core.records import EpisodeColumns, EpisodeExtras
-from raydash.core.spec import RolloutSpec, StopSpec
+from raydash.core.spec import PolicySpec, RolloutSpec, StopSpec
 from raydash.core.states import EndedBy
+from raydash.core.stimuli import PolicyVersion
 from raydash.core.updates import HistoryDelta
 from raydash.record.database import connect
 from raydash.record.restore import episodes_in_time_order
 from raydash.record.rows import RecordBatch
 from raydash.record.schema import bring_up_to_date
+from raydash.record.snapshot import snapshot
 from raydash.record.writer import RecordWriter
 from raydash.supervise.pool import Report
 from raydash.supervise.recording import Past, read_past
@@ -229,3 +231,30 @@ def test_restart_does_not_read_the_episodes_of_the_whole_run(
     assert share < 0.05
     assert_same_history(past.history.whole, run.history.whole)
     assert_same_history(past.history.recent, run.history.recent)
+
+
+def test_swapped_policy_is_what_a_restarted_supervisor_and_a_reader_of_the_file_have(
+    tmp_path: Path,
+) -> None:
+    run = SupervisedRun(2)
+    reader = run.reader()
+    run.turns(2.0, reader)
+    model = tmp_path / "model.zip"
+    model.touch()
+    policy = PolicySpec("sb3", str(model), trust=True)
+    number = run.command(reader, Verb.SWAP, policy=policy)
+    run.until(lambda: reader.answers[number], reader)
+    run.turns(2.0, reader)
+    to_a_tick(run)
+    assert past_of(tmp_path, run).version == PolicyVersion(policy, 1)
+    path = next(tmp_path.glob("*.duckdb"))
+    now, early = snapshot(path), snapshot(path, 1.0)
+    assert (now.policy, now.weights_seq_no) == (policy, 1)
+    assert (early.policy, early.weights_seq_no) == (None, 0)
+
+
+def test_run_without_a_swap_goes_on_with_the_policy_of_its_spec(tmp_path: Path) -> None:
+    run = SupervisedRun(2)
+    run.turns(2.0)
+    to_a_tick(run)
+    assert past_of(tmp_path, run).version == PolicyVersion()

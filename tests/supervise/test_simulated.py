@@ -5,7 +5,7 @@ import pytest
 
 from raydash.core.records import RolloutChunk, WorkerReady
 from raydash.core.states import Ending
-from raydash.core.stimuli import DeathCause
+from raydash.core.stimuli import DeathCause, PolicyVersion
 from raydash.supervise.pool import Died
 from raydash.supervise.simulated import SimulatedPool
 from tests.fakes.clock import FakeClock
@@ -19,7 +19,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def pool(clock: FakeClock) -> SimulatedPool:
     made = SimulatedPool(clock, start_s=0.05)
-    made.create(1, 0)
+    made.create(1, 0, PolicyVersion())
     return made
 
 

@@ -16,7 +16,7 @@ from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault
 from raydash.core.library import DiskUse, ExportFormat, LibrarySettings, Notes, RecordedRun
 from raydash.core.messages import Verb
-from raydash.core.spec import ClusterSpec, EnvSpec, RolloutSpec, RunSpec, StopSpec
+from raydash.core.spec import ClusterSpec, EnvSpec, PolicySpec, RolloutSpec, RunSpec, StopSpec
 from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
 from raydash.protocol.codec import MESSAGE_TYPES, CodecError, decode, encode
 from tests.fakes.terminal_engine import empty_history, worker_columns
@@ -103,6 +103,7 @@ EXAMPLES: list[Any] = [
     messages.CancelConnect(2),
     messages.StartRun(3, SPEC, ("/a",), keep=True),
     messages.CommandRun(4, "r", Verb.SCALE, (1, 2), 8, EndedBy.USER),
+    messages.CommandRun(4, "r", Verb.SWAP, policy=PolicySpec("sb3", "/m.zip", trust=True)),
     messages.AttachRun(5, "r"),
     messages.DetachRun(6, "r"),
     messages.FollowRuns(7, ("r", "s")),
@@ -136,6 +137,8 @@ EXAMPLES: list[Any] = [
     CHUNK,
     records.WorkerReady(1, 0, 2, "n", "id", 3, ("/a", "/b"), "/p"),
     records.WorkerFault(1, 0, FAULT),
+    records.PolicySet(1, 0, 2, FAULT),
+    records.PolicySet(1, 0, 2),
     records.Parameters(4, (2, 1), np.ones((5, 3)), np.zeros(3), np.zeros(2), np.ones(2)),
     records.GenerationResults(np.array([1.0]), records.ObservationSums(3, np.ones(2), np.ones(2))),
     records.GenerationResults(None, None),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from raydash.core.events import EventKind
 from raydash.core.machine import RunMachine
 from raydash.core.messages import Verb
-from raydash.core.spec import RolloutSpec, RunSpec, StopSpec
+from raydash.core.spec import PolicySpec, RolloutSpec, RunSpec, StopSpec
 from raydash.core.states import Activity, EndedBy, RunState
 from raydash.core.stimuli import DeathCause, ReadersCounted
 from raydash.core.worker_record import MachineSettings
@@ -390,6 +390,7 @@ _MOVES = st.one_of(
     st.tuples(st.just("closed"), st.integers(0, 9)),
     st.tuples(st.just("tick"), st.sampled_from([0.05, 0.5, 11.0])),
     st.tuples(st.just("command"), _VERBS, _WORKERS, st.integers(-1, 5)),
+    st.tuples(st.just("policy"), st.integers(0, 9), st.sampled_from(["", "", "no file"])),
     st.tuples(st.just("supervisor dies")),
 )
 
@@ -448,5 +449,8 @@ def _play(driver: MachineDriver, move: tuple[object, ...]) -> None:
             driver.closed(sorted(driver.closing)[pick % len(driver.closing)])
         case ("tick", float(seconds)):
             driver.tick(seconds)
+        case ("policy", int(pick), str(refusal)) if driver.offers:
+            driver.answer_policy(sorted(driver.offers)[pick % len(driver.offers)], refusal)
         case ("command", Verb() as verb, workers, int(number)):
-            driver.command(verb, workers, number)  # type: ignore[arg-type]
+            policy = PolicySpec("onnx", "/p.onnx") if number >= 0 else None
+            driver.command(verb, workers, number, policy)  # type: ignore[arg-type]

@@ -33,11 +33,16 @@ def test_pause_and_resume_take_turns(state: RunState) -> None:
 
 @pytest.mark.parametrize("state", GOING_ON)
 @pytest.mark.parametrize(
-    "verb", [Verb.DRAIN, Verb.STOP, Verb.RESTART, Verb.KILL, Verb.SCALE, Verb.KEEP]
+    "verb", [Verb.DRAIN, Verb.STOP, Verb.RESTART, Verb.KILL, Verb.SCALE, Verb.KEEP, Verb.SWAP]
 )
 def test_run_that_goes_on_takes_every_other_verb(state: RunState, verb: Verb) -> None:
     assert why_run_cannot(verb, state, paused=False) == ""
     assert why_run_cannot(verb, state, paused=True) == ""
+
+
+def test_run_that_learns_keeps_its_policy() -> None:
+    reason = why_run_cannot(Verb.SWAP, RunState.RUNNING, paused=False, learns=True)
+    assert reason == "the run learns its policy"
 
 
 def test_stopping_run_can_only_be_killed_or_kept() -> None:
@@ -50,7 +55,7 @@ def test_stopping_run_can_only_be_killed_or_kept() -> None:
 
 @pytest.mark.parametrize("activity", Activity)
 def test_what_is_asked_of_runs_is_not_asked_of_workers(activity: Activity) -> None:
-    for verb in (Verb.SCALE, Verb.KEEP):
+    for verb in (Verb.SCALE, Verb.KEEP, Verb.SWAP):
         assert "not of a worker" in why_worker_cannot(verb, activity, worker_paused=False)
 
 

@@ -1,7 +1,9 @@
 """The desk for live runs, with a supervisor that runs in this process: no Ray, no cluster."""
 
+import queue
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -18,7 +20,7 @@ from raydash.core.messages import (
     StartRun,
     Verb,
 )
-from raydash.core.spec import RunSpec
+from raydash.core.spec import PolicySpec, RunSpec
 from raydash.core.updates import RunUpdate
 from raydash.engine.connection import Connection
 from raydash.engine.loop import MainLoop
@@ -92,6 +94,11 @@ class TurnedLoop(MainLoop):
 
     def later(self, delay_s: float, job: Callable[[], None]) -> None:
         self.kept.append(job)
+
+    def wait(self, seconds: float) -> None:
+        """Do the next job, if one comes within so long."""
+        with suppress(queue.Empty):
+            self._jobs.get(timeout=seconds)()
 
     def turn(self) -> None:
         """Do what waits now, not what that brings."""
@@ -277,3 +284,51 @@ def test_a_run_that_cannot_be_started_is_answered_once(
     wait_until(answered)
     (answer,) = scene.wire.of(Answer)
     assert answer.fault == Fault("There is no cluster")
+
+
+# --- another policy -----------------------------------------------------------------------------
+
+
+def swapped(scene: Scene, policy: PolicySpec) -> Answer:
+    """What is answered to a swap of a run that is read."""
+    scene.know(Handle(scene.run))
+    scene.desk.attach(1, RUN_ID)
+    rounds(scene, 2)
+    scene.desk.command(CommandRun(5, RUN_ID, Verb.SWAP, policy=policy))
+    for _ in range(1000):
+        scene.run.turns(0.1)
+        scene.loop.wait(0.01)
+        answers = [answer for answer in scene.wire.of(Answer) if answer.command_id == 5]
+        if answers:
+            return answers[0]
+    raise AssertionError("no answer")
+
+
+def test_a_policy_that_fits_is_tried_and_passed_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[PolicySpec] = []
+    monkeypatch.setattr(
+        "raydash.engine.start_run.try_policy", lambda run, policy: tried.append(policy)
+    )
+    policy = PolicySpec("constant", action=1)
+    assert swapped(scene, policy).fault is None
+    assert tried == [policy]
+    assert scene.run.machine.version.policy == policy
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        (PolicySpec("constant", action=7), "7 is not in Discrete(2)"),
+        (PolicySpec("sb3", "/model.zip"), "unpickles"),
+    ],
+)
+def test_a_policy_that_does_not_fit_reaches_no_worker(
+    scene: Scene, policy: PolicySpec, words: str
+) -> None:
+    fault = swapped(scene, policy).fault
+    assert fault is not None
+    assert words in fault.why
+    assert scene.run.machine.version.policy is None
+    assert {chunk.weights_seq_no for chunk in scene.run.pool.chunks} == {0}

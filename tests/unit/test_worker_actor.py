@@ -1,14 +1,16 @@
 """The class inside a worker's actor, called directly: every answer is bytes, never an exception."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from raydash.core.messages import StartRun
-from raydash.core.records import RolloutChunk, WorkerFault, WorkerReady
-from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec
+from raydash.core.records import PolicySet, RolloutChunk, WorkerFault, WorkerReady
+from raydash.core.spec import EnvSpec, PolicySpec, RolloutSpec, RunSpec
 from raydash.protocol.codec import decode, encode
 from raydash.worker.actor import RolloutWorker
 from raydash.worker.progress import Phase, ProgressReader
@@ -107,3 +109,75 @@ def test_failing_close_is_answered_with_a_fault_and_the_progress_file_goes(tmp_p
     assert "cannot close" in answer.fault.why
     assert list((tmp_path / "p").iterdir()) == []
     assert worker.close() == b""
+
+
+# --- another policy in the middle of a run ----------------------------------------------------
+
+
+def always(action: int) -> PolicySpec:
+    return PolicySpec("constant", action=action)
+
+
+@pytest.mark.parametrize("num_envs", [1, 4])
+def test_swapped_policy_chooses_from_the_next_slice_on_and_counts_go_on(num_envs: int) -> None:
+    spec = RunSpec(
+        env=EnvSpec(f"{FAKES}:EchoEnv"),
+        policy=always(0),
+        rollout=RolloutSpec(num_envs_per_worker=num_envs),
+    )
+    worker = RolloutWorker(encode(StartRun(1, spec)), 1, 0)
+    worker.prepare()
+    first = decode(worker.rollout(0.02))
+    answer = decode(worker.set_policy(always(1), 1))
+    assert answer == PolicySet(1, 0, 1)
+    second = decode(worker.rollout(0.02))
+    assert (first.weights_seq_no, second.weights_seq_no) == (0, 1)
+    assert first.partial_return.tolist() == [0.0] * num_envs
+    # The reward is the action: every step since the swap was another one, no step was lost.
+    since = second.partial_len - first.partial_len
+    assert (since > 0).all()
+    np.testing.assert_array_equal(second.partial_return, since)
+    assert second.totals.num_env_steps == second.partial_len.sum()
+    worker.close()
+
+
+def test_policy_that_can_not_be_had_leaves_the_old_one(tmp_path: Path) -> None:
+    spec = RunSpec(env=EnvSpec(f"{FAKES}:EchoEnv"), policy=always(1))
+    worker = RolloutWorker(encode(StartRun(1, spec)), 1, 0)
+    worker.prepare()
+    for bad in (
+        PolicySpec("onnx", str(tmp_path / "gone.onnx")),
+        PolicySpec("sb3", str(tmp_path)),
+        PolicySpec(f"{__name__}:missing"),
+        always(7),
+    ):
+        answer = decode(worker.set_policy(bad, 1))
+        assert answer.fault is not None
+    chunk = decode(worker.rollout(0.02))
+    assert chunk.weights_seq_no == 0
+    np.testing.assert_array_equal(chunk.partial_return, chunk.partial_len)
+    worker.close()
+
+
+def test_module_that_was_changed_since_is_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    source = "def make(observations, actions):\n    return lambda observation: {}\n"
+    (tmp_path / "leaning.py").write_text(source.format(0))
+    spec = RunSpec(env=EnvSpec(f"{FAKES}:EchoEnv"), policy=PolicySpec("leaning:make"))
+    worker = RolloutWorker(encode(StartRun(1, spec, (str(tmp_path),))), 1, 0)
+    worker.prepare()
+    worker.rollout(0.01)
+    (tmp_path / "leaning.py").write_text(source.format(1))
+    assert decode(worker.set_policy(spec.policy, 1)).fault is None
+    assert decode(worker.rollout(0.02)).partial_return[0] > 0
+    worker.close()
+
+
+def test_worker_made_after_a_swap_tells_its_number() -> None:
+    spec = RunSpec(env=EnvSpec(f"{FAKES}:EchoEnv"), policy=always(1))
+    worker = RolloutWorker(encode(StartRun(1, spec)), 1, 0, weights_seq_no=3)
+    worker.prepare()
+    assert decode(worker.rollout(0.01)).weights_seq_no == 3
+    worker.close()

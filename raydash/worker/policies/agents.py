@@ -36,6 +36,22 @@ class AgentPolicies:
         self._spaces: dict[Any, Space] = {}
         self._shared: list[tuple[Space, Space, Policy]] = []
 
+    def swap(self, spec: PolicySpec, seed: int) -> None:
+        """Another policy for all agents that were met, and those to come.
+
+        Raises:
+            FaultError: if one of them can't have it; then all keep what they have.
+        """
+        before = self._spec, self._seed, self._by_agent, self._shared
+        agents = list(self._by_agent)
+        self._spec, self._seed, self._by_agent, self._shared = spec, seed, {}, []
+        try:
+            for agent in agents:
+                self._by_agent[agent] = self._make(agent)
+        except BaseException:
+            self._spec, self._seed, self._by_agent, self._shared = before
+            raise
+
     def game_of(self, env: Any) -> Game:
         """The game around an environment, the first or one made anew, whose agents these are."""
         self._env = env

@@ -1,6 +1,7 @@
 """What chooses the actions: from a spec to a callable, checked against the spaces."""
 
 import importlib
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
@@ -166,6 +167,14 @@ def _of_user(
         )
     chosen: Policy = policy
     return chosen
+
+
+def forget_module(kind: str) -> None:
+    """Let the module of a user's own policy be read anew the next time it is asked for."""
+    module_name, colon, _ = kind.partition(":")
+    if colon:
+        sys.modules.pop(module_name, None)
+        importlib.invalidate_caches()
 
 
 def check_action(policy: Policy, observation: Any, action_space: Space, spec: PolicySpec) -> None:
