@@ -371,6 +371,57 @@ def stop(
     _exit_with(lambda: stop_runs(run_id, address))
 
 
+@app.command()
+def swap(
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or its name.")
+    ],
+    policy: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="random, constant, linear, mlp, onnx, sb3, rllib, or MODULE:CALLABLE.",
+        ),
+    ],
+    policy_path: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The policy's weights (.npz), .onnx or .zip file, or RLlib checkpoint.",
+            show_default=False,
+        ),
+    ] = None,
+    action: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON", help="What a constant policy does: 1, or [0.5, 0].", show_default=False
+        ),
+    ] = None,
+    trust_policy: Annotated[
+        bool,
+        typer.Option(
+            "--trust-policy",
+            help="Load an sb3 or rllib policy unasked: its file can execute code.",
+        ),
+    ] = False,
+    address: Address = None,
+) -> None:
+    """Give a run of yours another policy while it goes on. No worker is restarted.
+
+    It is tried first: one that does not fit changes nothing.
+    """
+    from raydash.commands.listing import swap_policy
+    from raydash.commands.options import policy_from_options
+    from raydash.commands.trust import agree
+    from raydash.core.spec import SpecError
+
+    try:
+        chosen = policy_from_options(policy, policy_path, action)
+    except SpecError as error:
+        raise typer.Exit(_refuse(*str(error).splitlines())) from None
+    _exit_with(lambda: swap_policy(run_id, agree(chosen, agreed=trust_policy), address))
+
+
 @app.command("runs")
 def list_library(
     tag: Annotated[

@@ -1,4 +1,4 @@
-"""`raydash ps`, `stop` and `cluster`: looking at what lives, and ending it. Launches nothing."""
+"""`raydash ps`, `stop`, `swap` and `cluster`: what lives, changed or ended. Launches nothing."""
 
 import json
 import math
@@ -10,14 +10,25 @@ from raydash import paths
 from raydash.cluster.launch import cluster_status, stop_cluster
 from raydash.commands.progress import grouped
 from raydash.commands.run import EXIT_BAD_INPUT, EXIT_DONE
-from raydash.core.messages import CommandRun, Connect, FromEngine, RunList, RunSummary, Verb
-from raydash.core.spec import ClusterSpec
+from raydash.core.messages import (
+    AttachRun,
+    CommandRun,
+    Connect,
+    FromEngine,
+    RunList,
+    RunSummary,
+    Verb,
+)
+from raydash.core.spec import ClusterSpec, PolicySpec
+from raydash.core.updates import RunUpdate
 from raydash.engine.client import EngineClient
 from raydash.engine.owner import owner
 
 _LIST_TIMEOUT_S = 5.0
 _STOP_TIMEOUT_S = 60.0
 _OVER_TIMEOUT_S = 30.0
+_SWAP_TIMEOUT_S = 180.0
+"""PyTorch may have to be imported, in a trial and then in each worker."""
 
 OpenEngine = Callable[[], EngineClient]
 
@@ -68,6 +79,44 @@ def stop_runs(
             print(f"{run.run_id} {'has stopped' if run.run_id in over else 'is stopping'}")
         if not chosen:
             print("no run of yours is alive")
+    return EXIT_DONE
+
+
+def swap_policy(
+    wanted: str,
+    policy: PolicySpec,
+    address: str | None,
+    *,
+    open_engine: OpenEngine = EngineClient,
+) -> int:
+    """Give a live run another policy; `policy` may be loaded (`raydash.commands.trust`).
+
+    Raises:
+        FaultError: if the cluster cannot be reached, or the run does not take the policy.
+    """
+    if not _is_there(address):
+        return _refused(f"no run {wanted}: no cluster is alive here")
+    with open_engine() as client:
+        runs = _connected_runs(client, address)
+        chosen = _matching(runs, wanted)
+        problem = _why_not(wanted, chosen, runs)
+        if problem:
+            return _refused(problem)
+        run_id = chosen[0].run_id
+        snapshots: list[RunUpdate] = []
+
+        def take(message: FromEngine) -> None:
+            if isinstance(message, RunUpdate) and message.run_id == run_id:
+                snapshots.append(message)
+
+        client.wait_answer(client.send(AttachRun(0, run_id)), _STOP_TIMEOUT_S, take)
+        for message in client.messages(_LIST_TIMEOUT_S if not snapshots else 0.0):
+            take(message)
+            if snapshots:
+                break
+        swap = client.send(CommandRun(0, run_id, Verb.SWAP, policy=policy))
+        client.wait_answer(swap, _SWAP_TIMEOUT_S, take)
+        print(f"{run_id} has another policy: {policy.kind} {policy.path or ''}".rstrip())
     return EXIT_DONE
 
 
@@ -148,7 +197,7 @@ def _why_not(wanted: str, chosen: Sequence[RunSummary], runs: Sequence[RunSummar
     if len(chosen) > 1:
         return f"{wanted} may be any of {', '.join(run.run_id for run in chosen)}"
     if chosen[0].owner != owner():
-        return f"{chosen[0].run_id} belongs to {chosen[0].owner}; only its owner stops it"
+        return f"{chosen[0].run_id} belongs to {chosen[0].owner}; only its owner may do that"
     return ""
 
 

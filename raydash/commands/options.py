@@ -9,7 +9,7 @@ from typing import Any
 
 from raydash import paths
 from raydash.core.faults import Fault
-from raydash.core.spec import RunSpec, SpecError, Violation, spec_from_table
+from raydash.core.spec import PolicySpec, RunSpec, SpecError, Violation, spec_from_table
 from raydash.protocol.spec_file import read_table
 
 
@@ -49,6 +49,29 @@ def spec_from_options(
     if violations:
         raise SpecError(tuple(violations))
     return spec
+
+
+def policy_from_options(kind: str, path: Path | None, action: str | None) -> PolicySpec:
+    """The policy of a command line.
+
+    Args:
+        kind: A word, or `module:callable`.
+        path: Its file.
+        action: JSON of what a constant policy does.
+
+    Raises:
+        SpecError: with everything that is wrong.
+    """
+    policy: dict[str, Any] = {"kind": kind}
+    if path is not None:
+        policy["path"] = str(path.expanduser().absolute())
+    if action is not None:
+        try:
+            policy["action"] = json.loads(action)
+        except json.JSONDecodeError as error:
+            problem = f"--action is not JSON: {error}"
+            raise SpecError((Violation("policy.action", problem, "1, or [0.5, 0]"),)) from None
+    return spec_from_table({"policy": policy}).policy
 
 
 def _lay_over(table: dict[str, Any], key: str, value: object) -> None:

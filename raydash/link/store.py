@@ -173,7 +173,7 @@ class Store(QObject):
         registry_changed: `env_ids` has a new value.
         runs_changed: The list of live runs, or the set of known runs, changed.
         run_updated(run_id): A run took an update in. Do not draw here.
-        run_state_changed(run_id): A run's state, pause or number of workers changed.
+        run_state_changed(run_id): A run's state, pause, number of workers or policy changed.
         shown_run_changed: Another run is shown.
         overlaid_changed: Other runs are drawn beside the one on screen.
         library_changed: `library` has a new value.
@@ -322,4 +322,7 @@ def _character(run: RunStore) -> tuple[object, ...]:
     latest = run.latest
     if latest is None:
         return ()
-    return (latest.state, latest.paused, latest.num_workers, latest.last, run.is_recording)
+    return (
+        *(latest.state, latest.paused, latest.num_workers, latest.policy),
+        *(latest.last, run.is_recording),
+    )

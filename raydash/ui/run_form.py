@@ -33,7 +33,8 @@ class RunForm(QWidget):
         super().__init__(parent)
         self._base: dict[str, Any] = {}
         self._violations: tuple[Violation, ...] = ()
-        self._policy, self._learning, self._search = PolicyPart(), LearningPart(), SearchPart()
+        self._policy = PolicyPart(session)
+        self._learning, self._search = LearningPart(), SearchPart()
         self.parts: tuple[FormPart, ...] = (
             EnvironmentPart(session.store),
             self._policy,

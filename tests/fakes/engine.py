@@ -13,6 +13,7 @@ from raydash.core.messages import (
     RunList,
     RunSummary,
 )
+from raydash.core.spec import PolicySpec
 from raydash.core.states import Activity, ClusterPhase, RunState
 from raydash.core.updates import RunUpdate
 from tests.fakes.updates import RUN_ID, make_info, make_update
@@ -111,6 +112,7 @@ class FakeEngine(QObject):
         last: bool = False,
         t_s: float = 600.0,
         merged: int = 0,
+        policy: PolicySpec | None = None,
     ) -> RunUpdate:
         """Send an update of a run, a snapshot by default, or one that stands for `merged` others.
 
@@ -122,7 +124,7 @@ class FakeEngine(QObject):
         for index, activity in (activities or {}).items():
             made.workers.activity[index - 1] = activity
         info = replace(make_info(), run_id=run_id) if made.info else None
-        update = replace(made, run_id=run_id, info=info, last=last)
+        update = replace(made, run_id=run_id, info=info, last=last, policy=policy)
         self.say(update)
         return update
 

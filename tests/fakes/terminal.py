@@ -26,7 +26,7 @@ from raydash.core.messages import (
 )
 from raydash.core.records import EpisodeColumns
 from raydash.core.series import HistorySeries
-from raydash.core.spec import ClusterSpec, RunSpec, spec_from_table
+from raydash.core.spec import ClusterSpec, PolicySpec, RunSpec, spec_from_table
 from raydash.core.states import Activity, ClusterPhase
 from raydash.core.updates import RunInfo, RunUpdate
 from raydash.engine.client import EngineClient
@@ -197,9 +197,11 @@ class Terminal:
         verb: Verb,
         workers: tuple[int, ...] | None = None,
         num_workers: int | None = None,
+        policy: PolicySpec | None = None,
     ) -> int:
         """Ask something of a run and do not wait."""
-        return self.client.send(CommandRun(0, run.run_id, verb, workers, num_workers))
+        command = CommandRun(0, run.run_id, verb, workers, num_workers, policy=policy)
+        return self.client.send(command)
 
     def ask(
         self,
@@ -207,9 +209,10 @@ class Terminal:
         verb: Verb,
         workers: tuple[int, ...] | None = None,
         num_workers: int | None = None,
+        policy: PolicySpec | None = None,
     ) -> Fault | None:
         """Ask something of a run; gives the answer's fault."""
-        return self.answer_to(self.send(run, verb, workers, num_workers)).fault
+        return self.answer_to(self.send(run, verb, workers, num_workers, policy)).fault
 
     def stop(self, run: SeenRun) -> RunUpdate:
         """Stop a run and wait for its end."""

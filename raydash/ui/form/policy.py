@@ -5,10 +5,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtWidgets import QComboBox, QFileDialog, QLineEdit, QToolButton
+from PySide6.QtWidgets import QComboBox, QFileDialog, QLineEdit, QPushButton, QToolButton
 
-from raydash.core.spec import FILE_POLICY_KINDS, LEARNED_POLICY_KINDS, POLICY_KINDS, RunSpec
+from raydash.core.messages import Answer, Verb
+from raydash.core.permissions import why_run_cannot
+from raydash.core.spec import (
+    FILE_POLICY_KINDS,
+    LEARNED_POLICY_KINDS,
+    POLICY_KINDS,
+    PolicySpec,
+    RunSpec,
+    SpecError,
+    spec_from_table,
+)
+from raydash.link.session import Session
 from raydash.ui.form.part import FormPart
+from raydash.ui.trust_dialog import when_trusted
 
 _FILTERS = {
     "linear": "Weights (*.npz)",
@@ -28,8 +40,10 @@ _FILES = {
 class PolicyPart(FormPart):
     """What chooses the actions: a kind, and what that kind needs."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__("Policy", "policy", is_open=True)
+        self._session = session
+        self._store = session.store
         self._kind = QComboBox(editable=True)
         self._kind.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         for kind in POLICY_KINDS:
@@ -41,6 +55,9 @@ class PolicyPart(FormPart):
         self._choose.setObjectName("form_policy_choose")
         self._choose.setAccessibleName("Choose the policy's file")
         self._action = QLineEdit(placeholderText="0, or [0.5, -1]")
+        self._apply = QPushButton("Apply")
+        self._apply.setObjectName("form_apply_policy")
+        self._apply.hide()
         self.add_row("Kind", self._kind, "policy.kind", "form_policy")
         self.add_row("File", self._path, "policy.path", "form_policy_path", beside=self._choose)
         self.add_row("Action", self._action, "policy.action", "form_policy_action")
@@ -49,6 +66,13 @@ class PolicyPart(FormPart):
         self._choose.clicked.connect(self._browse)
         self._kind.currentTextChanged.connect(self._show_rows)
         self._show_rows()
+
+        self.rows.addWidget(self._apply, self.rows.rowCount(), 1)
+        self._apply.clicked.connect(self._swap)
+        self.changed.connect(self._refresh_apply)
+        self._store.run_state_changed.connect(self._refresh_apply)
+        self._store.shown_run_changed.connect(self._refresh_apply)
+        session.pending_changed.connect(self._refresh_apply)
 
     @property
     def kind(self) -> str:
@@ -78,6 +102,7 @@ class PolicyPart(FormPart):
         self._path.setText(policy.path or "")
         self._action.setText("" if policy.action is None else json.dumps(policy.action))
         self._show_rows()
+        self._refresh_apply()
 
     def summary(self) -> str:
         """The kind, and the file's name or the action."""
@@ -95,6 +120,58 @@ class PolicyPart(FormPart):
         self.set_row_visible("policy.action", visible=kind == "constant")
         self._path.setPlaceholderText(_FILES.get(kind, ""))
 
+    # --- changing the policy of a live run -----------------------------------------------------
+
+    def _chosen(self) -> PolicySpec | None:
+        """What the fields say; None: something is wrong with it."""
+        values = {key.removeprefix("policy."): value for key, value in self.values().items()}
+        try:
+            return spec_from_table({"policy": values}).policy
+        except SpecError:
+            return None
+
+    def _why_cannot_swap(self) -> str:
+        run = self._store.shown
+        latest = run.latest if run else None
+        if not self._session.is_connected or run is None or latest is None or run.is_recording:
+            return "there is no run"
+        learns = run.spec is not None and run.spec.learner.kind is not None
+        return why_run_cannot(Verb.SWAP, latest.state, paused=latest.paused, learns=learns)
+
+    def _refresh_apply(self, _run_id: str = "") -> None:
+        run, chosen = self._store.shown, self._chosen()
+        present = run.spec.policy if run and run.spec else None
+        if run is not None and run.latest is not None:
+            present = run.latest.policy or present
+        differs = bool(chosen and present) and _substance(chosen) != _substance(present)
+        pending = self._session.pending_verb(Verb.SWAP)
+        self._apply.setVisible(pending or (differs and not self._why_cannot_swap()))
+        self._apply.setEnabled(not pending)
+        self._apply.setText("Swapping…" if pending else "Apply to the run")
+        self._apply.setToolTip("Let the run on screen go on with this policy; no worker restarts")
+
+    def _swap(self) -> None:
+        chosen = self._chosen()
+        if chosen is None:
+            return
+        run_id = self._store.shown_run_id
+
+        def go(policy: PolicySpec) -> None:
+            self._session.command(
+                Verb.SWAP, policy=policy, run_id=run_id, callback=self._on_swap_answered
+            )
+
+        when_trusted(chosen, go, self)
+
+    def _on_swap_answered(self, answer: Answer) -> None:
+        fault = answer.fault
+        if fault is None:
+            return
+        words = ". ".join(part for part in (fault.what, fault.why) if part)
+        for key in fault.keys:
+            if key in self.keys:
+                self.show_problem(key, words)
+
     def _browse(self) -> None:
         kind = self.kind
         dialog = QFileDialog(self, "Policy", self._path.text().strip())
@@ -107,6 +184,11 @@ class PolicyPart(FormPart):
         dialog.fileSelected.connect(self._path.setText)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
+
+
+def _substance(policy: PolicySpec | None) -> tuple[Any, ...]:
+    """What makes it another policy; not who trusts it, nor what a learner would make of it."""
+    return () if policy is None else (policy.kind, policy.path, policy.action)
 
 
 def _action_in(text: str) -> Any:
