@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,9 @@ from raydash.link.engine_process import EngineProcess, Timings, child_environmen
 STAND_IN = Path(__file__).resolve().parents[1] / "fakes" / "engine_stand_in.py"
 QUICK = Timings(
     ping_s=0.05,
-    hang_timeout_s=0.6,
-    hello_timeout_s=5.0,
-    quick_death_s=5.0,
+    hang_timeout_s=10.0,
+    hello_timeout_s=10.0,
+    quick_death_s=60.0,
     backoff_s=(0.0, 0.02),
     max_quick_deaths=3,
     end_grace_s=0.5,
@@ -48,11 +49,13 @@ Make = Callable[..., Watched]
 def make(qtbot: QtBot) -> Iterator[Make]:
     made: list[EngineProcess] = []
 
-    def build(*args: str, command: tuple[str, ...] = ()) -> Watched:
+    def build(
+        *args: str, command: tuple[str, ...] = (), hang_timeout_s: float = QUICK.hang_timeout_s
+    ) -> Watched:
         engine = EngineProcess(
             time.monotonic,
             command=command or (sys.executable, str(STAND_IN), *args),
-            timings=QUICK,
+            timings=replace(QUICK, hang_timeout_s=hang_timeout_s),
         )
         made.append(engine)
         watched = Watched(engine)
@@ -132,9 +135,9 @@ def test_engine_that_sends_a_bad_frame_is_replaced_and_the_reason_said(
 
 
 def test_hung_engine_is_killed_and_replaced(make: Make, qtbot: QtBot, tmp_path: Path) -> None:
-    watched = make("--mode", "hang", "--once", str(tmp_path / "once"))
+    watched = make("--mode", "hang", "--once", str(tmp_path / "once"), hang_timeout_s=0.6)
     qtbot.waitUntil(
-        lambda: watched.states == ["ready", "hung", "reconnecting", "ready"], timeout=10_000
+        lambda: watched.states[:4] == ["ready", "hung", "reconnecting", "ready"], timeout=10_000
     )
     assert "no sign of life" in watched.faults[0].why  # type: ignore[attr-defined]
 
