@@ -42,6 +42,7 @@ class BottomPanel(Card):
         self.tabs.setAccessibleName("Workers, events or agents")
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
+        self.tabs.setUsesScrollButtons(False)  # so it asks for the room of all its tabs
         self.tabs.addTab("Workers")
         self.tabs.addTab("Events")
         self.tabs.addTab("Agents")
@@ -82,6 +83,7 @@ class BottomPanel(Card):
         if not has_agents and self.tabs.currentIndex() == _AGENTS:
             self.tabs.setCurrentIndex(_WORKERS)
         self.tabs.setTabVisible(_AGENTS, has_agents)
+        self.tabs.updateGeometry()  # Qt does not, and the new tab would lie outside
         self._refresh()
 
     def _on_tab(self, number: int) -> None:

@@ -46,6 +46,7 @@ _SIGNS = {
     EventKind.RECORDING_FAILED: Activity.FAILED,
     EventKind.SINK_FAILED: Activity.FAILED,
     EventKind.POLICY_SWAPPED: Activity.STEPPING,
+    EventKind.POLICY_REFUSED: Activity.FAILED,
     EventKind.POLICY_IMPROVED: Activity.STEPPING,
     EventKind.LEARNER_RESTARTED: Activity.RESTARTING,
     EventKind.LEARNER_FAILED: Activity.FAILED,

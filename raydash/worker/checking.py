@@ -15,10 +15,11 @@ from gymnasium.utils.env_checker import check_env
 
 from raydash.core.clock import Clock
 from raydash.core.env_check import EnvCheck, EnvProblem
-from raydash.core.faults import FaultError
+from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec
-from raydash.worker.environments import Env, first_reset, make_env, one_line
+from raydash.worker.environments import Env, first_reset, make_any_env, make_env, one_line
 from raydash.worker.functional import try_stateless
+from raydash.worker.multi_agent import is_multi_agent
 
 TIMING_S = 2.0
 MAX_SAMPLES = 100_000
@@ -69,7 +70,17 @@ def examine(
         warnings.simplefilter("always")
         tell("make")
         started_s = clock()
-        env = make_env(spec, source_dirs)
+        env = make_any_env(spec, source_dirs)
+        if is_multi_agent(env):
+            raise FaultError(
+                Fault(
+                    f"{spec.id} is a multi-agent environment",
+                    "only environments of a single agent are checked so far",
+                    "Start a run of it: its first reset and its policies are tried before",
+                    keys=("env.id",),
+                    bad_input=True,
+                )
+            )
         make_time_s = clock() - started_s
         found = EnvCheck(
             spec.id,

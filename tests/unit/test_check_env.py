@@ -203,3 +203,9 @@ def test_bad_input_of_the_command_is_refused_by_name(words: list[str], named: st
     assert plain.stdout == ""
     assert named in as_json.stdout
     assert json.loads(as_json.stdout)["ok"] is False
+
+
+def test_multi_agent_environment_is_refused_in_words() -> None:
+    with pytest.raises(FaultError) as caught:
+        examine(EnvSpec("tests.fakes.agents:Flock"))
+    assert "single agent" in caught.value.fault.why

@@ -61,6 +61,7 @@ def test_tab_is_there_for_multi_agent_runs_only(
     assert [tabs.isTabVisible(n) for n in range(3)] == [True, True, False]
     show(window, running, AGENTS)
     assert tabs.isTabVisible(2)
+    qtbot.waitUntil(lambda: tabs.tabRect(2).right() < tabs.width())  # it has room
     tabs.setCurrentIndex(2)
     wanted = [["walker_0", "10", "12", "1 000", "50"], ["walker_1", "20", "24", "2 000", "100"]]
     qtbot.waitUntil(lambda: cells(window) == wanted)  # figures run no faster than the eye
