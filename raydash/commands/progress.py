@@ -8,7 +8,7 @@ from typing import TextIO
 from raydash.core.clock import Clock
 from raydash.core.messages import ClusterStatus
 from raydash.core.states import Activity, RunState
-from raydash.core.updates import RunUpdate
+from raydash.core.updates import LearningFigures, RunUpdate
 
 LINE_INTERVAL_S = 2.0
 REWRITE_INTERVAL_S = 0.1
@@ -79,7 +79,9 @@ def words_for_cluster(status: ClusterStatus) -> str:
 
 def words_for_run(update: RunUpdate) -> str:
     """The run's clock, counters, rates and workers on one line."""
-    figures = update.figures
+    figures, learning = update.figures, update.learning
+    if learning is not None:
+        return _words_for_learning(update, learning)
     steps = figures.num_env_steps_sampled_lifetime
     if figures.num_episodes_lifetime:
         mean = figures.recent_return_mean
@@ -93,6 +95,26 @@ def words_for_run(update: RunUpdate) -> str:
         f"{state}{figures.elapsed_s:.1f} s  {grouped(steps)} steps  "
         f"{grouped(figures.env_steps_per_s_10s)}/s  {episodes}  {_workers(update)}"
     )
+
+
+def _words_for_learning(update: RunUpdate, learning: LearningFigures) -> str:
+    """The generation that is being played, what the last ones brought, and the evaluation."""
+    figures = update.figures
+    parts = [f"{figures.elapsed_s:.1f} s", f"generation {grouped(learning.weights_seq_no)}"]
+    if update.state is not RunState.RUNNING:
+        parts.insert(0, update.state.value)
+    if math.isfinite(learning.generation_return_mean):
+        parts.append(f"mean {learning.generation_return_mean:.1f}")
+    if math.isfinite(learning.best_episode_return_mean):
+        parts.append(f"best {learning.best_episode_return_mean:.1f}")
+    if math.isfinite(learning.evaluation_episode_return_mean):
+        evaluation = f"evaluation {learning.evaluation_episode_return_mean:.1f}"
+        if learning.target_return is not None:
+            evaluation += f" of {learning.target_return:g}"
+        parts.append(evaluation)
+    steps = grouped(figures.num_env_steps_sampled_lifetime)
+    parts += [f"{steps} steps", f"{grouped(figures.env_steps_per_s_10s)}/s", _workers(update)]
+    return _GAP.join(parts)
 
 
 def _workers(update: RunUpdate) -> str:

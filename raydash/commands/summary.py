@@ -2,15 +2,22 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from raydash.commands.progress import grouped
 from raydash.commands.recordings.words import plain
 from raydash.core.faults import Fault
-from raydash.core.named_table import named_table
+from raydash.core.run_table import RunFacts, env_steps_per_s
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, RunState
-from raydash.core.updates import AgentFigures, RunFigures, RunInfo, RunUpdate, ScalarFigures
+from raydash.core.updates import (
+    AgentFigures,
+    LearningFigures,
+    RunFigures,
+    RunInfo,
+    RunUpdate,
+    ScalarFigures,
+)
 
 _SHOWN_AGENTS = 16
 
@@ -39,38 +46,27 @@ class Summary:
 
     def table(self) -> dict[str, object]:
         """The figures over the whole run under their stable names; None where there is none."""
-        update, figures = self.update, self.update.figures if self.update else None
-        state = self.state or (update.state if update else None)
-        ended_by = self.ended_by or (update.ended_by if update else None)
+        update = self.update
         wanted = self.spec.rollout.num_workers if self.spec else None
-        return {
-            "run_id": self.run_id or None,
-            "env_id": self.spec.env.id if self.spec else None,
-            "num_workers": update.num_workers if update else wanted,
-            "seed": self.spec.rollout.seed if self.spec else None,
-            "mode": self.spec.rollout.mode if self.spec else None,
-            "policy": self.spec.policy.kind if self.spec else None,
-            "learner": self.spec.learner.kind if self.spec else None,
-            "elapsed_s": _known(figures, "elapsed_s"),
-            "num_env_steps_sampled_lifetime": _known(figures, "num_env_steps_sampled_lifetime"),
-            "num_episodes_lifetime": _known(figures, "num_episodes_lifetime"),
-            "num_episodes_terminated_lifetime": _known(figures, "num_episodes_terminated_lifetime"),
-            "num_episodes_truncated_lifetime": _known(figures, "num_episodes_truncated_lifetime"),
-            "num_episodes_error_lifetime": _known(figures, "num_episodes_error_lifetime"),
-            "episode_return_mean": _known(figures, "episode_return_mean"),
-            "episode_return_min": _known(figures, "episode_return_min"),
-            "episode_return_max": _known(figures, "episode_return_max"),
-            "episode_len_mean": _known(figures, "episode_len_mean"),
-            **(named_table(update.scalars, update.agents) if update else named_table()),
-            "env_steps_per_s": env_steps_per_s(figures),
-            "num_restarts": _known(figures, "num_restarts"),
-            "state": state.value if state else None,
-            "ended_by": ended_by.value if ended_by else None,
-            "cause": (update.cause if update else "") or None,
-            "recording": (self.info.recording if self.info else "") or None,
-            "error": self.fault.sentence() if self.fault else None,
-            "error_keys": list(self.fault.keys) if self.fault else [],
-        }
+        facts = RunFacts(
+            run_id=self.run_id,
+            env_id=self.spec.env.id if self.spec else None,
+            num_workers=update.num_workers if update else wanted,
+            seed=self.spec.rollout.seed if self.spec else None,
+            spec=asdict(self.spec) if self.spec else None,
+            figures=update.figures if update else None,
+            scalars=update.scalars if update else None,
+            agents=update.agents if update else None,
+            learning=update.learning if update else None,
+            num_restarts=update.figures.num_restarts if update else None,
+            state=self.state or (update.state if update else None),
+            ended_by=self.ended_by or (update.ended_by if update else None),
+            cause=update.cause if update else None,
+            recording=self.info.recording if self.info else None,
+            error=self.fault.sentence() if self.fault else None,
+            keys=RunFacts.keys_of(self.fault),
+        )
+        return {name: _sayable(value) for name, value in facts.table().items()}
 
     def json(self) -> str:
         """The table as one line of JSON."""
@@ -88,6 +84,7 @@ class Summary:
         if self.update:
             lines += _figure_lines(self.update.figures)
             lines += named_lines(self.update.scalars, self.update.agents)
+            lines += learning_lines(self.update.learning)
         for key in ("cause", "recording"):
             if table[key]:
                 lines.append((key, str(table[key])))
@@ -116,16 +113,27 @@ def named_lines(scalars: ScalarFigures, agents: AgentFigures | None) -> list[tup
     return lines
 
 
-def env_steps_per_s(figures: RunFigures | None) -> float | None:
-    """Throughput over the whole run: its steps over its `elapsed_s`."""
-    if figures is None or figures.elapsed_s <= 0:
-        return None
-    return figures.num_env_steps_sampled_lifetime / figures.elapsed_s
+def learning_lines(learning: LearningFigures | None) -> list[tuple[str, str]]:
+    """How much was learnt, for people."""
+    if learning is None:
+        return []
+    text = f"{grouped(learning.num_generations)} generations"
+    if math.isfinite(learning.best_episode_return_mean):
+        text += f", best candidate {learning.best_episode_return_mean:.2f}"
+    if math.isfinite(learning.evaluation_episode_return_mean):
+        text += (
+            f"; evaluation {learning.evaluation_episode_return_mean:.2f}"
+            f" (mean of {grouped(learning.evaluation_n)} episodes)"
+        )
+    lines = [("learnt", text)]
+    if learning.best_policy:
+        lines.append(("policy", plain(learning.best_policy)))
+    return lines
 
 
-def _known(figures: RunFigures | None, name: str) -> float | int | None:
-    value: float | int | None = getattr(figures, name) if figures else None
-    return value if value is not None and math.isfinite(value) else None
+def _sayable(value: object) -> object:
+    """JSON has no word for what is infinite."""
+    return None if isinstance(value, float) and math.isinf(value) else value
 
 
 def _ending_words(table: dict[str, object]) -> str:

@@ -57,28 +57,16 @@ class PastLearning:
     """What earlier lives of the run's supervisor learnt; the defaults are those of a new run.
 
     Attributes:
-        weights_seq_no: The newest generation that was heard of.
-        num_generations: Finished ones.
-        generations_since_evaluation: Of them, after the newest evaluation.
-        best_episode_return_mean: Of the best candidate; NaN: none yet.
-        evaluation_mean: Of the newest evaluation; NaN: none yet.
-        evaluation_n: Its episodes.
-        evaluation_number: Its number.
-        num_evaluation_episodes: Of all evaluations.
+        figures: As they were last told.
+        generations_since_evaluation: That finished after the newest evaluation.
+        evaluation_number: Of the newest evaluation.
         best_evaluation_mean: Of the best one; NaN: none yet.
-        best_policy: Where the best policy was saved; empty: nowhere.
     """
 
-    weights_seq_no: int = 0
-    num_generations: int = 0
+    figures: LearningFigures = field(default_factory=LearningFigures)
     generations_since_evaluation: int = 0
-    best_episode_return_mean: float = math.nan
-    evaluation_mean: float = math.nan
-    evaluation_n: int = 0
     evaluation_number: int = 0
-    num_evaluation_episodes: int = 0
     best_evaluation_mean: float = math.nan
-    best_policy: str = ""
 
 
 class _Phase(Enum):
@@ -153,22 +141,25 @@ class Campaign:
         self._spec = spec.learner
         self._target = spec.stop.target_return
         self._out = out
-        self.num_stale = 0
+        before = past.figures
+        self.num_stale = before.num_stale
         self.has_reached_target = False
         self.fault: Fault | None = None
-        self.best_policy = past.best_policy
+        self.best_policy = before.best_policy
         self._phase = _Phase.ASKING
-        self._seq_no = past.weights_seq_no
-        self._num_generations = past.num_generations
+        self._seq_no = before.weights_seq_no
+        self._num_generations = before.num_generations
         self._since_evaluation = past.generations_since_evaluation
-        self._best_candidate = past.best_episode_return_mean
-        self._evaluated_mean, self._evaluated_n = past.evaluation_mean, past.evaluation_n
+        self._best_candidate = before.best_episode_return_mean
+        self._evaluated_mean = before.evaluation_episode_return_mean
+        self._evaluated_n = before.evaluation_n
         self._evaluation_number = past.evaluation_number
-        self._num_evaluation_episodes = past.num_evaluation_episodes
+        self._num_evaluation_episodes = before.num_evaluation_episodes_lifetime
         self._best_evaluation = (0, past.best_evaluation_mean)
         self._num_parameters = 0
         self._sigma = math.nan
-        self._num_restarts = 0
+        self._num_restarts = before.num_restarts
+        self._newest_mean = before.generation_return_mean
         self._arrived_s = 0.0
         self._deaths = 0
         self._death: LearnerDied | None = None
@@ -229,6 +220,7 @@ class Campaign:
             best_policy=self.best_policy,
             num_stale=self.num_stale,
             num_restarts=self._num_restarts,
+            generation_return_mean=self._newest_mean,
         )
 
     # --- the learner -------------------------------------------------------------------------
@@ -489,11 +481,12 @@ class Campaign:
         self._since_evaluation += 1
         if len(good):
             self._best_candidate = float(np.fmax(self._best_candidate, good.max()))
+        self._newest_mean = float(good.mean()) if len(good) else math.nan
         self._waiting_row = GenerationRow(
             number=self._seq_no,
             end_s=t_s,
             num_env_steps=num_env_steps,
-            return_mean=float(good.mean()) if len(good) else math.nan,
+            return_mean=self._newest_mean,
             return_best=float(good.max()) if len(good) else math.nan,
             return_worst=float(good.min()) if len(good) else math.nan,
             sigma=self._sigma,

@@ -260,6 +260,7 @@ class LearningFigures:
         best_policy: Path of the best policy so far; empty: none was saved yet.
         num_stale: Results of earlier generations that came too late and were let go.
         num_restarts: Times that the search began anew.
+        generation_return_mean: Over the candidates of the newest finished generation.
         generations: Since `since_seq`, like all that is new to a reader.
     """
 
@@ -277,6 +278,7 @@ class LearningFigures:
     best_policy: str = ""
     num_stale: int = 0
     num_restarts: int = 0
+    generation_return_mean: float = float("nan")
     generations: Generations = field(default_factory=Generations)
 
 

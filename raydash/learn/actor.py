@@ -222,7 +222,7 @@ class LearnerProcess:
         if path is None or not isinstance(learner, RestorableLearner) or not path.exists():
             return 0
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             weights_seq_no, count = int(arrays["weights_seq_no"]), int(arrays["count"])
             sums = ObservationSums(count, arrays["mean"], arrays["m2"])

@@ -12,10 +12,11 @@ import duckdb
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
 from raydash.core.records import WorkerTotals
-from raydash.core.updates import AgentFigures, ScalarFigures
+from raydash.core.updates import AgentFigures, LearningFigures, ScalarFigures
 from raydash.record.database import reading_fault
+from raydash.record.learning import learning_figures
 from raydash.record.named_values import NamedReader
-from raydash.record.query import RecordedFigures, figures, open_read_only
+from raydash.record.query import RecordedFigures, figures_of, open_read_only
 from raydash.record.rows import IncarnationRow
 from raydash.record.schema import Connection
 
@@ -63,6 +64,7 @@ class RunDetails:
         num_events: All of them.
         scalars: Of the episodes' info.
         agents: Of a multi-agent environment; None: it was none.
+        learning: Of its learner; None: nothing learnt.
     """
 
     figures: RecordedFigures
@@ -83,6 +85,7 @@ class RunDetails:
     num_events: int
     scalars: ScalarFigures = field(default_factory=ScalarFigures)
     agents: AgentFigures | None = None
+    learning: LearningFigures | None = None
 
 
 def details(path: Path) -> RunDetails:
@@ -93,7 +96,7 @@ def details(path: Path) -> RunDetails:
     """
     with closing(open_read_only(path)) as connection:
         try:
-            return _details(connection, figures(path))
+            return _details(connection, path)
         except (duckdb.Error, TypeError, ValueError) as error:
             raise FaultError(_fault(path, error)) from error
 
@@ -108,7 +111,7 @@ def _fault(path: Path, error: Exception) -> Fault:
     )
 
 
-def _details(connection: Connection, whole: RecordedFigures) -> RunDetails:
+def _details(connection: Connection, path: Path) -> RunDetails:
     name, owner, cluster, seed, spec, versions, machine, ended_utc, ended_s = connection.execute(
         "SELECT name, owner, cluster, seed, spec_json, versions_json, machine_json,"
         " ended_utc, ended_s FROM run"
@@ -128,7 +131,7 @@ def _details(connection: Connection, whole: RecordedFigures) -> RunDetails:
     (num_events,) = connection.execute("SELECT count(*) FROM events").fetchone()
     named = NamedReader(connection)
     return RunDetails(
-        figures=whole,
+        figures=figures_of(connection),
         name=name,
         owner=owner,
         cluster=cluster,
@@ -149,6 +152,7 @@ def _details(connection: Connection, whole: RecordedFigures) -> RunDetails:
         num_events=num_events,
         scalars=named.scalars(),
         agents=named.agents(),
+        learning=learning_figures(connection, path),
     )
 
 

@@ -15,16 +15,25 @@ import numpy as np
 from raydash import paths
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
-from raydash.core.records import Float32, Float64, Int32, Int64, UInt8
+from raydash.core.records import (
+    EpisodeColumns,
+    EvaluationEpisodes,
+    Float32,
+    Float64,
+    Int32,
+    Int64,
+    UInt8,
+)
 from raydash.core.spec import RunSpec, SpecError, spec_from_table
 from raydash.core.states import Ending
-from raydash.core.updates import HistoryDelta
+from raydash.core.updates import Generations, HistoryDelta
 from raydash.record import query
 from raydash.record.database import reading_fault
+from raydash.record.learning import generations_of
 from raydash.record.library import open_library
 from raydash.record.live_copy import connect_to_live_copy, is_locked
 from raydash.record.named_values import AGENTS, INFO, Source, sources_of
-from raydash.record.query import RecordedFigures, open_read_only
+from raydash.record.query import RecordedFigures, open_read_only, tables_of
 from raydash.record.schema import Connection, version_of
 from raydash.record.worker_sums import WORKERS
 
@@ -136,7 +145,47 @@ class AgentEpisodeRows(_Columns):
     num_steps: Int32
 
 
-_Any = TypeVar("_Any", Episodes, Workers, AgentEpisodeRows)
+@dataclass(frozen=True, slots=True, eq=False)
+class GenerationRows(_Columns):
+    """Finished generations of a learner; every array has the shape (generations,), oldest first.
+
+    Attributes:
+        number: 1, 2, 3, ...: the version of the parameters that its candidates played with.
+        end_s: When its last result came in, seconds since the run's start.
+        num_env_steps: Of the whole run by then.
+        return_mean: Over its candidates.
+        return_best: Of its best candidate.
+        return_worst: Of its worst candidate.
+        evaluation_mean: Of the best guess that it led to; NaN: that was not evaluated.
+        evaluation_n: Episodes of that evaluation.
+        sigma: Step size of the search; NaN if the learner has none.
+    """
+
+    number: Int64
+    end_s: Float64
+    num_env_steps: Int64
+    return_mean: Float64
+    return_best: Float64
+    return_worst: Float64
+    evaluation_mean: Float64
+    evaluation_n: Int64
+    sigma: Float64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationRows(Episodes):
+    """Episodes that were played to evaluate, in the order of recording; see `Episodes`.
+
+    Attributes:
+        weights_seq_no: The version of the parameters that the best guess came with.
+        evaluation: Of which evaluation each is one, 1, 2, 3, ...
+    """
+
+    weights_seq_no: Int32
+    evaluation: Int32
+
+
+_Any = TypeVar("_Any", Episodes, Workers, AgentEpisodeRows, EvaluationRows)
 
 _AGENT_DTYPES = (np.float64, np.int32, np.int32, object, np.float64, np.int32)
 _EPISODES = (
@@ -315,6 +364,31 @@ class OpenedRun:
             return AgentEpisodeRows(*(np.empty(0, dtype) for dtype in _AGENT_DTYPES))
         where, values = ("WHERE agent = ?", [agent]) if agent is not None else ("", [])
         return self._read(AgentEpisodeRows, f"SELECT {names} FROM agent_episodes {where}", values)
+
+    def generations(self) -> GenerationRows:
+        """Finished generations of the run's learner; empty if nothing learnt."""
+        rows = Generations()
+        if "generations" in self._tables:
+            try:
+                rows = generations_of(self._connection)
+            except duckdb.Error as error:
+                raise FaultError(reading_fault(self.path, error)) from error
+        return GenerationRows(*(getattr(rows, name) for name in Generations.__slots__))
+
+    def evaluation_episodes(self) -> EvaluationRows:
+        """Episodes that were played to evaluate; they are in no figure of the rollouts."""
+        if "evaluation_episodes" not in self._tables:
+            whole = EvaluationEpisodes()
+            columns = {name: getattr(whole.episodes, name) for name in EpisodeColumns.__slots__}
+            return EvaluationRows(
+                **columns, weights_seq_no=whole.weights_seq_no, evaluation=whole.evaluation
+            )
+        names = f"{_EPISODES}, weights_seq_no, evaluation"
+        return self._read(EvaluationRows, f"SELECT {names} FROM evaluation_episodes")
+
+    @cached_property
+    def _tables(self) -> frozenset[str]:
+        return tables_of(self._connection)
 
     def history(
         self,

@@ -16,11 +16,13 @@ import numpy as np
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
 from raydash.core.history import CAPACITY, HistoryRows
+from raydash.core.learning import PastLearning
 from raydash.core.records import EpisodeColumns, Float64, Int32, Int64, WorkerTotals
 from raydash.core.spec import PolicySpec, RunSpec, SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending
+from raydash.core.updates import Generations
 from raydash.record.database import connect, is_damage, reading_fault, wal_of
-from raydash.record.learning import RecordedLearning, read_learning
+from raydash.record.learning import past_learning
 from raydash.record.named_values import (
     AGENTS,
     INFO,
@@ -96,6 +98,7 @@ class Restored:
         agent_returns: Likewise, what each agent got.
         agent_steps: Actions of each agent.
         learning: What its learner did, if it has one.
+        generations: Of it; of very many the newest, and some of the older ones.
     """
 
     run_id: str
@@ -124,9 +127,10 @@ class Restored:
     scalars: tuple[NamedSums, ...] = ()
     agent_returns: tuple[NamedSums, ...] = ()
     agent_steps: Mapping[str, int] = field(default_factory=dict)
-    learning: RecordedLearning = field(default_factory=RecordedLearning)
     policy: PolicySpec | None = None
     weights_seq_no: int = 0
+    learning: PastLearning = field(default_factory=PastLearning)
+    generations: Generations = field(default_factory=Generations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ def restore(path: Path) -> Restored | None:
         connection = connect(path)
         try:
             bring_up_to_date(connection)
-            return _read(connection)
+            return _read(connection, path)
         finally:
             connection.close()
     except (duckdb.Error, SchemaError) as error:
@@ -295,7 +299,7 @@ def _reading(path: Path) -> Iterator[Connection]:
         raise FaultError(reading_fault(path, error)) from error
 
 
-def _read(connection: Connection) -> Restored | None:
+def _read(connection: Connection, path: Path) -> Restored | None:
     run = connection.execute("SELECT run_id, spec_json, state FROM run").fetchone()
     if run is None:
         return None
@@ -322,6 +326,7 @@ def _read(connection: Connection) -> Restored | None:
         f"SELECT {_EPISODES} {good} ORDER BY end_s DESC, rowid DESC LIMIT {RECENT_EPISODES}"
     ).fetchnumpy()
     events = _events(connection)
+    learning, generations = past_learning(connection, path)
     named = {
         source: tuple(NamedValues(connection, source).up_to(math.inf))
         for source in sources_of(connection)
@@ -355,9 +360,10 @@ def _read(connection: Connection) -> Restored | None:
         scalars=named.get(INFO, ()),
         agent_returns=named.get(AGENTS, ()),
         agent_steps=agent_steps(connection, math.inf) if AGENTS in named else {},
-        learning=read_learning(connection),
         policy=policy_from_json(newest[8]),
         weights_seq_no=newest[9] or 0,
+        learning=learning,
+        generations=generations,
     )
 
 

@@ -17,7 +17,7 @@ from raydash.core.records import (
 )
 from raydash.core.spec import PolicySpec, RunSpec
 from raydash.core.states import EndedBy, RunState
-from raydash.core.updates import Generations
+from raydash.core.updates import Generations, LearningFigures
 
 _PACKAGES = ("raydash", "ray", "gymnasium", "numpy", "duckdb", "msgspec")
 
@@ -144,6 +144,7 @@ class RecordBatch:
         extras: Of the same episodes; empty: nothing is known.
         evaluations: Episodes that were played to evaluate.
         generations: Of a learner: those that are complete.
+        learning: How it stands; None: nothing learns.
         totals: (worker_index, incarnation, totals of that life), of workers that were heard of.
         agent_totals: Of workers that were heard of, in multi-agent environments.
         events: What happened.
@@ -165,6 +166,7 @@ class RecordBatch:
     extras: EpisodeExtras = field(default_factory=EpisodeExtras)
     evaluations: EvaluationEpisodes = field(default_factory=EvaluationEpisodes)
     generations: Generations = field(default_factory=Generations)
+    learning: LearningFigures | None = None
     totals: Sequence[tuple[int, int, WorkerTotals]] = ()
     agent_totals: Sequence[AgentTotals] = ()
     events: Sequence[Event] = ()

@@ -106,6 +106,24 @@ CREATE TABLE IF NOT EXISTS generations (
     sigma DOUBLE                     -- step size of the search; NULL: the learner has none
 );
 
+-- How the learning stood, with each commit; the newest row counts.
+CREATE TABLE IF NOT EXISTS learner_totals (
+    t_s DOUBLE NOT NULL,
+    arrived_s DOUBLE,                -- when its newest parameters came; NULL: none yet
+    weights_seq_no INTEGER NOT NULL, -- of them: the generation that was being played
+    population INTEGER NOT NULL,     -- its candidates
+    num_played INTEGER NOT NULL,     -- of them, to the end
+    num_generations INTEGER NOT NULL,
+    num_parameters INTEGER NOT NULL,
+    best_episode_return_mean DOUBLE, -- of the best candidate so far; NULL: none yet
+    evaluation_episode_return_mean DOUBLE, -- of the newest evaluation; NULL: none yet
+    evaluation_n INTEGER NOT NULL,   -- its episodes
+    num_evaluation_episodes_lifetime BIGINT NOT NULL,
+    best_policy VARCHAR NOT NULL,    -- path; empty: none was saved yet
+    num_stale BIGINT NOT NULL,       -- results that came too late
+    num_restarts INTEGER NOT NULL    -- times that the search began anew
+);
+
 -- Cumulative counters of a worker's life; the last row of each life is its total.
 CREATE TABLE IF NOT EXISTS worker_totals (
     t_s DOUBLE NOT NULL,

@@ -38,6 +38,7 @@ from raydash.record import history_query
 from raydash.record.database import reading_fault, size_of
 from raydash.record.episode_sums import NOT_KNOWN, EpisodeSums, Sums
 from raydash.record.folder import shown_name
+from raydash.record.learning import learning_figures, worker_versions
 from raydash.record.named_values import NamedReader
 from raydash.record.policy_column import policy_from_json
 from raydash.record.query import open_read_only, recorded_until_s, tables_of
@@ -304,6 +305,10 @@ class RecordingReader:
             figures = self._with_ready_figures(figures, at_s)
         if self._named is None:
             self._named = NamedReader(self._connection)
+        learning = learning_figures(self._connection, self.path, upto_s)
+        if learning is not None:
+            versions = worker_versions(self._connection, count, upto_s)
+            workers = replace(workers, weights_seq_no=versions)
         shown = _rows_of(newest, newest.ending != NOT_KNOWN)  # an update has no word for it
         return RunUpdate(
             run_id=self.info.run_id,
@@ -333,9 +338,10 @@ class RecordingReader:
             ),
             last=True,
             policy=clocks.policy,
-            weights_seq_no=clocks.weights_seq_no,
+            weights_seq_no=clocks.weights_seq_no if learning is None else learning.weights_seq_no,
             scalars=self._named.scalars(upto_s),
             agents=self._named.agents(upto_s),
+            learning=learning,
         )
 
     def _clocks(self, at_s: float) -> _Clocks:

@@ -5,6 +5,7 @@ through which columns come in is made once, and nothing is optimised that can't 
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, astuple
 from typing import Any
@@ -15,7 +16,8 @@ from raydash.core.events import Event
 from raydash.core.history import HistoryRows
 from raydash.core.records import NO_CANDIDATE, TIME_DECIMALS, EpisodeColumns, WorkerTotals
 from raydash.core.states import Ending
-from raydash.core.updates import Generations
+from raydash.core.updates import Generations, LearningFigures
+from raydash.record.learning import TOTALS
 from raydash.record.policy_column import policy_to_json
 from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
 from raydash.record.schema import SCHEMA_VERSION, Connection
@@ -31,6 +33,8 @@ _INSERTS = {
     "generations": "INSERT INTO generations BY NAME SELECT * REPLACE ("
     "coalesce(return_mean, 'nan') AS return_mean, coalesce(return_best, 'nan') AS return_best,"
     " coalesce(return_worst, 'nan') AS return_worst) FROM new_generations",
+    "learner_totals": f"INSERT INTO learner_totals (t_s, arrived_s, {', '.join(TOTALS)})"
+    f" VALUES ({', '.join('?' * (2 + len(TOTALS)))})",
     "totals": "INSERT INTO worker_totals BY NAME FROM new_totals",
     "events": "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
     "commits": "INSERT INTO commits (number, t_s, elapsed_s, num_workers, paused, keep, ended_by,"
@@ -113,6 +117,10 @@ class RecordWriter:
         if len(batch.generations):
             columns = {name: getattr(batch.generations, name) for name in Generations.__slots__}
             self._insert("generations", new_generations=columns)
+        if batch.learning is not None:
+            self.connection.execute(
+                self._parsed["learner_totals"], _learner_values(batch.learning, batch.t_s)
+            )
         if batch.totals:
             self._insert("totals", new_totals=_totals_columns(batch))
         if batch.agent_totals:
@@ -274,6 +282,16 @@ def _history_scalar_columns(rows: HistoryRows) -> dict[str, Any]:
         "n": rows.scalar_n[row, column],
         "total": rows.scalar_sum[row, column],
     }
+
+
+def _learner_values(learning: LearningFigures, t_s: float) -> list[Any]:
+    arrived_s = t_s - learning.weights_age_s if learning.num_parameters else None
+    values = [getattr(learning, name) for name in TOTALS]
+    return [
+        t_s,
+        arrived_s,
+        *(None if isinstance(value, float) and math.isnan(value) else value for value in values),
+    ]
 
 
 def _totals_columns(batch: RecordBatch) -> dict[str, Any]:

@@ -6,14 +6,20 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from raydash.core.spec import RunSpec
-from raydash.core.updates import RunFigures
+from raydash.core.updates import LearningFigures, RunFigures
 from raydash.sinks.lines import Param, Row
 
 _KEPT_HERE = {"cluster.token_path"}
 """Nobody else's business."""
 
 
-def row_of(figures: RunFigures, *, num_workers: int, t_s: float) -> Row:
+def row_of(
+    figures: RunFigures,
+    *,
+    num_workers: int,
+    t_s: float,
+    learning: LearningFigures | None = None,
+) -> Row:
     """The figures of one moment, over the axis that RLlib uses: steps sampled, lifetime."""
     steps = figures.num_env_steps_sampled_lifetime
     over_run = steps / figures.elapsed_s if figures.elapsed_s > 0 else math.nan
@@ -39,6 +45,13 @@ def row_of(figures: RunFigures, *, num_workers: int, t_s: float) -> Row:
         "num_workers": num_workers,
         "num_restarts": figures.num_restarts,
     }
+    if learning is not None:
+        metrics |= {
+            "num_generations": learning.num_generations,
+            "generation_return_mean": learning.generation_return_mean,
+            "best_episode_return_mean": learning.best_episode_return_mean,
+            "evaluation_episode_return_mean": learning.evaluation_episode_return_mean,
+        }
     known = {name: float(value) for name, value in metrics.items() if not math.isnan(value)}
     return Row(t_s, steps, known)
 

@@ -244,6 +244,6 @@ def _past_of(restored: Restored, path: Path) -> Past:
         ledger=ledger,
         history=read_history(restored, path),
         events=restored.events,
-        learning=restored.learning.past,
-        generations=restored.learning.generations,
+        learning=restored.learning,
+        generations=restored.generations,
     )

@@ -17,7 +17,7 @@ from typing import Protocol
 from raydash.core.clock import Clock
 from raydash.core.spec import RunSpec
 from raydash.core.stimuli import RecordEvent
-from raydash.core.updates import RunFigures, RunInfo, RunUpdate
+from raydash.core.updates import LearningFigures, RunFigures, RunInfo, RunUpdate
 from raydash.sinks.child import SinkChild
 from raydash.sinks.figures import params_of, row_of
 from raydash.sinks.kinds import SinkKind, wanted
@@ -37,7 +37,13 @@ class LiveSinks(Protocol):
     def wants(self, t_s: float) -> bool:
         """Whether figures are due."""
 
-    def offer(self, figures: RunFigures, num_workers: int, t_s: float) -> None:
+    def offer(
+        self,
+        figures: RunFigures,
+        num_workers: int,
+        t_s: float,
+        learning: LearningFigures | None = None,
+    ) -> None:
         """Leave the newest figures behind."""
 
     def troubles(self) -> list[RecordEvent]:
@@ -60,7 +66,13 @@ class NoSinks:
         """See `LiveSinks`."""
         return False
 
-    def offer(self, figures: RunFigures, num_workers: int, t_s: float) -> None:
+    def offer(
+        self,
+        figures: RunFigures,
+        num_workers: int,
+        t_s: float,
+        learning: LearningFigures | None = None,
+    ) -> None:
         """See `LiveSinks`."""
 
     def troubles(self) -> list[RecordEvent]:
@@ -136,10 +148,16 @@ class SinkFeed:
         """See `LiveSinks`."""
         return t_s - self._offered_s >= EVERY_S
 
-    def offer(self, figures: RunFigures, num_workers: int, t_s: float) -> None:
+    def offer(
+        self,
+        figures: RunFigures,
+        num_workers: int,
+        t_s: float,
+        learning: LearningFigures | None = None,
+    ) -> None:
         """See `LiveSinks`. A run that stands still is not told of again."""
         self._offered_s = t_s
-        row = row_of(figures, num_workers=num_workers, t_s=t_s)
+        row = row_of(figures, num_workers=num_workers, t_s=t_s, learning=learning)
         stand = (row.step, figures.num_episodes_lifetime, num_workers)
         if stand != self._told:
             self._told = stand
@@ -153,7 +171,9 @@ class SinkFeed:
 
     def close(self, last: RunUpdate) -> None:
         """See `LiveSinks`."""
-        row = row_of(last.figures, num_workers=last.num_workers, t_s=last.t_s)
+        row = row_of(
+            last.figures, num_workers=last.num_workers, t_s=last.t_s, learning=last.learning
+        )
         ended_by = last.ended_by.value if last.ended_by else ""
         with self._lock:
             self._end = RunEnd(row, last.state.value, ended_by, last.cause)

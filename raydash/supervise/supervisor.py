@@ -516,6 +516,7 @@ class Supervisor:
                 extras=extras,
                 evaluations=evaluations,
                 generations=generations,
+                learning=None if campaign is None else campaign.figures(t_s),
                 totals=totals,
                 agent_totals=agent_totals,
                 events=self._unrecorded,
@@ -538,7 +539,9 @@ class Supervisor:
     def _tell_sinks(self, t_s: float) -> None:
         """Leave the figures behind, and note what went wrong with earlier ones."""
         if self._sinks.wants(t_s):
-            self._sinks.offer(self._figures(t_s), self._machine.num_workers, t_s)
+            campaign = self._machine.campaign
+            learning = None if campaign is None else campaign.figures(t_s)
+            self._sinks.offer(self._figures(t_s), self._machine.num_workers, t_s, learning)
         for trouble in self._sinks.troubles():
             self._note_event(trouble, t_s)
 

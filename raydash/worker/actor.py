@@ -132,9 +132,8 @@ class RolloutWorker:
         if not isinstance(loop, CandidateLoop):
             return self._failed(Fault("A worker that does not learn was asked to play candidates"))
         fresh: Parameters | None = None
-        if work.weights_seq_no != self._weights_seq_no:
+        if not loop.knows(work.weights_seq_no):
             fresh = decode(parameters)
-            self._weights_seq_no = work.weights_seq_no
         loop.assign(work, fresh)
         return encode(loop.run(budget_s))
 

@@ -132,6 +132,11 @@ class CandidateLoop(RolloutLoop):
         self._kind: tuple[int, bool] = (0, False)
         self._num_evaluation_steps = 0
 
+    def knows(self, weights_seq_no: int) -> bool:
+        """The parameters of a generation are here already."""
+        known = self._parameters
+        return known is not None and known.weights_seq_no == weights_seq_no
+
     def assign(self, work: Work | None, parameters: Parameters | None) -> None:
         """What the next slice is to play, after the episode that is under way.
 

@@ -35,6 +35,7 @@ from raydash.core.stimuli import (
     RequestRollout,
     SavePolicy,
 )
+from raydash.core.updates import LearningFigures
 from tests.fakes.machine_driver import MachineDriver
 
 POPULATION = 5
@@ -485,7 +486,8 @@ def test_a_search_that_began_anew_is_marked() -> None:
 
 
 def test_generation_numbers_go_on_after_a_supervisors_death() -> None:
-    run = make(past=PastLearning(weights_seq_no=41, num_generations=40, best_policy="/b.npz"))
+    before = LearningFigures(weights_seq_no=41, num_generations=40, best_policy="/b.npz")
+    run = make(past=PastLearning(before))
     assert [question.weights_seq_no for question in run.asked] == [42]
     run.answer(went_on_from=38)
     run.generation()

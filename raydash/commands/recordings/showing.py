@@ -18,11 +18,11 @@ from raydash.commands.recordings.words import (
     say_json,
 )
 from raydash.commands.run import EXIT_BAD_INPUT, EXIT_DONE
-from raydash.commands.summary import named_lines
+from raydash.commands.summary import learning_lines, named_lines
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import Notes, RecordedRun, RunSource
-from raydash.core.named_table import named_table
-from raydash.core.spec import SpecError, spec_from_table, ways_of
+from raydash.core.run_table import RunFacts
+from raydash.core.spec import SpecError, spec_from_table
 from raydash.protocol.spec_file import toml_from_spec
 from raydash.record.details import RunDetails, details
 from raydash.record.folder import entry_of
@@ -111,42 +111,28 @@ def table_of(
     run: RecordedRun | None, found: RunDetails | None, fault: Fault | None
 ) -> dict[str, object]:
     """A recording under the names of `raydash run --json`, and more; null where none is known."""
-    figures = found.figures if found else None
-    elapsed_s = figures.elapsed_s if figures else 0.0
-    steps = figures.num_env_steps_sampled_lifetime if figures else 0
-    state = run.state if run else None
-    table: dict[str, object] = {
-        "run_id": run.run_id if run else None,
-        "env_id": (run.env_id if run else "") or None,
-        "num_workers": (found.num_workers if found else run.num_workers if run else 0) or None,
-        "seed": found.seed if found else None,
-        **ways_of(found.spec if found and run and run.source is RunSource.RAYDASH else {}),
-    }
-    for name in (
-        "elapsed_s",
-        "num_env_steps_sampled_lifetime",
-        "num_episodes_lifetime",
-        "num_episodes_terminated_lifetime",
-        "num_episodes_truncated_lifetime",
-        "num_episodes_error_lifetime",
-        "episode_return_mean",
-        "episode_return_min",
-        "episode_return_max",
-        "episode_len_mean",
-    ):
-        table[name] = getattr(figures, name) if figures else None
     why = fault.sentence() if fault else run.fault if run else ""
+    was_ours = found is not None and run is not None and run.source is RunSource.RAYDASH
+    facts = RunFacts(
+        run_id=run.run_id if run else None,
+        env_id=run.env_id if run else None,
+        num_workers=(found.num_workers if found else run.num_workers if run else 0) or None,
+        seed=found.seed if found else None,
+        spec=found.spec if found and was_ours else None,
+        figures=found.figures if found else None,
+        scalars=found.scalars if found else None,
+        agents=found.agents if found else None,
+        learning=found.learning if found else None,
+        num_restarts=found.num_restarts if found else None,
+        state=run.state if run else None,
+        ended_by=run.ended_by if run else None,
+        cause=found.figures.cause if found else None,
+        recording=run.path if run else None,
+        error=why,
+        keys=RunFacts.keys_of(fault),
+    )
     return {
-        **table,
-        **(named_table(found.scalars, found.agents) if found else named_table()),
-        "env_steps_per_s": steps / elapsed_s if elapsed_s > 0 else None,
-        "num_restarts": found.num_restarts if found else None,
-        "state": state.value if state else None,
-        "ended_by": run.ended_by.value if run and run.ended_by else None,
-        "cause": (figures.cause if figures else "") or None,
-        "recording": run.path if run else None,
-        "error": why or None,
-        "error_keys": list(fault.keys) if fault else [],
+        **facts.table(),
         "title": run.title if run else None,
         "name": (run.name if run else "") or None,
         "owner": (run.owner if run else "") or None,
@@ -225,6 +211,7 @@ def _figure_lines(found: RunDetails) -> list[tuple[str, str]]:
         ("restarts", grouped(found.num_restarts)),
     ]
     lines += named_lines(found.scalars, found.agents)
+    lines += learning_lines(found.learning)
     if figures.cause:
         lines.append(("cause", plain(figures.cause)))
     if found.ended_utc:

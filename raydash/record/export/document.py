@@ -10,24 +10,25 @@ from pathlib import Path
 from typing import IO, Any
 
 from raydash.core.library import RunSource
-from raydash.core.named_table import named_table
-from raydash.core.spec import ways_of
+from raydash.core.run_table import RunFacts
 from raydash.record import query
 from raydash.record.export.batches import batches
 from raydash.record.export.tables import columns_of, ending_words
+from raydash.record.learning import learning_figures
 from raydash.record.named_values import NamedReader
 from raydash.record.schema import Connection
 from raydash.record.worker_sums import WORKERS
 
 FORMAT = "raydash-recording"
+_STREAMED = ("episodes", "agent_episodes", "generations", "evaluation_episodes", "scalars")
 
 
 def write(connection: Connection, path: Path, target: Path) -> None:
     """Write the document to `target`.
 
     Keys: `format`, `run` (the row of that table), `spec`, `figures` (as `raydash run --json` has
-    them), and the tables `workers`, `events`, `episodes`, `agent_episodes` and `scalars`, each an
-    object of columns.
+    them), and the tables `workers`, `events`, `episodes`, `agent_episodes`, `generations`,
+    `evaluation_episodes` and `scalars`, each an object of columns.
 
     Raises:
         OSError, duckdb.Error: if the recording can't be read or the file not written.
@@ -47,11 +48,9 @@ def write(connection: Connection, path: Path, target: Path) -> None:
         file.write("{")
         for key, value in head.items():
             file.write(f"{json.dumps(key)}: {_json(value)},\n")
-        _stream(connection, "episodes", file)
-        file.write(",\n")
-        _stream(connection, "agent_episodes", file)
-        file.write(",\n")
-        _stream(connection, "scalars", file)
+        for place, table in enumerate(_STREAMED):
+            file.write(",\n" if place else "")
+            _stream(connection, table, file)
         file.write("}\n")
 
 
@@ -65,39 +64,23 @@ def figures_table(connection: Connection, path: Path) -> dict[str, object]:
         "SELECT count(*), coalesce(sum(life), 0)::BIGINT"
         " FROM (SELECT max(incarnation) AS life FROM worker_totals GROUP BY worker_index)"
     ).fetchone()
-    names = (
-        "num_env_steps_sampled_lifetime",
-        "num_episodes_lifetime",
-        "num_episodes_terminated_lifetime",
-        "num_episodes_truncated_lifetime",
-        "num_episodes_error_lifetime",
-        "episode_return_mean",
-        "episode_return_min",
-        "episode_return_max",
-        "episode_len_mean",
-    )
     named = NamedReader(connection)
-    steps_per_s = (
-        known.num_env_steps_sampled_lifetime / known.elapsed_s if known.elapsed_s > 0 else None
-    )
-    return {
-        "run_id": known.run_id,
-        "env_id": known.env_id,
-        "num_workers": num_workers if wanted is None else wanted,
-        "seed": run["seed"],
-        **ways_of(json.loads(run["spec_json"]) if was_ours else {}),
-        "elapsed_s": known.elapsed_s,
-        **{name: getattr(known, name) for name in names},
-        **named_table(named.scalars(), named.agents()),
-        "env_steps_per_s": steps_per_s,
-        "num_restarts": num_restarts,
-        "state": known.state.value if known.state else None,
-        "ended_by": known.ended_by.value if known.ended_by else None,
-        "cause": known.cause or None,
-        "recording": str(path),
-        "error": None,
-        "error_keys": [],
-    }
+    return RunFacts(
+        run_id=known.run_id,
+        env_id=known.env_id,
+        num_workers=num_workers if wanted is None else wanted,
+        seed=run["seed"],
+        spec=json.loads(run["spec_json"]) if was_ours else None,
+        figures=known,
+        scalars=named.scalars(),
+        agents=named.agents(),
+        learning=learning_figures(connection, path),
+        num_restarts=num_restarts,
+        state=known.state,
+        ended_by=known.ended_by,
+        cause=known.cause,
+        recording=str(path),
+    ).table()
 
 
 _EVENTS = (
@@ -121,7 +104,7 @@ def _columns(connection: Connection, sql: str) -> dict[str, list[Any]]:
 def _stream(connection: Connection, table: str, file: IO[str]) -> None:
     file.write(f"{json.dumps(table)}: {{")
     for place, name in enumerate(columns_of(connection, table)):
-        is_ending = table == "episodes" and name == "ending"
+        is_ending = name == "ending"
         file.write(("" if place == 0 else ",") + f"\n{json.dumps(name)}: [")
         lead = ""
         for rows in batches(connection, table, ending_words() if is_ending else f'"{name}"'):

@@ -8,8 +8,9 @@ from raydash.record.schema import Connection
 
 FORMATS = (ExportFormat.CSV, ExportFormat.PARQUET)
 OTHERS = (
-    "run", "incarnations", "worker_totals", "agent_episodes", "agent_totals", "events", "commits",
-    "history", "history_scalars", "scalars",
+    "run", "incarnations", "worker_totals", "agent_episodes", "agent_totals", "generations",
+    "evaluation_episodes", "learner_totals", "events", "commits", "history", "history_scalars",
+    "scalars",
 )  # fmt: skip
 """The tables of a recording besides `episodes`."""
 
@@ -77,7 +78,7 @@ def _copy(connection: Connection, format: ExportFormat, table: str, target: Path
 
 def _value(format: ExportFormat, table: str, name: str, type_name: str) -> str:
     column = f'"{table}"."{name}"'
-    if table == "episodes" and name == "ending":
+    if name == "ending":
         return ending_words(column)
     if format is ExportFormat.CSV:
         if type_name in ("DOUBLE", "FLOAT"):

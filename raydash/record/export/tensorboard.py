@@ -11,10 +11,12 @@ from pathlib import Path
 
 from raydash.core.history import BUCKET_S, CAPACITY
 from raydash.core.states import Ending
+from raydash.core.updates import Generations
 from raydash.record.export.anchors import Anchors
 from raydash.record.export.batches import batches
 from raydash.record.export.document import figures_table
 from raydash.record.export.tables import columns_of
+from raydash.record.learning import generations_of
 from raydash.record.schema import Connection
 
 _DT_STRING = 7
@@ -85,6 +87,7 @@ def _single(value: float) -> float:
 def _points(connection: Connection) -> Iterator[tuple[float, int, Mapping[str, float]]]:
     """Time on the run's clock, environment steps so far, and tags with values."""
     yield from _bucket_points(connection)
+    yield from _generation_points(connection)
     if "tag" not in columns_of(connection, "scalars"):
         return
     number = 0
@@ -92,6 +95,26 @@ def _points(connection: Connection) -> Iterator[tuple[float, int, Mapping[str, f
         for tag, t_s, num_env_steps, value in rows:
             number += 1
             yield t_s or 0.0, number if num_env_steps is None else num_env_steps, {tag: value}
+
+
+def _generation_points(
+    connection: Connection,
+) -> Iterator[tuple[float, int, Mapping[str, float]]]:
+    """One of each generation of a learner: of very many the newest, and some of the older ones."""
+    if "number" not in columns_of(connection, "generations"):
+        return
+    rows = generations_of(connection)
+    rows = rows.rows(Generations.kept_of(len(rows)))
+    for place in range(len(rows)):
+        values = {
+            "num_generations": float(rows.number[place]),
+            "generation_return_mean": float(rows.return_mean[place]),
+            "generation_return_best": float(rows.return_best[place]),
+            "evaluation_episode_return_mean": float(rows.evaluation_mean[place]),
+            "sigma": float(rows.sigma[place]),
+        }
+        known = {tag: value for tag, value in values.items() if not math.isnan(value)}
+        yield float(rows.end_s[place]), int(rows.num_env_steps[place]), known
 
 
 def _bucket_points(connection: Connection) -> Iterator[tuple[float, int, Mapping[str, float]]]:

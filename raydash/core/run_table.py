@@ -1,0 +1,134 @@
+"""A run under the names of JSON: of `raydash run`, of `raydash show`, and in exports.
+
+One place for the names and their order, whoever knows the run: the terminal that followed it, or a
+recording.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from raydash.core.faults import Fault
+from raydash.core.named_table import named_table
+from raydash.core.spec import ways_of
+from raydash.core.states import EndedBy, RunState
+from raydash.core.updates import AgentFigures, LearningFigures, ScalarFigures
+
+_FIGURES = (
+    "num_env_steps_sampled_lifetime",
+    "num_episodes_lifetime",
+    "num_episodes_terminated_lifetime",
+    "num_episodes_truncated_lifetime",
+    "num_episodes_error_lifetime",
+    "episode_return_mean",
+    "episode_return_min",
+    "episode_return_max",
+    "episode_len_mean",
+)
+
+
+class WholeRun(Protocol):
+    """Figures over a whole run: `RunFigures`, or those of a recording; there are more."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Without the time paused or without a worker."""
+
+    @property
+    def num_env_steps_sampled_lifetime(self) -> int:
+        """Of all workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What is known of a run; None where nothing is.
+
+    Attributes:
+        run_id: Its id.
+        env_id: Of its environment.
+        num_workers: That it was meant to have.
+        seed: Of the run.
+        spec: Its nested tables; None: nothing is known of how it was executed.
+        figures: Over the whole run.
+        scalars: Of its episodes' info.
+        agents: Of a multi-agent environment.
+        learning: Of its learner.
+        num_restarts: Of its workers.
+        state: Of the run.
+        ended_by: Why it ended.
+        cause: Of a failure, in words.
+        recording: Path of its file.
+        error: Why it can't be read, or went wrong.
+        keys: Spec keys at fault.
+    """
+
+    run_id: str | None = None
+    env_id: str | None = None
+    num_workers: int | None = None
+    seed: int | None = None
+    spec: Mapping[str, object] | None = None
+    figures: WholeRun | None = None
+    scalars: ScalarFigures | None = None
+    agents: AgentFigures | None = None
+    learning: LearningFigures | None = None
+    num_restarts: int | None = None
+    state: RunState | None = None
+    ended_by: EndedBy | None = None
+    cause: str | None = None
+    recording: str | None = None
+    error: str | None = None
+    keys: tuple[str, ...] = field(default=())
+
+    @staticmethod
+    def keys_of(fault: Fault | None) -> tuple[str, ...]:
+        """Those that a fault names."""
+        return fault.keys if fault is not None else ()
+
+    def table(self) -> dict[str, object]:
+        """The facts by name; None where there is none, or no number."""
+        figures = self.figures
+        return {
+            "run_id": self.run_id or None,
+            "env_id": self.env_id or None,
+            "num_workers": self.num_workers,
+            "seed": self.seed,
+            **ways_of(self.spec or {}),
+            "elapsed_s": figures.elapsed_s if figures is not None else None,
+            **{name: _number(getattr(figures, name, None)) for name in _FIGURES},
+            **named_table(self.scalars, self.agents),
+            **learning_table(self.learning),
+            "env_steps_per_s": env_steps_per_s(figures),
+            "num_restarts": self.num_restarts,
+            "state": self.state.value if self.state else None,
+            "ended_by": self.ended_by.value if self.ended_by else None,
+            "cause": self.cause or None,
+            "recording": self.recording or None,
+            "error": self.error or None,
+            "error_keys": list(self.keys),
+        }
+
+
+def learning_table(learning: LearningFigures | None) -> dict[str, object]:
+    """How much was learnt; None where nothing learns, or nothing is known yet."""
+    if learning is None:
+        names = ("num_generations", "best_episode_return_mean", "evaluation_episode_return_mean")
+        return {**dict.fromkeys(names), "best_policy": None}
+    return {
+        "num_generations": learning.num_generations,
+        "best_episode_return_mean": _number(learning.best_episode_return_mean),
+        "evaluation_episode_return_mean": _number(learning.evaluation_episode_return_mean),
+        "best_policy": learning.best_policy or None,
+    }
+
+
+def env_steps_per_s(figures: WholeRun | None) -> float | None:
+    """Throughput over the whole run: its steps over its `elapsed_s`."""
+    if figures is None or figures.elapsed_s <= 0:
+        return None
+    return figures.num_env_steps_sampled_lifetime / figures.elapsed_s
+
+
+def _number(value: float | None) -> float | None:
+    """Not a number: there is none. What is infinite has its own words where it is written."""
+    return None if value is not None and math.isnan(value) else value
