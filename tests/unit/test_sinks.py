@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from raydash.core.messages import Verb
 from raydash.core.spec import ClusterSpec, EnvSpec, RolloutSpec, RunSpec, SinksSpec
 from raydash.core.states import RunState
-from raydash.core.updates import RunFigures, RunUpdate
+from raydash.core.updates import LearningFigures, RunFigures, RunUpdate
 from raydash.sinks.figures import params_of, row_of
 from raydash.sinks.kinds import SinkKind, wanted
 from raydash.sinks.lines import (
@@ -296,7 +296,13 @@ class KeptSinks(NoSinks):
     def wants(self, t_s: float) -> bool:
         return not self.offered or t_s - self.offered[-1][0] >= 1.0
 
-    def offer(self, figures: RunFigures, num_workers: int, t_s: float) -> None:
+    def offer(
+        self,
+        figures: RunFigures,
+        num_workers: int,
+        t_s: float,
+        learning: LearningFigures | None = None,
+    ) -> None:
         self.offered.append((t_s, figures.num_env_steps_sampled_lifetime))
 
     def close(self, last: RunUpdate) -> None:
