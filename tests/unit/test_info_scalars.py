@@ -80,6 +80,8 @@ def rows_of(chunks: list[RolloutChunk]) -> list[tuple[int, ...]]:
     """(sub-environment, length, is_success, score) of every episode."""
     rows: list[tuple[int, ...]] = []
     for chunk in chunks:
+        if not len(chunk.ending):
+            continue  # a slice without an episode names nothing
         named = dict(zip(chunk.scalars.names, chunk.scalars.values.T, strict=True))
         score = named.get("score", np.full(len(chunk.ending), math.nan))
         rows += zip(
