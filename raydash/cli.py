@@ -24,6 +24,7 @@ BENCHES = (
     "memory",
     "peers",
     "modes",
+    "learning",
 )
 _PLAIN = ("--help", "-h", "--version", "--install-completion", "--show-completion")
 
@@ -639,6 +640,43 @@ def check_env(
     from raydash.commands.checking import check_and_print
 
     _exit_with(lambda: check_and_print(env_id, env_kwargs, as_json=as_json))
+
+
+@app.command()
+def evaluate(
+    policy: Annotated[
+        Path, typer.Argument(metavar="POLICY.npz", help="Weights (.npz) or an .onnx file.")
+    ],
+    env: Annotated[
+        str,
+        typer.Option(metavar="ID", help="Gymnasium id, module:Id or package.module:callable."),
+    ] = "CartPole-v1",
+    env_kwargs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON", help="Keyword arguments of the environment.", show_default=False
+        ),
+    ] = None,
+    episodes: Annotated[int, typer.Option(metavar="N", min=1, help="Episodes to play.")] = 100,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="S", min=0, help="Of the episodes; default: never the same.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Play fresh episodes of a policy, greedily, and say what it is worth. Needs no cluster.
+
+    A learner saves the best policy of its run as RUN.best.npz beside the recording.
+    """
+    from raydash.commands.evaluating import evaluate_and_print
+
+    _exit_with(
+        lambda: evaluate_and_print(
+            policy, env, env_kwargs, num_episodes=episodes, seed=seed, as_json=as_json
+        )
+    )
 
 
 @app.command()

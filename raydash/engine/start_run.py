@@ -58,6 +58,8 @@ def start(
                 bad_input=True,
             )
         )
+    if message.simulated and spec.learner.kind is not None:
+        raise FaultError(Fault("Simulated workers do not learn", keys=("learner.kind",)))
     if not message.simulated:
         fault = try_environment(
             spec.env,

@@ -3,7 +3,8 @@
 It performs and reports; it decides nothing. No call blocks, and a dead learner is a report.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import ray
@@ -47,6 +48,14 @@ class LearnerDesk(Protocol):
 
     def parameters(self) -> Any:
         """Those of the newest generation that arrived, as a pool's `play` wants them."""
+
+    def wait(self, others: Sequence[Any], timeout_s: float) -> None:
+        """Wait for its next answer or the first of others, at most so long.
+
+        Args:
+            others: A pool's `pending`.
+            timeout_s: So long.
+        """
 
     def collect(self, t_s: float) -> list[LearnerReport]:
         """Everything that has come in since the last call. Never waits."""
@@ -111,6 +120,14 @@ class RayLearner:
     def parameters(self) -> Any:
         """See `LearnerDesk`."""
         return self._newest
+
+    def wait(self, others: Sequence[Any], timeout_s: float) -> None:
+        """See `LearnerDesk`."""
+        refs = [*others, *self._calls]
+        if refs:
+            ray.wait(refs, num_returns=1, timeout=timeout_s)
+        else:
+            time.sleep(timeout_s)
 
     def collect(self, t_s: float) -> list[LearnerReport]:
         """See `LearnerDesk`."""

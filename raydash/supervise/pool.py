@@ -79,6 +79,9 @@ class WorkerPool(Protocol):
     def collect(self) -> Sequence[Report]:
         """Everything that has come in since the last call. Never waits."""
 
+    def pending(self) -> Sequence[Any]:
+        """References of Ray that it waits for; none, if it waits for something else."""
+
     def pending_reasons(self) -> dict[int, str]:
         """Per worker that is not placed yet: what it waits for, in words."""
 

@@ -6,7 +6,7 @@ Results are collected with `ray.wait(..., timeout=0)` and one batched `ray.get` 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,6 +169,10 @@ class RayPool:
         if worker is not None:
             worker.loss = error
             self._call(worker, "ping", worker.handle.ping.remote())
+
+    def pending(self) -> Sequence[Any]:
+        """See `WorkerPool`."""
+        return list(self._kinds)
 
     def waiting(self) -> dict[int, str]:
         """Actor ids (hex) of workers that take long to be placed, by worker index."""

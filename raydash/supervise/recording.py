@@ -1,5 +1,6 @@
 """Between a supervisor and its recording: what is written, and what a restart goes on from."""
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, Ending
 from raydash.core.stimuli import PolicyVersion
 from raydash.core.updates import Generations, HistoryDelta, RunInfo, RunUpdate
+from raydash.record.folder import learner_state_of
 from raydash.record.recorder import Recorder
 from raydash.record.restore import Restored, restore
 from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
@@ -130,6 +132,9 @@ class DuckRecording:
 
     def close(self, last: RunUpdate) -> None:
         """See `Recording`."""
+        # Of no use any more: it is what a restarted supervisor would have gone on from.
+        with contextlib.suppress(OSError):
+            learner_state_of(self._recorder.path).unlink(missing_ok=True)
         self._recorder.close(
             RunEndRow(
                 state=last.state,

@@ -5,7 +5,9 @@ a request is given, with made-up CartPole-like episodes whose totals are exact. 
 environment: 256 of them show what the supervisor, the engine, the frames and the window cost.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,8 +89,12 @@ class SimulatedPool:
     def play(
         self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: object
     ) -> None:
-        """See `WorkerPool`. Simulated workers do not learn."""
-        raise NotImplementedError
+        """See `WorkerPool`. They play nothing: a simulated run that learns is refused."""
+        raise AssertionError("simulated workers do not learn")
+
+    def pending(self) -> Sequence[Any]:
+        """See `WorkerPool`."""
+        return ()
 
     def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
         """See `WorkerPool`."""

@@ -7,7 +7,7 @@ outstanding. Where an environment lives (its *home*) is a `RayPool` of environme
 `Slots`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from functools import partial
@@ -171,6 +171,10 @@ class SteppingPool:
     ) -> None:
         """See `WorkerPool`. A spec that asks for learning in these modes is refused."""
         raise AssertionError("candidates are played by workers of the mode actors")
+
+    def pending(self) -> Sequence[Any]:
+        """See `WorkerPool`."""
+        return ()
 
     def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
         """See `WorkerPool`. The stepping loop is on this node, wherever the environment is."""

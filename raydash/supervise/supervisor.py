@@ -97,6 +97,10 @@ QUIET_TICK_S = 0.5
 """Between versions while nothing comes in: figures that age are told twice a second."""
 CALM_TURN_S = 0.08
 BRISK_TURN_S = 0.01
+BATCHING_S = 0.002
+"""While something learns: so long answers may gather ..."""
+LEARNING_TURN_S = 0.02
+"""... and so long a turn waits for the first one."""
 LAST_PULL_GRACE_S = 10.0
 RESULTS_SPAN_S = 10.0
 HISTORY_EVERY_S = 10.0
@@ -265,8 +269,14 @@ class Supervisor:
     def rest(self) -> None:
         """Wait for the next turn: long while all is calm, briefly while somebody waits."""
         with self._changed:
-            calm = self._machine.state is RunState.RUNNING and self._learner is None
+            calm = self._machine.state is RunState.RUNNING
             waited_for = self._machine.has_pending_commands or not calm
+        if calm and self._learner is not None:
+            # Every generation waits for the slowest of its answers, and then for the learner's.
+            self._asked.wait(BATCHING_S)
+            self._learner.wait(self._pool.pending(), LEARNING_TURN_S)
+            self._asked.clear()
+            return
         self._asked.wait(BRISK_TURN_S if waited_for else CALM_TURN_S)
         self._asked.clear()
 

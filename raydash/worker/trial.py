@@ -5,10 +5,10 @@ Bad input ends here, and so does an environment that hangs or takes its process 
 descriptor 1 is moved to its log first, so whatever the environment prints disturbs nothing.
 
     order:  {"env": {...}, "source_dirs": [...]} with "policy": {...},
-            "num_envs", "vectorization" and "mode" to try, or "check": true to check;
-            or {"list": true}
+            "num_envs", "vectorization" and "mode" to try, or "check": true to check, or "policy"
+            and "evaluate": {"num_episodes", "seed"}; or {"list": true}
     answer: one JSON value a line: {"phase": "make"}, {"phase": "reset"}, then {"fault": ...},
-            {"check": ...} or {"env_ids": [...]}
+            {"check": ...}, {"evaluation": ...} or {"env_ids": [...]}
 
 The parent's side imports neither gymnasium nor Ray.
 """
@@ -29,6 +29,7 @@ from typing import IO, Any
 from raydash.core.clock import Clock
 from raydash.core.env_check import EnvCheck, EnvProblem
 from raydash.core.faults import Fault, FaultError
+from raydash.core.policy_evaluation import PolicyEvaluation
 from raydash.core.spec import (
     TRUSTED_POLICY_KINDS,
     EnvSpec,
@@ -42,6 +43,7 @@ from raydash.paths import cache_dir
 
 TIME_LIMIT_S = 20.0
 CHECK_TIME_LIMIT_S = 60.0
+EVALUATION_TIME_LIMIT_S = 3600.0
 TORCH_TIME_LIMIT_S = 120.0
 """PyTorch's first import without its byte-code takes half a minute by itself."""
 _POLL_S = 0.05
@@ -58,6 +60,7 @@ _PHASES = {
     "learner": "the learner",
     "tasks": "pickling its state",
     "check": "Gymnasium's checker",
+    "episodes": "its episodes",
     "timing": "stepping",
 }
 
@@ -158,6 +161,45 @@ def check_environment(
     raise FaultError(_no_answer(env, str(last.get("phase")), ending, log, time_limit_s))
 
 
+def evaluate_policy(
+    env: EnvSpec,
+    policy: PolicySpec,
+    source_dirs: Sequence[str] = (),
+    *,
+    num_episodes: int,
+    seed: int | None = None,
+    time_limit_s: float = EVALUATION_TIME_LIMIT_S,
+    clock: Clock = time.monotonic,
+) -> PolicyEvaluation:
+    """Play fresh episodes of a policy in a process of its own.
+
+    Args:
+        env: On which environment.
+        policy: Which one.
+        source_dirs: Folders to import the user's modules from.
+        num_episodes: How many.
+        seed: Of them; None: one that nobody knows.
+        time_limit_s: After so long it counts as hung.
+        clock: What the limit is measured by.
+
+    Raises:
+        FaultError: if environment or policy can't be had, do not fit, hang or keep raising.
+    """
+    order = {
+        "env": asdict(env),
+        "policy": asdict(policy),
+        "evaluate": {"num_episodes": num_episodes, "seed": seed},
+        "source_dirs": list(source_dirs),
+    }
+    answers, ending, log = _ask(order, time_limit_s, _never, clock)
+    last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
+    if "evaluation" in last:
+        return PolicyEvaluation(**last["evaluation"])
+    if "fault" in last:
+        raise FaultError(Fault(**{**last["fault"], "keys": tuple(last["fault"]["keys"])}))
+    raise FaultError(_no_answer(env, str(last.get("phase")), ending, log, time_limit_s))
+
+
 def _no_answer(env: EnvSpec, phase: str, ending: str, log: str, time_limit_s: float) -> Fault:
     """Why a child's last word was only what it was about to do."""
     where = _PHASES.get(phase, "the trial")
@@ -212,9 +254,11 @@ def _ask(
             env=environment,
             start_new_session=True,
         )
-        late = _wait(child.pid, time_limit_s, cancelled, clock)
-        # Not reaped yet, so the number is still its own: what it started goes with it.
-        os.killpg(child.pid, signal.SIGKILL)
+        try:
+            late = _wait(child.pid, time_limit_s, cancelled, clock)
+        finally:
+            # Not reaped yet, so the number is still its own: what it started goes with it.
+            os.killpg(child.pid, signal.SIGKILL)
         code = child.wait()
         answer.seek(0)
         log.seek(max(0, log.seek(0, os.SEEK_END) - _MAX_DETAIL))
@@ -283,6 +327,26 @@ def _check(order: dict[str, Any], out: IO[str]) -> dict[str, Any]:
     except Exception as error:
         return {"fault": asdict(_unexpected(spec, error))}
     return {"check": asdict(found)}
+
+
+def _evaluate(order: dict[str, Any], out: IO[str]) -> dict[str, Any]:
+    """The last answer of an evaluation."""
+    from raydash.worker.evaluating import evaluate
+
+    spec = _env_of(order)
+    try:
+        found = evaluate(
+            spec,
+            PolicySpec(**order["policy"]),
+            **order["evaluate"],
+            source_dirs=order["source_dirs"],
+            tell=lambda phase: _answer(out, phase=phase),
+        )
+    except FaultError as error:
+        return {"fault": asdict(error.fault)}
+    except Exception as error:
+        return {"fault": asdict(_unexpected(spec, error))}
+    return {"evaluation": asdict(found)}
 
 
 def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
@@ -385,6 +449,8 @@ def _main() -> None:
             from raydash.worker.environments import registry_ids
 
             _answer(out, env_ids=registry_ids())
+        elif order.get("evaluate"):
+            _answer(out, **_evaluate(order, out))
         elif order.get("check"):
             _answer(out, **_check(order, out))
         else:

@@ -1,0 +1,142 @@
+"""`raydash bench learning`: how long a policy takes to learn, by the defaults, from several seeds.
+
+Each run is `raydash run --policy linear --learner cmaes --target ...` on one real cluster, one
+after the other. Its time is that of the run's own clock, from its start (workers are still to come)
+to when 100 fresh greedy episodes of the learner's best guess had confirmed the target. A run counts
+if that was in time.
+"""
+
+from dataclasses import asdict, dataclass
+
+from raydash.bench.report import say, show
+from raydash.core.events import EventKind
+from raydash.core.faults import FaultError
+from raydash.core.messages import Answer, Connect, StartRun
+from raydash.core.spec import ClusterSpec, RunSpec, spec_from_table
+from raydash.core.states import EndedBy
+from raydash.core.updates import RunUpdate
+from raydash.engine.client import EngineClient
+
+SEEDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is to be reached.
+
+    Attributes:
+        env_id: Of the environment.
+        target: Mean return over 100 fresh episodes.
+        within_s: Of the run's clock.
+        at_least: Of the seeds.
+    """
+
+    env_id: str
+    target: float
+    within_s: float
+    at_least: int = SEEDS
+
+
+GOALS = (
+    Goal("CartPole-v1", 475.0, 15.0),
+    Goal("MountainCarContinuous-v0", 90.0, 15.0),
+    Goal("Acrobot-v1", -100.0, 30.0),
+    Goal("LunarLander-v3", 200.0, 300.0, at_least=3),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """One run.
+
+    Attributes:
+        seed: Of the run.
+        reached: The target, in time.
+        seconds: From the run's start to the target; to its end if it was not reached.
+        evaluation_mean: The newest, over `evaluation_n` episodes.
+        evaluation_n: Those.
+        num_generations: Finished ones.
+        num_env_steps: Of the candidates.
+        num_restarts: Of the search.
+    """
+
+    seed: int
+    reached: bool
+    seconds: float
+    evaluation_mean: float
+    evaluation_n: int
+    num_generations: int
+    num_env_steps: int
+    num_restarts: int
+
+
+def run(*, as_json: bool) -> int:
+    """Measure and print; 0 if all goals are reached, else 1."""
+    table: dict[str, object] = {}
+    all_reached = True
+    with EngineClient() as client:
+        client.send(Connect(0, ClusterSpec()))
+        for goal in GOALS:
+            runs = [_learn(client, goal, seed) for seed in range(SEEDS)]
+            reached = sum(each.reached for each in runs)
+            all_reached &= reached >= goal.at_least
+            table[goal.env_id] = (
+                {**asdict(goal), "reached": reached, "runs": [asdict(each) for each in runs]}
+                if as_json
+                else f"{goal.target:g} within {goal.within_s:g} s: {reached} of {SEEDS} seeds, "
+                + ", ".join(f"{each.seconds:.1f} s" for each in runs if each.reached)
+            )
+    show("learning", table, as_json=as_json)
+    return 0 if all_reached else 1
+
+
+def _learn(client: EngineClient, goal: Goal, seed: int) -> Learnt:
+    spec = spec_from_table(
+        {
+            "env": {"id": goal.env_id},
+            "policy": {"kind": "linear"},
+            "learner": {"kind": "cmaes"},
+            "rollout": {"seed": seed},
+            "stop": {"target_return": goal.target, "seconds": goal.within_s},
+        }
+    )
+    last, reached_s = _follow(client, spec)
+    learning = last.learning
+    assert learning is not None
+    in_time = last.ended_by is EndedBy.TARGET and reached_s <= goal.within_s
+    learnt = Learnt(
+        seed=seed,
+        reached=in_time,
+        seconds=round(reached_s, 2),
+        evaluation_mean=learning.evaluation_episode_return_mean,
+        evaluation_n=learning.evaluation_n,
+        num_generations=learning.num_generations,
+        num_env_steps=last.figures.num_env_steps_sampled_lifetime,
+        num_restarts=learning.num_restarts,
+    )
+    say(
+        f"{goal.env_id} seed {seed}: {'reached' if in_time else 'NOT reached'} {goal.target:g} "
+        f"after {learnt.seconds:.1f} s, mean {learnt.evaluation_mean:.1f} over "
+        f"{learnt.evaluation_n} episodes, {learnt.num_generations} generations, "
+        f"{learnt.num_env_steps:,} steps, {learnt.num_restarts} restarts"
+    )
+    return learnt
+
+
+def _follow(client: EngineClient, spec: RunSpec) -> tuple[RunUpdate, float]:
+    """The last update of a run, and when it began to stop."""
+    start_id = client.send(StartRun(0, spec))
+    run_id, stopped_s = "", 0.0
+    while True:
+        message = client.receive(60.0)
+        if isinstance(message, Answer) and message.fault is not None:
+            raise FaultError(message.fault)
+        if isinstance(message, Answer) and message.command_id == start_id:
+            run_id = message.run_id
+        if not isinstance(message, RunUpdate) or (run_id and message.run_id != run_id):
+            continue
+        for event in message.events:
+            if event.kind is EventKind.RUN_STOPPING:
+                stopped_s = event.t_s
+        if message.last and message.run_id == run_id:
+            return message, stopped_s
