@@ -44,8 +44,10 @@ def learning_figures(
         " ORDER BY t_s DESC, rowid DESC LIMIT 1",
         [until_s],
     ).fetchone()
-    if row is None:
-        return None
+    if row is None:  # nothing learns, or nothing was committed by then
+        (text,) = connection.execute("SELECT spec_json FROM run").fetchone()
+        learns = (json.loads(text).get("learner") or {}).get("kind") is not None
+        return LearningFigures(target_return=_target(connection)) if learns else None
     t_s, arrived_s, *values = row
     known = dict(zip(TOTALS, values, strict=True))
     for name in ("best_episode_return_mean", "evaluation_episode_return_mean"):
