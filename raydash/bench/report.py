@@ -23,13 +23,6 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def machine_cpu_s() -> float:
-    """CPU seconds that the whole machine has spent (all processes), from /proc/stat."""
-    fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
-    user, nice, system, _idle, _iowait, irq, softirq = (int(field) for field in fields[:7])
-    return (user + nice + system + irq + softirq) / 100.0
-
-
 def stolen_s() -> float:
     """CPU seconds that a virtual machine's host gave to others meanwhile, from /proc/stat."""
     fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]

@@ -462,8 +462,3 @@ class RunUpdate:
     def num_merged(self) -> int:
         """Updates that this one stands for beyond itself; 0 for a snapshot."""
         return max(0, self.seq - self.since_seq - 1) if self.since_seq else 0
-
-
-def nan_array(count: int) -> Float64:
-    """A column of `count` unknown values."""
-    return np.full(count, np.nan)

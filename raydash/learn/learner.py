@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from raydash.core.faults import Fault, FaultError
 from raydash.core.records import Float64
 from raydash.core.spec import LearnerSpec
-from raydash.worker.environments import add_source_dirs, one_line
+from raydash.worker.environments import add_source_dirs
+from raydash.worker.words import one_line
 
 State = Mapping[str, NDArray[Any]]
 """Plain arrays of numbers by name."""

@@ -94,10 +94,6 @@ class Card(QFrame):
         if title and not self.accessibleName():
             self.setAccessibleName(title)
 
-    def set_title(self, title: str) -> None:
-        """Change the title."""
-        self._title.setText(title)
-
     def set_subtitle(self, subtitle: str) -> None:
         """Change the muted text beside the title."""
         self._subtitle.set_text(subtitle)

@@ -16,7 +16,7 @@ from raydash.core.records import Parameters, PolicySet, Work, WorkerFault, Worke
 from raydash.core.spec import PolicySpec
 from raydash.protocol.codec import decode, encode
 from raydash.worker.candidates import CandidateLoop
-from raydash.worker.environments import first_reset, make_any_env, make_env, one_line
+from raydash.worker.environments import first_reset, make_any_env, make_env
 from raydash.worker.multi_agent import is_multi_agent
 from raydash.worker.multi_agent_rollout import MultiAgentLoop
 from raydash.worker.policies.agents import AgentPolicies
@@ -29,6 +29,7 @@ from raydash.worker.rollout import RolloutLoop
 from raydash.worker.seeds import env_seeds, policy_seed
 from raydash.worker.vector_environments import make_vector_env
 from raydash.worker.vector_rollout import VectorRolloutLoop
+from raydash.worker.words import one_line
 
 AnyLoop: TypeAlias = RolloutLoop | VectorRolloutLoop | MultiAgentLoop
 

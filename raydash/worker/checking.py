@@ -17,9 +17,10 @@ from raydash.core.clock import Clock
 from raydash.core.env_check import EnvCheck, EnvProblem
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec
-from raydash.worker.environments import Env, first_reset, make_any_env, make_env, one_line
+from raydash.worker.environments import Env, first_reset, make_any_env, make_env
 from raydash.worker.functional import try_stateless
 from raydash.worker.multi_agent import is_multi_agent
+from raydash.worker.words import one_line
 
 TIMING_S = 2.0
 MAX_SAMPLES = 100_000

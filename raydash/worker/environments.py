@@ -21,8 +21,7 @@ from gymnasium.envs.registration import load_env_creator, register, registry
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec
 from raydash.worker.multi_agent import is_multi_agent
-from raydash.worker.words import listed
-from raydash.worker.words import one_line as one_line
+from raydash.worker.words import listed, one_line
 from raydash.worker.wrappers import wrapped
 
 Env: TypeAlias = gymnasium.Env[Any, Any]

@@ -18,14 +18,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec
-from raydash.worker.environments import (
-    Env,
-    add_source_dirs,
-    make_env,
-    one_line,
-    register_own,
-)
+from raydash.worker.environments import Env, add_source_dirs, make_env, register_own
 from raydash.worker.seeds import remade_seed
+from raydash.worker.words import one_line
 
 VectorEnv: TypeAlias = gymnasium.vector.VectorEnv[Any, Any, Any]
 

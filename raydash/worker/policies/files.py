@@ -9,7 +9,7 @@ import gymnasium
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import PolicySpec
 from raydash.core.trust import why_untrusted
-from raydash.worker.environments import one_line
+from raydash.worker.words import one_line
 
 Space: TypeAlias = "gymnasium.Space[Any]"
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from gymnasium.spaces import utils as spaces
 
 from raydash.core.faults import Fault, FaultError
-from raydash.worker.environments import one_line
 from raydash.worker.policies.files import missing_extra, path_of
 from raydash.worker.policies.network import num_inputs, num_outputs
+from raydash.worker.words import one_line
 
 Space: TypeAlias = "gymnasium.Space[Any]"
 Array: TypeAlias = npt.NDArray[Any]

@@ -11,12 +11,13 @@ import numpy as np
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import PolicySpec
-from raydash.worker.environments import add_source_dirs, one_line
+from raydash.worker.environments import add_source_dirs
 from raydash.worker.policies.network import answering, network_policy
 from raydash.worker.policies.onnx_file import OnnxModel
 from raydash.worker.policies.rllib_checkpoint import RllibPolicy
 from raydash.worker.policies.sb3_file import Sb3Policy
 from raydash.worker.policies.weights import Weights, read_weights
+from raydash.worker.words import one_line
 
 Space: TypeAlias = "gymnasium.Space[Any]"
 Policy = Callable[[Any], Any]
