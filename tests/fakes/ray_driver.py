@@ -162,10 +162,21 @@ def _env_states(address: str) -> dict[str, Any]:
     return answers
 
 
+def _living_workers(address: str) -> list[int]:
+    """Process ids of the workers that Ray believes alive."""
+    _connect(address)
+    from ray._private.state import state
+    from ray.core.generated.gcs_pb2 import WorkerTableData
+
+    table = state._connect_and_get_accessor().get_worker_table()
+    return [row.pid for row in map(WorkerTableData.FromString, table) if row.is_alive]
+
+
 _QUESTIONS: dict[str, Callable[[str], Any]] = {
     "actors": _actors,
     "env_states": _env_states,
     "end_supervisors": _end_supervisors,
+    "living_workers": _living_workers,
     "local_node": _local_node,
     "nodes": _nodes,
     "pretend": _pretend,

@@ -195,26 +195,34 @@ def test_environment_actor_is_reset_and_never_made_anew_at_the_end_of_an_episode
     assert run.latest.figures.num_restarts == 0
 
 
-def test_state_travels_between_the_processes_of_stateless_tasks(
-    terminal: Terminal, tmp_path: Path
+def test_state_outlives_the_process_that_made_it_in_stateless_tasks(
+    terminal: Terminal, ray_cluster: LaunchedCluster, tmp_path: Path
 ) -> None:
     folder = _fresh(tmp_path)
-    run = terminal.start_stepping(**noted("tasks", folder))
-    first = seeds_of(1)[0]
-
-    def places() -> set[str]:
-        return {
-            pid for seed in (first, *seeds_of(1)[1:20]) for pid in lines(folder, f"{seed}.steps")
-        }
-
-    terminal.wait(lambda: len(places()) > 1, "steps of one worker in several processes")
-    assert run.latest.workers.pid.tolist() == [0, 0]
+    run = terminal.start_stepping(**noted("tasks", folder, num_workers=1))
+    _forget_the_trial(folder)
+    terminal.wait(lambda: run.latest.workers.num_episodes[0] > 6, "a round")
+    assert terminal.ask(run, Verb.PAUSE) is None
+    terminal.wait(lambda: run.latest.state is RunState.PAUSED, "paused: no task is under way")
+    steps = num_noted_steps(folder)
+    used = {int(pid) for path in folder.glob("*.steps") for pid in lines(folder, path.name)}
+    used = {pid for pid in used if psutil.pid_exists(pid)}
+    for pid in used:
+        os.kill(pid, signal.SIGKILL)
+    terminal.wait(
+        lambda: used.isdisjoint(ask_ray(ray_cluster, "living_workers")), "Ray knows they are gone"
+    )
+    assert terminal.ask(run, Verb.RESUME) is None
+    terminal.wait(lambda: num_noted_steps(folder) > steps + 20, "steps in another process")
+    assert run.latest.workers.pid.tolist() == [0]
     assert np.isnan(run.latest.workers.cpu_percent).all()
     assert np.isnan(run.latest.workers.rss_bytes).all()
     terminal.wait(lambda: EventKind.COST_FOUND in run.kinds(), "what carrying the state costs")
     cost = next(event for event in run.of() if event.kind is EventKind.COST_FOUND)
     assert "bytes pickled" in cost.text
-    terminal.stop(run)
+    last = terminal.stop(run)
+    assert last.figures.num_restarts == 0
+    assert_counted(run, folder, (1,))
 
 
 def test_a_killed_environment_actor_is_the_only_one_that_is_made_anew(terminal: Terminal) -> None:

@@ -156,7 +156,7 @@ def test_environments_stepped_together_tell_of_every_episode_in_every_autoreset_
 def test_chunk_with_many_scalars_ends_after_fewer_episodes() -> None:
     assert episodes_that_fit(0) == MAX_EPISODES
     assert 500 < episodes_that_fit(17) < MAX_EPISODES / 5
-    assert episodes_that_fit(17, 1024) == 1
+    assert episodes_that_fit(17, 10_000) == 1
 
 
 def test_too_many_keys_are_refused() -> None:
