@@ -155,6 +155,13 @@ class RunMachine:
         return self._fleet.swap.version
 
     @property
+    def weights_seq_no(self) -> int:
+        """How often parameters or policy were changed: by a learner, or by swaps."""
+        if self.campaign is not None:
+            return self.campaign.weights_seq_no
+        return self.version.weights_seq_no
+
+    @property
     def num_restarts(self) -> int:
         """Workers made anew after a death or on demand, lifetime."""
         return self._fleet.num_restarts

@@ -31,8 +31,6 @@ from raydash.core.messages import (
 from raydash.core.records import (
     EpisodeColumns,
     EpisodeExtras,
-    EvaluationEpisodes,
-    PlayedWork,
     PolicySet,
     RolloutChunk,
     Work,
@@ -69,7 +67,6 @@ from raydash.core.stimuli import (
 from raydash.core.updates import (
     Generations,
     HistoryDelta,
-    LearningFigures,
     RunFigures,
     RunInfo,
     RunUpdate,
@@ -80,8 +77,8 @@ from raydash.protocol.codec import encode
 from raydash.record.rows import AgentTotals, RecordBatch
 from raydash.supervise.backlog import Backlog
 from raydash.supervise.error_fold import ErrorFold
-from raydash.supervise.generation_log import GenerationLog
 from raydash.supervise.learners import LearnerDesk
+from raydash.supervise.learning import Learning
 from raydash.supervise.ledger import Ledger
 from raydash.supervise.pool import Closed, CostFound, Died, Report, WorkerPool
 from raydash.supervise.readers import Readers
@@ -98,9 +95,7 @@ QUIET_TICK_S = 0.5
 CALM_TURN_S = 0.08
 BRISK_TURN_S = 0.01
 BATCHING_S = 0.002
-"""While something learns: so long answers may gather ..."""
-LEARNING_TURN_S = 0.02
-"""... and so long a turn waits for the first one."""
+"""While something learns: so long answers may gather before the first one is waited for."""
 LAST_PULL_GRACE_S = 10.0
 RESULTS_SPAN_S = 10.0
 HISTORY_EVERY_S = 10.0
@@ -193,7 +188,6 @@ class Supervisor:
         self._health = health or SupervisorHealth()
         self._trouble = trouble
         self._sinks = sinks or NoSinks()
-        self._learner = learner
         self._roster = Roster()
         self._changed = threading.Condition()
         self._asked = threading.Event()
@@ -201,12 +195,13 @@ class Supervisor:
         self._backlog = Backlog(
             events=events, num_episodes=self._ledger.num_episodes(), seq=self._seq
         )
-        self._generations = GenerationLog(generations or Generations(), seq=self._seq)
+        self._learning = Learning(
+            machine.campaign, learner, generations or Generations(), seq=self._seq
+        )
         self._next_event = events[-1].number + 1 if events else 1
         self._unrecorded: list[Event] = []
         self._tick_episodes: list[EpisodeColumns] = []
         self._tick_extras: list[EpisodeExtras] = []
-        self._tick_evaluations: list[EvaluationEpisodes] = []
         self._tick_steps: list[tuple[int, float, float, int]] = []
         self._tick_totals: dict[tuple[int, int], WorkerTotals] = {}
         self._tick_agents: dict[tuple[int, int], AgentTotals] = {}
@@ -271,10 +266,10 @@ class Supervisor:
         with self._changed:
             calm = self._machine.state is RunState.RUNNING
             waited_for = self._machine.has_pending_commands or not calm
-        if calm and self._learner is not None:
+        if calm and self._learning.is_on:
             # Every generation waits for the slowest of its answers, and then for the learner's.
             self._asked.wait(BATCHING_S)
-            self._learner.wait(self._pool.pending(), LEARNING_TURN_S)
+            self._learning.wait(self._pool.pending())
             self._asked.clear()
             return
         self._asked.wait(BRISK_TURN_S if waited_for else CALM_TURN_S)
@@ -311,8 +306,7 @@ class Supervisor:
             case WorkerReady(worker_index=index, incarnation=life):
                 self._roster.took_place(report)
                 self._probes.watch(report)
-                if self._learner is not None:
-                    self._learner.fit(report)
+                self._learning.fit(report)
                 stimulus: WorkerStimulus = WorkerBecameReady(t_s, index, life)
             case PolicySet():
                 stimulus = _policy_answered(report, t_s)
@@ -327,9 +321,9 @@ class Supervisor:
         self._perform(self._machine.handle(stimulus), t_s)
 
     def _hear_learner(self, t_s: float) -> None:
-        if self._learner is None or self._ended_s is not None:
+        if self._ended_s is not None:
             return
-        for stimulus in self._learner.collect(t_s):
+        for stimulus in self._learning.collect(t_s):
             self._has_news |= not isinstance(stimulus, ParametersArrived)
             self._perform(self._machine.handle(stimulus), t_s)
 
@@ -352,7 +346,7 @@ class Supervisor:
         started_s = ended_s - chunk.duration_s
         self._tick_steps.append((index, max(0.0, started_s), ended_s, steps))
         if len(chunk.ending) and chunk.evaluation:
-            self._tick_evaluations.append(EvaluationEpisodes.from_chunk(chunk, started_s=started_s))
+            self._learning.take_evaluation(chunk, started_s=started_s)
         elif len(chunk.ending):
             self._tick_episodes.append(EpisodeColumns.from_chunk(chunk, started_s=started_s))
             self._tick_extras.append(EpisodeExtras.from_chunk(chunk))
@@ -375,7 +369,7 @@ class Supervisor:
             chunk.failures_in_a_row,
             chunk.errors[-1].message if chunk.errors else "",
             chunk.drained,
-            None if self._learner is None else PlayedWork.of(chunk),
+            self._learning.played(chunk),
         )
         self._perform(self._machine.handle(stimulus), t_s)
 
@@ -427,8 +421,7 @@ class Supervisor:
                 case RequestRollout(worker_index=index, incarnation=life, work=None):
                     self._pool.request(index, life, instruction.budget_s, drain=instruction.drain)
                 case RequestRollout(worker_index=index, incarnation=life, work=Work() as work):
-                    assert self._learner is not None
-                    parameters = self._learner.parameters()
+                    parameters = self._learning.parameters()
                     self._pool.play(index, life, instruction.budget_s, work, parameters)
                 case HurryWorker(worker_index=index, incarnation=life, wanted=wanted):
                     self._pool.hurry(index, life, wanted=wanted)
@@ -437,7 +430,7 @@ class Supervisor:
                 case KillWorker(worker_index=index, incarnation=life):
                     self._pool.kill(index, life)
                 case CreateLearner() | AskLearner() | SavePolicy():
-                    self._instruct_learner(instruction)
+                    self._learning.perform(instruction)
                 case RecordEvent(kind=kind):
                     if kind is EventKind.RUN_ENDED:
                         self._note_errors(t_s, everything=True)
@@ -449,16 +442,6 @@ class Supervisor:
                         self._readers.answer(reader_id, answer)
                 case EndRun():
                     self._end(t_s)
-
-    def _instruct_learner(self, instruction: CreateLearner | AskLearner | SavePolicy) -> None:
-        assert self._learner is not None
-        match instruction:
-            case CreateLearner():
-                self._learner.create()
-            case AskLearner(weights_seq_no=number, results=results):
-                self._learner.ask(number, results)
-            case SavePolicy(weights_seq_no=number):
-                self._learner.save(number)
 
     def _note_event(self, event: RecordEvent, t_s: float, count: int = 1) -> None:
         entry = Event(
@@ -487,11 +470,7 @@ class Supervisor:
         episodes = EpisodeColumns.joined(self._tick_episodes)
         extras = EpisodeExtras.joined(self._tick_extras)
         self._tick_episodes, self._tick_extras = [], []
-        evaluations = EvaluationEpisodes.joined(self._tick_evaluations)
-        self._tick_evaluations = []
-        campaign = self._machine.campaign
-        generations = Generations.of(campaign.take_rows() if campaign is not None else ())
-        self._generations.add(generations, self._seq)
+        generations, evaluations = self._learning.close(self._seq)
         self._backlog.close(episodes)
         self._history.widen(self._ledger.num_workers)
         self._ledger.take_episodes(episodes, extras)
@@ -521,12 +500,12 @@ class Supervisor:
                 paused_workers=self._machine.paused_workers,
                 num_restarts=self._machine.num_restarts,
                 policy=self._machine.version.policy,
-                weights_seq_no=self._weights_seq_no(),
+                weights_seq_no=self._machine.weights_seq_no,
                 episodes=episodes,
                 extras=extras,
                 evaluations=evaluations,
                 generations=generations,
-                learning=None if campaign is None else campaign.figures(t_s),
+                learning=self._learning.figures(t_s),
                 totals=totals,
                 agent_totals=agent_totals,
                 events=self._unrecorded,
@@ -549,8 +528,7 @@ class Supervisor:
     def _tell_sinks(self, t_s: float) -> None:
         """Leave the figures behind, and note what went wrong with earlier ones."""
         if self._sinks.wants(t_s):
-            campaign = self._machine.campaign
-            learning = None if campaign is None else campaign.figures(t_s)
+            learning = self._learning.figures(t_s)
             self._sinks.offer(self._figures(t_s), self._machine.num_workers, t_s, learning)
         for trouble in self._sinks.troubles():
             self._note_event(trouble, t_s)
@@ -558,8 +536,7 @@ class Supervisor:
     def _end(self, t_s: float) -> None:
         self._tick(t_s)
         self._pool.shut_down()
-        if self._learner is not None:
-            self._learner.shut_down()
+        self._learning.shut_down()
         self._probes.shut_down()
         self._final = self._state(t_s)
 
@@ -701,18 +678,11 @@ class Supervisor:
             recent=self._history.recent.delta(since_seq),
             whole=self._history.whole.delta(since_seq),
             events=self._backlog.events_since(since_seq),
-            learning=self._learning_since(since_seq),
+            learning=self._learning.told(self._presented.learning, since_seq),
         )
-
-    def _learning_since(self, since_seq: int) -> LearningFigures | None:
-        learning = self._presented.learning if self._presented is not None else None
-        if learning is None:
-            return None
-        return replace(learning, generations=self._generations.since(since_seq))
 
     def _state(self, t_s: float) -> RunUpdate:
         machine = self._machine
-        learning = None if machine.campaign is None else machine.campaign.figures(t_s)
         return RunUpdate(
             run_id=self.info.run_id,
             seq=self._seq,
@@ -737,17 +707,10 @@ class Supervisor:
             health=self._present_health(t_s),
             scalars=self._ledger.scalars.figures(),
             agents=self._ledger.agents.figures(),
-            learning=learning,
+            learning=self._learning.figures(t_s),
             policy=machine.version.policy,
-            weights_seq_no=self._weights_seq_no(),
+            weights_seq_no=machine.weights_seq_no,
         )
-
-    def _weights_seq_no(self) -> int:
-        """How often parameters or policy were changed: by a learner, or by swaps."""
-        machine = self._machine
-        if machine.campaign is not None:
-            return machine.campaign.weights_seq_no
-        return machine.version.weights_seq_no
 
     def _figures(self, t_s: float) -> RunFigures:
         machine = self._machine

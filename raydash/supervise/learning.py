@@ -1,0 +1,117 @@
+"""What a supervisor does only because its run learns: it stands between campaign and learner.
+
+The campaign (`raydash.core.learning`, part of the machine) decides; the learner is asked here, what
+it answers becomes stimuli, and what has been learnt is gathered for recording and readers. Of a run
+that does not learn there is one too, which has nothing to say.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from raydash.core.learning import Campaign
+from raydash.core.records import EvaluationEpisodes, PlayedWork, RolloutChunk, WorkerReady
+from raydash.core.stimuli import AskLearner, CreateLearner, SavePolicy
+from raydash.core.updates import Generations, LearningFigures
+from raydash.supervise.generation_log import GenerationLog
+from raydash.supervise.learners import LearnerDesk, LearnerReport
+
+LEARNING_TURN_S = 0.02
+"""How long a turn waits for the first answer of a worker or of the learner."""
+
+
+class Learning:
+    """A campaign and its learner, as a supervisor needs them.
+
+    Attributes:
+        is_on: The run learns.
+    """
+
+    def __init__(
+        self,
+        campaign: Campaign | None,
+        desk: LearnerDesk | None,
+        past: Generations,
+        *,
+        seq: int,
+    ) -> None:
+        """Both or neither.
+
+        Args:
+            campaign: The machine's; None: nothing learns.
+            desk: Of its learner.
+            past: Generations of the run so far.
+            seq: The version that they belong to.
+        """
+        self.is_on = desk is not None
+        self._campaign = campaign
+        self._desk = desk
+        self._log = GenerationLog(past, seq=seq)
+        self._evaluations: list[EvaluationEpisodes] = []
+
+    # --- the learner -------------------------------------------------------------------------
+
+    def fit(self, ready: WorkerReady) -> None:
+        """A worker stands, and says how long observations and actions are."""
+        if self._desk is not None:
+            self._desk.fit(ready)
+
+    def collect(self, t_s: float) -> list[LearnerReport]:
+        """What the learner did since the last call. Never waits."""
+        return self._desk.collect(t_s) if self._desk is not None else []
+
+    def perform(self, instruction: CreateLearner | AskLearner | SavePolicy) -> None:
+        """Do what the campaign wants of the learner."""
+        assert self._desk is not None
+        match instruction:
+            case CreateLearner():
+                self._desk.create()
+            case AskLearner(weights_seq_no=number, results=results):
+                self._desk.ask(number, results)
+            case SavePolicy(weights_seq_no=number):
+                self._desk.save(number)
+
+    def parameters(self) -> Any:
+        """Those of the newest generation, as a pool's `play` wants them."""
+        assert self._desk is not None
+        return self._desk.parameters()
+
+    def wait(self, others: Sequence[Any]) -> None:
+        """Wait for the learner's next answer, or the first of others, for a turn at most.
+
+        Args:
+            others: A pool's `pending`.
+        """
+        assert self._desk is not None
+        self._desk.wait(others, LEARNING_TURN_S)
+
+    def shut_down(self) -> None:
+        """End the learner."""
+        if self._desk is not None:
+            self._desk.shut_down()
+
+    # --- what is learnt ----------------------------------------------------------------------
+
+    def played(self, chunk: RolloutChunk) -> PlayedWork | None:
+        """What a chunk says of the candidates that it played; None: nothing learns."""
+        return PlayedWork.of(chunk) if self.is_on else None
+
+    def take_evaluation(self, chunk: RolloutChunk, *, started_s: float) -> None:
+        """Keep the episodes of a chunk that was played to evaluate for the next version."""
+        self._evaluations.append(EvaluationEpisodes.from_chunk(chunk, started_s=started_s))
+
+    def close(self, seq: int) -> tuple[Generations, EvaluationEpisodes]:
+        """What came since the last version, which becomes part of the version `seq`."""
+        campaign = self._campaign
+        generations = Generations.of(campaign.take_rows() if campaign is not None else ())
+        self._log.add(generations, seq)
+        evaluations, self._evaluations = EvaluationEpisodes.joined(self._evaluations), []
+        return generations, evaluations
+
+    def figures(self, t_s: float) -> LearningFigures | None:
+        """How the learning stands, without its generations; None: nothing learns."""
+        return None if self._campaign is None else self._campaign.figures(t_s)
+
+    def told(self, figures: LearningFigures | None, since_seq: int) -> LearningFigures | None:
+        """Figures with the generations that a reader has not been told of."""
+        return figures and replace(figures, generations=self._log.since(since_seq))
