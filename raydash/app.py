@@ -1,5 +1,6 @@
 """The composition root of the window. Never imports ray, gymnasium or duckdb: it must open fast."""
 
+import contextlib
 import signal
 import socket
 import sys
@@ -189,10 +190,11 @@ class _Ender(QObject):
         if self._screenshot is None:
             return
         path, self._screenshot = self._screenshot, None
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # then it can't be saved either
+            path.parent.mkdir(parents=True, exist_ok=True)
         if not self._window.grab().save(str(path)):
             print(f"raydash: no picture could be saved as {path}", file=sys.stderr)
-            self.exit_code = self.exit_code or 1
+            self.exit_code = self.exit_code or EXIT_FAILED
 
 
 class _Signals:

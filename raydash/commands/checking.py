@@ -1,7 +1,6 @@
 """`raydash check-env`: what a throwaway process found out about an environment."""
 
 import json
-import sys
 from dataclasses import asdict
 
 from raydash.commands.options import fault_of, source_dirs, spec_from_options
@@ -26,7 +25,7 @@ def check_and_print(env_id: str, env_kwargs: str | None = None, *, as_json: bool
         FaultError: if it can't be made or reset, hangs or crashes, or the input is bad.
     """
     try:
-        spec = spec_from_options(None, {"env.id": env_id}, env_kwargs)
+        spec = spec_from_options(None, {"env.id": env_id, "env.kwargs": env_kwargs})
         found = check_environment(spec.env, source_dirs(None))
     except SpecError as error:
         raise _told(FaultError(fault_of(error)), env_id, as_json) from None
@@ -98,6 +97,4 @@ def _told(error: FaultError, env_id: str, as_json: bool) -> FaultError:
     """With `--json` there is one JSON object on stdout whatever happens."""
     if as_json:
         print(json.dumps({"env_id": env_id, "ok": False, "fault": asdict(error.fault)}))
-    elif "traceback" in error.fault.remedy or "details" in error.fault.remedy:
-        print(error.fault.detail.rstrip(), file=sys.stderr)
     return error

@@ -16,6 +16,7 @@ QT_PACKAGES = (
     "libxcb-sync1 libxcb-xfixes0 libxcb-xkb1 libfontconfig1 libdbus-1-3 libglib2.0-0 "
     "libwayland-client0 libwayland-cursor0"
 )
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 APT_LINE = f"sudo apt-get install --no-install-recommends {QT_PACKAGES}"
 _SEVERAL_WAYS = (
     "Start it from a desktop, through ssh -X, or under xvfb-run; raydash run needs no display"
@@ -53,6 +54,33 @@ def why_no_window(environment: Mapping[str, str] = os.environ) -> Fault | None:
     if missing:
         return Fault("Qt cannot open a window", missing, f"Run: {APT_LINE}", bad_input=True)
     return None
+
+
+def why_no_picture(path: Path | None) -> Fault | None:
+    """Why the window could not be saved there when it quits; None if it can. Makes the folder."""
+    if path is None:
+        return None
+    problem = ""
+    if path.suffix.lower() not in PICTURES:
+        problem = f"it ends in {path.suffix or 'nothing'}; pictures are {', '.join(PICTURES)}"
+    else:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            is_new = not path.exists()
+            path.open("ab").close()
+            if is_new:
+                path.unlink()
+        except OSError as error:
+            problem = error.strerror or str(error)
+    if not problem:
+        return None
+    return Fault(
+        f"The window can't be saved as {path}",
+        problem,
+        "Give --screenshot another file",
+        keys=("--screenshot",),
+        bad_input=True,
+    )
 
 
 def display_answers(display: str) -> bool:

@@ -2,11 +2,10 @@
 
 import json
 import math
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from raydash.commands.options import fault_of, source_dirs, spec_from_options
+from raydash.commands.options import fault_of, policy_options, source_dirs, spec_from_options
 from raydash.commands.progress import grouped
 from raydash.core.faults import Fault, FaultError
 from raydash.core.policy_evaluation import PolicyEvaluation
@@ -54,11 +53,11 @@ def evaluate_and_print(
             )
         options = {
             "env.id": env_id,
-            "policy.kind": kind,
-            "policy.path": str(policy.absolute()),
+            "env.kwargs": env_kwargs,
+            **policy_options(kind, policy, None),
             "rollout.seed": seed,
         }
-        spec = spec_from_options(None, options, env_kwargs)
+        spec = spec_from_options(None, options)
         found = evaluate_policy(
             spec.env, spec.policy, source_dirs(None), num_episodes=num_episodes, seed=seed
         )
@@ -109,6 +108,4 @@ def _told(error: FaultError, env_id: str, policy: Path, as_json: bool) -> FaultE
     if as_json:
         said = {"error": fault.sentence(), "error_keys": list(fault.keys)}
         print(json.dumps({"env_id": env_id, "policy": str(policy), **said}))
-    elif "traceback" in fault.remedy:
-        print(fault.detail.rstrip(), file=sys.stderr)
     return error

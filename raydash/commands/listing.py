@@ -55,22 +55,29 @@ def list_runs(
 def stop_runs(
     wanted: str | None, address: str | None, *, open_engine: OpenEngine = EngineClient
 ) -> int:
-    """Stop one run, by its id, the beginning of its id or its name; or all of one's own (None).
+    """Stop one run, by its id, the beginning of its id or its name; or all of one's own.
+
+    Args:
+        wanted: Which; None: all of one's own.
+        address: Of its cluster; None: the launched one.
+        open_engine: Starts an engine.
 
     Raises:
         FaultError: if the cluster cannot be reached, or a run does not take the command.
     """
     if not _is_there(address):
-        if wanted:
+        if wanted is not None:
             return _refused(f"no run {wanted}: no cluster is alive here")
         print("no run of yours is alive")
         return EXIT_DONE
     with open_engine() as client:
         runs = _connected_runs(client, address)
-        chosen = _matching(runs, wanted) if wanted else [r for r in runs if r.owner == owner()]
-        problem = _why_not(wanted, chosen, runs) if wanted else ""
-        if problem:
-            return _refused(problem)
+        if wanted is None:
+            chosen = [run for run in runs if run.owner == owner()]
+        else:
+            chosen = _matching(runs, wanted)
+            if problem := _why_not(wanted, chosen, runs):
+                return _refused(problem)
         for run in chosen:
             stop = client.send(CommandRun(0, run.run_id, Verb.STOP))
             client.wait_answer(stop, _STOP_TIMEOUT_S)
@@ -202,8 +209,11 @@ def _why_not(wanted: str, chosen: Sequence[RunSummary], runs: Sequence[RunSummar
 
 
 def _matching(runs: Sequence[RunSummary], wanted: str) -> list[RunSummary]:
+    """Those that may be meant. An empty word, as of an unset shell variable, means none."""
     exact = [run for run in runs if wanted == run.run_id]
-    return exact or [run for run in runs if run.run_id.startswith(wanted) or run.name == wanted]
+    return exact or [
+        run for run in runs if wanted and (run.run_id.startswith(wanted) or run.name == wanted)
+    ]
 
 
 def _table(runs: Sequence[RunSummary]) -> str:

@@ -9,22 +9,24 @@ from typing import Any
 
 from raydash import paths
 from raydash.core.faults import Fault
-from raydash.core.spec import PolicySpec, RunSpec, SpecError, Violation, spec_from_table
+from raydash.core.spec import RunSpec, SpecError, Violation, spec_from_table
 from raydash.protocol.spec_file import read_table
 
+_JSON = {
+    "env.kwargs": ("--env-kwargs", "a JSON object, '{\"name\": 1}'"),
+    "policy.action": ("--action", "1, or [0.5, 0]"),
+}
+"""Keys whose options are JSON: the option, and what it takes."""
 
-def spec_from_options(
-    spec_path: Path | None,
-    options: Mapping[str, object],
-    env_kwargs: str | None = None,
-) -> RunSpec:
+
+def spec_from_options(spec_path: Path | None, options: Mapping[str, object]) -> RunSpec:
     """The spec of a command line.
 
     Args:
         spec_path: A TOML file, or None.
-        options: Dotted spec keys; None means that the option was not given. If any `stop.*` is
-            given, those replace the file's stop conditions altogether.
-        env_kwargs: JSON of `env.kwargs`, or None.
+        options: Dotted spec keys; None means that the option was not given. Of `env.kwargs` and
+            `policy.action` the JSON text. If any `stop.*` is given, those replace the file's stop
+            conditions altogether.
 
     Raises:
         SpecError: with everything that is wrong, in the file and in the options.
@@ -32,12 +34,13 @@ def spec_from_options(
     table = read_table(spec_path) if spec_path else {}
     violations: list[Violation] = []
     given = {key: value for key, value in options.items() if value is not None}
-    if env_kwargs is not None:
+    for key in _JSON.keys() & given.keys():
+        option, allowed = _JSON[key]
         try:
-            given["env.kwargs"] = json.loads(env_kwargs)
-        except json.JSONDecodeError as error:
-            problem = f"--env-kwargs is not JSON: {error}"
-            violations.append(Violation("env.kwargs", problem, "a JSON object, '{\"name\": 1}'"))
+            given[key] = json.loads(str(given[key]))
+        except (ValueError, RecursionError) as error:
+            del given[key]
+            violations.append(Violation(key, f"{option} is not JSON: {error}", allowed))
     if any(key.startswith("stop.") for key in given):
         table.pop("stop", None)
     for key, value in given.items():
@@ -51,27 +54,19 @@ def spec_from_options(
     return spec
 
 
-def policy_from_options(kind: str, path: Path | None, action: str | None) -> PolicySpec:
-    """The policy of a command line.
+def policy_options(kind: str | None, path: Path | None, action: str | None) -> dict[str, object]:
+    """What a command line says of a policy, for `spec_from_options`.
 
     Args:
         kind: A word, or `module:callable`.
         path: Its file.
         action: JSON of what a constant policy does.
-
-    Raises:
-        SpecError: with everything that is wrong.
     """
-    policy: dict[str, Any] = {"kind": kind}
-    if path is not None:
-        policy["path"] = str(path.expanduser().absolute())
-    if action is not None:
-        try:
-            policy["action"] = json.loads(action)
-        except json.JSONDecodeError as error:
-            problem = f"--action is not JSON: {error}"
-            raise SpecError((Violation("policy.action", problem, "1, or [0.5, 0]"),)) from None
-    return spec_from_table({"policy": policy}).policy
+    return {
+        "policy.kind": kind,
+        "policy.path": None if path is None else str(path.expanduser().absolute()),
+        "policy.action": action,
+    }
 
 
 def _lay_over(table: dict[str, Any], key: str, value: object) -> None:

@@ -13,6 +13,7 @@ from typing import TextIO
 from raydash import paths
 from raydash.cluster.capacity import why_too_many
 from raydash.cluster.launch import cluster_status
+from raydash.commands.faults import words_for
 from raydash.commands.options import fault_of, unwritable_folder
 from raydash.commands.progress import Progress, words_for_cluster, words_for_run
 from raydash.commands.summary import Summary
@@ -93,7 +94,7 @@ def run_headless(
     try:
         spec = replace(spec, policy=agree(spec.policy, agreed=trust_policy))
     except FaultError as error:
-        err.write(f"raydash: {error.fault.sentence()}\n")
+        err.write(f"{words_for(error.fault)}\n")
         if as_json:
             print(Summary(spec, fault=error.fault).json(), file=out, flush=True)
         return EXIT_BAD_INPUT
@@ -155,7 +156,7 @@ class _HeadlessRun:
         except FaultError as error:
             self._fault = error.fault
         if self._fault is not None and (self.run_id or not self._num_signals):
-            self._progress.note(f"raydash: {self._fault.sentence()}")
+            self._progress.note(words_for(self._fault))
         return self._exit_code()
 
     def summary(self) -> Summary:
@@ -319,7 +320,7 @@ class _HeadlessRun:
             case ClusterStatus():
                 self._progress.show(words_for_cluster(message), message.phase.value)
             case Answer(fault=Fault() as fault):
-                self._progress.note(f"raydash: {fault.sentence()}")
+                self._progress.note(words_for(fault))
             case _:
                 pass
 

@@ -10,7 +10,7 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ from raydash.worker.policies.weights import write_weights
 
 KEEP_EVERY_S = 1.0
 _LEARNER = "learner_"
+Given = TypeVar("Given")
 
 
 class LearnerProcess:
@@ -161,8 +162,10 @@ class LearnerProcess:
             weights_seq_no=weights_seq_no,
             population=len(asked),
             num_parameters=count,
-            sigma=float(getattr(learner, "sigma", np.nan)),
-            num_restarts=int(getattr(learner, "num_restarts", 0)),
+            sigma=self._call("in sigma", lambda: float(getattr(learner, "sigma", np.nan))),
+            num_restarts=self._call(
+                "in num_restarts", lambda: int(getattr(learner, "num_restarts", 0))
+            ),
             went_on_from=went_on_from,
         )
         return ready, parameters
@@ -172,7 +175,7 @@ class LearnerProcess:
             return self._call("in best_guess", learner.best_guess)
         return self._best_told
 
-    def _call(self, when: str, method: Callable[[], Any]) -> Any:
+    def _call(self, when: str, method: Callable[[], Given]) -> Given:
         """Call the learner.
 
         Raises:
@@ -197,10 +200,12 @@ class LearnerProcess:
             return
         self._kept_s = self._clock()
         sums = self._normaliser.sums
-        state = {
-            f"{_LEARNER}{name}": np.asarray(value)
-            for name, value in self._call("in state", learner.state).items()
-        }
+        state = self._call(
+            "in state",
+            lambda: {
+                f"{_LEARNER}{name}": np.asarray(value) for name, value in learner.state().items()
+            },
+        )
         if any(value.dtype.hasobject for value in state.values()):
             why = "state() gives what is no plain array of numbers"
             kind = self._spec.learner.kind

@@ -17,7 +17,7 @@ def table_from_toml(text: str) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of numbers and nesting beyond measure, too
         raise SpecError((Violation("the file", f"is not TOML: {error}", "TOML 1.0"),)) from error
 
 

@@ -10,6 +10,7 @@ _FLAGS = {
     "env.kwargs": "--env-kwargs",
     "policy.kind": "--policy",
     "policy.path": "--policy-path",
+    "policy.action": "--action",
     "learner.kind": "--learner",
     "rollout.mode": "--mode",
     "rollout.num_workers": "--workers",

@@ -56,8 +56,8 @@ _PHASES = {
     "import": "importing gymnasium",
     "make": "the constructor",
     "reset": "the first reset",
-    "policy": "the policy",
-    "learner": "the learner",
+    "policy": "its first action",
+    "learner": "its first ask",
     "tasks": "pickling its state",
     "check": "Gymnasium's checker",
     "episodes": "its episodes",
@@ -118,7 +118,7 @@ def try_environment(
     if "fault" in last:
         fault = last["fault"]
         return None if fault is None else Fault(**{**fault, "keys": tuple(fault["keys"])})
-    return _no_answer(env, str(last.get("phase")), ending, log, time_limit_s)
+    return _no_answer(env, policy, learner, str(last.get("phase")), ending, log, time_limit_s)
 
 
 def check_environment(
@@ -158,7 +158,8 @@ def check_environment(
         return EnvCheck(**last["check"], problems=problems)
     if "fault" in last:
         raise FaultError(Fault(**{**last["fault"], "keys": tuple(last["fault"]["keys"])}))
-    raise FaultError(_no_answer(env, str(last.get("phase")), ending, log, time_limit_s))
+    phase = str(last.get("phase"))
+    raise FaultError(_no_answer(env, PolicySpec(), _NO_LEARNER, phase, ending, log, time_limit_s))
 
 
 def evaluate_policy(
@@ -197,16 +198,30 @@ def evaluate_policy(
         return PolicyEvaluation(**last["evaluation"])
     if "fault" in last:
         raise FaultError(Fault(**{**last["fault"], "keys": tuple(last["fault"]["keys"])}))
-    raise FaultError(_no_answer(env, str(last.get("phase")), ending, log, time_limit_s))
+    phase = str(last.get("phase"))
+    raise FaultError(_no_answer(env, policy, _NO_LEARNER, phase, ending, log, time_limit_s))
 
 
-def _no_answer(env: EnvSpec, phase: str, ending: str, log: str, time_limit_s: float) -> Fault:
+def _no_answer(
+    env: EnvSpec,
+    policy: PolicySpec,
+    learner: LearnerSpec,
+    phase: str,
+    ending: str,
+    log: str,
+    time_limit_s: float,
+) -> Fault:
     """Why a child's last word was only what it was about to do."""
-    where = _PHASES.get(phase, "the trial")
-    keys = ("env.id", "env.kwargs") if env.kwargs else ("env.id",)
+    who, where = env.id, _PHASES.get(phase, "the trial")
+    keys: tuple[str, ...] = ("env.id", "env.kwargs") if env.kwargs else ("env.id",)
+    if phase == "policy":
+        who = f"The policy {policy.path or policy.kind}"
+        keys = ("policy.path",) if policy.path else ("policy.kind",)
+    elif phase == "learner":
+        who, keys = f"The learner {learner.kind}", ("learner.kind",)
     if ending == "late":
         return Fault(
-            what=f"{env.id} gave no answer within {time_limit_s:g} s",
+            what=f"{who} gave no answer within {time_limit_s:g} s",
             why=f"It hung in {where}",
             remedy="Check what it waits for: a licence, a display, a port, a download",
             detail=log,
@@ -214,7 +229,7 @@ def _no_answer(env: EnvSpec, phase: str, ending: str, log: str, time_limit_s: fl
             bad_input=True,
         )
     return Fault(
-        what=f"{env.id} took its process down in {where}",
+        what=f"{who} took its process down in {where}",
         why=ending,
         remedy="Try it alone in a terminal; its last words are in the details",
         detail=log,

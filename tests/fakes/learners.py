@@ -57,3 +57,15 @@ class KeepsObjects(_Learner):
 
     def restore(self, state: Any) -> None:
         """Never called."""
+
+
+class KeepsANumber(_Learner):
+    def state(self) -> Any:
+        return 5
+
+    def restore(self, state: Any) -> None:
+        """Never called."""
+
+
+class HasWords(_Learner):
+    sigma = "large"

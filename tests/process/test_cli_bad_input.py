@@ -6,11 +6,13 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 from typer.testing import CliRunner, Result
 
-from raydash.cli import app
+from raydash.cli import SECTIONS, app
 from raydash.commands import display, doctor
 from raydash.commands.listing import list_runs, stop_runs
 from raydash.commands.options import why_wrong_platform
@@ -18,6 +20,8 @@ from raydash.engine.client import EngineClient
 from raydash.engine.owner import owner
 from tests.fakes import terminal_engine
 from tests.fakes.terminal_engine import RUN_ID
+
+CONSTRUCTOR = '{"where": "constructor"}'
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +42,14 @@ def typed(*words: str) -> Result:
         (["--workers", "1000000"], "rollout.num_workers: 1000000 is too large"),
         (["--env-kwargs", "{oops"], "env.kwargs: --env-kwargs is not JSON"),
         (["--env-kwargs", "[1]"], "env.kwargs: [1] is not a table"),
+        (["--env-kwargs", "[" * 100_000], "env.kwargs: --env-kwargs is not JSON"),
+        (["--env-kwargs", "1" * 5000], "env.kwargs: --env-kwargs is not JSON"),
+        (["--policy", "constant"], "policy.action: is missing"),
+        (["--policy", "constant", "--action", "{"], "policy.action: --action is not JSON"),
+        (["--policy", "constant", "--action", '"left"'], 'policy.action: "left" is no action'),
+        (["--target", "5"], "stop.target_return: nothing is evaluated without a learner"),
+        (["--mode", "lockstep", "--envs-per-worker", "2"], "rollout.num_envs_per_worker"),
+        (["--envs-per-worker", "0"], "rollout.num_envs_per_worker: 0 is too small"),
         (["--policy", "clever"], 'policy.kind: "clever" is unknown; allowed: one of random'),
         (["--env", ""], "env.id: is empty"),
         (["--seed", "-3"], "rollout.seed: -3 is too small"),
@@ -63,6 +75,8 @@ def test_bad_option_of_run_is_named(words: list[str], named: str) -> None:
         ("[rollout]\nnum_worker = 2\n", "did you mean rollout.num_workers?"),
         ("[rollout]\nnum_workers = 'two'\n", 'rollout.num_workers: "two" is not a whole number'),
         ("env = 3\n", "env: is not a table"),
+        (f"x = {'[' * 100_000}\n", "the file: is not TOML"),
+        (f"x = {'1' * 5000}\n", "the file: is not TOML"),
     ],
 )
 def test_bad_spec_file_is_refused_by_run_and_by_window(
@@ -150,6 +164,7 @@ def test_nonsense_is_no_display(name: str) -> None:
 
 def test_stop_wants_to_know_which() -> None:
     assert typed("stop").exit_code == 2
+    assert typed("stop", "").exit_code == 2, "an unset variable of a shell"
     assert typed("stop", "x", "--all").exit_code == 2
 
 
@@ -165,7 +180,7 @@ def test_listing_and_stopping_launch_no_cluster() -> None:
 def test_unknown_bench_lists_the_names() -> None:
     result = typed("bench", "coffee")
     assert result.exit_code == 2
-    assert "rollout, startup, ui, reactions" in result.stderr
+    assert "rollout, modes, peers, learning" in result.stderr
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32", "cygwin"])
@@ -175,11 +190,57 @@ def test_other_platforms_are_refused_in_one_sentence(platform: str) -> None:
     assert sentence.count(".") == 1
 
 
-@pytest.mark.parametrize("command", ["gui", "run", "ps", "stop", "engine", "doctor", "bench"])
-def test_every_command_explains_itself(command: str) -> None:
-    result = typed(command, "--help")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--quit-after", "nan"],
+        ["--quit-after", "1e12"],
+        ["--screenshot", "picture.txt"],
+        ["--screenshot", "/dev/null/picture.png"],
+    ],
+)
+def test_window_refuses_what_it_could_not_do_when_it_quits(words: list[str]) -> None:
+    result = typed("gui", *words)
+    assert result.exit_code == 2
+    assert words[0] in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_environments_that_raise_are_refused_with_their_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    result = typed("run", "--env", "tests.fakes.envs:RaisingEnv", "--env-kwargs", CONSTRUCTOR)
+    assert result.exit_code == 2
+    *traceback, said = result.stderr.splitlines()
+    assert "the licence server is away" in said
+    assert "the traceback names the line" in said
+    assert any("envs.py" in line for line in traceback)
+
+
+COMMANDS = [name for names in SECTIONS.values() for name in names]
+
+
+def test_every_command_stands_in_one_section_of_the_help() -> None:
+    group: Any = typer.main.get_command(app)
+    assert sorted(COMMANDS) == sorted(group.commands)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS, "cluster status", "cluster stop"])
+def test_every_command_explains_itself_and_its_options_on_80_columns(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = CliRunner().invoke(app, [*command.split(), "--help"], prog_name="raydash")
     assert result.exit_code == 0
-    assert f"Usage: raydash {command}" in result.stdout.replace("root", "raydash")
+    assert result.stdout.startswith(f"Usage: raydash {command}")
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "..." not in result.stdout.partition("Options:")[2], "nothing is cut off"
+    explained: Any = typer.main.get_command(app)
+    for name in command.split():
+        explained = explained.commands[name]
+    assert explained.help
+    assert [param.name for param in explained.params if not param.help] == []
 
 
 def test_program_is_also_a_module() -> None:
@@ -237,6 +298,7 @@ def test_all_means_all_of_ones_own(
         ("20261122-111500", "belongs to somebody@elsewhere"),
         ("20261122", "may be any of"),
         ("nothing", "no run nothing; live runs:"),
+        ("", "no run ; live runs:"),
     ],
 )
 def test_run_that_is_not_ones_own_or_not_clear_is_left_alone(

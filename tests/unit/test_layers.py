@@ -16,7 +16,7 @@ RAY_SIDE = {"ray", "gymnasium", "duckdb"}
 QT_SIDE = {"PySide6", "pyqtgraph", "shiboken6"}
 
 WINDOW_SIDE = ["app", "ui", "link"]
-TERMINAL = ["cli", "commands"]
+TERMINAL = ["cli", "terminal", "commands"]
 CLUSTER_SIDE = ["engine", "supervise", "learn", "worker", "record", "sinks", "cluster"]
 BOTH = ["protocol", "core", "paths"]
 

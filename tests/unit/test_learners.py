@@ -286,6 +286,15 @@ def test_a_state_of_objects_is_refused(tmp_path: Path) -> None:
     assert "plain array" in Run(tmp_path, kind=f"{FAKES}:KeepsObjects").fault().why
 
 
+@pytest.mark.parametrize(("name", "where"), [("KeepsANumber", "state"), ("HasWords", "sigma")])
+def test_what_a_learner_says_of_itself_may_be_wrong_too(
+    tmp_path: Path, name: str, where: str
+) -> None:
+    fault = Run(tmp_path, kind=f"{FAKES}:{name}").fault()
+    assert f"in {where}" in fault.what
+    assert fault.detail
+
+
 def test_options_of_the_spec_are_arguments_and_unknown_ones_are_told(tmp_path: Path) -> None:
     kind = "own_learner:CrossEntropy"
     run = Run(tmp_path, kind=kind, options={"elite": 0.5}, population=8)

@@ -223,6 +223,20 @@ def test_an_answer_that_is_no_action_is_refused() -> None:
         check_action(policy, np.zeros(4), ACTIONS[0], spec)
 
 
+@pytest.mark.parametrize("answer", [1.0, 0.5, np.bool_(True), np.array([1]), 99, None])
+def test_an_answer_that_environments_of_whole_numbers_refuse_is_refused(answer: Any) -> None:
+    with pytest.raises(FaultError, match="which is not in"):
+        check_action(lambda _: answer, np.zeros(4), ACTIONS[0], PolicySpec(f"{HERE}:stubborn"))
+
+
+@pytest.mark.parametrize("answer", [np.full(2, np.nan), np.full(2, 9.0), np.zeros(3), 0.5, "x"])
+def test_an_answer_outside_a_box_is_refused(answer: Any) -> None:
+    box = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+    with pytest.raises(FaultError, match="which is not in"):
+        check_action(lambda _: answer, np.zeros(4), box, PolicySpec(f"{HERE}:stubborn"))
+    check_action(lambda _: [0.5, -1], np.zeros(4), box, PolicySpec(f"{HERE}:stubborn"))
+
+
 @pytest.mark.parametrize(
     "policy",
     [

@@ -114,7 +114,9 @@ def test_stop_options_replace_the_stop_conditions_of_the_file(tmp_path: Path) ->
     path = tmp_path / "spec.toml"
     path.write_text("[stop]\nseconds = 9\nepisodes = 4\n[rollout]\nseed = 3\n")
     assert spec_from_options(path, {}).stop == StopSpec(seconds=9.0, episodes=4)
-    spec = spec_from_options(path, {"stop.env_steps": 5, "rollout.seed": None}, '{"a": 1}')
+    spec = spec_from_options(
+        path, {"stop.env_steps": 5, "rollout.seed": None, "env.kwargs": '{"a": 1}'}
+    )
     assert spec.stop == StopSpec(env_steps=5)
     assert (spec.rollout.seed, spec.env.kwargs) == (3, {"a": 1})
 

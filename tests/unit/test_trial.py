@@ -12,7 +12,7 @@ import pytest
 
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault
-from raydash.core.spec import EnvSpec, PolicySpec, RolloutSpec
+from raydash.core.spec import EnvSpec, LearnerSpec, PolicySpec, RolloutSpec
 from raydash.worker.trial import list_environments, try_environment
 from tests.fakes.clock import clock_of_a_hang
 
@@ -95,6 +95,52 @@ def test_hang_is_told_after_the_limit_with_its_phase(
     fault = fault_of(f"{FAKES}:HangingEnv", clock, where=where, note=str(note))
     assert "within 20 s" in fault.what
     assert phase in fault.why
+
+
+OWN = """
+import os, pathlib, threading
+
+def hang():
+    pathlib.Path(__file__).with_name("hangs").touch()
+    threading.Event().wait()
+
+def hanging(observation_space, action_space):
+    return lambda observation: hang()
+
+def crashing(observation_space, action_space):
+    return lambda observation: os._exit(5)
+
+class Hanging:
+    def __init__(self, **_): ...
+    def ask(self):
+        hang()
+    def tell(self, returns): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "learner", "key", "words"),
+    [
+        (PolicySpec("own:crashing"), LearnerSpec(), "policy.kind", "exit code 5"),
+        (PolicySpec("own:hanging"), LearnerSpec(), "policy.kind", "It hung in its first action"),
+        (PolicySpec("linear"), LearnerSpec("own:Hanging"), "learner.kind", "in its first ask"),
+    ],
+)
+def test_policy_and_learner_that_hang_or_crash_are_named_and_not_the_environment(
+    tmp_path: Path, policy: PolicySpec, learner: LearnerSpec, key: str, words: str
+) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    fault = try_environment(
+        EnvSpec(),
+        policy,
+        [str(tmp_path)],
+        learner=learner,
+        clock=clock_of_a_hang(tmp_path / "hangs"),
+    )
+    assert fault is not None
+    assert fault.keys == (key,)
+    assert words in fault.why
+    assert "CartPole" not in fault.what
 
 
 def test_limit_is_of_time_as_it_passes() -> None:

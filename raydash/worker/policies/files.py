@@ -1,8 +1,10 @@
 """What the policies that come in files share: a path, an extra package, words about mistakes."""
 
+import importlib
 import os
 import traceback
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 import gymnasium
 
@@ -12,6 +14,7 @@ from raydash.core.trust import why_untrusted
 from raydash.worker.words import one_line
 
 Space: TypeAlias = "gymnasium.Space[Any]"
+Loaded = TypeVar("Loaded")
 
 
 def path_of(kind: str, path: str | None, what: str) -> str:
@@ -56,29 +59,47 @@ def missing_extra(kind: str, packages: str, error: ImportError) -> FaultError:
     )
 
 
-def check_trust(spec: PolicySpec) -> None:
-    """See that somebody agreed: the last look before a file is loaded that can execute code.
+def load_trusted(
+    spec: PolicySpec, what: str, module: str, packages: str, load: Callable[[str], Loaded]
+) -> tuple[str, Loaded]:
+    """Load a file that can execute code, by a package that needs PyTorch.
+
+    Args:
+        spec: Its path, and that it is trusted: this is the last look before it is loaded.
+        what: What the file should be, for people.
+        module: What is imported first, so that a missing package is told from a bad file.
+        packages: The packages of the extra, for people.
+        load: From the path to what is in it.
+
+    Returns:
+        The path, and what was loaded.
 
     Raises:
-        FaultError: if nobody did.
+        FaultError: if there is no such file, nobody agreed, a package is missing, or loading fails.
     """
+    path = path_of(spec.kind, spec.path, what)
     fault = why_untrusted(spec)
     if fault is not None:
         raise FaultError(fault)
-
-
-def unloadable(kind: str, path: str, error: Exception) -> FaultError:
-    """What is said when a file is not what it should be."""
-    return FaultError(
-        Fault(
-            f"The {kind} policy in {path} can't be loaded",
-            f"{type(error).__name__}: {one_line(error)}",
-            "Look whether the file is whole, and was written by a version that is installed here",
-            detail=traceback.format_exc(),
-            keys=("policy.path",),
-            bad_input=True,
-        )
-    )
+    try:
+        importlib.import_module(module)
+        importlib.import_module("torch").set_num_threads(1)
+    except ImportError as error:
+        raise missing_extra(spec.kind, packages, error) from error
+    try:
+        return path, load(path)
+    except Exception as error:
+        raise FaultError(
+            Fault(
+                f"The {spec.kind} policy in {path} can't be loaded",
+                f"{type(error).__name__}: {one_line(error)}",
+                "Look whether the file is whole, and was written by a version that is installed "
+                "here",
+                detail=traceback.format_exc(),
+                keys=("policy.path",),
+                bad_input=True,
+            )
+        ) from error
 
 
 def unfit(kind: str, path: str, why: str) -> FaultError:

@@ -204,8 +204,8 @@ def check_action(policy: Policy, observation: Any, action_space: Space, spec: Po
 
 
 def _is_close(action: Any, space: Space) -> bool:
-    """Python numbers and other float widths are taken by environments, though not by `contains`."""
-    if not isinstance(space, gymnasium.spaces.Box | gymnasium.spaces.Discrete):
+    """Lists and other float widths are taken by environments, though not by `contains`."""
+    if not isinstance(space, gymnasium.spaces.Box):
         return False
     try:
         return bool(space.contains(np.asarray(action).astype(space.dtype)))

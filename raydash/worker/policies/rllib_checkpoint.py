@@ -14,15 +14,7 @@ import gymnasium
 import numpy as np
 
 from raydash.core.spec import PolicySpec
-from raydash.worker.policies.files import (
-    Space,
-    check_trust,
-    missing_extra,
-    path_of,
-    same_observations,
-    unfit,
-    unloadable,
-)
+from raydash.worker.policies.files import Space, load_trusted, same_observations, unfit
 
 _MODULE = Path("learner_group", "learner", "rl_module", "default_policy")
 _HELP = "the folder that algorithm.save_to_path() wrote, or that of one RLModule"
@@ -42,26 +34,17 @@ class RllibPolicy:
         Raises:
             FaultError: if it is not trusted, can't be had, or does not fit.
         """
-        path = path_of("rllib", spec.path, _HELP)
-        check_trust(spec)
-        try:
-            import torch
-            from ray.rllib.core.rl_module.rl_module import RLModule
-            from ray.rllib.utils.spaces.space_utils import unsquash_action
-        except ImportError as error:
-            raise missing_extra("rllib", "ray[rllib] and torch", error) from error
-        torch.set_num_threads(1)
-        self._torch = torch
-        try:
-            self._module = RLModule.from_checkpoint(str(_module_in(Path(path))))
-            self._module.eval()
-            is_stateful = self._module.is_stateful()
-        except Exception as error:
-            raise unloadable("rllib", path, error) from error
+        path, (self._module, is_stateful) = load_trusted(
+            spec,
+            _HELP,
+            "ray.rllib.core.rl_module.rl_module",
+            "ray[rllib] and torch",
+            _loaded,
+        )
         if is_stateful:
             raise unfit("rllib", path, "it has a memory, which raydash does not carry")
         self._prepare = self._preparing(path, observation_space)
-        self._finish = self._finishing(path, action_space, unsquash_action)
+        self._finish = self._finishing(path, action_space)
 
     def one(self, observation: Any) -> Any:
         """The action for one observation."""
@@ -69,7 +52,8 @@ class RllibPolicy:
 
     def batch(self, observations: Any) -> Any:
         """Actions for a batch of observations."""
-        torch = self._torch
+        import torch
+
         with torch.no_grad():
             given = torch.from_numpy(self._prepare(np.asarray(observations)))
             answer = self._module.forward_inference({"obs": given})
@@ -92,7 +76,9 @@ class RllibPolicy:
         dtype = np.float32 if space.dtype is not None and space.dtype.kind == "f" else space.dtype
         return lambda observations: np.ascontiguousarray(observations, dtype)
 
-    def _finishing(self, path: str, space: Space, unsquash: Any) -> Callable[[Any], Any]:
+    def _finishing(self, path: str, space: Space) -> Callable[[Any], Any]:
+        from ray.rllib.utils.spaces.space_utils import unsquash_action
+
         gives = self._module.action_space
         is_simple = isinstance(
             space, gymnasium.spaces.Box | gymnasium.spaces.Discrete | gymnasium.spaces.MultiDiscrete
@@ -103,8 +89,17 @@ class RllibPolicy:
         dtype = space.dtype
         if isinstance(space, gymnasium.spaces.Box):
             low, high = space.low, space.high
-            return lambda actions: np.clip(unsquash(actions, space), low, high).astype(dtype)
+            return lambda actions: np.clip(unsquash_action(actions, space), low, high).astype(dtype)
         return lambda actions: actions.astype(dtype)
+
+
+def _loaded(path: str) -> tuple[Any, bool]:
+    """A checkpoint's module, and whether it has a memory."""
+    from ray.rllib.core.rl_module.rl_module import RLModule
+
+    module = RLModule.from_checkpoint(str(_module_in(Path(path))))
+    module.eval()
+    return module, bool(module.is_stateful())
 
 
 def _module_in(path: Path) -> Path:

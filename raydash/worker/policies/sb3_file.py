@@ -14,15 +14,7 @@ from typing import Any
 import gymnasium
 
 from raydash.core.spec import PolicySpec
-from raydash.worker.policies.files import (
-    Space,
-    check_trust,
-    missing_extra,
-    path_of,
-    same_observations,
-    unfit,
-    unloadable,
-)
+from raydash.worker.policies.files import Space, load_trusted, same_observations, unfit
 
 _UNUSED = ("lr_schedule", "clip_range", "clip_range_vf", "exploration_schedule", "action_noise")
 """Of the algorithm; they are pickled functions, which other versions of Python can't read."""
@@ -42,19 +34,13 @@ class Sb3Policy:
         Raises:
             FaultError: if it is not trusted, can't be had, or does not fit.
         """
-        path = path_of("sb3", spec.path, "the .zip that model.save() wrote")
-        check_trust(spec)
-        try:
-            import stable_baselines3  # noqa: F401
-            import torch
-        except ImportError as error:
-            raise missing_extra("sb3", "stable-baselines3", error) from error
-        torch.set_num_threads(1)
-        try:
-            self._policy = _policy_in(path)
-            self._statistics = _statistics_beside(Path(path))
-        except Exception as error:
-            raise unloadable("sb3", path, error) from error
+        path, (self._policy, self._statistics) = load_trusted(
+            spec,
+            "the .zip that model.save() wrote",
+            "stable_baselines3",
+            "stable-baselines3",
+            lambda path: (_policy_in(path), _statistics_beside(Path(path))),
+        )
         self._check(path, observation_space, action_space)
 
     def one(self, observation: Any) -> Any:

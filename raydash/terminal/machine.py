@@ -1,0 +1,64 @@
+"""Commands about raydash itself on this machine."""
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from raydash.terminal.shared import Json, refuse
+
+commands = typer.Typer()
+
+BENCHES: Mapping[str, str] = {
+    "rollout": "rollouts, against the same loop with nothing around it",
+    "modes": "the three ways to execute, against a hand-written Ray loop",
+    "peers": "the same rollouts by other tools (installs them for it: 2 GB)",
+    "learning": "how long a policy takes to learn",
+    "startup": "how soon the window is there, and the first episode finished",
+    "reactions": "how soon the window shows what happened, and does what is asked",
+    "ui": "what a frame of the window costs with 256 workers",
+    "history": "how fast 50 million episodes answer for a plot",
+    "recording": "what recording costs, in throughput and on disk",
+    "memory": "whether a supervisor's memory stays flat over a day",
+}
+
+
+@commands.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine lacks, and the line that mends it. Exit code 2 if it lacks anything."""
+    from raydash.commands.doctor import print_report
+
+    raise typer.Exit(print_report(as_json=as_json))
+
+
+@commands.command(
+    epilog="\b\nWhat can be measured (NAME):\n"
+    + "\n".join(f"  {name:<10} {what}" for name, what in BENCHES.items())
+)
+def bench(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="What to measure; see below.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure raydash on this machine, which should have nothing else to do."""
+    if name not in BENCHES or importlib.util.find_spec(f"raydash.bench.{name}") is None:
+        raise typer.Exit(refuse(f"no bench {name or 'was named'}; there are {', '.join(BENCHES)}"))
+    module = importlib.import_module(f"raydash.bench.{name}")
+    raise typer.Exit(module.run(as_json=as_json))
+
+
+@commands.command()
+def engine() -> None:
+    """What a window starts, here or through ssh.
+
+    It speaks frames on stdin and stdout, and ends with its input.
+    """
+    from raydash.engine.client import DEFAULT_COMMAND, child_environment
+
+    # A fresh interpreter in the same process: byte-code settings count from its very start.
+    os.execve(DEFAULT_COMMAND[0], DEFAULT_COMMAND, child_environment())

@@ -1,0 +1,135 @@
+"""What several commands take, and how a command ends."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from raydash.core.spec import POLICY_KINDS
+
+_ENV_HELP = "Gymnasium id, module:Id or package.module:callable"
+
+
+def use_data_dir(folder: str | None) -> str | None:
+    """The engine and its supervisors look where this process does: at its environment."""
+    if folder is not None:
+        if not folder.strip():
+            raise typer.BadParameter("it is empty", param_hint="--data-dir")
+        os.environ["RAYDASH_DATA_DIR"] = str(Path(folder).expanduser().absolute())
+    return folder
+
+
+SpecPath = Annotated[
+    Path | None, typer.Argument(metavar="SPEC.toml", help="A spec file.", show_default=False)
+]
+EnvId = Annotated[str, typer.Argument(metavar="ID", help=f"{_ENV_HELP}.")]
+ENV_OPTION = typer.Option(
+    metavar="ID", help=f"{_ENV_HELP}; default: CartPole-v1.", show_default=False
+)
+EnvKwargs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="JSON",
+        help="Keyword arguments of the environment: '{\"gravity\": 1.6}'.",
+        show_default=False,
+    ),
+]
+POLICY_WORDS = ", ".join(POLICY_KINDS) + ", or MODULE:CALLABLE"
+"""What `--policy` takes."""
+PolicyPath = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The policy's weights (.npz), .onnx or .zip file, or RLlib checkpoint.",
+        show_default=False,
+    ),
+]
+Action = Annotated[
+    str | None,
+    typer.Option(
+        metavar="JSON", help="What a constant policy does: 1, or '[0.5, 0]'.", show_default=False
+    ),
+]
+TrustPolicy = Annotated[
+    bool,
+    typer.Option(
+        "--trust-policy",
+        help="Load an sb3 or rllib policy unasked: its file can execute code.",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="A running Ray that this machine is a node of; default: launch one here.",
+        show_default=False,
+    ),
+]
+LiveAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="A running Ray that this machine is a node of; default: the one launched here.",
+        show_default=False,
+    ),
+]
+LIVE_RUN_ARGUMENT = typer.Argument(
+    metavar="RUN", help="A live run's id, its beginning, or its name.", show_default=False
+)
+Recording = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run's id, a unique beginning of one, its title, or its file."
+    ),
+]
+Recordings = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN", help="Ids, unique beginnings of ids, titles, or files of runs."),
+]
+DataDir = Annotated[
+    str | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        callback=use_data_dir,
+        is_eager=True,
+        help="Where recordings are kept; like RAYDASH_DATA_DIR.",
+        show_default=False,
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+def examples(*lines: str) -> str:
+    """Lines to copy, for the end of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def exit_with(command: Callable[[], int]) -> None:
+    """Exit with what the command gives; a fault becomes a sentence on stderr."""
+    from raydash.commands.faults import words_for
+    from raydash.core.faults import FaultError
+
+    try:
+        code = command()
+        sys.stdout.flush()
+    except FaultError as error:
+        print(words_for(error.fault), file=sys.stderr)
+        code = 2 if error.fault.bad_input else 3
+    except BrokenPipeError:
+        # `raydash runs | head`: nobody reads on, and Python is not to complain when it leaves.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    raise typer.Exit(code)
+
+
+def refuse(*lines: str) -> int:
+    """Say on stderr what is wrong with the input; gives the exit code."""
+    for line in lines:
+        print(f"raydash: {line}", file=sys.stderr)
+    return 2
