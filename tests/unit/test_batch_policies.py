@@ -75,12 +75,16 @@ def test_network_answers_a_batch_as_it_answers_its_rows(
             np.testing.assert_allclose(answer, alone(row), rtol=1e-6, atol=1e-9)
 
 
-def test_random_actions_are_those_of_the_seeded_batch() -> None:
-    together = both(OBSERVATIONS[0], ACTIONS[4])
-    again = batch_space(ACTIONS[4], NUM_ENVS)
+@pytest.mark.parametrize("action", ACTIONS, ids=str)
+def test_random_actions_are_those_of_the_seeded_batch(action: Any) -> None:
+    together = both(OBSERVATIONS[0], action)
+    again = batch_space(action, NUM_ENVS)
     again.seed(3)
     policy = make_batch_policy(PolicySpec(), together, 3)
-    np.testing.assert_array_equal(policy(None), again.sample())
+    for _ in range(50):
+        drawn, wanted = policy(None), again.sample()
+        np.testing.assert_array_equal(drawn, wanted)
+        assert drawn.dtype == wanted.dtype
 
 
 def test_constant_action_and_users_policy_answer_every_row() -> None:

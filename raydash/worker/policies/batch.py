@@ -66,9 +66,7 @@ def make_batch_policy(
         FaultError: if it can't be had, or does not fit the spaces, with the spec keys at fault.
     """
     if spec.kind == "random":
-        spaces.action.seed(seed)
-        sample = spaces.action.sample
-        return lambda _observations: sample()
+        return _random(spaces.action, seed)
     if spec.kind in ("linear", "mlp"):
         return _network(spec, spaces)
     if spec.kind == "onnx" and fixed_rows(spec.path) in (None, spaces.num_envs):
@@ -87,6 +85,17 @@ def make_batch_policy(
         return _batch([single(row) for row in iterate(observation_space, observations)], spaces)
 
     return row_by_row
+
+
+def _random(action_space: Space, seed: int) -> Policy:
+    action_space.seed(seed)
+    if type(action_space) is gymnasium.spaces.MultiDiscrete and not action_space.start.any():
+        # The numbers that `sample` gives, without its search for masks.
+        draw, nvec = action_space.np_random.random, action_space.nvec
+        shape, dtype = nvec.shape, action_space.dtype
+        return lambda _observations: (draw(shape) * nvec).astype(dtype)
+    sample = action_space.sample
+    return lambda _observations: sample()
 
 
 def _batch(actions: Sequence[Any], spaces: BatchSpaces) -> Any:
