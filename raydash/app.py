@@ -20,6 +20,7 @@ from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.core.states import ClusterPhase, EndedBy
 from raydash.link.engine_process import DEFAULT_COMMAND, EngineProcess
 from raydash.link.session import Session
+from raydash.ui.garbage import GarbageCollector
 from raydash.ui.main_window import MainWindow
 from raydash.ui.settings import remember_spec, settings
 from raydash.ui.theme import Appearance, ThemeManager, apply
@@ -69,6 +70,7 @@ def run_window(
     app.setApplicationVersion(raydash.__version__)
     app.setDesktopFileName("raydash")
     app.setQuitOnLastWindowClosed(False)
+    garbage = GarbageCollector(app)
 
     cluster = spec.cluster if spec else ClusterSpec()
     engine = EngineProcess(time.monotonic, command=engine_command)
@@ -103,6 +105,7 @@ def run_window(
         QTimer.singleShot(round(quit_after_s * 1000), ender.on_time_up)
     with _Signals(ender.on_signal):
         app.exec()
+    garbage.stop()
     engine.kill_child()
     return ender.exit_code
 

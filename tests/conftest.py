@@ -1,5 +1,6 @@
 """What every test gets: private folders, and a failure if it leaves anything behind."""
 
+import gc
 import json
 import logging
 import os
@@ -128,6 +129,20 @@ def _test_leaves_nothing() -> Iterator[None]:
     before = _everything()
     yield
     _check_nothing_left(before)
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage_is_collected_within_events(request: pytest.FixtureRequest) -> None:
+    """As in the app (`raydash.ui.garbage`): what a test of the window leaves goes before the next.
+
+    It would go sometime in the next one else, in a paint event if it so happens: that crashes.
+    """
+    if not gc.isenabled():
+        gc.collect()
+    if request.node.get_closest_marker("window"):
+        gc.disable()
+    else:
+        gc.enable()
 
 
 class _Warnings(logging.Handler):

@@ -508,6 +508,22 @@ class Campaign:
         text = f"the policy improved: mean return {mean:.2f} over {episodes} evaluation episodes"
         self._out.append(RecordEvent(EventKind.POLICY_IMPROVED, text, None, news.path))
 
+    def give_up_saving(self, waited_s: float) -> None:
+        """The learner does not answer: say what is lost, and wait for it no longer.
+
+        Args:
+            waited_s: So long it was waited for.
+        """
+        number, (mean, episodes) = max(self._saving.items())
+        self._saving.clear()
+        text = (
+            f"the best policy was not saved (generation {number}, mean return {mean:.2f} over "
+            f"{episodes} evaluation episodes): the learner did not answer for {waited_s:g} s"
+        )
+        if self.best_policy:
+            text += "; the one before it is kept"
+        self._out.append(RecordEvent(EventKind.RECORDING_FAILED, text))
+
     # --- for tests ---------------------------------------------------------------------------
 
     def validate(self) -> None:

@@ -113,6 +113,7 @@ class RunMachine:
         self._num_episodes = num_episodes
         self._t_s = 0.0
         self._orphan_since_s: float | None = 0.0
+        self._saving_since_s: float | None = None
         self._commands = CommandBook()
         self._out: list[Instruction] = []
         self.campaign = None if spec.learner.kind is None else Campaign(spec, self._out, learning)
@@ -466,8 +467,10 @@ class RunMachine:
     def _settle(self) -> None:
         """What follows for the run, and for those who wait for an answer."""
         fleet = self._fleet
+        if fleet.num_alive:
+            self._saving_since_s = None
         if fleet.num_alive == 0:
-            if self.campaign is None or not self.campaign.is_saving:
+            if not self._waits_for_saving():
                 self._end()
         elif self.state is not RunState.STOPPING:
             if self.paused and fleet.in_flight == 0:
@@ -482,6 +485,18 @@ class RunMachine:
                 self._answer(token, fault)
         for token, fault in self._commands.settled(self.workers, is_over=self.is_over):
             self._answer(token, fault)
+
+    def _waits_for_saving(self) -> bool:
+        """Nothing but the best policy is missing, and the learner has had its time for that."""
+        campaign, grace_s = self.campaign, self._settings.save_grace_s
+        if campaign is None or not campaign.is_saving:
+            return False
+        if self._saving_since_s is None:
+            self._saving_since_s = self._t_s
+        if self._t_s - self._saving_since_s < grace_s:
+            return True
+        campaign.give_up_saving(grace_s)
+        return False
 
     def _end(self) -> None:
         failed = [worker for worker in self.workers.values() if worker.phase is Phase.FAILED]

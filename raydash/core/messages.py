@@ -101,7 +101,10 @@ class CommandRun:
 
 @dataclass(frozen=True, slots=True)
 class AttachRun:
-    """Begin to send updates of a run, a snapshot first."""
+    """Begin to send updates of a run: a snapshot before the `Answer`.
+
+    Of a run whose supervisor is gone it is that of its recording, and the only one.
+    """
 
     command_id: int
     run_id: str

@@ -18,7 +18,9 @@ Worker::
         +--> restarting (back-off, new incarnation) --> starting ...
         +--> failed (five failures in a row)
 
-`stalled` and `unreachable` are derived for display: a silent worker, a node that does not answer.
+`idle` is a worker of which nothing is asked for the moment: where something learns, it waits for
+the learner, or for others to end their part of a generation. `stalled` and `unreachable` are
+derived for display: a silent worker, a node that does not answer.
 """
 
 from enum import IntEnum, StrEnum
@@ -78,6 +80,7 @@ class Activity(IntEnum):
     FAILED = 9
     STALLED = 10
     UNREACHABLE = 11
+    IDLE = 12
 
     @property
     def word(self) -> str:

@@ -17,6 +17,7 @@ class MachineSettings:
         backoff_max_s: Longest such wait.
         max_failures_in_a_row: A worker that failed so often without living well is given up.
         healthy_after_s: A worker that lived so long has its failures forgotten.
+        save_grace_s: The end of a run waits so long for its best policy to be saved.
         budget_per_worker_s: The slice grows with the number of workers by this much ...
         budget_min_s: ... from this ...
         budget_max_s: ... to this.
@@ -26,6 +27,7 @@ class MachineSettings:
     backoff_max_s: float = 30.0
     max_failures_in_a_row: int = 5
     healthy_after_s: float = 10.0
+    save_grace_s: float = 10.0
     budget_per_worker_s: float = 0.006
     budget_min_s: float = 0.4
     budget_max_s: float = 1.0
@@ -118,4 +120,6 @@ class WorkerRecord:
                 return Activity.DRAINING
             case Phase.LIVE if self.paused or run_paused:
                 return Activity.PAUSING if self.in_flight else Activity.PAUSED
+            case Phase.LIVE if not self.in_flight:
+                return Activity.IDLE
         return Activity.STEPPING

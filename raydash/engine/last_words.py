@@ -15,7 +15,8 @@ from raydash.core.records import EpisodeColumns
 from raydash.core.spec import RunSpec
 from raydash.core.states import Activity, EndedBy, RunState
 from raydash.core.updates import RunInfo, RunUpdate, WorkerColumns
-from raydash.record.snapshot import snapshot
+from raydash.record.live_copy import is_locked
+from raydash.record.snapshot import RecordingReader, snapshot
 
 PATIENCE_S = 5.0
 RETRY_S = 0.1
@@ -53,6 +54,19 @@ def last_words(newest: RunUpdate, info: RunInfo, spec: RunSpec) -> RunUpdate:
             if time.monotonic() > until_s:
                 return replace(silent, cause=f"{silent.cause}. {error.fault.sentence()}")
         time.sleep(RETRY_S)
+
+
+def await_closed(recording: Path) -> None:
+    """Wait until nobody writes a recording any more, `PATIENCE_S` at most."""
+    until_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until_s:
+        try:
+            RecordingReader(recording).close()
+        except FaultError as error:
+            if is_locked(error.fault):
+                time.sleep(RETRY_S)
+                continue
+        return
 
 
 def _as_recorded(silent: RunUpdate, info: RunInfo, spec: RunSpec) -> RunUpdate:

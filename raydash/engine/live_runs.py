@@ -54,6 +54,7 @@ class RunReader:
         incarnation: Which life of the supervisor we read; -1 before the first answer.
         unanswered: Commands that we passed on.
         snapshot: The newest one, of which `info` and `spec` are wanted later; None before.
+        attaching: Commands that asked for a snapshot, which has not come yet.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class RunReader:
         self.incarnation = -1
         self.unanswered = Unanswered()
         self.snapshot: RunUpdate | None = None
+        self.attaching: list[int] = []
         self._newest = b""
         self._seq = 0
         self._is_out = False
@@ -117,6 +119,11 @@ class RunReader:
     def may_rest(self) -> bool:
         """Nothing has been asked of the run lately."""
         return time.monotonic() - self._told_s > ATTENTIVE_S
+
+    @property
+    def owes_snapshot(self) -> bool:
+        """One was asked for, and what is read now is not it."""
+        return self._wants_snapshot or self.snapshot is None
 
     def restart(self) -> None:
         """Read from the beginning: the window wants a snapshot (again)."""

@@ -5,13 +5,16 @@ Only the engine's main thread touches its state; answers of supervisors come as 
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from raydash import paths
 from raydash.core.faults import Fault
 from raydash.core.messages import (
     PROTOCOL_VERSION,
     Answer,
     CommandRun,
+    OpenRecording,
     QueryHistory,
     RunList,
     RunSummary,
@@ -53,7 +56,7 @@ class RunDesk:
         is_connecting: Callable[[], bool],
         await_connection: Callable[[], Connection],
         watch: Callable[[], ClusterWatch | None],
-        from_file: Callable[[QueryHistory], None],
+        from_file: Callable[[QueryHistory | OpenRecording], None],
     ) -> None:
         """A desk without runs.
 
@@ -63,7 +66,7 @@ class RunDesk:
             is_connecting: A cluster was asked for.
             await_connection: Blocks until it is up; raises a FaultError if it does not come up.
             watch: Of the cluster, once there is one.
-            from_file: Takes questions about runs that are not live.
+            from_file: Takes questions about runs that are not live, and answers them.
         """
         self._wire = wire
         self._loop = loop
@@ -74,6 +77,7 @@ class RunDesk:
         self._reader_id = f"{os.getpid()}-{os.urandom(4).hex()}"
         self._readers: dict[str, RunReader] = {}
         self._handles: dict[str, Any] = {}
+        self._over: set[str] = set()
         self._runs: tuple[RunSummary, ...] | None = None
         self._followed: frozenset[str] | None = None
         self._num_merged_before = 0
@@ -84,10 +88,18 @@ class RunDesk:
         return self._num_merged_before + sum(r.num_merged for r in self._readers.values())
 
     def take_runs(self, runs: tuple[RunSummary, ...], handles: dict[str, Any]) -> None:
-        """The live runs and their supervisors, as the watch has seen them."""
-        self._handles.update(handles)
-        for run_id in set(self._handles) - set(handles) - set(self._readers):
+        """The live runs and their supervisors, as the watch has seen them.
+
+        It looks every two seconds: of some we know already that they are over.
+        """
+        self._over &= set(handles)
+        live = {run_id: each for run_id, each in handles.items() if run_id not in self._over}
+        self._handles.update(live)
+        for run_id in set(self._handles) - set(live) - set(self._readers):
             del self._handles[run_id]
+        self._tell_runs(tuple(run for run in runs if run.run_id not in self._over))
+
+    def _tell_runs(self, runs: tuple[RunSummary, ...]) -> None:
         if runs != self._runs:
             self._runs = runs
             self._wire.send(RunList(runs))
@@ -118,11 +130,13 @@ class RunDesk:
             watch.look_now()
 
     def attach(self, command_id: int, run_id: str) -> None:
-        """Begin to read a run, from a snapshot on."""
+        """Begin to read a run: answered when its snapshot was sent.
+
+        Of a run whose supervisor has just left that is the snapshot of its recording.
+        """
         handle = self._handles.get(run_id)
         if handle is not None:
-            self._answer(command_id, self._why_unreadable(run_id), run_id)
-            self._read(run_id, handle)
+            self._read_for(command_id, run_id, handle)
             return
         if not self._is_connecting():
             self._answer(
@@ -139,6 +153,7 @@ class RunDesk:
         reader = self._readers.pop(run_id, None)
         if reader is not None:
             reader.leave()
+            self._answer_attaching(reader)
             self._answer_lost(reader.unanswered.give_up(), "the run is not read any more")
         self._answer(command_id)
 
@@ -198,8 +213,23 @@ class RunDesk:
     def _on_found(self, command_id: int, run_id: str, handle: Any, fault: Fault | None) -> None:
         if handle is not None:
             self._handles[run_id] = handle
-            self._read(run_id, handle)
-        self._answer(command_id, fault, run_id)
+            self._read_for(command_id, run_id, handle)
+        elif _recording_of(run_id).exists():
+            self._from_file(OpenRecording(command_id, run_id))
+        else:
+            self._answer(command_id, fault, run_id)
+
+    def _read_for(self, command_id: int, run_id: str, handle: Any) -> None:
+        unreadable = self._why_unreadable(run_id)
+        if unreadable is not None:
+            self._answer(command_id, unreadable, run_id)
+            return
+        self._read(run_id, handle).attaching.append(command_id)
+
+    def _answer_attaching(self, reader: RunReader) -> None:
+        for command_id in reader.attaching:
+            self._answer(command_id, run_id=reader.run_id)
+        reader.attaching.clear()
 
     def _why_unreadable(self, run_id: str) -> Fault | None:
         for run in self._runs or ():
@@ -211,14 +241,12 @@ class RunDesk:
                 )
         return None
 
-    def _read(self, run_id: str, handle: Any) -> None:
-        if self._why_unreadable(run_id) is not None:
-            return
+    def _read(self, run_id: str, handle: Any) -> RunReader:
         old = self._readers.get(run_id)
         if old is not None and not old.is_over:
             old.restart()
             old.pull()
-            return
+            return old
         reader = RunReader(
             run_id,
             handle,
@@ -227,6 +255,7 @@ class RunDesk:
         )
         self._readers[run_id] = reader
         reader.pull()
+        return reader
 
     def _on_pulled(self, reader: RunReader, pulled: Pulled) -> None:
         reader.take(pulled)
@@ -234,15 +263,18 @@ class RunDesk:
             return
         if pulled.error is not None:
             # A restarting supervisor is unavailable for a second or two; a dead one stays so.
-            if reader.failures > GONE_AFTER_FAILURES or start_run.is_dead(pulled.error):
-                self._lose_reader(reader)
+            is_dead = start_run.is_dead(pulled.error)
+            if is_dead or reader.failures > GONE_AFTER_FAILURES:
+                self._lose_reader(reader, is_gone=is_dead)
                 return
             self._loop.later(RETRY_S, reader.pull)
             return
         for payload in pulled.payloads:
             self._wire.send_encoded(payload)
+        if not reader.owes_snapshot:
+            self._answer_attaching(reader)
         if reader.is_over:
-            self._forget(reader)
+            self._forget(reader, is_gone=True)
             return
         self._answer_lost(
             reader.unanswered.lost_before(reader.incarnation), "its supervisor was restarted"
@@ -266,15 +298,17 @@ class RunDesk:
             waited_s = 0.0
         self._loop.later(SLOW_S, lambda: self._pull_when_written(reader, waited_s))
 
-    def _lose_reader(self, reader: RunReader) -> None:
-        self._forget(reader)
+    def _lose_reader(self, reader: RunReader, *, is_gone: bool) -> None:
+        self._forget(reader, is_gone=is_gone)
         self._tell_end(reader)
 
     def _tell_end(self, reader: RunReader) -> None:
         """The supervisor is gone without a last word: the recording has it."""
         snapshot, newest = reader.snapshot, reader.newest()
         if snapshot is None or snapshot.info is None or snapshot.spec is None or newest is None:
+            self._show_recording(reader)
             return
+        self._answer_attaching(reader)
         info, spec = snapshot.info, snapshot.spec
 
         def work() -> RunUpdate:
@@ -290,7 +324,26 @@ class RunDesk:
 
         self._loop.in_background(work, then)
 
-    def _forget(self, reader: RunReader) -> None:
+    def _show_recording(self, reader: RunReader) -> None:
+        """Nothing was read of a run before its supervisor left: its file is the answer."""
+
+        def work() -> None:
+            from raydash.engine.last_words import await_closed
+
+            await_closed(_recording_of(reader.run_id))
+
+        def then(_: None, _fault: Fault | None) -> None:
+            for command_id in reader.attaching:
+                self._from_file(OpenRecording(command_id, reader.run_id))
+
+        if reader.attaching:
+            self._loop.in_background(work, then)
+
+    def _forget(self, reader: RunReader, *, is_gone: bool) -> None:
+        if is_gone:
+            self._over.add(reader.run_id)
+        if is_gone and self._runs is not None:
+            self._tell_runs(tuple(run for run in self._runs if run.run_id != reader.run_id))
         self._num_merged_before += reader.num_merged
         self._readers.pop(reader.run_id, None)
         self._handles.pop(reader.run_id, None)
@@ -313,9 +366,7 @@ class RunDesk:
         if unreadable is not None:
             self._command_other_version(message, handle, unreadable)
             return
-        if message.run_id not in self._readers:
-            self._read(message.run_id, handle)
-        reader = self._readers[message.run_id]
+        reader = self._readers.get(message.run_id) or self._read(message.run_id, handle)
         if message.verb is Verb.SWAP and message.policy is not None:
             self._try_policy(reader, message, message.policy)
         else:
@@ -393,3 +444,8 @@ class RunDesk:
                 f"{command.verb.value.capitalize()} was not done", why, "Look, and try again"
             )
             self._answer(command.command_id, None if done else fault, command.run_id)
+
+
+def _recording_of(run_id: str) -> Path:
+    """Where it is if the run was started from this machine, or into the same folder."""
+    return paths.data_dir() / "runs" / f"{run_id}.duckdb"

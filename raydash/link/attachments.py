@@ -23,6 +23,7 @@ class Attachments(QObject):
         ask: Ask,
         *,
         is_connected: Callable[[], bool],
+        was_recorded: Callable[[str], None],
         parent: QObject,
     ) -> None:
         """Made by the session.
@@ -31,12 +32,14 @@ class Attachments(QObject):
             store: Knows what is shown.
             ask: Sends a command.
             is_connected: The engine has a cluster.
+            was_recorded: Told of a run that was over already: its recording was read instead.
             parent: The session.
         """
         super().__init__(parent)
         self._store = store
         self._ask = ask
         self._is_connected = is_connected
+        self._was_recorded = was_recorded
         self._attached: set[str] = set()
         self._followed: tuple[str, ...] | None = None
         store.shown_run_changed.connect(self.follow)
@@ -55,6 +58,9 @@ class Attachments(QObject):
             if answer.fault is not None and self._store.engine_state == "ready":
                 self._attached.discard(run_id)
                 self._store.interrupt(run_id, answer.fault.sentence())
+            run = self._store.runs.get(run_id)
+            if answer.fault is None and run is not None and run.is_recording:
+                self._was_recorded(run_id)
             if callback is not None:
                 callback(answer)
 

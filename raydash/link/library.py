@@ -131,13 +131,25 @@ class LibraryClient(QObject):
             quiet: A fault is the caller's to show.
         """
         if self.is_live(recording):
-            self._attach(recording, callback or (lambda _answer: None))
+
+            def on_attached(answer: Answer) -> None:
+                if answer.fault is not None:
+                    self._load_file(recording, callback, at_s=at_s, quiet=quiet)
+                elif callback is not None:
+                    callback(answer)
+
+            self._attach(recording, on_attached)
             return
+        self._load_file(recording, callback, at_s=at_s, quiet=quiet)
+
+    def _load_file(
+        self, recording: str, callback: Callback | None, *, at_s: float | None, quiet: bool
+    ) -> None:
         known = recording in self._store.runs
 
         def on_answer(answer: Answer) -> None:
             if known and answer.fault is None:
-                self._add_opened(answer.run_id)  # a run that was in the list stays in it
+                self.add_opened(answer.run_id)  # a run that was in the list stays in it
             if callback is not None:
                 callback(answer)
 
@@ -154,7 +166,7 @@ class LibraryClient(QObject):
         def on_answer(answer: Answer) -> None:
             if answer.fault is None:
                 if not self.is_live(answer.run_id):
-                    self._add_opened(answer.run_id)
+                    self.add_opened(answer.run_id)
                 self._store.show_run(answer.run_id)
                 self.shown.emit(answer.run_id)
 
@@ -171,7 +183,8 @@ class LibraryClient(QObject):
         """Whether that run goes on, on this window's cluster."""
         return any(run.run_id == run_id for run in self._store.live_runs)
 
-    def _add_opened(self, run_id: str) -> None:
+    def add_opened(self, run_id: str) -> None:
+        """A recording is among the runs of the window from now on."""
         if run_id not in self.opened:
             self.opened = (*self.opened, run_id)
             self.opened_changed.emit()

@@ -90,7 +90,11 @@ class Session(QObject):
         self.engine = engine
         self.store = Store(clock, self)
         self.attachments = Attachments(
-            self.store, self.ask, is_connected=lambda: self._connected, parent=self
+            self.store,
+            self.ask,
+            is_connected=lambda: self._connected,
+            was_recorded=lambda run_id: self.library.add_opened(run_id),
+            parent=self,
         )
         self.library = LibraryClient(self.store, self.ask, self.attachments.attach, self)
         self.pending: dict[int, str] = {}

@@ -14,6 +14,8 @@ from raydash.supervise.ledger import Ledger
 
 STALL_AFTER_S = 5.0
 UNREACHABLE_AFTER_S = 15.0
+IDLE_AFTER_S = 0.5
+"""Shorter waits, as between two generations of a fast learner, are part of its stepping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,12 @@ class Roster:
         for worker in machine.workers.values():
             activity = machine.activity_of(worker)
             since_s = t_s
-            if worker.in_flight:
+            if activity is Activity.IDLE:
+                if t_s - worker.heard_s < IDLE_AFTER_S:
+                    activity = Activity.STEPPING
+                else:
+                    since_s = worker.heard_s
+            elif worker.in_flight:
                 seen = vitals.get(worker.index)
                 silent_s = t_s - worker.heard_s
                 if seen is not None and t_s - seen.read_s > UNREACHABLE_AFTER_S < silent_s:

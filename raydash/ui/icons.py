@@ -429,6 +429,7 @@ _GLYPHS: dict[Activity, Callable[[QPainter, QColor], None]] = {
     Activity.FAILED: _kill,
     Activity.STALLED: _triangle,
     Activity.UNREACHABLE: _cut_off,
+    Activity.IDLE: _ring,
 }
 
 

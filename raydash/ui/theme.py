@@ -119,6 +119,7 @@ _ACTIVITY_COLOURS = {
     Activity.FAILED: "bad",
     Activity.STALLED: "bad",
     Activity.UNREACHABLE: "bad",
+    Activity.IDLE: "muted",
 }
 _RUN_STATE_COLOURS = {
     RunState.STARTING: "accent",

@@ -215,6 +215,7 @@ _TALK_ORDER = (
     Activity.PAUSED,
     Activity.PAUSING,
     Activity.STARTING,
+    Activity.IDLE,
     Activity.DRAINING,
     Activity.STOPPING,
     Activity.STOPPED,

@@ -22,7 +22,7 @@ from raydash.core.records import (
     Work,
 )
 from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec, StopSpec
-from raydash.core.states import EndedBy, RunState
+from raydash.core.states import Activity, EndedBy, RunState
 from raydash.core.stimuli import (
     AskLearner,
     ChunkArrived,
@@ -36,6 +36,7 @@ from raydash.core.stimuli import (
     SavePolicy,
 )
 from raydash.core.updates import LearningFigures
+from raydash.core.worker_record import MachineSettings
 from tests.fakes.machine_driver import MachineDriver
 
 POPULATION = 5
@@ -141,6 +142,10 @@ class LearningDriver(MachineDriver):
         while self.saves:
             self.give(PolicySaved(self.t_s, PolicyWritten(self.saves.pop(0), "/best.npz")))
 
+    def activity(self, index: int) -> Activity:
+        """What a worker does."""
+        return self.machine.activity_of(self.machine.workers[index])
+
     def plays(self, index: int, num_episodes: int = NO_LIMIT, begins: bool = False) -> PlayedWork:
         """A worker answers its oldest request."""
         request = self.requests[index].pop(0)
@@ -169,6 +174,16 @@ class LearningDriver(MachineDriver):
                 played=played,
             )
         )
+
+    def workers_end(self) -> None:
+        """Those that were told to stop or killed are gone, in no time."""
+        while any(not worker.is_gone for worker in self.machine.workers.values()):
+            for index in list(self.killed):
+                self.die(index)
+            for index in list(self.closing):
+                self.closed(index)
+            for index in [i for i, out in self.requests.items() if out]:
+                self.plays(index)
 
     def generation(self) -> None:
         """Everybody plays until the learner is asked again or the run ends."""
@@ -240,6 +255,19 @@ def test_a_worker_without_work_waits_for_the_next_generation() -> None:
     run.generation()
     run.answer()
     assert any(run.requests.values())
+
+
+def test_a_worker_without_work_is_idle_and_can_be_paused() -> None:
+    run = make(num_workers=2)
+    assert run.activity(1) is Activity.IDLE
+    run.answer()
+    assert run.activity(1) is Activity.STEPPING
+    run.generation()
+    assert run.activity(1) is Activity.IDLE
+    run.command(Verb.PAUSE, (1,))
+    assert run.activity(1) is Activity.PAUSED
+    run.command(Verb.RESUME, (1,))
+    assert run.activity(1) is Activity.IDLE
 
 
 def test_what_a_slice_did_not_begin_is_handed_out_again() -> None:
@@ -357,11 +385,70 @@ def test_a_target_counts_once_fresh_episodes_confirm_it() -> None:
     (row,) = run.campaign.take_rows()
     assert (row.number, row.evaluation_n) == (1, CONFIRMING_EPISODES)
     assert run.saves == [2]
-    run.settle()
+    run.workers_end()
     assert run.ended is None, "the best policy is not saved yet"
     run.save_all()
     assert run.ended is not None
     assert run.ended.state is RunState.FINISHED
+
+
+def ending_run_whose_learner_hangs() -> LearningDriver:
+    """It reached its target, its workers are gone, and the best policy is not saved."""
+    run = make(evaluation_interval=1, evaluation_episodes=2, target=2e6)
+    for _ in range(2):
+        run.answer()
+        run.generation()
+    run.workers_end()
+    assert run.saves == [2]
+    return run
+
+
+def test_a_learner_that_hangs_while_saving_holds_the_end_for_a_while_only() -> None:
+    run = ending_run_whose_learner_hangs()
+    grace_s = MachineSettings().save_grace_s
+    run.tick(grace_s - 0.1)
+    assert run.ended is None
+    run.tick(0.2)
+    assert run.ended is not None
+    assert (run.ended.state, run.ended.ended_by) == (RunState.FINISHED, EndedBy.TARGET)
+    said = [event for event in run.events() if event.kind is EventKind.RECORDING_FAILED]
+    (lost,) = said
+    assert lost.text == (
+        "the best policy was not saved (generation 2, mean return 2001001.00 over 2 evaluation "
+        "episodes): the learner did not answer for 10 s"
+    )
+    assert run.campaign.figures(run.t_s).best_policy == ""
+
+
+def test_a_policy_that_is_saved_in_time_is_the_runs_although_it_took_long() -> None:
+    run = ending_run_whose_learner_hangs()
+    run.tick(MachineSettings().save_grace_s - 0.1)
+    run.save_all()
+    assert run.ended is not None
+    assert run.campaign.figures(run.t_s).best_policy == "/best.npz"
+    assert not [event for event in run.events() if event.kind is EventKind.RECORDING_FAILED]
+
+
+def test_workers_that_come_back_while_a_policy_is_saved_give_the_learner_its_time_anew() -> None:
+    run = make(evaluation_interval=1, evaluation_episodes=1)
+    for _ in range(2):
+        run.answer()
+        run.generation()
+    assert run.saves
+    grace_s = MachineSettings().save_grace_s
+    run.command(Verb.KILL, (1, 2))
+    run.workers_end()
+    run.tick(grace_s - 0.1)
+    assert run.ended is None
+    run.command(Verb.RESTART, (1,))
+    run.all_ready()
+    run.tick(1.0)
+    run.command(Verb.KILL, (1,))
+    run.workers_end()
+    run.tick(grace_s - 0.1)
+    assert run.ended is None
+    run.tick(0.2)
+    assert run.ended is not None
 
 
 def test_a_lucky_evaluation_that_is_not_confirmed_ends_nothing(

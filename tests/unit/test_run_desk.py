@@ -1,6 +1,7 @@
 """The desk for live runs, with a supervisor that runs in this process: no Ray, no cluster."""
 
 import queue
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -15,6 +16,7 @@ from raydash.core.messages import (
     Answer,
     CommandRun,
     HistoryRange,
+    OpenRecording,
     QueryHistory,
     RunList,
     StartRun,
@@ -33,9 +35,12 @@ from tests.fakes.supervised_run import RUN_ID, SupervisedRun
 class Reference:
     """What a remote call gives back."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, call: Callable[..., Any], *values: Any) -> None:
         self._future: Future[Any] = Future()
-        self._future.set_result(value)
+        try:
+            self._future.set_result(call(*values))
+        except Exception as error:
+            self._future.set_exception(error)
 
     def future(self) -> Future[Any]:
         return self._future
@@ -43,7 +48,7 @@ class Reference:
 
 class Method:
     def __init__(self, call: Callable[..., Any]) -> None:
-        self.remote = lambda *values: Reference(call(*values))
+        self.remote = lambda *values: Reference(call, *values)
 
 
 class Handle:
@@ -114,7 +119,7 @@ class Scene:
     def __init__(self) -> None:
         self.wire = FakeWire()
         self.loop = TurnedLoop()
-        self.from_file: list[QueryHistory] = []
+        self.from_file: list[QueryHistory | OpenRecording] = []
         self.run = SupervisedRun()
         self.run.turns(1.0)
         self.desk = RunDesk(
@@ -139,11 +144,12 @@ def test_a_run_that_is_attached_is_read_from_its_snapshot_on(scene: Scene) -> No
     scene.know(Handle(scene.run))
     assert scene.wire.of(RunList) == [RunList((summary(RUN_ID),))]
     scene.desk.attach(1, RUN_ID)
-    assert scene.wire.of(Answer) == [Answer(1, run_id=RUN_ID)]
     for _ in range(5):
         scene.run.turns(0.5)
         scene.loop.turn()
     updates = scene.wire.of(RunUpdate)
+    answered = scene.wire.sent.index(Answer(1, run_id=RUN_ID))
+    assert scene.wire.sent.index(updates[0]) < answered, "whoever asks may look at once"
     assert updates[0].since_seq == 0
     assert all(late.since_seq == early.seq for early, late in pairwise(updates))
     assert len(updates) > 2
@@ -245,8 +251,66 @@ def test_only_a_live_run_is_attached_in_place_of_its_file(scene: Scene) -> None:
     assert not scene.desk.attach_if_live(1, RUN_ID)
     scene.know(Handle(scene.run))
     assert scene.desk.attach_if_live(2, RUN_ID)
-    scene.loop.turn()
+    rounds(scene, 2)
     assert scene.wire.of(Answer) == [Answer(2, run_id=RUN_ID)]
+
+
+class LeftHandle(Handle):
+    """Of a supervisor that has left since the cluster was looked at."""
+
+    def __init__(self, run: SupervisedRun) -> None:
+        super().__init__(run)
+        self.pull = Method(self._fail)
+
+    def _fail(self, *_values: Any) -> Any:
+        raise ActorDiedError
+
+
+class ActorDiedError(Exception):
+    """Stands for Ray's."""
+
+
+@pytest.mark.parametrize("through_library", [False, True])
+def test_a_run_whose_supervisor_has_just_left_is_shown_from_its_file(
+    scene: Scene,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_until: Callable[..., None],
+    through_library: bool,
+) -> None:
+    monkeypatch.setattr(
+        "raydash.engine.start_run.is_dead", lambda error: isinstance(error, ActorDiedError)
+    )
+    scene.know(LeftHandle(scene.run))
+    if through_library:
+        assert scene.desk.attach_if_live(7, RUN_ID)
+    else:
+        scene.desk.attach(7, RUN_ID)
+
+    def asked_of_the_library() -> bool:
+        scene.loop.turn()
+        return bool(scene.from_file)
+
+    wait_until(asked_of_the_library)
+    assert scene.from_file == [OpenRecording(7, RUN_ID)]
+    assert not scene.wire.of(Answer), "who shows the file answers"
+    assert not scene.desk.attach_if_live(8, RUN_ID), "or the library would ask us again"
+
+
+def test_a_run_that_told_its_last_is_listed_no_more_though_the_cluster_still_names_it(
+    scene: Scene,
+) -> None:
+    handle = Handle(scene.run)
+    scene.know(handle)
+    scene.desk.attach(1, RUN_ID)
+    scene.desk.command(CommandRun(2, RUN_ID, Verb.STOP))
+    for _ in range(200):
+        scene.run.turns(0.1)
+        scene.loop.turn()
+    assert scene.wire.of(RunUpdate)[-1].last
+    assert scene.wire.of(RunList)[-1] == RunList(())
+    scene.know(handle)  # the watch looks every two seconds
+    assert scene.wire.of(RunList)[-1] == RunList(())
+    assert not scene.desk.attach_if_live(3, RUN_ID), "its file is complete"
 
 
 def test_what_needs_a_cluster_is_refused_without_one(scene: Scene) -> None:
@@ -295,9 +359,10 @@ def swapped(scene: Scene, policy: PolicySpec) -> Answer:
     scene.desk.attach(1, RUN_ID)
     rounds(scene, 2)
     scene.desk.command(CommandRun(5, RUN_ID, Verb.SWAP, policy=policy))
-    for _ in range(1000):
+    ceiling_s = time.monotonic() + 30.0  # a process tries it
+    while time.monotonic() < ceiling_s:
         scene.run.turns(0.1)
-        scene.loop.wait(0.01)
+        scene.loop.wait(0.05)
         answers = [answer for answer in scene.wire.of(Answer) if answer.command_id == 5]
         if answers:
             return answers[0]

@@ -92,6 +92,40 @@ def test_opening_a_live_run_attaches_to_it(session: Session, engine: FakeEngine)
     assert session.library.opened == ()
 
 
+def test_a_run_that_ended_before_it_was_attached_is_an_opened_recording(
+    session: Session, engine: FakeEngine
+) -> None:
+    engine.come_up(summary("on screen"), summary(RUN))
+    session.library.open(RUN)
+    asked = sent(engine, AttachRun)[-1]
+    assert asked.run_id == RUN  # type: ignore[union-attr]
+    engine.say(opened(RUN))
+    engine.answer(run_id=RUN, to=asked.command_id)
+    assert session.store.shown_run_id == RUN
+    assert session.library.opened == (RUN,)
+    session.library.scrub(RUN, 100.0)
+    engine.say(opened(RUN, 100.0))
+    engine.answer(run_id=RUN)
+    assert session.store.shown is not None, "it stays on screen while its slider is moved"
+
+
+def test_a_run_that_can_not_be_attached_any_more_is_opened_from_its_file(
+    session: Session, engine: FakeEngine, faults: list[Fault]
+) -> None:
+    engine.come_up(summary("on screen"), summary(RUN))
+    session.library.open(RUN)
+    asked = sent(engine, AttachRun)[-1]
+    assert asked.run_id == RUN  # type: ignore[union-attr]
+    engine.answer(Fault("Run is not live"), to=asked.command_id)
+    assert sent(engine, OpenRecording)
+    engine.say(opened(RUN))
+    engine.answer(run_id=RUN)
+    run = session.store.shown
+    assert run is not None
+    assert run.is_recording
+    assert not faults
+
+
 def test_only_the_newest_moment_waits_while_one_is_under_way(
     session: Session, engine: FakeEngine
 ) -> None:

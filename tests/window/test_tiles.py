@@ -95,6 +95,14 @@ def test_workers_that_all_step_are_not_coloured() -> None:
     assert longest(text).startswith("all 8 workers")
 
 
+def test_workers_that_wait_for_the_learner_are_named_and_no_trouble() -> None:
+    text = tile_texts(with_activities(*[Activity.IDLE] * 3, Activity.STEPPING))["workers"]
+    assert (plain(text.value), text.tone) == ("1 stepping", "text")
+    assert longest(text).startswith("3 idle")
+    text = tile_texts(with_activities(*[Activity.IDLE] * 4))["workers"]
+    assert (plain(text.value), text.tone) == ("4 idle", "text")
+
+
 def test_paused_run_is_no_trouble() -> None:
     update = replace(with_activities(*[Activity.PAUSED] * 8), state=RunState.PAUSED, paused=True)
     text = tile_texts(update)["workers"]

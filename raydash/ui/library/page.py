@@ -8,7 +8,8 @@
     disk use                                                                 Limits…
 """
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QItemSelection, QItemSelectionModel, Qt, QTimer, Signal
@@ -69,6 +70,29 @@ def can_be_imported(path: Path) -> bool:
     return path.is_dir() or path.suffix in (".csv", ".json", ".duckdb") or "tfevents" in path.name
 
 
+def shared_widths(least: Sequence[int], wanted: Sequence[int], room: int) -> list[int]:
+    """How wide each column is: those that grow take what is left, and give way first.
+
+    Args:
+        least: Of each column, in pixels: for its title.
+        wanted: For its longest text.
+        room: For all.
+    """
+    widths = [max(pair) for pair in zip(least, wanted, strict=True)]
+    growing = [number for number, column in enumerate(COLUMNS) if column.grows]
+    left = room - sum(widths)
+    if left >= 0:
+        for number in growing:
+            widths[number] += left // len(growing)
+        widths[growing[-1]] += left % len(growing)
+        return widths
+    spare = {number: widths[number] - least[number] for number in growing}
+    share = min(1.0, -left / max(1, sum(spare.values())))
+    for number in growing:
+        widths[number] -= math.ceil(share * spare[number])
+    return widths
+
+
 class _Table(QTableView):
     """A table that says in words why it is empty."""
 
@@ -88,18 +112,9 @@ class _Table(QTableView):
         words_of, title = self.fontMetrics(), QFont(self.font())
         title.setWeight(QFont.Weight.DemiBold)
         title_of = QFontMetrics(title)
-        widths = [
-            max(
-                words_of.horizontalAdvance(column.longest) + _CELL_PADDING,
-                title_of.horizontalAdvance(column.title) + _TITLE_PADDING,
-            )
-            for column in COLUMNS
-        ]
-        growing = [number for number, column in enumerate(COLUMNS) if column.grows]
-        left = max(0, self.viewport().width() - sum(widths))
-        for number in growing:
-            widths[number] += left // len(growing)
-        widths[growing[-1]] += left % len(growing)
+        least = [title_of.horizontalAdvance(column.title) + _TITLE_PADDING for column in COLUMNS]
+        wanted = [words_of.horizontalAdvance(column.longest) + _CELL_PADDING for column in COLUMNS]
+        widths = shared_widths(least, wanted, self.viewport().width())
         header.blockSignals(True)
         for number, width in enumerate(widths):
             header.resizeSection(number, width)

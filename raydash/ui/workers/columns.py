@@ -66,7 +66,8 @@ class Column:
     concerns: Callable[[RunUpdate], bool] | None = None
 
 
-# Who needs looking at comes first; stepping and resetting alternate too fast to be told apart.
+# Who needs looking at comes first; stepping, resetting and, where something learns, idling
+# alternate too fast to be told apart.
 _SEVERITY = np.zeros(len(Activity), np.int32)
 for _rank, _activities in enumerate(
     (
@@ -78,7 +79,7 @@ for _rank, _activities in enumerate(
         (Activity.PAUSING, Activity.PAUSED),
         (Activity.DRAINING,),
         (Activity.STOPPING,),
-        (Activity.STEPPING, Activity.RESETTING),
+        (Activity.IDLE, Activity.STEPPING, Activity.RESETTING),
         (Activity.STOPPED,),
     )
 ):
@@ -139,7 +140,8 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "activity",
         "Activity",
-        "What the worker is doing; a silent worker is stalled, with the time since its last word.",
+        "What the worker is doing; a silent worker is stalled, with the time since its last word; "
+        "an idle one waits for the learner, or for others to end their part of a generation.",
         lambda rows, row: words.activity(rows.activity(row), rows.activity_age_s(row)),
         lambda rows: _SEVERITY[rows.workers.activity],
         sample="stalled 999 s",
