@@ -27,6 +27,7 @@ from raydash.worker.process import log_paths, settle_in, stand_back, whereabouts
 from raydash.worker.progress import ProgressWriter
 from raydash.worker.rollout import RolloutLoop
 from raydash.worker.seeds import env_seeds, policy_seed
+from raydash.worker.sliced import Life
 from raydash.worker.vector_environments import make_vector_env
 from raydash.worker.vector_rollout import VectorRolloutLoop
 from raydash.worker.words import one_line
@@ -73,6 +74,8 @@ class RolloutWorker:
         ]
         name = f"w{worker_index}-{incarnation}-{os.getpid()}"
         self._progress = ProgressWriter(Path(progress_dir) / name if progress_dir else None)
+        info_keys = start.spec.rollout.info_keys
+        self._life = Life(worker_index, incarnation, time.perf_counter, self._progress, info_keys)
         self._loop: AnyLoop | None = None
         self._sizes = (0, 0)
         self._weights_seq_no = weights_seq_no
@@ -186,16 +189,12 @@ class RolloutWorker:
                 num_outputs(env.action_space, name),
             )
             return CandidateLoop(
+                self._life,
                 env,
-                worker_index=self._worker_index,
-                incarnation=self._incarnation,
                 reset_seed=seeds[0].reset,
-                clock=time.perf_counter,
-                progress=self._progress,
                 make_env=lambda: make_env(spec.env),
                 run_seed=spec.rollout.seed,
                 gathers_observations=spec.learner.normalize_observations,
-                info_keys=spec.rollout.info_keys,
             )
         if vectorization == "none":
             env = make_any_env(spec.env, source_dirs)
@@ -208,15 +207,11 @@ class RolloutWorker:
                 return make_policy(policy, *spaces, seed, source_dirs)
 
             loop = RolloutLoop(
+                self._life,
                 env,
                 policy_of(spec.policy, self._weights_seq_no),
-                worker_index=self._worker_index,
-                incarnation=self._incarnation,
                 reset_seed=seeds[0].reset,
-                clock=time.perf_counter,
-                progress=self._progress,
                 make_env=lambda: make_env(spec.env),
-                info_keys=spec.rollout.info_keys,
             )
             self._take_policy = lambda policy, number: loop.set_policy(policy_of(policy, number))
             return loop
@@ -230,14 +225,10 @@ class RolloutWorker:
             policy, policy_seed(seeds.action_space, number)
         )
         return MultiAgentLoop(
+            self._life,
             policies.game_of(env),
-            worker_index=self._worker_index,
-            incarnation=self._incarnation,
             reset_seed=seeds.reset,
-            clock=time.perf_counter,
-            progress=self._progress,
             make_env=lambda: policies.game_of(make_any_env(spec.env)),
-            info_keys=spec.rollout.info_keys,
         )
 
     def _vector_loop(self, count: int, vectorization: str) -> VectorRolloutLoop:
@@ -250,15 +241,11 @@ class RolloutWorker:
             return make_batch_policy(policy, batch_spaces, seed, source_dirs)
 
         loop = VectorRolloutLoop(
+            self._life,
             envs,
             policy_of(spec.policy, self._weights_seq_no),
-            worker_index=self._worker_index,
-            incarnation=self._incarnation,
             reset_seeds=[each.reset for each in seeds],
-            clock=time.perf_counter,
-            progress=self._progress,
             make_env=lambda: make_vector_env(spec.env, count, vectorization),
-            info_keys=spec.rollout.info_keys,
         )
         self._take_policy = lambda policy, number: loop.set_policy(policy_of(policy, number))
         return loop

@@ -6,14 +6,13 @@ comes with it; a chunk holds either episodes of candidates or of an evaluation, 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from operator import length_hint
 from typing import Any
 
 import numpy as np
 
-from raydash.core.clock import Clock
 from raydash.core.records import (
     Float64,
     Int32,
@@ -26,10 +25,9 @@ from raydash.worker.environments import Env
 from raydash.worker.policies.network import Space, answering, flattener, forward_of
 from raydash.worker.policies.parameters import Layout
 from raydash.worker.policies.policy import Policy
-from raydash.worker.progress import ProgressWriter
 from raydash.worker.rollout import RolloutLoop
 from raydash.worker.seeds import candidate_seed, evaluation_seed
-from raydash.worker.sliced import Slice
+from raydash.worker.sliced import Life, Slice
 
 OBSERVATIONS_AT_ONCE = 4096
 """So many are kept before they are reduced to their sums."""
@@ -82,43 +80,25 @@ class CandidateLoop(RolloutLoop):
 
     def __init__(
         self,
+        life: Life,
         env: Env,
         *,
-        worker_index: int,
-        incarnation: int,
         reset_seed: int,
-        clock: Clock,
-        progress: ProgressWriter,
         make_env: Callable[[], Env],
         run_seed: int,
         gathers_observations: bool,
-        info_keys: Sequence[str] = (),
     ) -> None:
         """As `RolloutLoop`, without a policy: each episode brings its own.
 
         Args:
-            env: As there, like the next six.
-            worker_index: 1..N.
-            incarnation: 0 for the worker's first life.
+            life: Of which worker.
+            env: The environment, not reset yet.
             reset_seed: Of the first reset, which only shows that there is an environment.
-            clock: Monotonic seconds.
-            progress: Told what the loop is doing.
             make_env: Makes the environment anew after an error.
             run_seed: Of which the seeds of all episodes are made.
             gathers_observations: Chunks say what candidates saw.
-            info_keys: As there.
         """
-        super().__init__(
-            env,
-            _nobody,
-            worker_index=worker_index,
-            incarnation=incarnation,
-            reset_seed=reset_seed,
-            clock=clock,
-            progress=progress,
-            make_env=make_env,
-            info_keys=info_keys,
-        )
+        super().__init__(life, env, _nobody, reset_seed=reset_seed, make_env=make_env)
         self._action_space: Space = env.action_space
         self._run_seed = run_seed
         self._gathers_observations = gathers_observations

@@ -16,7 +16,7 @@ from raydash.worker.policies.policy import check_action, make_policy
 from raydash.worker.progress import ProgressWriter
 from raydash.worker.rollout import RolloutLoop
 from raydash.worker.seeds import evaluation_seed
-from raydash.worker.sliced import MAX_FAILURES_IN_A_ROW
+from raydash.worker.sliced import MAX_FAILURES_IN_A_ROW, Life
 
 SLICE_S = 1.0
 
@@ -53,13 +53,10 @@ def evaluate(
     policy = make_policy(policy_spec, env.observation_space, env.action_space, seed, source_dirs)
     check_action(policy, observation, env.action_space, policy_spec)
     loop = RolloutLoop(
+        Life(1, 0, time.perf_counter, ProgressWriter()),
         env,
         policy,
-        worker_index=1,
-        incarnation=0,
         reset_seed=first_seed,
-        clock=time.perf_counter,
-        progress=ProgressWriter(),
         make_env=lambda: make_env(env_spec),
     )
     loop.prepare(lambda made, reset_seed: first_reset(made, env_spec, reset_seed))

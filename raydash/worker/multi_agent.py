@@ -71,7 +71,8 @@ class Game(ABC):
         """Begin an episode.
 
         Raises:
-            Exception: whatever the environment raises; RuntimeError if there is no agent.
+            Exception: whatever the environment raises; RuntimeError if there is no agent, or all
+                are over at once.
         """
 
     @abstractmethod
@@ -185,6 +186,8 @@ class TurnGame(Game):
         for agent in self.env.agents:
             self._name(agent)
         self._next_turn()
+        if self.is_over:
+            raise RuntimeError("all agents were over after reset")
         return self._observation, {}
 
     def to_act(self) -> list[tuple[Any, Any, Any]]:

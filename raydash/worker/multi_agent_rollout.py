@@ -5,82 +5,38 @@ episode's return is the sum over its agents.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from raydash.core.clock import Clock
 from raydash.core.records import AgentEpisodes, Float64, Int64
-from raydash.worker.episode_book import EpisodeBook
+from raydash.worker.episode_loop import EpisodeLoop
 from raydash.worker.multi_agent import Game
-from raydash.worker.progress import HURRY, PHASE, ProgressWriter
-from raydash.worker.seeds import remade_seed
-from raydash.worker.sliced import (
-    BOTH,
-    ERROR,
-    MAX_RESET_SAMPLES,
-    RESETTING,
-    STEPPING,
-    TERMINATED,
-    TRUNCATED,
-    Slice,
-    SlicedLoop,
-)
+from raydash.worker.progress import HURRY
+from raydash.worker.sliced import BOTH, ERROR, TERMINATED, TRUNCATED, Life, Slice
 
 
-class MultiAgentLoop(EpisodeBook, SlicedLoop[Game]):
-    """Steps one multi-agent environment of one worker, slice by slice."""
+class MultiAgentLoop(EpisodeLoop[Game]):
+    """Steps one multi-agent environment of one worker, slice by slice.
+
+    Scalars of infos: the mean over the last infos of the agents that have one.
+    """
 
     def __init__(
-        self,
-        game: Game,
-        *,
-        worker_index: int,
-        incarnation: int,
-        reset_seed: int,
-        clock: Clock,
-        progress: ProgressWriter,
-        make_env: Callable[[], Game],
-        info_keys: Sequence[str] = (),
+        self, life: Life, game: Game, *, reset_seed: int, make_env: Callable[[], Game]
     ) -> None:
         """Take over an environment that is not reset yet.
 
         Args:
+            life: Of which worker.
             game: The environment, with what chooses its agents' actions.
-            worker_index: 1..N.
-            incarnation: 0 for the worker's first life.
-            reset_seed: Of the first reset, as of a `RolloutLoop`.
-            clock: Monotonic seconds.
-            progress: Told what the loop is doing.
+            reset_seed: As of an `EpisodeLoop`.
             make_env: Makes the environment anew after an error; may raise anything.
-            info_keys: Scalars of the agents' last infos to keep of every episode: the mean over
-                the agents that have it.
         """
-        super().__init__(
-            game,
-            lambda _observation: None,
-            worker_index=worker_index,
-            incarnation=incarnation,
-            clock=clock,
-            progress=progress,
-            make_env=make_env,
-            info_keys=info_keys,
-        )
-        self._reset_seed = reset_seed
-        self._next_seed: int | None = reset_seed
+        super().__init__(life, game, _nobody, reset_seed=reset_seed, make_env=make_env)
         self._played: list[tuple[dict[str, float], dict[str, int]]] = []
         self._agent_steps: dict[str, int] = {}  # of finished episodes
-
-    def _first_reset(self, first_reset: Callable[[Game, int], Any], started_s: float) -> Any:
-        assert self._env is not None
-        self._episode_started_s = started_s
-        observation = first_reset(self._env, self._reset_seed)
-        self._next_seed = None
-        return observation
-
-    def _close_env(self, env: Game) -> None:
-        env.close()
 
     def _step_batch(self, slice_: Slice) -> bool:
         """Step once with the clock in hand and then some more times without."""
@@ -137,38 +93,7 @@ class MultiAgentLoop(EpisodeBook, SlicedLoop[Game]):
         for name, count in game.agent_steps.items():
             self._agent_steps[name] = self._agent_steps.get(name, 0) + count
 
-    def _begin_episode(self, slice_: Slice, now_s: float) -> bool:
-        """Reset the environment, which is made anew first if it failed before."""
-        self._progress.cells[PHASE] = RESETTING
-        self._tell_progress(self._num_finished_steps, 0)
-        self._episode_started_s = now_s
-        where = "make"
-        try:
-            if self._env is None:
-                self._num_remakes += 1
-                self._next_seed = remade_seed(self._reset_seed, self._num_remakes)
-                self._env = self._make_env()
-                now_s = self._clock()
-            where = "reset"
-            try:
-                self._env.reset(seed=self._next_seed)
-                self._next_seed = None
-            finally:
-                reset_s = self._clock() - now_s
-                self._reset_time_s += reset_s
-            if self._env.is_over:
-                raise RuntimeError("all agents were over after reset")
-        except Exception as error:
-            self._fail(slice_, where, error)
-            return False
-        self._between_episodes = False
-        if len(slice_.reset_samples_s) < MAX_RESET_SAMPLES:
-            slice_.reset_samples_s.append(reset_s)
-        self._progress.cells[PHASE] = STEPPING
-        return True
-
     def _fail(self, slice_: Slice, where: str, error: Exception) -> None:
-        """Record an episode that ended in an exception, and give its environment up."""
         now_s = self._clock()
         self.failures_in_a_row += 1
         num_steps = 0
@@ -198,3 +123,7 @@ class MultiAgentLoop(EpisodeBook, SlicedLoop[Game]):
                 returns[row, places[name]] = total
                 counts[row, places[name]] = episode_steps[name]
         return AgentEpisodes(names, returns, counts, np.array(list(steps.values()), np.int64))
+
+
+def _nobody(_observation: Any) -> Any:
+    raise RuntimeError("a game's agents choose by themselves")

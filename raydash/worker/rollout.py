@@ -5,89 +5,17 @@ The inner loop is as bare as it can be (`_step_batch`): the clock is read once p
 """
 
 import math
-from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any
 
-from raydash.core.clock import Clock
 from raydash.worker.environments import Env
-from raydash.worker.episode_book import EpisodeBook
-from raydash.worker.policies.policy import Policy
-from raydash.worker.progress import (
-    COUNTER,
-    EPISODE_LEN,
-    HURRY,
-    NUM_ENV_STEPS,
-    PHASE,
-    ProgressWriter,
-)
-from raydash.worker.seeds import remade_seed
-from raydash.worker.sliced import (
-    BOTH,
-    ERROR,
-    MAX_RESET_SAMPLES,
-    RESETTING,
-    STEPPING,
-    TERMINATED,
-    TRUNCATED,
-    Slice,
-    SlicedLoop,
-)
+from raydash.worker.episode_loop import EpisodeLoop
+from raydash.worker.progress import COUNTER, EPISODE_LEN, HURRY, NUM_ENV_STEPS
+from raydash.worker.sliced import BOTH, ERROR, TERMINATED, TRUNCATED, Slice
 
 
-class RolloutLoop(EpisodeBook, SlicedLoop[Env]):
+class RolloutLoop(EpisodeLoop[Env]):
     """Steps one environment of one worker, slice by slice."""
-
-    def __init__(
-        self,
-        env: Env,
-        policy: Policy,
-        *,
-        worker_index: int,
-        incarnation: int,
-        reset_seed: int,
-        clock: Clock,
-        progress: ProgressWriter,
-        make_env: Callable[[], Env],
-        info_keys: Sequence[str] = (),
-    ) -> None:
-        """Take over an environment that is not reset yet.
-
-        Args:
-            env: The environment.
-            policy: Chooses the actions.
-            worker_index: 1..N.
-            incarnation: 0 for the worker's first life.
-            reset_seed: Of the first reset. Later ones go on with the environment's own
-                generator; an environment that was made anew gets `seeds.remade_seed`, so that it
-                does not repeat its predecessor's episodes.
-            clock: Monotonic seconds.
-            progress: Told what the loop is doing.
-            make_env: Makes the environment anew after an error; may raise anything.
-            info_keys: Scalars of the last step's info to keep of every episode.
-        """
-        super().__init__(
-            env,
-            policy,
-            worker_index=worker_index,
-            incarnation=incarnation,
-            clock=clock,
-            progress=progress,
-            make_env=make_env,
-            info_keys=info_keys,
-        )
-        self._reset_seed = reset_seed
-        self._next_seed: int | None = reset_seed
-
-    def _first_reset(self, first_reset: Callable[[Env, int], Any], started_s: float) -> Any:
-        assert self._env is not None
-        self._episode_started_s = started_s
-        observation = first_reset(self._env, self._reset_seed)
-        self._next_seed = None
-        return observation
-
-    def _close_env(self, env: Env) -> None:
-        env.close()
 
     def _step_batch(self, slice_: Slice) -> bool:
         """Step once with the clock in hand and then some more times without.
@@ -174,46 +102,7 @@ class RolloutLoop(EpisodeBook, SlicedLoop[Env]):
             return False
         return self._begin_episode(slice_, now_s)
 
-    def _begin_episode(self, slice_: Slice, now_s: float) -> bool:
-        """Reset the environment, which is made anew first if it failed before."""
-        cells = self._progress.cells
-        cells[PHASE] = RESETTING
-        cells[NUM_ENV_STEPS] = self._num_finished_steps
-        cells[EPISODE_LEN] = 0
-        cells[COUNTER] += 1
-        self._episode_started_s = now_s
-        where = "make"
-        env = self._env
-        try:
-            if env is None:
-                self._num_remakes += 1
-                self._next_seed = self._seed_of_remade()
-                env = self._env = self._make_env()
-                now_s = self._clock()
-            where = "reset"
-            try:
-                if self._next_seed is None:
-                    self._observation, _ = env.reset()
-                else:
-                    self._observation, _ = env.reset(seed=self._next_seed)
-                    self._next_seed = None
-            finally:
-                reset_s = self._clock() - now_s
-                self._reset_time_s += reset_s
-        except Exception as error:
-            self._fail(slice_, where, error, 0)
-            return False
-        self._between_episodes = False
-        if len(slice_.reset_samples_s) < MAX_RESET_SAMPLES:
-            slice_.reset_samples_s.append(reset_s)
-        cells[PHASE] = STEPPING
-        return True
-
-    def _seed_of_remade(self) -> int | None:
-        return remade_seed(self._reset_seed, self._num_remakes)
-
-    def _fail(self, slice_: Slice, where: str, error: Exception, episode_len: int) -> None:
-        """Record an episode that ended in an exception, and give its environment up."""
+    def _fail(self, slice_: Slice, where: str, error: Exception, episode_len: int = 0) -> None:
         now_s = self._clock()
         self.failures_in_a_row += 1
         self._record(slice_, now_s, math.nan, episode_len, ERROR)

@@ -8,6 +8,7 @@ import math
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -72,6 +73,25 @@ def episodes_that_fit(num_scalars: int, num_envs: int = 1) -> int:
     return max(1, room // each)
 
 
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One life of one worker, and what its loop needs to count in it.
+
+    Attributes:
+        worker_index: 1..N.
+        incarnation: 0 for the worker's first life.
+        clock: Monotonic seconds.
+        progress: Told what is being done.
+        info_keys: Scalars of the last step's info to keep of every episode.
+    """
+
+    worker_index: int
+    incarnation: int
+    clock: Clock
+    progress: ProgressWriter
+    info_keys: Sequence[str] = ()
+
+
 class Slice:
     """What one chunk has gathered so far. Times are on the loop's clock.
 
@@ -99,32 +119,17 @@ class SliceBook(ABC):
         weights_seq_no: Of the policy: how often it was changed before.
     """
 
-    def __init__(
-        self,
-        *,
-        worker_index: int,
-        incarnation: int,
-        clock: Clock,
-        progress: ProgressWriter,
-        info_keys: Sequence[str] = (),
-        num_envs: int = 1,
-    ) -> None:
+    def __init__(self, life: Life, num_envs: int = 1) -> None:
         """Nothing has happened yet.
 
         Args:
-            worker_index: 1..N.
-            incarnation: 0 for the worker's first life.
-            clock: Monotonic seconds.
-            progress: Told what is being done.
-            info_keys: Scalars of the last step's info to keep of every episode.
+            life: Whose account it is.
             num_envs: How many are stepped together.
         """
-        self._worker_index = worker_index
-        self._incarnation = incarnation
-        self._clock = clock
-        self._progress = progress
-
-        self._infos = InfoScalars(info_keys)
+        self._life = life
+        self._clock = life.clock
+        self._progress = life.progress
+        self._infos = InfoScalars(life.info_keys)
 
         self.failures_in_a_row = 0
         self.weights_seq_no = 0
@@ -235,8 +240,8 @@ class SliceBook(ABC):
             self._num_scalars = num_scalars
             self.max_episodes = episodes_that_fit(self._num_scalars, self._num_envs)
         return RolloutChunk(
-            worker_index=self._worker_index,
-            incarnation=self._incarnation,
+            worker_index=self._life.worker_index,
+            incarnation=self._life.incarnation,
             duration_s=ended_s - slice_.started_s,
             first_step_offset_s=slice_.first_step_s - slice_.started_s,
             totals=self.totals(),
@@ -265,38 +270,23 @@ class SlicedLoop(SliceBook, Generic[AnyEnv]):
 
     def __init__(
         self,
+        life: Life,
         env: AnyEnv,
         policy: Callable[[Any], Any],
         *,
-        worker_index: int,
-        incarnation: int,
-        clock: Clock,
-        progress: ProgressWriter,
         make_env: Callable[[], AnyEnv],
-        info_keys: Sequence[str] = (),
         num_envs: int = 1,
     ) -> None:
         """Take over an environment that is not reset yet.
 
         Args:
+            life: Of which worker.
             env: The environment.
             policy: Chooses the actions.
-            worker_index: 1..N.
-            incarnation: 0 for the worker's first life.
-            clock: Monotonic seconds.
-            progress: Told what the loop is doing.
             make_env: Makes the environment anew after an error; may raise anything.
-            info_keys: Scalars of the last step's info to keep of every episode.
             num_envs: How many are stepped together.
         """
-        super().__init__(
-            worker_index=worker_index,
-            incarnation=incarnation,
-            clock=clock,
-            progress=progress,
-            info_keys=info_keys,
-            num_envs=num_envs,
-        )
+        super().__init__(life, num_envs)
         self._env: AnyEnv | None = env
         self._policy = policy
         self._make_env = make_env

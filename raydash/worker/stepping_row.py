@@ -23,6 +23,7 @@ from raydash.worker.sliced import (
     STEPPING,
     TERMINATED,
     TRUNCATED,
+    Life,
     Slice,
 )
 from raydash.worker.words import one_line
@@ -66,13 +67,7 @@ class Row(EpisodeBook):
             info_keys: Scalars of the last step's info to keep of every episode.
             version: The policy to begin with.
         """
-        super().__init__(
-            worker_index=seat[0],
-            incarnation=seat[1],
-            clock=clock,
-            progress=progress,
-            info_keys=info_keys,
-        )
+        super().__init__(Life(*seat, clock, progress, info_keys))
         self.seat = seat
         self.out = False
         self.is_open = False

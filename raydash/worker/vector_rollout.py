@@ -17,10 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
-from raydash.core.clock import Clock
 from raydash.core.records import Float64, Int32
 from raydash.worker.policies.policy import Policy
-from raydash.worker.progress import HURRY, PHASE, ProgressWriter
+from raydash.worker.progress import HURRY, PHASE
 from raydash.worker.seeds import remade_seed
 from raydash.worker.sliced import (
     ERROR,
@@ -29,6 +28,7 @@ from raydash.worker.sliced import (
     RESETTING,
     STEPPING,
     Finished,
+    Life,
     Slice,
     SlicedLoop,
 )
@@ -95,42 +95,24 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
 
     def __init__(
         self,
+        life: Life,
         env: VectorEnv,
         policy: Policy,
         *,
-        worker_index: int,
-        incarnation: int,
         reset_seeds: Sequence[int],
-        clock: Clock,
-        progress: ProgressWriter,
         make_env: Callable[[], VectorEnv],
-        info_keys: Sequence[str] = (),
     ) -> None:
         """Take over a vector environment that is not reset yet.
 
         Args:
+            life: Of which worker.
             env: The vector environment.
             policy: Chooses actions, a batch for a batch of observations.
-            worker_index: 1..N.
-            incarnation: 0 for the worker's first life.
             reset_seeds: Of the first reset, one per sub-environment.
-            clock: Monotonic seconds.
-            progress: Told what the loop is doing.
             make_env: Makes all anew after an error of all; may raise anything.
-            info_keys: Scalars of the last step's info to keep of every episode.
         """
-        super().__init__(
-            env,
-            policy,
-            worker_index=worker_index,
-            incarnation=incarnation,
-            clock=clock,
-            progress=progress,
-            make_env=make_env,
-            info_keys=info_keys,
-            num_envs=len(reset_seeds),
-        )
         count = len(reset_seeds)
+        super().__init__(life, env, policy, make_env=make_env, num_envs=count)
         self._reset_seeds = tuple(reset_seeds)
         self._next_seeds: tuple[int, ...] | None = self._reset_seeds
         self._num_steps = 0

@@ -2,11 +2,14 @@
 
 import json
 import os
+from copy import deepcopy
 from typing import Any
 
 import gymnasium
 import numpy as np
 from pettingzoo import AECEnv, ParallelEnv
+
+from tests.fakes.spaces import SPACES
 
 OBSERVATIONS = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
 ACTIONS = gymnasium.spaces.Discrete(3)
@@ -257,8 +260,38 @@ class Nobody(Flock):
         return {}, {}
 
 
+class Over(Queue):
+    """All agents are over as soon as they are there."""
+
+    def reset(self, seed: int | None = None, options: Any = None) -> None:
+        super().reset(seed)
+        self.terminations = dict.fromkeys(self.agents, True)
+
+
 class Mixed(Flock):
     """The second agent sees something else than the first."""
 
     def observation_space(self, agent: str) -> Any:
         return OBSERVATIONS if agent == "bird_0" else gymnasium.spaces.Box(0, 1, (3,), np.float32)
+
+
+class Choir(Flock):
+    """Its agents see, and act in, a space of `tests.fakes.spaces`."""
+
+    def __init__(self, space: str) -> None:
+        super().__init__()
+        self._spaces = {agent: deepcopy(SPACES[space]) for agent in self.possible_agents}
+
+    def observation_space(self, agent: str) -> Any:
+        return self._spaces[agent]
+
+    action_space = observation_space
+
+    def _seen(self) -> dict[str, Any]:
+        return {agent: self._spaces[agent].sample() for agent in self.agents}
+
+    def step(self, actions: dict[str, Any]) -> Any:
+        for agent, action in actions.items():
+            assert self._spaces[agent].contains(action), (agent, action)
+        seen, *rest = super().step(dict.fromkeys(actions, 0))
+        return {agent: self._spaces[agent].sample() for agent in seen}, *rest

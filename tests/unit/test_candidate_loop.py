@@ -13,6 +13,7 @@ from raydash.core.states import Ending
 from raydash.worker.candidates import OBSERVATIONS_AT_ONCE, CandidateLoop, ObservationBuffer
 from raydash.worker.progress import HURRY, ProgressWriter
 from raydash.worker.seeds import candidate_seed, evaluation_seed
+from raydash.worker.sliced import Life
 from tests.fakes.clock import FakeClock
 
 SECOND = 1.0
@@ -64,12 +65,9 @@ class Player:
             return self.envs[-1]
 
         self.loop = CandidateLoop(
+            Life(3, 1, self.clock, self.progress),
             self.envs[0],
-            worker_index=3,
-            incarnation=1,
             reset_seed=99,
-            clock=self.clock,
-            progress=self.progress,
             make_env=make_env,
             run_seed=SEED,
             gathers_observations=True,

@@ -16,12 +16,13 @@ from raydash.worker.environments import first_reset
 from raydash.worker.info_scalars import InfoScalars, number_of
 from raydash.worker.progress import ProgressWriter
 from raydash.worker.rollout import RolloutLoop
-from raydash.worker.sliced import MAX_EPISODES, episodes_that_fit
+from raydash.worker.sliced import MAX_EPISODES, Life, episodes_that_fit
 from raydash.worker.vector_environments import GuardedVectorEnv
 from raydash.worker.vector_rollout import VectorRolloutLoop
 from tests.fakes.goals import GoalEnv
 
 KEYS = ("score", "picture", "absent")
+LIFE = Life(1, 0, time.perf_counter, ProgressWriter(), KEYS)
 SPEC = EnvSpec("tests.fakes.goals:GoalEnv")
 Row = tuple[int, float, float]
 
@@ -103,17 +104,7 @@ def assert_same(found: list[Row], wanted: list[Row]) -> None:
 
 def test_single_environment_tells_of_every_episode(tmp_path: Path) -> None:
     env = GoalEnv(str(tmp_path))
-    loop = RolloutLoop(
-        env,
-        lambda _: 0,
-        worker_index=1,
-        incarnation=0,
-        reset_seed=3,
-        clock=time.perf_counter,
-        progress=ProgressWriter(),
-        make_env=lambda: env,
-        info_keys=KEYS,
-    )
+    loop = RolloutLoop(LIFE, env, lambda _: 0, reset_seed=3, make_env=lambda: env)
     loop.prepare(lambda env, seed: first_reset(env, SPEC, seed))
     chunks = [decode(encode(loop.run(0.01))) for _ in range(4)]
     (tape,) = tmp_path.iterdir()
@@ -135,15 +126,11 @@ def test_environments_stepped_together_tell_of_every_episode_in_every_autoreset_
     waiting = list(envs)
     vector = GuardedVectorEnv(lambda: waiting.pop(0), 3, autoreset_mode=mode)
     loop = VectorRolloutLoop(
+        LIFE,
         vector,
         lambda _: np.zeros(3, np.int64),
-        worker_index=1,
-        incarnation=0,
         reset_seeds=[1, 2, 3],
-        clock=time.perf_counter,
-        progress=ProgressWriter(),
         make_env=lambda: vector,
-        info_keys=KEYS,
     )
     loop.prepare(lambda env, seed: first_reset(env, SPEC, seed))
     chunks = [loop.run(0.01) for _ in range(4)]

@@ -23,7 +23,7 @@ from raydash.worker.multi_agent_rollout import MultiAgentLoop
 from raydash.worker.policies.agents import AgentPolicies
 from raydash.worker.policies.weights import Weights, write_weights
 from raydash.worker.progress import ProgressWriter
-from raydash.worker.sliced import MAX_FAILURES_IN_A_ROW
+from raydash.worker.sliced import MAX_FAILURES_IN_A_ROW, Life
 from raydash.worker.trial import try_environment
 from tests.fakes.agents import Account, Crowd, Flock, Nobody, Queue
 from tests.fakes.envs import FakeClock
@@ -42,12 +42,9 @@ def loop_over(
 ) -> MultiAgentLoop:
     policies = AgentPolicies(policy or PolicySpec(), seed)
     loop = MultiAgentLoop(
+        Life(3, 1, clock or FakeClock(TICK_S), ProgressWriter()),
         policies.game_of(env),
-        worker_index=3,
-        incarnation=1,
         reset_seed=seed,
-        clock=clock or FakeClock(TICK_S),
-        progress=ProgressWriter(),
         make_env=lambda: policies.game_of((make or (lambda: env))()),
     )
     loop.prepare(lambda game, seed: first_reset(game, EnvSpec("flock"), seed))
@@ -297,6 +294,7 @@ def test_trial_lets_good_ones_pass() -> None:
 @pytest.mark.parametrize(
     ("env", "policy", "rollout", "words", "key"),
     [
+        (f"{FAKES}:Over", PolicySpec(), RolloutSpec(), "all agents were over", "env.id"),
         (f"{FAKES}:Nobody", PolicySpec(), RolloutSpec(), "env.agents is empty", "env.id"),
         (
             f"{FAKES}:Flock",

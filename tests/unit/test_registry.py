@@ -18,6 +18,7 @@ from raydash.worker.environments import Env, first_reset, make_env, registry_ids
 from raydash.worker.policies.policy import make_policy
 from raydash.worker.progress import ProgressWriter
 from raydash.worker.rollout import RolloutLoop
+from raydash.worker.sliced import Life
 
 OWN_OF_TESTS = "raydash_tests/"
 SECONDS = float(os.environ.get("RAYDASH_REGISTRY_S", "0.3"))
@@ -61,13 +62,10 @@ def test_environment_runs_with_the_counts_of_a_recount_or_lacks_a_package(env_id
         assert fault.remedy
         return
     loop = RolloutLoop(
+        Life(1, 0, time.perf_counter, ProgressWriter()),
         env,
         make_policy(PolicySpec(), env.observation_space, env.action_space, 1),
-        worker_index=1,
-        incarnation=0,
         reset_seed=5,
-        clock=time.perf_counter,
-        progress=ProgressWriter(),
         make_env=lambda: env,
     )
     loop.prepare(lambda env, seed: first_reset(env, spec, seed))

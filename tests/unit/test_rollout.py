@@ -28,6 +28,7 @@ from raydash.worker.sliced import (
     MAX_FAILURES_IN_A_ROW,
     MAX_RESET_SAMPLES,
     MAX_STEP_SAMPLES,
+    Life,
 )
 from tests.fakes.envs import CountingEnv, FakeClock, RaisingEnv, ScriptedEnv, Step
 
@@ -43,13 +44,10 @@ def loop_over(
     progress: ProgressWriter | None = None,
 ) -> RolloutLoop:
     return RolloutLoop(
+        Life(3, 1, clock, progress or ProgressWriter()),
         env,
         policy,
-        worker_index=3,
-        incarnation=1,
         reset_seed=42,
-        clock=clock,
-        progress=progress or ProgressWriter(),
         make_env=make or (lambda: env),
     )
 

@@ -20,7 +20,7 @@ from raydash.worker.environments import first_reset
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
 from raydash.worker.progress import ProgressWriter
 from raydash.worker.seeds import remade_seed
-from raydash.worker.sliced import MAX_EPISODES, MAX_FAILURES_IN_A_ROW
+from raydash.worker.sliced import MAX_EPISODES, MAX_FAILURES_IN_A_ROW, Life
 from raydash.worker.vector_environments import GuardedVectorEnv, VectorEnv, make_vector_env
 from raydash.worker.vector_rollout import VectorRolloutLoop
 from tests.fakes.envs import (
@@ -43,13 +43,10 @@ def loop_over(
     policy: Callable[[Any], Any] | None = None,
 ) -> VectorRolloutLoop:
     return VectorRolloutLoop(
+        Life(3, 1, clock, ProgressWriter()),
         env,
         policy or (lambda observations: np.zeros(len(observations), np.int64)),
-        worker_index=3,
-        incarnation=1,
         reset_seeds=[40 + index for index in range(env.num_envs)],
-        clock=clock,
-        progress=ProgressWriter(),
         make_env=make or (lambda: env),
     )
 
