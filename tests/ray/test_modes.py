@@ -1,6 +1,5 @@
 """Lockstep and tasks on a real cluster: counted, paused, stopped and killed like any other run."""
 
-import math
 import os
 import signal
 from collections import Counter
@@ -18,16 +17,14 @@ from raydash.core.messages import Verb
 from raydash.core.states import Activity, EndedBy, Ending, RunState
 from raydash.core.updates import RunUpdate
 from raydash.record.query import open_read_only
-from raydash.worker.seeds import env_seeds, remade_seed
 from tests.fakes.clusters import ask_ray
+from tests.fakes.notes import Episode, comparable, lines, num_noted_steps, played
 from tests.fakes.recount import check_recording
 from tests.fakes.terminal import STEPPING, SeenRun, Terminal
 
 NOTED = "tests.fakes.envs:NotedEnv"
 MODES = ("lockstep", "tasks")
 both_modes = pytest.mark.parametrize("mode", MODES)
-
-Episode = tuple[float | str, int, str]
 
 
 def noted(mode: str, folder: Path, **rollout: Any) -> dict[str, Any]:
@@ -38,34 +35,6 @@ def noted(mode: str, folder: Path, **rollout: Any) -> dict[str, Any]:
     }
 
 
-def lines(folder: Path, name: str) -> list[str]:
-    path = folder / name
-    return path.read_text().splitlines() if path.exists() else []
-
-
-def seeds_of(worker: int, incarnation: int = 0) -> list[int]:
-    """Of the environment of a life, and of those that followed it after errors."""
-    first = env_seeds(0, worker_index=worker, incarnation=incarnation).reset
-    return [first, *(remade_seed(first, number) for number in range(1, 2000))]
-
-
-def played(folder: Path, worker: int, incarnation: int = 0) -> list[Episode]:
-    """Episodes of a life as its environments noted them, in order."""
-    found: list[Episode] = []
-    for seed in seeds_of(worker, incarnation):
-        of_one = lines(folder, f"{seed}.episodes")
-        for line in of_one:
-            total, length, ending = line.split()
-            found.append(_comparable(float(total), int(length), ending))
-        if not of_one:
-            break
-    return found
-
-
-def num_noted_steps(folder: Path) -> int:
-    return sum(len(lines(folder, path.name)) for path in folder.glob("*.steps"))
-
-
 def recorded(run: SeenRun, worker: int, incarnation: int = 0) -> list[Episode]:
     with closing(open_read_only(run.recording)) as connection:
         rows = connection.execute(
@@ -74,13 +43,8 @@ def recorded(run: SeenRun, worker: int, incarnation: int = 0) -> list[Episode]:
             [worker, incarnation],
         ).fetchall()
     return [
-        _comparable(total, length, Ending(ending).name.lower()) for total, length, ending in rows
+        comparable(total, length, Ending(ending).name.lower()) for total, length, ending in rows
     ]
-
-
-def _comparable(total: float, length: int, ending: str) -> Episode:
-    has_return = ending != "error" and not math.isnan(total)
-    return (total if has_return else "none", length, ending)
 
 
 def assert_counted(run: SeenRun, folder: Path, workers: tuple[int, ...]) -> RunUpdate:
@@ -177,6 +141,33 @@ def test_one_worker_is_paused_restarted_killed_and_stopped_beside_the_others(
     terminal.wait(lambda: all(run.activity(worker) in STEPPING for worker in (1, 2)), "scaled")
     terminal.stop(run)
     check_recording(run)
+
+
+@pytest.mark.parametrize("mode", ["actors", *MODES])
+def test_observations_and_actions_of_any_kind_travel_in_every_mode(
+    terminal: Terminal, tmp_path: Path, mode: str
+) -> None:
+    folder = _fresh(tmp_path)
+    run = terminal.start_stepping(
+        env={
+            "id": "tests.fakes.spaces:NotedSpacesEnv",
+            "kwargs": {
+                "folder": str(folder),
+                "observation": "Dict",
+                "action": "Tuple of all",
+                "step_s": 0.002,
+            },
+        },
+        rollout={"mode": mode},
+    )
+    _forget_the_trial(folder)
+    terminal.wait(lambda: (run.latest.workers.num_episodes > 6).all(), "a round of each")
+    terminal.stop(run)
+    assert_counted(run, folder, (1, 2))
+    errors = [event.text for event in run.of(1) if event.kind is EventKind.ENV_ERROR]
+    torn = "worker 1: step raised RuntimeError: the tape tears"
+    assert errors
+    assert all(text.startswith(torn) for text in errors)
 
 
 def test_environment_actor_is_reset_and_never_made_anew_at_the_end_of_an_episode(

@@ -77,19 +77,42 @@ def _random(action_space: Space) -> Policy:
 def _constant(spec: PolicySpec, action_space: Space) -> Policy:
     if spec.action is None:
         _refuse("policy.action", "The constant policy has no action", "none is given", action_space)
-    action: Any = spec.action
-    shape, dtype = action_space.shape, action_space.dtype
-    try:
-        if dtype is not None and isinstance(action_space, gymnasium.spaces.Discrete):
-            action = dtype.type(action) if float(action) == int(action) else action
-        elif dtype is not None and shape is not None:
-            action = np.asarray(action, dtype).reshape(shape)
-    except (TypeError, ValueError, OverflowError):
-        action = spec.action
+    if not _is_numeric(action_space):
+        raise FaultError(
+            Fault(
+                "The constant policy can't give such actions",
+                f"policy.action is a number or a list of numbers, and actions are {action_space}",
+                "Use a random policy, or module:callable for one of your own",
+                keys=("policy.kind", "env.id"),
+                bad_input=True,
+            )
+        )
+    action = _as_action(spec.action, action_space)
     if not action_space.contains(action):
         why = f"{spec.action} is not in {action_space}"
         _refuse("policy.action", "The constant action does not fit", why, action_space)
     return lambda _observation: action
+
+
+def _is_numeric(space: Space) -> bool:
+    """Whether numbers, in lists, can say what its members are."""
+    if isinstance(space, gymnasium.spaces.Tuple):
+        return all(map(_is_numeric, space.spaces))
+    return space.dtype is not None and np.issubdtype(space.dtype, np.number)
+
+
+def _as_action(value: Any, space: Space) -> Any:
+    """Numbers in the types that a space wants; as they are if that can't be."""
+    try:
+        match space:
+            case gymnasium.spaces.Tuple(spaces=parts):
+                return tuple(_as_action(*each) for each in zip(value, parts, strict=True))
+            case gymnasium.spaces.Discrete(dtype=dtype):
+                return dtype.type(value) if float(value) == int(value) else value
+            case _:
+                return np.asarray(value, space.dtype).reshape(space.shape)
+    except (TypeError, ValueError, OverflowError):
+        return value
 
 
 def _onnx(spec: PolicySpec, observation_space: Space, action_space: Space) -> Policy:

@@ -1,0 +1,45 @@
+"""What environments of the kind of `NotedEnv` wrote down, read back."""
+
+import math
+from pathlib import Path
+
+from raydash.worker.seeds import env_seeds, remade_seed
+
+Episode = tuple[float | str, int, str]
+"""Return, or "none" where there is none; length; ending."""
+
+
+def lines(folder: Path, name: str) -> list[str]:
+    """Of one file; none if it was never written."""
+    path = folder / name
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def seeds_of(worker: int, incarnation: int = 0, env_index: int = 0) -> list[int]:
+    """Of one environment of a life, and of those that followed it after errors."""
+    first = env_seeds(0, worker_index=worker, incarnation=incarnation, env_index=env_index).reset
+    return [first, *(remade_seed(first, number) for number in range(1, 2000))]
+
+
+def played(folder: Path, worker: int, incarnation: int = 0, env_index: int = 0) -> list[Episode]:
+    """Episodes of a life as its environments noted them, in order."""
+    found: list[Episode] = []
+    for seed in seeds_of(worker, incarnation, env_index):
+        of_one = lines(folder, f"{seed}.episodes")
+        for line in of_one:
+            total, length, ending = line.split()
+            found.append(comparable(float(total), int(length), ending))
+        if not of_one:
+            break
+    return found
+
+
+def num_noted_steps(folder: Path) -> int:
+    """Of all lives."""
+    return sum(len(lines(folder, path.name)) for path in folder.glob("*.steps"))
+
+
+def comparable(total: float, length: int, ending: str) -> Episode:
+    """NaN is not equal to itself, and an error episode has no return."""
+    has_return = ending != "error" and not math.isnan(total)
+    return (total if has_return else "none", length, ending)
