@@ -25,7 +25,7 @@ LEARNER_KINDS = ("cmaes",)
 IS_SUCCESS = "is_success"
 """The key of info that says whether an episode reached its goal; it is kept without being asked."""
 MAX_INFO_KEYS = 16
-VECTORIZATIONS = ("none", "sync", "vector_entry_point")
+VECTORIZATIONS = ("none", "sync", "vector_entry_point", "envpool")
 WANDB_MODES = ("online", "offline")
 
 
@@ -290,7 +290,8 @@ FIELDS: Mapping[str, Field] = {
     ),
     "rollout.vectorization": Field(
         "str",
-        "sync: one after the other; vector_entry_point: the environment's own vector form.",
+        "sync: one after the other; vector_entry_point: the environment's own vector form; "
+        "envpool: EnvPool's environment of that name.",
         choices=VECTORIZATIONS,
         optional=True,
     ),
@@ -529,7 +530,8 @@ def _contradictions(spec: RunSpec) -> list[Violation]:
     rollout, policy, learner = spec.rollout, spec.policy, spec.learner
     if rollout.vectorization == "none" and rollout.num_envs_per_worker > 1:
         problem = f'"none" steps one environment, not {rollout.num_envs_per_worker}'
-        found.append(Violation("rollout.vectorization", problem, "one of sync, vector_entry_point"))
+        allowed = "one of " + ", ".join(VECTORIZATIONS[1:])
+        found.append(Violation("rollout.vectorization", problem, allowed))
     if rollout.mode != "actors" and rollout.chosen_vectorization != "none":
         problem = f"{rollout.mode} steps one environment per worker"
         found.append(Violation("rollout.num_envs_per_worker", problem, "1; use more workers"))

@@ -153,8 +153,8 @@ def run(
         str | None,
         typer.Option(
             metavar="HOW",
-            help="none, sync, or vector_entry_point (the environment's own vector form); "
-            "default: sync if there are several.",
+            help="none, sync, vector_entry_point (the environment's own vector form), or envpool "
+            "(EnvPool's environment of that name); default: sync if there are several.",
             show_default=False,
         ),
     ] = None,

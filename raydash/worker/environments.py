@@ -42,6 +42,8 @@ _PIP_NAMES: Mapping[str, str] = {
 }
 """What to install for a module whose package has another name."""
 
+ENVPOOL_PREFIX = "envpool:"
+
 _NAMESPACES: Mapping[str, str] = {"ALE": "ale_py", "MiniGrid": "minigrid", "BabyAI": "minigrid"}
 """Modules that register the ids of a namespace."""
 
@@ -165,6 +167,8 @@ def _creator(env: EnvSpec) -> Callable[..., Any]:
     module_name, colon, name = env.id.partition(":")
     if not colon:
         return from_registry
+    if env.id.startswith(ENVPOOL_PREFIX):
+        raise _only_pools(env.id)
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
@@ -227,6 +231,18 @@ def _unknown_id(env_id: str, error: Exception) -> FaultError:
             keys=("env.id",),
             bad_input=True,
         ),
+    )
+
+
+def _only_pools(env_id: str) -> FaultError:
+    return FaultError(
+        Fault(
+            what=f"{env_id} is an environment of EnvPool",
+            why="It has no single environments, only pools of them",
+            remedy='Use rollout.vectorization = "envpool" (--vectorization envpool)',
+            keys=("rollout.vectorization", "env.id"),
+            bad_input=True,
+        )
     )
 
 

@@ -2,7 +2,7 @@
 
 With `sync` the sub-environments are stepped one after the other, and each is guarded: one that
 raises ends its own episode, is made anew, and the others never notice. A vector form of the
-environment's own (`vector_entry_point`) can only fail as a whole.
+environment's own (`vector_entry_point`) and a pool of EnvPool's can only fail as a whole.
 """
 
 import time
@@ -13,12 +13,13 @@ from typing import Any, TypeAlias
 
 import gymnasium
 from gymnasium.envs.registration import registry
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec
 from raydash.worker.environments import Env, add_source_dirs, make_env, register_own
+from raydash.worker.envpool_env import EnvPoolEnv
 from raydash.worker.seeds import remade_seed
 from raydash.worker.words import one_line
 
@@ -160,7 +161,7 @@ def make_vector_env(
     Args:
         env: Name and keyword arguments of a single one.
         num_envs: How many sub-environments.
-        vectorization: `sync` or `vector_entry_point`.
+        vectorization: `sync`, `vector_entry_point` or `envpool`.
         source_dirs: Folders to import the user's modules from.
 
     Raises:
@@ -178,13 +179,19 @@ def make_vector_env(
     if env.wrappers:
         raise FaultError(
             Fault(
-                f"The vector form of {env.id} takes no wrappers",
+                f"With {vectorization}, {env.id} takes no wrappers",
                 f"{env.wrappers[0].name} wraps a single environment, and there is none in it",
                 "Use rollout.vectorization = sync, or leave env.wrappers out",
                 keys=("env.wrappers", "rollout.vectorization"),
                 bad_input=True,
             )
         )
+    if vectorization == "envpool":
+        return EnvPoolEnv(env, num_envs)
+    return _own_vector_form(env, num_envs, source_dirs)
+
+
+def _own_vector_form(env: EnvSpec, num_envs: int, source_dirs: Sequence[str]) -> VectorEnv:
     register_own()
     add_source_dirs(source_dirs)
     _check_vector_entry_point(env, source_dirs)
@@ -221,10 +228,10 @@ def autoreset_mode(env: VectorEnv) -> AutoresetMode:
 def first_seed(env: VectorEnv, seeds: Sequence[int]) -> int | list[int]:
     """What its first reset takes: a seed for each, or, where one generator serves all, the first.
 
-    Gymnasium's own vectorizers take lists; other vector environments promise to take a number.
+    Gymnasium's own vectorizers and EnvPool take lists; other vector environments promise to take a
+    number.
     """
-    inner = env.unwrapped
-    takes_list = isinstance(inner, SyncVectorEnv | gymnasium.vector.AsyncVectorEnv)
+    takes_list = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv | EnvPoolEnv)
     return list(seeds) if takes_list else seeds[0]
 
 

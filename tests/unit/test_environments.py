@@ -9,6 +9,7 @@ import pytest
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec
 from raydash.worker.environments import first_reset, make_env, registry_ids
+from raydash.worker.vector_environments import make_vector_env
 from tests.fakes.envs import CountingEnv
 
 FAKES = "tests.fakes.envs"
@@ -86,6 +87,23 @@ def test_missing_simulator_is_answered_with_its_pip_line(monkeypatch: pytest.Mon
     fault = fault_of("Ant-v5")
     assert 'pip install "gymnasium[mujoco]"' in fault.remedy
     assert fault.keys == ("env.id",)
+
+
+def test_envpool_has_no_single_environments() -> None:
+    fault = fault_of("envpool:CartPole-v1")
+    assert "--vectorization envpool" in fault.remedy
+
+
+def test_envpool_that_is_not_installed_is_answered_with_its_pip_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "envpool", None)
+    with pytest.raises(FaultError) as caught:
+        make_vector_env(EnvSpec("CartPole-v1"), 2, "envpool")
+    fault = caught.value.fault
+    assert fault.bad_input
+    assert fault.what == "EnvPool is not installed"
+    assert "pip install 'raydash[envpool]'" in fault.remedy
 
 
 def test_missing_module_is_named() -> None:

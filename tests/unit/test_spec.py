@@ -208,7 +208,7 @@ def test_several_environments_without_vectorization_are_a_contradiction() -> Non
     found = refused({"rollout": {"num_envs_per_worker": 3, "vectorization": "none"}})
     assert found == {
         "rollout.vectorization": 'rollout.vectorization: "none" steps one environment, not 3; '
-        "allowed: one of sync, vector_entry_point"
+        "allowed: one of sync, vector_entry_point, envpool"
     }
 
 
