@@ -48,7 +48,9 @@ def spec_from_options(spec_path: Path | None, options: Mapping[str, object]) -> 
     try:
         spec = spec_from_table(table)
     except SpecError as error:
-        raise SpecError((*violations, *error.violations)) from None
+        known = {violation.key for violation in violations}
+        more = (violation for violation in error.violations if violation.key not in known)
+        raise SpecError((*violations, *more)) from None
     if violations:
         raise SpecError(tuple(violations))
     return spec

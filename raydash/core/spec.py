@@ -7,10 +7,13 @@ command line and the form all use it, and a bad spec is refused with *all* its v
 import difflib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+MAX_WHOLE = 2**63 - 1
+"""Larger numbers do not travel between processes."""
+MAX_DEPTH = 32
 MAX_WORKERS = 10_000
 MAX_ENVS_PER_WORKER = 1024
 MAX_HIDDEN = 4096
@@ -302,7 +305,7 @@ FIELDS: Mapping[str, Field] = {
         "int",
         "The run's seed; every worker derives its own.",
         minimum=0,
-        maximum=2**63 - 1,
+        maximum=MAX_WHOLE,
     ),
     "rollout.hang_timeout_s": Field(
         "float",
@@ -403,15 +406,17 @@ def check_value(key: str, value: object) -> Violation | None:
     def refused(problem: str) -> Violation:
         return Violation(key, problem, rule.allowed())
 
-    shown = json.dumps(value, default=str)
+    try:
+        shown = json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):  # it has thousands of digits, or of brackets
+        return refused("is beyond measure")
     match rule.kind:
         case "table":
             if not isinstance(value, Mapping):
                 return refused(f"{shown} is not a table")
-            try:
-                json.dumps(value)
-            except (TypeError, ValueError):
-                return refused("holds values that JSON cannot carry")
+            problem = _why_not_carried(value)
+            if problem:
+                return refused(problem)
             if key == "cluster.resources" and not all(
                 isinstance(v, int | float) and not isinstance(v, bool) and v >= 0
                 for v in value.values()
@@ -452,10 +457,36 @@ def check_value(key: str, value: object) -> Violation | None:
             return _check_number(value, rule, refused, shown)
 
 
+def _why_not_carried(value: object, depth: int = 0) -> str:
+    """Why a value can't travel from process to process; empty if it can."""
+    if depth > MAX_DEPTH:
+        return f"is nested more than {MAX_DEPTH} deep"
+    match value:
+        case None | bool() | str() | float():
+            return ""
+        case int():
+            return "" if abs(value) <= MAX_WHOLE else f"holds {_short(value)}, which is too large"
+        case list() | tuple():
+            inside: Iterable[object] = value
+        case Mapping():
+            if not all(isinstance(name, str) for name in value):
+                return "holds a key that is no text"
+            inside = value.values()
+        case _:
+            return f"holds a {type(value).__name__}, which JSON cannot carry"
+    return next(filter(None, (_why_not_carried(each, depth + 1) for each in inside)), "")
+
+
+def _short(number: int) -> str:
+    return f"a number of {math.ceil(number.bit_length() * math.log10(2))} digits"
+
+
 def _is_action(value: object) -> bool:
     if isinstance(value, list | tuple):
-        return all(map(_is_action, value))
-    return isinstance(value, int | float) and math.isfinite(value)
+        return not _why_not_carried(value) and all(map(_is_action, value))
+    if isinstance(value, int):
+        return abs(value) <= MAX_WHOLE
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _are_sizes(value: object) -> bool:
@@ -488,6 +519,8 @@ def _check_number(
         return refused(f"{shown} is not {'a whole number' if rule.kind == 'int' else 'a number'}")
     if value != value or value in (float("inf"), float("-inf")):
         return refused(f"{shown} is not finite")
+    if isinstance(value, int) and abs(value) > MAX_WHOLE:
+        return refused(f"{_short(value)} is too {'large' if value > 0 else 'small'}")
     too_small = rule.minimum is not None and value < rule.minimum
     if too_small or (rule.above is not None and value <= rule.above):
         return refused(f"{shown} is too small")

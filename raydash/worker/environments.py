@@ -127,10 +127,15 @@ def make_any_env(env: EnvSpec, source_dirs: Sequence[str] = ()) -> Any:
             raise _constructor_raised(env, error) from error
         raise _wrong_kwargs(env, error) from error
     except Exception as error:
+        if isinstance(error, gym_error.Error) and str(error).startswith("Malformed"):
+            raise _unknown_id(env.id, error) from error
         raise _constructor_raised(env, error) from error
     if not (isinstance(made, gymnasium.Env) or is_multi_agent(made)):
         made = _adapted(env.id, made)
-    return wrapped(made, env.wrappers)
+    made = wrapped(made, env.wrappers)
+    if isinstance(made, gymnasium.Env):
+        _check_spaces(env.id, made)
+    return made
 
 
 def first_reset(env: Any, spec: EnvSpec, seed: int | list[int]) -> Any:
@@ -140,7 +145,7 @@ def first_reset(env: Any, spec: EnvSpec, seed: int | list[int]) -> Any:
         FaultError: if `reset` raises or gives no `(observation, info)`.
     """
     try:
-        observation, _ = env.reset(seed=seed)
+        given = env.reset(seed=seed)
     except Exception as error:
         remedy = "Try it in a terminal: the traceback names the line"
         if isinstance(error, TypeError) and "'seed'" in str(error):
@@ -155,7 +160,17 @@ def first_reset(env: Any, spec: EnvSpec, seed: int | list[int]) -> Any:
                 bad_input=True,
             ),
         ) from error
-    return observation
+    if not (isinstance(given, tuple) and len(given) == 2):
+        raise FaultError(
+            Fault(
+                what=f"The first reset of {spec.id} gave a {type(given).__name__}",
+                why="It has to give two things: an observation, and a table of info",
+                remedy="Let it return (observation, {})",
+                keys=("env.id",),
+                bad_input=True,
+            )
+        )
+    return given[0]
 
 
 def _creator(env: EnvSpec) -> Callable[..., Any]:
@@ -169,6 +184,8 @@ def _creator(env: EnvSpec) -> Callable[..., Any]:
         return from_registry
     if env.id.startswith(ENVPOOL_PREFIX):
         raise _only_pools(env.id)
+    if not (module_name and name):
+        raise _unknown_id(env.id, ValueError("A colon stands between a module and a name"))
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
@@ -338,6 +355,21 @@ def _adapted(env_id: str, made: object) -> Env:
     if isinstance(made, FuncEnv):
         return FunctionalEnv(made)
     raise _foreign(env_id, made)
+
+
+def _check_spaces(env_id: str, made: Env) -> None:
+    for name in ("observation_space", "action_space"):
+        space = getattr(made, name, None)
+        if not isinstance(space, gymnasium.Space):
+            raise FaultError(
+                Fault(
+                    what=f"{env_id} has no {name}",
+                    why=f"There is a {type(space).__name__}, and no space of Gymnasium",
+                    remedy=f"Set self.{name} in its constructor to one of gymnasium.spaces",
+                    keys=("env.id",),
+                    bad_input=True,
+                )
+            )
 
 
 def _foreign(env_id: str, made: object) -> FaultError:

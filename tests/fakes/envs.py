@@ -321,6 +321,14 @@ class SeedlessEnv(CountingEnv):
         return np.zeros(2, np.float32), {}
 
 
+class SpacelessEnv(CountingEnv):
+    """Does not say which observations it gives, or which actions it takes."""
+
+    def __init__(self, without: str) -> None:
+        super().__init__()
+        setattr(self, without, None)
+
+
 class UnclosableEnv(CountingEnv):
     """Raises when it is closed."""
 

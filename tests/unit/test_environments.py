@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import gymnasium
+import numpy as np
 import pytest
 
 from raydash.core.faults import Fault, FaultError
@@ -72,8 +73,20 @@ def test_unknown_name_without_a_neighbour_says_how_names_are_written() -> None:
     assert "module:Id" in fault_of("Zzzzzz-v0").remedy
 
 
-def test_malformed_id_is_refused_with_its_key() -> None:
-    assert fault_of("a b").keys == ("env.id",)
+@pytest.mark.parametrize("env_id", ["a b", ":", ":y", "x:", "ns/"])
+def test_malformed_id_is_refused_with_how_names_are_written(env_id: str) -> None:
+    fault = fault_of(env_id)
+    assert fault.what == f"There is no environment {env_id}"
+    assert fault.keys == ("env.id",)
+    assert "module:Id" in fault.remedy
+    assert fault.detail == ""
+
+
+@pytest.mark.parametrize("space", ["observation_space", "action_space"])
+def test_environment_without_spaces_is_refused_with_what_to_set(space: str) -> None:
+    fault = fault_of(f"{FAKES}:SpacelessEnv", without=space)
+    assert fault.what == f"{FAKES}:SpacelessEnv has no {space}"
+    assert f"self.{space}" in fault.remedy
 
 
 def test_known_namespace_without_its_package_says_what_to_install_and_write() -> None:
@@ -180,6 +193,16 @@ def test_first_reset_that_raises_is_a_fault_in_plain_words(
     with pytest.raises(FaultError, match=words) as caught:
         first_reset(env, spec, 1)
     assert "first reset" in caught.value.fault.what
+
+
+@pytest.mark.parametrize("given", [np.zeros(2), (np.zeros(4),), None])
+def test_first_reset_that_gives_no_pair_is_a_fault_in_plain_words(given: object) -> None:
+    spec = EnvSpec(f"{FAKES}:CountingEnv")
+    env = make_env(spec)
+    env.reset = lambda **_: given  # type: ignore[method-assign]
+    with pytest.raises(FaultError, match=r"Let it return \(observation, \{\}\)") as caught:
+        first_reset(env, spec, 1)
+    assert type(given).__name__ in caught.value.fault.what
 
 
 def test_registry_lists_ids_without_adapters_for_old_apis() -> None:

@@ -35,6 +35,13 @@ PARTS = {
 }
 
 
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 def refused(table: dict[str, Any]) -> dict[str, str]:
     with pytest.raises(SpecError) as caught:
         spec_from_table(table)
@@ -121,6 +128,17 @@ def test_all_violations_come_at_once() -> None:
         ("env.id", None),
         ("env.kwargs", {"x": object()}),
         ("env.kwargs", {"x": {1, 2}}),
+        ("env.kwargs", {"x": [2**63]}),
+        ("env.kwargs", {"x": -(10**5000)}),
+        ("env.kwargs", {1: "x"}),
+        ("env.kwargs", {"x": nested(40)}),
+        ("env.kwargs", {"x": nested(100_000)}),
+        ("env.wrappers", [{"name": "TimeLimit", "kwargs": {"max_episode_steps": 10**30}}]),
+        ("policy.action", 10**400),
+        ("policy.action", [10**30]),
+        ("policy.action", nested(100_000)),
+        ("stop.env_steps", 10**30),
+        ("stop.seconds", 10**400),
         ("env.kwargs", "x"),
         ("policy.kind", "Random"),
         ("cluster.num_cpus", -1),
@@ -154,7 +172,8 @@ def test_value_that_is_not_allowed_is_refused_by_its_key(key: str, value: object
         ("rollout.seed", 2**63 - 1),
         ("stop.seconds", 1),
         ("stop.seconds", 0.001),
-        ("env.kwargs", {"a": [1, {"b": None}]}),
+        ("env.kwargs", {"a": [1, {"b": None}], "c": 2**63 - 1, "d": True}),
+        ("env.kwargs", {"x": nested(20)}),
         ("cluster.resources", {"TPU": 0.5}),
         ("cluster.num_cpus", 0),
         ("cluster.address", None),
