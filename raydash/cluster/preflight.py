@@ -62,6 +62,10 @@ def parse_address(text: str) -> str:
         FaultError: with `bad_input`, if it can't be one.
     """
     text = text.strip()
+    if not text:
+        raise _refuse(
+            "The address is empty", "an address is HOST:PORT", "Give one, or none: for a local Ray"
+        )
     if scheme := re.match(r"(\w+)://(.*)", text):
         host = scheme[2].partition(":")[0].partition("/")[0] or "HOST"
         if scheme[1] == "ray":

@@ -1,11 +1,11 @@
 """`raydash doctor`: what this machine lacks, and the line that mends it."""
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import shutil
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -156,7 +156,10 @@ def _ray() -> Check:
 
 
 def _byte_code() -> Check:
-    ray = Path(sysconfig.get_path("purelib")) / "ray"
+    found = importlib.util.find_spec("ray")
+    if found is None or not found.submodule_search_locations:
+        return Check("byte-code", False, "there is no Ray to compile", _SETUP)
+    ray = Path(found.submodule_search_locations[0])
     tag = sys.implementation.cache_tag
     own = ray / "__pycache__" / f"__init__.{tag}.pyc"
     ours = Path(f"{paths.cache_dir()}/pycache{ray}") / f"__init__.{tag}.pyc"

@@ -10,9 +10,8 @@ candidates, hears what mean return each had, and gives the next one. A class of 
 Nothing has to be inherited from.
 """
 
-import importlib
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -22,6 +21,7 @@ from raydash.core.faults import Fault, FaultError
 from raydash.core.records import Float64
 from raydash.core.spec import LearnerSpec
 from raydash.worker.environments import add_source_dirs
+from raydash.worker.own_code import own_callable
 from raydash.worker.words import one_line
 
 State = Mapping[str, NDArray[Any]]
@@ -84,10 +84,9 @@ def make_learner(
         "sigma": spec.sigma,
         "seed": seed,
     }
+    creator = _class_of(spec.kind, source_dirs)
     try:
-        made = _class_of(spec.kind, source_dirs)(**common, **dict(spec.options))
-    except FaultError:
-        raise
+        made = creator(**common, **dict(spec.options))
     except Exception as error:
         raise FaultError(raised(spec.kind, error, "when it was made")) from error
     if not isinstance(made, Learner):
@@ -146,14 +145,10 @@ def checked_candidates(kind: str, candidates: Any, num_parameters: int) -> Float
     return matrix
 
 
-def _class_of(kind: str, source_dirs: Sequence[str]) -> Any:
+def _class_of(kind: str, source_dirs: Sequence[str]) -> Callable[..., Any]:
     if kind == "cmaes":
         from raydash.learn.cmaes_learner import CmaesLearner
 
         return CmaesLearner
     add_source_dirs(source_dirs)
-    module_name, _, name = kind.partition(":")
-    target: Any = importlib.import_module(module_name)
-    for part in name.split("."):
-        target = getattr(target, part)
-    return target
+    return own_callable("learner", kind, "learner.kind")

@@ -231,7 +231,8 @@ def _no_answer(
     return Fault(
         what=f"{who} took its process down in {where}",
         why=ending,
-        remedy="Try it alone in a terminal; its last words are in the details",
+        remedy="Try it alone in a terminal"
+        + ("; its last words are in the details" if log.strip() else ""),
         detail=log,
         keys=keys,
         bad_input=True,

@@ -1,7 +1,6 @@
 """Wrappers around each environment, by name, and plain words when that goes wrong."""
 
 import difflib
-import importlib
 import inspect
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from gymnasium import wrappers as gym_wrappers
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import WrapperSpec
 from raydash.worker.multi_agent import is_multi_agent
+from raydash.worker.own_code import own_callable
 from raydash.worker.words import listed, one_line
 
 _HINT_LIMIT = 12
@@ -40,42 +40,20 @@ def wrapper_names() -> tuple[str, ...]:
 
 
 def _creator(wrapper: WrapperSpec) -> Callable[..., Any]:
-    module_name, colon, name = wrapper.name.partition(":")
-    if not colon:
-        if wrapper.name not in wrapper_names():
-            raise _unknown(wrapper.name)
-        try:  # some are imported only when they are asked for
-            found: Callable[..., Any] = getattr(gym_wrappers, wrapper.name)
-        except ImportError as error:
-            remedy = "Install the package that the traceback names"
-            raise _not_imported(wrapper.name, error, remedy) from error
-        return found
-    try:
-        target: Any = importlib.import_module(module_name)
-    except Exception as error:
-        remedy = "Start raydash from the folder that holds it, or install it"
-        raise _not_imported(wrapper.name, error, remedy) from error
-    known = [key for key, value in vars(target).items() if callable(value) and key[0] != "_"]
-    for part in name.split("."):
-        target = getattr(target, part, None)
-    if not callable(target):
-        near = difflib.get_close_matches(name, known, n=3)
+    if ":" in wrapper.name:
+        return own_callable("wrapper", wrapper.name, "env.wrappers")
+    if wrapper.name not in wrapper_names():
+        raise _unknown(wrapper.name)
+    try:  # some are imported only when they are asked for
+        found: Callable[..., Any] = getattr(gym_wrappers, wrapper.name)
+    except ImportError as error:
         raise _fault(
-            f"{module_name} has no wrapper {name}",
-            "It is neither a class nor a function of that module",
-            f"Did you mean {listed(near)}?" if near else "Check the part after the colon",
-        )
-    own: Callable[..., Any] = target
-    return own
-
-
-def _not_imported(name: str, error: Exception, remedy: str) -> FaultError:
-    return _fault(
-        f"The wrapper {name} could not be imported",
-        f"{type(error).__name__}: {one_line(error)}",
-        remedy,
-        detail=traceback.format_exc(),
-    )
+            f"The wrapper {wrapper.name} could not be imported",
+            f"{type(error).__name__}: {one_line(error)}",
+            "Install the package that the traceback names",
+            detail=traceback.format_exc(),
+        ) from error
+    return found
 
 
 def _unknown(name: str) -> FaultError:

@@ -41,7 +41,7 @@ def test_a_host_and_a_port_are_an_address(text: str, address: str) -> None:
         ("http://head:8265", "web address", "Use head:6379"),
         ("head", "no port", "Use head:6379"),
         (":6379", "no port", "6379"),
-        ("", "no port", "6379"),
+        ("", "is empty", "none: for a local Ray"),
         ("head:", "no port", "Use head:6379"),
         ("head:abc", "'abc' is no port", "Use head:6379"),
         ("head:0", "is no port", "Use head:6379"),

@@ -249,7 +249,7 @@ def test_a_policy_file_is_where_the_search_begins(tmp_path: Path) -> None:
     ("kind", "words"),
     [
         ("no_such_module:X", "ModuleNotFoundError"),
-        (f"{FAKES}:NoSuch", "AttributeError"),
+        (f"{FAKES}:NoSuch", "has no learner NoSuch"),
         (f"{FAKES}:RaisingAtOnce", "not today"),
         (f"{FAKES}:NotALearner", "no ask and tell"),
         (f"{FAKES}:GivesNaN", "NaN"),

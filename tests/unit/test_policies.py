@@ -210,10 +210,14 @@ def test_a_users_policy_sees_observations_and_gives_actions() -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("hopeless", "no idea"), ("missing", "missing"), ("HERE", "raised TypeError")],
+    [("hopeless", "no idea"), ("leanin", "Did you mean leaning?"), ("HERE", "Check the part")],
 )
 def test_a_users_policy_that_can_not_be_had_is_refused(name: str, words: str) -> None:
     assert words in why(PolicySpec(f"{HERE}:{name}"))
+
+
+def test_a_policy_whose_module_is_not_here_says_where_to_start_raydash() -> None:
+    assert "from the folder that holds it" in why(PolicySpec("no_such_module_here:policy"))
 
 
 def test_an_answer_that_is_no_action_is_refused() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import PolicySpec
 from raydash.worker.environments import add_source_dirs
+from raydash.worker.own_code import own_callable
 from raydash.worker.policies.network import answering, network_policy
 from raydash.worker.policies.onnx_file import OnnxModel
 from raydash.worker.policies.rllib_checkpoint import RllibPolicy
@@ -161,12 +162,9 @@ def _of_user(
 ) -> Policy:
     """`module:callable`, called with both spaces; what it gives is called with observations."""
     add_source_dirs(source_dirs)
-    module_name, _, name = spec.kind.partition(":")
+    creator = own_callable("policy", spec.kind, "policy.kind")
     try:
-        target: Any = importlib.import_module(module_name)
-        for part in name.split("."):
-            target = getattr(target, part)
-        policy = target(observation_space, action_space)
+        policy = creator(observation_space, action_space)
     except Exception as error:
         raise FaultError(
             Fault(

@@ -109,7 +109,7 @@ def _refuse(path: str, why: str, detail: str = "") -> NoReturn:
         Fault(
             f"The weights in {path} can't be used",
             why,
-            "Give a file with arrays layer_0_weight (inputs, outputs), layer_0_bias, layer_1_...",
+            "Give a file with arrays layer_0_weight (inputs, outputs), layer_0_bias, and so on",
             detail=detail,
             keys=("policy.path",),
             bad_input=True,
