@@ -3,6 +3,7 @@
 A process id alone says nothing once its process is gone: it is always paired with a birth mark.
 """
 
+import ctypes
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
+_PR_SET_PDEATHSIG = 1
 MARKER = "RAYDASH_CLUSTER_DIR"
 """Environment variable that everything a launched cluster starts inherits: its temp folder."""
 
@@ -110,6 +112,14 @@ def end_members(*, session_id: int, mark: str, folder: str, timeout_s: float = 5
             return False
         time.sleep(0.02)
     return True
+
+
+def end_with(parent_pid: int) -> None:
+    """Let the kernel kill this process when the one that started it ends; at once if it has."""
+    # Not a signal that a library may have made something else of.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent_pid:
+        os._exit(1)  # it was gone before we asked
 
 
 def _own_processes() -> Iterator[tuple[int, _Stat]]:

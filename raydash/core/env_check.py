@@ -1,6 +1,21 @@
 """What a look at an environment found: `raydash check-env`, and the button."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+TIME_LIMIT_S = 60.0
+"""After so long a check counts as hung."""
+
+
+class CheckPhase(StrEnum):
+    """What a check is about to do; in this order."""
+
+    IMPORT = "import"
+    MAKE = "make"
+    CHECK = "check"
+    RESET = "reset"
+    TIMING = "timing"
+    TOGETHER = "together"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +34,15 @@ class EnvProblem:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentSpaces:
+    """What one agent of a multi-agent environment sees and does, in Gymnasium's words."""
+
+    agent: str
+    observation_space: str
+    action_space: str
+
+
+@dataclass(frozen=True, slots=True)
 class EnvCheck:
     """One environment, checked and timed with random actions in a process of its own.
 
@@ -26,8 +50,11 @@ class EnvCheck:
 
     Attributes:
         env_id: Its name.
-        observation_space: In Gymnasium's words.
+        observation_space: In Gymnasium's words; None: each agent has its own.
         action_space: Likewise.
+        multi_agent: `parallel` (all agents act at once) or `aec` (they take turns); None: it has
+            one agent.
+        agents: Their spaces.
         max_episode_steps: Where Gymnasium truncates; None: nowhere, or that is not known.
         has_vector_entry_point: It brings a vector form of its own along.
         is_functional: It has a functional form (`FuncEnv`), whose state is all that a task needs.
@@ -42,14 +69,21 @@ class EnvCheck:
         num_terminated: Episodes that ended so.
         num_truncated: Likewise; an episode that ended both ways counts in both.
         num_episodes: Finished episodes.
+        num_agent_steps: Actions of all agents in those steps; None: it has one agent.
+        num_envs: How many were stepped together afterwards; 1: none were.
+        vectorization: How, a word of `raydash.core.spec.VECTORIZATIONS`.
+        together_env_steps_per_s: Of all of them together, random actions included; None where
+            that was not timed.
         memory_bytes: Resident memory of the process at the end, Python and Gymnasium included.
         memory_growth_bytes: By how much it grew during the second half of the timing.
         problems: Errors first.
     """
 
     env_id: str
-    observation_space: str
-    action_space: str
+    observation_space: str | None = None
+    action_space: str | None = None
+    multi_agent: str | None = None
+    agents: tuple[AgentSpaces, ...] = ()
     max_episode_steps: int | None = None
     has_vector_entry_point: bool = False
     is_functional: bool = False
@@ -64,6 +98,10 @@ class EnvCheck:
     num_terminated: int = 0
     num_truncated: int = 0
     num_episodes: int = 0
+    num_agent_steps: int | None = None
+    num_envs: int = 1
+    vectorization: str = "none"
+    together_env_steps_per_s: float | None = None
     memory_bytes: int | None = None
     memory_growth_bytes: int | None = None
     problems: tuple[EnvProblem, ...] = ()

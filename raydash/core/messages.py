@@ -4,12 +4,13 @@ Commands go one way; each carries a `command_id` and is answered exactly once by
 `Hello`, and of a supervisor `status` and `stop`, never change: they let old and new meet.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from raydash.core.env_check import TIME_LIMIT_S, CheckPhase, EnvCheck
 from raydash.core.faults import Fault
 from raydash.core.library import DiskUse, ExportFormat, LibrarySettings, Notes, RecordedRun
-from raydash.core.spec import ClusterSpec, PolicySpec, RunSpec
+from raydash.core.spec import ClusterSpec, EnvSpec, PolicySpec, RolloutSpec, RunSpec
 from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.core.updates import HistoryDelta, RunUpdate
 
@@ -161,6 +162,41 @@ class QueryHistory:
     num_buckets: int
 
 
+@dataclass(frozen=True, slots=True)
+class CheckEnv:
+    """Check and time an environment in a throwaway process. Needs no cluster.
+
+    Its phases come as `EnvCheckPhase`, and what was found as `EnvChecked` before the `Answer`; an
+    answer without either finding or fault tells that it was cancelled.
+
+    Attributes:
+        command_id: For the answer.
+        env: Which one.
+        rollout: How many a worker is to step together, and how.
+        source_dirs: Folders from which the user's own modules are imported.
+        time_limit_s: After so long it counts as hung, and its process is ended.
+    """
+
+    command_id: int
+    env: EnvSpec
+    rollout: RolloutSpec = field(default_factory=RolloutSpec)
+    source_dirs: tuple[str, ...] = ()
+    time_limit_s: float = TIME_LIMIT_S
+
+
+@dataclass(frozen=True, slots=True)
+class CancelCheck:
+    """End a check that is under way, and its process; nothing happens if it is over.
+
+    Attributes:
+        command_id: For the answer.
+        check_id: The `command_id` of the check.
+    """
+
+    command_id: int
+    check_id: int
+
+
 # --- commands about the library: window -> engine; none of them needs a cluster ------------------
 
 
@@ -277,6 +313,8 @@ Command = (
     | FollowRuns
     | StopCluster
     | QueryHistory
+    | CheckEnv
+    | CancelCheck
     | LibraryCommand
 )
 
@@ -336,9 +374,31 @@ class ClusterStatus:
 
 @dataclass(frozen=True, slots=True)
 class EnvRegistry:
-    """Environment ids that can be completed in the form."""
+    """Names that can be completed in the form.
+
+    Attributes:
+        env_ids: Of environments.
+        wrapper_names: Of Gymnasium's wrappers.
+    """
 
     env_ids: tuple[str, ...]
+    wrapper_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EnvCheckPhase:
+    """What the check that was asked for by `command_id` is about to do."""
+
+    command_id: int
+    phase: CheckPhase
+
+
+@dataclass(frozen=True, slots=True)
+class EnvChecked:
+    """What the check that was asked for by `command_id` has found."""
+
+    command_id: int
+    found: EnvCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,6 +492,8 @@ FromEngine = (
     | Pong
     | ClusterStatus
     | EnvRegistry
+    | EnvCheckPhase
+    | EnvChecked
     | RunList
     | RunUpdate
     | EngineHealth

@@ -3,14 +3,14 @@
 Expendable. One main thread runs jobs from a queue (`loop`), and only that thread touches the
 engine's state; whatever may block (launching, connecting, trying an environment, asking the GCS)
 happens on a thread of its own and posts its outcome back as a job. What concerns runs is at the
-`run_desk`, recordings are at the `library_desk`; here are the wire, the cluster and the end.
+`run_desk`, recordings are at the `library_desk`, checks of environments at the `check_desk`; here
+are the wire, the cluster and the end.
 """
 
 import os
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -22,7 +22,9 @@ from raydash.core.messages import (
     PROTOCOL_VERSION,
     Answer,
     AttachRun,
+    CancelCheck,
     CancelConnect,
+    CheckEnv,
     ClusterStatus,
     CommandRun,
     Connect,
@@ -40,6 +42,7 @@ from raydash.core.messages import (
     StopCluster,
 )
 from raydash.core.states import ClusterPhase
+from raydash.engine.check_desk import CheckDesk
 from raydash.engine.connection import Connection, Connector
 from raydash.engine.library_desk import LibraryDesk
 from raydash.engine.loop import MainLoop
@@ -47,7 +50,7 @@ from raydash.engine.run_desk import RunDesk
 from raydash.engine.watch import ClusterWatch
 from raydash.engine.wire import Wire
 from raydash.engine.worker_output import WorkerOutput
-from raydash.worker.trial import list_environments
+from raydash.worker.trial import list_names
 
 HEALTH_S = 1.0
 STATUS_S = 0.25
@@ -82,6 +85,7 @@ class Engine:
             watch=lambda: self._watch,
             from_file=self._library.take,
         )
+        self._checks = CheckDesk(self._loop, wire.send)
         self._process = psutil.Process()
 
     def run(self) -> None:
@@ -91,7 +95,7 @@ class Engine:
             on_message=lambda message: self._loop.post(lambda: self._on_message(message)),
             on_end=lambda reason: self._loop.post(lambda: self._on_input_end(reason)),
         )
-        self._loop.in_background(list_environments, self._on_registry)
+        self._loop.in_background(list_names, self._on_registry)
         self._process.cpu_percent()
         self._health()
         self._loop.run()
@@ -100,6 +104,7 @@ class Engine:
     def _leave(self) -> None:
         if self._connector is not None:
             self._connector.cancel()
+        self._checks.leave()
         self._runs.leave()
         self._wire.close()
         lease = self._connection.lease if self._connection else None
@@ -147,6 +152,10 @@ class Engine:
                 )
             case QueryHistory():
                 self._runs.query_history(message)
+            case CheckEnv():
+                self._checks.check(message)
+            case CancelCheck():
+                self._checks.cancel(message)
             case _ if isinstance(message, LibraryCommand):
                 self._library.take(message)
             case _:
@@ -155,9 +164,9 @@ class Engine:
     def _answer(self, command_id: int, fault: Fault | None = None, run_id: str = "") -> None:
         self._wire.send(Answer(command_id, fault, run_id))
 
-    def _on_registry(self, env_ids: Any, fault: Fault | None) -> None:
-        if fault is None:
-            self._wire.send(EnvRegistry(tuple(env_ids)))
+    def _on_registry(self, names: EnvRegistry | None, fault: Fault | None) -> None:
+        if names is not None:
+            self._wire.send(names)
 
     # --- the cluster -------------------------------------------------------------------------
 

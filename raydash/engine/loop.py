@@ -50,7 +50,7 @@ class MainLoop:
 
     def in_background(
         self, work: Callable[[], Any], then: Callable[[Any, Fault | None], None]
-    ) -> None:
+    ) -> threading.Thread:
         """Do what may block on a thread; `then` gets its value, or the fault instead, as a job."""
 
         def body() -> None:
@@ -62,7 +62,9 @@ class MainLoop:
                 value, fault = None, unexpected(error)
             self.post(lambda: then(value, fault))
 
-        threading.Thread(target=body, daemon=True).start()
+        thread = threading.Thread(target=body, daemon=True)
+        thread.start()
+        return thread
 
     def take_delay_s(self) -> float:
         """How late a timed job came at worst since this was asked last."""

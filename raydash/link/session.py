@@ -17,6 +17,8 @@ from raydash.core.messages import (
     Command,
     CommandRun,
     Connect,
+    EnvChecked,
+    EnvCheckPhase,
     RunList,
     StartRun,
     Verb,
@@ -25,6 +27,7 @@ from raydash.core.spec import ClusterSpec, PolicySpec, RunSpec
 from raydash.core.states import ClusterPhase, EndedBy
 from raydash.link.attachments import Attachments
 from raydash.link.engine_process import EngineProcess
+from raydash.link.env_checker import EnvChecker
 from raydash.link.library import Callback, LibraryClient
 from raydash.link.store import Store
 
@@ -57,6 +60,7 @@ class Session(QObject):
         engine: The engine process.
         attachments: Which live runs are read.
         library: What can be asked about recordings.
+        checker: Checks environments.
         pending: Per unanswered command of the user: what is going on ("Pausing…").
         own_runs: Ids of the runs that this window started.
         source_dirs: Folders from which a run imports the user's own modules.
@@ -97,6 +101,7 @@ class Session(QObject):
             parent=self,
         )
         self.library = LibraryClient(self.store, self.ask, self.attachments.attach, self)
+        self.checker = EnvChecker(self.ask, self)
         self.pending: dict[int, str] = {}
         self.own_runs: set[str] = set()
         self.source_dirs = source_dirs
@@ -475,6 +480,8 @@ class Session(QObject):
             case RunList():
                 self.store.receive(message)
                 self._show_something()
+            case EnvCheckPhase() | EnvChecked():
+                self.checker.receive(message)
             case _:
                 self.store.receive(message)  # type: ignore[arg-type]
 

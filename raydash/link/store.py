@@ -170,7 +170,7 @@ class Store(QObject):
     Signals:
         cluster_changed: `cluster` has a new value.
         engine_changed: `engine_state` or `health` has a new value.
-        registry_changed: `env_ids` has a new value.
+        registry_changed: `env_ids` and `wrapper_names` have new values.
         runs_changed: The list of live runs, or the set of known runs, changed.
         run_updated(run_id): A run took an update in. Do not draw here.
         run_state_changed(run_id): A run's state, pause, number of workers or policy changed.
@@ -198,6 +198,7 @@ class Store(QObject):
         self.engine_state = "starting"
         self.health: EngineHealth | None = None
         self.env_ids: tuple[str, ...] = ()
+        self.wrapper_names: tuple[str, ...] = ()
         self.live_runs: tuple[RunSummary, ...] = ()
         self.runs: dict[str, RunStore] = {}
         self.shown_run_id = ""
@@ -295,8 +296,8 @@ class Store(QObject):
             case EngineHealth():
                 self.health = message
                 self.engine_changed.emit()
-            case EnvRegistry(env_ids):
-                self.env_ids = env_ids
+            case EnvRegistry(env_ids, wrapper_names):
+                self.env_ids, self.wrapper_names = env_ids, wrapper_names
                 self.registry_changed.emit()
             case Library():
                 self.library = message

@@ -4,15 +4,14 @@ It reads lines from its input and tells the tool. Libraries that upload, hang, p
 do so here, where a run never waits for them. It ends with its parent, whatever the tool does.
 """
 
-import ctypes
 import os
 import select
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from raydash.cluster.processes import end_with
 from raydash.sinks.kinds import Sink, SinkKind, kind_of
 from raydash.sinks.lines import (
     Answered,
@@ -28,7 +27,6 @@ from raydash.sinks.lines import (
 
 NICENESS = 10
 """Behind the supervisor; ahead of the rollouts, which would leave nothing."""
-_PR_SET_PDEATHSIG = 1
 _READ_BYTES = 1 << 16
 
 Report = Callable[[Answered | Trouble], None]
@@ -103,18 +101,12 @@ def _words(error: Exception) -> str:
     return lines[0][:300] if lines else type(error).__name__
 
 
-def _end_with(parent_pid: int) -> None:
-    # Not a signal that a library may have made something else of: nothing is lost by it that was
-    # written, and to the tool the run looks like what it is, cut off or about to go on.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != parent_pid:
-        os._exit(1)  # it was gone before we asked
-
-
 def main() -> int:
     """Serve one sink; see the module."""
     key, parent_pid = sys.argv[1:3]
-    _end_with(int(parent_pid))
+    # Nothing is lost by it that was written, and to the tool the run looks like what it is, cut
+    # off or about to go on.
+    end_with(int(parent_pid))
     os.nice(NICENESS)
     # Whatever a library prints goes to the log, and whatever it reads is nothing.
     orders, reports = os.dup(0), os.dup(1)

@@ -20,8 +20,8 @@ commands = typer.Typer()
 def check_env(env_id: EnvId, env_kwargs: EnvKwargs = None, as_json: Json = False) -> None:
     """Check an environment and time it, in a process of its own. Needs no cluster.
 
-    Gymnasium's checker, then 2 s of random actions. Exit code 2 if it breaks Gymnasium's rules;
-    warnings alone are fine.
+    Gymnasium's checker (PettingZoo's test of many agents), then 2 s of random actions. Exit code 2
+    if it breaks their rules; warnings alone are fine.
     """
     from raydash.commands.checking import check_and_print
 

@@ -7,6 +7,7 @@ from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 
 from raydash.core.messages import Answer, Verb
+from raydash.core.spec import SpecError
 from raydash.link.session import Session
 from raydash.ui.icons import IconName, icon
 from raydash.ui.run_form import RunForm, keys_of
@@ -30,6 +31,7 @@ def moment_of(session: Session, form: RunForm) -> Moment:
     return replace(moment, form_mistakes=keys_of(form.violations))
 
 
+_CHECK_HELP = "Try it, look for mistakes and time it, in a process of its own"
 _SHOWN_RUN_VERBS = (PAUSE, RESUME, STOP, DRAIN)
 
 
@@ -56,6 +58,9 @@ class Actions(QObject):
             action.triggered.connect(partial(self._on_verb, each.verb))
             self.verbs[each.verb] = action
 
+        self.check_env = self._make("check_env", "Check environment…", "Ctrl+E")
+        self.check_env.setIconText("Check")  # on the button beside the word "Environment"
+        form.offer_check(self.check_env)
         self.open_spec = self._make("open_spec", "Open spec…", "Ctrl+O", IconName.OPEN)
         self.save_spec = self._make("save_spec", "Save spec as…", "Ctrl+Shift+S", IconName.SAVE)
         self.copy_command = self._make(
@@ -104,12 +109,22 @@ class Actions(QObject):
         moment = moment_of(self._session, self._form)
         self.start.setText("Starting…" if moment.starting else "Start")
         self._allow(self.start, why_start_cannot(moment), self._start_help())
+        self._allow(self.check_env, self._why_cannot_check(), _CHECK_HELP)
         name = self._name_among_several()
         for each in _SHOWN_RUN_VERBS:
             action = self.verbs[each.verb]
             action.setText(each.doing if each.verb in moment.pending else each.text)
             help_text = f"{name}: {each.help[:1].lower()}{each.help[1:]}" if name else each.help
             self._allow(action, why_verb_cannot(each.verb, moment), help_text)
+
+    def _why_cannot_check(self) -> str:
+        if self._session.store.engine_state != "ready":
+            return "the engine is not there yet"
+        try:
+            self._form.checkable_spec()
+        except SpecError as error:
+            return f"the form has a mistake in {keys_of(error.violations)}"
+        return ""
 
     def _start_help(self) -> str:
         if self._session.can_connect:

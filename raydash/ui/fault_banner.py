@@ -82,10 +82,8 @@ class FaultBanner(QFrame):
         self._fault = fault
         self._is_transient = self._session.store.engine_state in ("reconnecting", "hung")
         self._what.setText(fault.what.rstrip("."))
-        parts = [part.rstrip(". ") for part in (fault.why, fault.remedy) if part]
-        sentences = [part[:1].upper() + part[1:] + "." for part in parts]
-        self._why.setText(" ".join(sentences))
-        self._why.setVisible(bool(sentences))
+        self._why.setText(why_and_remedy(fault))
+        self._why.setVisible(bool(self._why.text()))
         self._details.setVisible(bool(fault.detail))
         self._refresh_buttons()
         self.show()
@@ -139,6 +137,12 @@ class FaultBanner(QFrame):
         button.setObjectName(name)
         button.clicked.connect(slot)
         return button
+
+
+def why_and_remedy(fault: Fault) -> str:
+    """The sentences that stand below what happened."""
+    parts = [part.rstrip(". ") for part in (fault.why, fault.remedy) if part]
+    return " ".join(part[:1].upper() + part[1:] + "." for part in parts)
 
 
 def show_details(parent: QWidget, title: str, text: str) -> QDialog:

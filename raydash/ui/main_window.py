@@ -53,6 +53,7 @@ from raydash.ui.close_dialog import CloseDialog
 from raydash.ui.cluster_badge import ClusterBadge
 from raydash.ui.connect_dialog import ConnectDialog
 from raydash.ui.draw_clock import DrawClock
+from raydash.ui.env_check_dialog import EnvCheckDialog
 from raydash.ui.examples import ExamplesButton
 from raydash.ui.fault_banner import FaultBanner
 from raydash.ui.icons import app_icon
@@ -127,6 +128,7 @@ class MainWindow(QMainWindow):
         plots = self.overview.plots
         DetailFetcher(session, plots.scope, lambda: plots.width_px, self)
         self.bottom = BottomPanel(session, themes, self.clock)
+        self.env_check = EnvCheckDialog(session, self)
         self.badge = ClusterBadge(session, themes)
         self.status = StatusBar(session, self.clock)
         self._compose()
@@ -248,6 +250,7 @@ class MainWindow(QMainWindow):
         recent.aboutToShow.connect(lambda: self.files.fill_recent(recent))
         menu.addAction(acts.save_spec)
         menu.addAction(acts.copy_command)
+        menu.addAction(acts.check_env)
         menu.addSeparator()
         menu.addActions([acts.attach, acts.local, acts.relaunch])
         menu.addSeparator()
@@ -270,6 +273,10 @@ class MainWindow(QMainWindow):
         acts.open_spec.triggered.connect(self.files.ask_open)
         acts.save_spec.triggered.connect(self.files.ask_save)
         acts.copy_command.triggered.connect(self.files.copy_command)
+        acts.check_env.triggered.connect(self._check_env)
+        self.env_check.again_requested.connect(self._check_env)
+        self.env_check.failed.connect(self.form.mark_fault)
+        self.env_check.said.connect(self.status.say)
         acts.attach.triggered.connect(self.ask_address)
         acts.local.triggered.connect(lambda: session.connect_cluster(ClusterSpec()))
         acts.relaunch.triggered.connect(session.relaunch)
@@ -393,6 +400,11 @@ class MainWindow(QMainWindow):
         self.actions_.library.setChecked(page is self.library)
         self.actions_.compare.setChecked(page is self._compare)
         self.controls.setEnabled(page is self.run_view)
+
+    def _check_env(self) -> None:
+        """Check the environment as the form has it at this moment."""
+        if self.actions_.check_env.isEnabled():
+            self.env_check.check(self.form.checkable_spec())
 
     def ask_address(self) -> None:
         """Ask for a cluster to attach to."""

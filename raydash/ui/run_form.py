@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from raydash.core.faults import Fault
@@ -15,6 +16,12 @@ from raydash.ui.form.part import FormPart
 from raydash.ui.form.policy import PolicyPart
 from raydash.ui.form.rollout import RolloutPart
 from raydash.ui.form.stop import StopPart
+
+_CHECKED = (
+    *("env.id", "env.kwargs", "env.wrappers"),
+    *("rollout.num_envs_per_worker", "rollout.vectorization"),
+)
+"""Keys of the spec that a check of the environment goes by."""
 
 
 class RunForm(QWidget):
@@ -33,10 +40,11 @@ class RunForm(QWidget):
         super().__init__(parent)
         self._base: dict[str, Any] = {}
         self._violations: tuple[Violation, ...] = ()
+        self._environment = EnvironmentPart(session.store)
         self._policy = PolicyPart(session)
         self._learning, self._search = LearningPart(), SearchPart()
         self.parts: tuple[FormPart, ...] = (
-            EnvironmentPart(session.store),
+            self._environment,
             self._policy,
             self._learning,
             self._search,
@@ -76,6 +84,28 @@ class RunForm(QWidget):
         if violations:
             raise SpecError(violations)
         return spec
+
+    def checkable_spec(self) -> RunSpec:
+        """A spec with what a check of the environment goes by, whatever else is in the form.
+
+        Raises:
+            SpecError: with everything that is wrong with that.
+        """
+        violations = tuple(
+            found for part in self.parts for found in part.violations() if found.key in _CHECKED
+        )
+        if violations:
+            raise SpecError(violations)
+        table = self._table()
+        rollout = {
+            name: value for name, value in table["rollout"].items() if f"rollout.{name}" in _CHECKED
+        }
+        return spec_from_table({"env": table["env"], "rollout": rollout})
+
+    def offer_check(self, action: QAction) -> None:
+        """Put the action that checks the environment on the button beside its heading."""
+        self._environment.check.setDefaultAction(action)
+        self._environment.check.setAccessibleName("Check environment")
 
     @property
     def violations(self) -> tuple[Violation, ...]:

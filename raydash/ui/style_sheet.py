@@ -1,7 +1,8 @@
 """The style sheet as a template; `$names` are colours of `raydash.ui.theme.Theme`.
 
 Dynamic properties that it knows: `primary`, `danger` (buttons), `role` (labels: `title`, `muted`,
-`value`, `small`), `card` (frames). Object names are for tests, not for styling.
+`value`, `small`, `problem`, `warning`; frames: `line`), `card` (frames), `popup` (lists).
+Object names are for tests, not for styling.
 """
 
 TEMPLATE = """
@@ -12,6 +13,8 @@ QLabel { background: transparent; }
 QLabel[role="title"] { font-weight: 600; }
 QLabel[role="muted"], QLabel[role="small"] { color: $muted; }
 QLabel[role="problem"] { color: $bad; }
+QLabel[role="warning"] { color: $warn; }
+QFrame[role="line"] { background: $border; border: 0; }
 QLabel:disabled { color: $disabled; }
 
 QFrame[card="true"] { background: $card; border: 1px solid $border; border-radius: 7px; }
@@ -125,6 +128,7 @@ QTableView, QTreeView, QListView {
     alternate-background-color: $card;
     selection-background-color: $selection; selection-color: $text;
 }
+QListView[popup="true"] { border: 1px solid $border; padding: 2px; }
 QTableView::item { border: 0; padding: 0 6px; }
 QTableView::item:focus, QTreeView::item:focus, QListView::item:focus {
     border: 1px solid $accent;

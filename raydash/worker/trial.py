@@ -5,10 +5,11 @@ Bad input ends here, and so does an environment that hangs or takes its process 
 descriptor 1 is moved to its log first, so whatever the environment prints disturbs nothing.
 
     order:  {"env": {...}, "source_dirs": [...]} with "policy": {...},
-            "num_envs", "vectorization" and "mode" to try, or "check": true to check, or "policy"
-            and "evaluate": {"num_episodes", "seed"}; or {"list": true}
+            "num_envs", "vectorization" and "mode" to try, or "check": true, "num_envs" and
+            "vectorization" to check, or "policy" and "evaluate": {"num_episodes", "seed"}; or
+            {"list": true}
     answer: one JSON value a line: {"phase": "make"}, {"phase": "reset"}, then {"fault": ...},
-            {"check": ...}, {"evaluation": ...} or {"env_ids": [...]}
+            {"check": ...}, {"evaluation": ...} or {"env_ids": [...], "wrapper_names": [...]}
 
 The parent's side imports neither gymnasium nor Ray.
 """
@@ -26,9 +27,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import IO, Any
 
+from raydash.cluster.processes import end_with
 from raydash.core.clock import Clock
-from raydash.core.env_check import EnvCheck, EnvProblem
+from raydash.core.env_check import (
+    TIME_LIMIT_S as CHECK_TIME_LIMIT_S,
+)
+from raydash.core.env_check import AgentSpaces, CheckPhase, EnvCheck, EnvProblem
 from raydash.core.faults import Fault, FaultError
+from raydash.core.messages import EnvRegistry
 from raydash.core.policy_evaluation import PolicyEvaluation
 from raydash.core.spec import (
     TRUSTED_POLICY_KINDS,
@@ -42,7 +48,6 @@ from raydash.core.trust import why_untrusted
 from raydash.paths import cache_dir
 
 TIME_LIMIT_S = 20.0
-CHECK_TIME_LIMIT_S = 60.0
 EVALUATION_TIME_LIMIT_S = 3600.0
 TORCH_TIME_LIMIT_S = 120.0
 """PyTorch's first import without its byte-code takes half a minute by itself."""
@@ -51,6 +56,7 @@ _MAX_TRIED_TOGETHER = 2
 _PLAIN = RolloutSpec()
 _NO_LEARNER = LearnerSpec()
 _MAX_DETAIL = 8000
+_MAX_PHASES_BYTES = 4096
 _PHASES = {
     "start": "Python could not start",
     "import": "importing gymnasium",
@@ -62,11 +68,16 @@ _PHASES = {
     "check": "Gymnasium's checker",
     "episodes": "its episodes",
     "timing": "stepping",
+    "together": "stepping several together",
 }
 
 
 def _never() -> bool:
     return False
+
+
+def _nobody(_phase: CheckPhase) -> None:
+    pass
 
 
 def try_environment(
@@ -125,8 +136,10 @@ def check_environment(
     env: EnvSpec,
     source_dirs: Sequence[str] = (),
     *,
+    rollout: RolloutSpec = _PLAIN,
     time_limit_s: float = CHECK_TIME_LIMIT_S,
     cancelled: Callable[[], bool] = _never,
+    tell: Callable[[CheckPhase], None] = _nobody,
     clock: Clock = time.monotonic,
 ) -> EnvCheck | None:
     """Check and time an environment in a process of its own.
@@ -134,8 +147,10 @@ def check_environment(
     Args:
         env: Which environment.
         source_dirs: Folders to import the user's modules from.
+        rollout: Whether several are stepped together; then that is timed, too.
         time_limit_s: After so long it counts as hung.
         cancelled: Asked 20 times a second; true ends the check.
+        tell: Called with what the check is about to do; short phases may be left out.
         clock: What the limit is measured by.
 
     Returns:
@@ -147,15 +162,18 @@ def check_environment(
     order = {
         "check": True,
         "env": asdict(env),
+        "num_envs": rollout.num_envs_per_worker,
+        "vectorization": rollout.chosen_vectorization,
         "source_dirs": list(source_dirs),
     }
-    answers, ending, log = _ask(order, time_limit_s, cancelled, clock)
+    answers, ending, log = _ask(order, time_limit_s, cancelled, clock, tell)
     last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
     if ending == "cancelled":
         return None
     if "check" in last:
         problems = tuple(EnvProblem(**problem) for problem in last["check"].pop("problems"))
-        return EnvCheck(**last["check"], problems=problems)
+        agents = tuple(AgentSpaces(**agent) for agent in last["check"].pop("agents"))
+        return EnvCheck(**last["check"], problems=problems, agents=agents)
     if "fault" in last:
         raise FaultError(Fault(**{**last["fault"], "keys": tuple(last["fault"]["keys"])}))
     phase = str(last.get("phase"))
@@ -239,17 +257,21 @@ def _no_answer(
     )
 
 
-def list_environments(
+def list_names(
     *, time_limit_s: float = TIME_LIMIT_S, cancelled: Callable[[], bool] = _never
-) -> tuple[str, ...]:
-    """Every id in Gymnasium's registry here; empty if that could not be found out."""
+) -> EnvRegistry:
+    """Every id in Gymnasium's registry here, and its wrappers; none if it could not be read."""
     answers, _, _ = _ask({"list": True}, time_limit_s, cancelled, time.monotonic)
-    env_ids = answers[-1].get("env_ids", []) if answers else []
-    return tuple(str(env_id) for env_id in env_ids)
+    last: dict[str, Any] = answers[-1] if answers else {}
+    return EnvRegistry(tuple(last.get("env_ids", ())), tuple(last.get("wrapper_names", ())))
 
 
 def _ask(
-    order: dict[str, Any], time_limit_s: float, cancelled: Callable[[], bool], clock: Clock
+    order: dict[str, Any],
+    time_limit_s: float,
+    cancelled: Callable[[], bool],
+    clock: Clock,
+    tell: Callable[[CheckPhase], None] = _nobody,
 ) -> tuple[list[dict[str, Any]], str, str]:
     """Run the child: its answers, how it ended (in words), and the end of its log."""
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(cache_dir() / "pycache")}
@@ -263,15 +285,30 @@ def _ask(
         question.write(json.dumps(order).encode())
         question.seek(0)
         child = subprocess.Popen(
-            [sys.executable, "-m", "raydash.worker.trial", f"{time_limit_s:g}"],
+            [
+                *(sys.executable, "-m", "raydash.worker.trial"),
+                *(f"{time_limit_s:g}", str(os.getpid())),
+            ],
             stdin=question,
             stdout=answer,
             stderr=log,
             env=environment,
             start_new_session=True,
         )
+        phase = ""
+
+        def look() -> bool:
+            nonlocal phase
+            # By position: the child writes through the same open file, whose offset is shared.
+            answers = _parsed(os.pread(answer.fileno(), _MAX_PHASES_BYTES, 0))
+            newest = str(answers[-1].get("phase", "")) if answers else ""
+            if newest in tuple(CheckPhase) and newest != phase:
+                phase = newest
+                tell(CheckPhase(newest))
+            return cancelled()
+
         try:
-            late = _wait(child.pid, time_limit_s, cancelled, clock)
+            late = _wait(child.pid, time_limit_s, look, clock)
         finally:
             # Not reaped yet, so the number is still its own: what it started goes with it.
             os.killpg(child.pid, signal.SIGKILL)
@@ -337,7 +374,13 @@ def _check(order: dict[str, Any], out: IO[str]) -> dict[str, Any]:
 
     spec = _env_of(order)
     try:
-        found = examine(spec, order["source_dirs"], tell=lambda phase: _answer(out, phase=phase))
+        found = examine(
+            spec,
+            order["source_dirs"],
+            num_envs=order["num_envs"],
+            vectorization=order["vectorization"],
+            tell=lambda phase: _answer(out, phase=phase),
+        )
     except FaultError as error:
         return {"fault": asdict(error.fault)}
     except Exception as error:
@@ -454,8 +497,10 @@ def _unexpected(spec: EnvSpec, error: Exception) -> Fault:
 
 
 def _main() -> None:
-    # If the parent is killed, nobody else would end an environment that hangs.
-    signal.alarm(int(float(sys.argv[1])) + 5)
+    time_limit_s, parent_pid = float(sys.argv[1]), int(sys.argv[2])
+    # If the parent is killed, or is too busy, nobody else would end an environment that hangs.
+    end_with(parent_pid)
+    signal.alarm(int(time_limit_s) + 5)
     order = json.load(sys.stdin)
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
@@ -463,8 +508,9 @@ def _main() -> None:
         if order.get("list"):
             os.nice(10)  # the engine is importing Ray just now, and somebody waits for that
             from raydash.worker.environments import registry_ids
+            from raydash.worker.wrappers import wrapper_names
 
-            _answer(out, env_ids=registry_ids())
+            _answer(out, env_ids=registry_ids(), wrapper_names=wrapper_names())
         elif order.get("evaluate"):
             _answer(out, **_evaluate(order, out))
         elif order.get("check"):

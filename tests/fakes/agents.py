@@ -295,3 +295,62 @@ class Choir(Flock):
             assert self._spaces[agent].contains(action), (agent, action)
         seen, *rest = super().step(dict.fromkeys(actions, 0))
         return {agent: self._spaces[agent].sample() for agent in seen}, *rest
+
+
+class Pair(ParallelEnv):
+    """Two players who keep to all rules, and end together after `length` steps."""
+
+    metadata = {"name": "pair_v0"}  # noqa: RUF012
+    render_mode = None
+
+    def __init__(self, length: int = 10) -> None:
+        self.possible_agents = ["player_0", "player_1"]
+        self.agents: list[str] = []
+        self._length, self._steps = length, 0
+
+    def observation_space(self, agent: str) -> Any:
+        return OBSERVATIONS
+
+    def action_space(self, agent: str) -> Any:
+        return ACTIONS
+
+    def observe(self) -> dict[str, Any]:
+        return {agent: np.full(2, 0.5, np.float32) for agent in self.agents}
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        self.agents, self._steps = list(self.possible_agents), 0
+        return self.observe(), {agent: {} for agent in self.agents}
+
+    def reward(self) -> float:
+        return 1.0
+
+    def step(self, actions: dict[str, int]) -> Any:
+        self._steps += 1
+        over = self._steps == self._length
+        observations, infos = self.observe(), {agent: {} for agent in self.agents}
+        rewards = dict.fromkeys(self.agents, self.reward())
+        terminated = dict.fromkeys(self.agents, over)
+        truncated = dict.fromkeys(self.agents, False)
+        if over:
+            self.agents = []
+        return observations, rewards, terminated, truncated, infos
+
+    def close(self) -> None:
+        pass
+
+
+class OddPair(Pair):
+    """Rewards that are no numbers, and observations from elsewhere."""
+
+    def observe(self) -> dict[str, Any]:
+        return {agent: np.full(2, 7.0, np.float32) for agent in self.agents}
+
+    def reward(self) -> float:
+        return float("nan")
+
+
+class WordlessPair(Pair):
+    """Its reset gives no infos."""
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        return super().reset(seed)[0], []

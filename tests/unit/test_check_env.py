@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from raydash.cli import app
-from raydash.commands.checking import lines_of
-from raydash.core.env_check import EnvCheck, EnvProblem
+from raydash.core.env_check import AgentSpaces, CheckPhase, EnvCheck, EnvProblem
+from raydash.core.env_check_words import lines_of, rows_of, verdict_of
 from raydash.core.faults import FaultError
-from raydash.core.spec import EnvSpec
+from raydash.core.spec import EnvSpec, RolloutSpec
 from raydash.worker.checking import examine
 from raydash.worker.trial import check_environment
 from tests.fakes.clock import clock_of_a_hang
@@ -205,7 +205,152 @@ def test_bad_input_of_the_command_is_refused_by_name(words: list[str], named: st
     assert json.loads(as_json.stdout)["ok"] is False
 
 
-def test_multi_agent_environment_is_refused_in_words() -> None:
-    with pytest.raises(FaultError) as caught:
-        examine(EnvSpec("tests.fakes.agents:Flock"))
-    assert "single agent" in caught.value.fault.why
+# --- several together ---------------------------------------------------------------------------
+
+
+def test_several_together_are_timed_as_a_worker_steps_them() -> None:
+    spec = EnvSpec(f"{FAKES}:CountingEnv", {"length": 4})
+    found = examine(spec, num_envs=3, vectorization="sync", timing_s=0.1)
+    assert found.ok
+    assert (found.num_envs, found.vectorization) == (3, "sync")
+    assert found.together_env_steps_per_s is not None
+    assert found.together_env_steps_per_s > 0
+    assert any(text.startswith("3 by sync: ") for name, text in rows_of(found))
+
+
+@pytest.mark.parametrize(
+    ("spec", "vectorization", "words"),
+    [
+        (EnvSpec("MountainCar-v0"), "vector_entry_point", "has no vector form of its own"),
+        (EnvSpec("tests.fakes.agents:Pair"), "sync", "is a multi-agent environment"),
+        (
+            EnvSpec(f"{FAKES}:RaisingEnv", {"where": "step"}),
+            "sync",
+            "2 together, in step: environment 0: RuntimeError",
+        ),
+    ],
+)
+def test_what_cannot_be_stepped_together_is_a_problem_and_the_rest_is_still_told(
+    spec: EnvSpec, vectorization: str, words: str
+) -> None:
+    found = examine(spec, num_envs=2, vectorization=vectorization, timing_s=0.05)
+    assert words in errors(found)
+    assert found.make_time_s is not None
+
+
+# --- many agents --------------------------------------------------------------------------------
+
+
+def test_parallel_environment_is_tested_and_timed_with_the_spaces_of_each_agent() -> None:
+    found = examined("tests.fakes.agents:Pair", length=5)
+    assert found.ok, errors(found)
+    assert (found.multi_agent, found.observation_space, found.action_space) == (
+        *("parallel", None, None),
+    )
+    assert found.agents == (
+        AgentSpaces("player_0", "Box(-1.0, 1.0, (2,), float32)", "Discrete(3)"),
+        AgentSpaces("player_1", "Box(-1.0, 1.0, (2,), float32)", "Discrete(3)"),
+    )
+    assert found.num_episodes == found.num_terminated == found.num_env_steps // 5 > 5
+    assert found.num_agent_steps == 2 * found.num_env_steps
+    assert found.step_time_median_s is not None
+    assert found.reset_time_median_s is not None
+
+
+@pytest.mark.parametrize(
+    ("env_id", "kind", "agents"),
+    [
+        ("pettingzoo.classic.rps_v2:parallel_env", "parallel", ["player_0", "player_1"]),
+        ("pettingzoo.classic.tictactoe_v3:env", "aec", ["player_1", "player_2"]),
+    ],
+)
+def test_environments_of_pettingzoo_pass_its_own_test(
+    env_id: str, kind: str, agents: list[str]
+) -> None:
+    found = examined(env_id)
+    assert found.ok, errors(found)
+    assert found.multi_agent == kind
+    assert [each.agent for each in found.agents] == agents
+    assert found.num_episodes > 0
+    assert found.num_env_steps > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        # An agent that comes has no flags in what its first step gives.
+        ("Flock", "PettingZoo's test says: KeyError"),
+        ("OddPair", "The return of an agent was NaN or infinite in"),
+        ("OddPair", "observations were outside their agent's space"),
+    ],
+)
+def test_multi_agent_environment_that_breaks_the_rules_is_told_how(name: str, words: str) -> None:
+    found = examined(f"tests.fakes.agents:{name}")
+    assert not found.ok
+    assert words in errors(found)
+
+
+def test_assertion_without_words_is_told_by_what_does_not_hold() -> None:
+    # In a process of its own: pytest gives words to the assertions of PettingZoo's test, too.
+    found = check_environment(EnvSpec("tests.fakes.agents:WordlessPair"))
+    assert found is not None
+    assert "PettingZoo's test says: this does not hold: isinstance(infos, dict)" in errors(found)
+
+
+@pytest.mark.parametrize("name", ["Flock", "Queue"])
+def test_multi_agent_environment_is_timed_whatever_the_test_says(name: str) -> None:
+    found = examined(f"tests.fakes.agents:{name}")
+    assert found.num_episodes > 0
+    assert not any("random steps:" in problem.text for problem in found.problems)
+
+
+def test_environment_without_agents_is_a_fault() -> None:
+    with pytest.raises(FaultError, match="there is no agent after reset"):
+        examined("tests.fakes.agents:Nobody")
+
+
+def test_process_of_its_own_checks_agents_and_several_together_and_tells_its_phases() -> None:
+    told: list[CheckPhase] = []
+    agents = check_environment(EnvSpec("tests.fakes.agents:Pair"), tell=told.append)
+    assert agents is not None
+    assert len(agents.agents) == 2
+    assert CheckPhase.TIMING in told
+    rollout = RolloutSpec(num_envs_per_worker=2)
+    several = check_environment(EnvSpec(f"{FAKES}:CountingEnv"), rollout=rollout)
+    assert several is not None
+    assert several.num_envs == 2
+
+
+def test_command_tells_the_agents_as_json_and_in_words() -> None:
+    result = typed("tests.fakes.agents:Pair", "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert found["multi_agent"] == "parallel"
+    assert found["observation_space"] is None
+    assert [each["agent"] for each in found["agents"]] == ["player_0", "player_1"]
+    plain = typed("tests.fakes.agents:Pair")
+    assert "2, acting all at once: player_0, player_1" in plain.stdout
+
+
+def test_agents_with_equal_spaces_share_a_line_and_many_names_are_cut_short() -> None:
+    agents = tuple(AgentSpaces(f"a_{n}", f"Box({n // 6})", "Discrete(2)") for n in range(12))
+    rows = rows_of(EnvCheck("m", multi_agent="aec", agents=agents))
+    assert rows[0] == (
+        *("agents", "12, taking turns: a_0, a_1, a_2, a_3, a_4, a_5, a_6, a_7 and 4 more"),
+    )
+    assert rows[1] == ("observations", "Box(0) of a_0, a_1, a_2, a_3, a_4, a_5")
+    assert rows[3] == ("actions", "Discrete(2)")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ((), "no problems found"),
+        ((True,), "1 error"),
+        ((True, False, False), "1 error, 2 warnings"),
+        ((False,), "1 warning"),
+    ],
+)
+def test_verdict_counts_errors_and_warnings(flags: tuple[bool, ...], words: str) -> None:
+    problems = tuple(EnvProblem(flag, "text") for flag in flags)
+    assert verdict_of(EnvCheck("e", problems=problems)) == words

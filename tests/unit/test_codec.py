@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from raydash.core import messages, records, updates
+from raydash.core.env_check import AgentSpaces, CheckPhase, EnvCheck, EnvProblem
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault
 from raydash.core.library import DiskUse, ExportFormat, LibrarySettings, Notes, RecordedRun
@@ -114,7 +115,21 @@ EXAMPLES: list[Any] = [
     messages.Answer(9, FAULT, "r"),
     messages.Pong(10),
     messages.ClusterStatus(ClusterPhase.LOST, fault=FAULT),
-    messages.EnvRegistry(("CartPole-v1",)),
+    messages.EnvRegistry(("CartPole-v1",), ("TimeLimit",)),
+    messages.CheckEnv(1, SPEC.env, SPEC.rollout, ("/a",), 5.0),
+    messages.CancelCheck(2, 1),
+    messages.EnvCheckPhase(1, CheckPhase.TIMING),
+    messages.EnvChecked(
+        1,
+        EnvCheck(
+            "e",
+            multi_agent="aec",
+            agents=(AgentSpaces("a", "Box", "Discrete(2)"),),
+            step_time_median_s=1e-6,
+            num_agent_steps=3,
+            problems=(EnvProblem(True, "text", "Traceback"),),
+        ),
+    ),
     SUMMARY,
     messages.RunList((SUMMARY,)),
     messages.EngineHealth(1, 2.0, 3.0, 4.0, math.nan, 5, 6, "/log"),

@@ -13,7 +13,7 @@ import pytest
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault
 from raydash.core.spec import EnvSpec, LearnerSpec, PolicySpec, RolloutSpec
-from raydash.worker.trial import list_environments, try_environment
+from raydash.worker.trial import list_names, try_environment
 from tests.fakes.clock import clock_of_a_hang
 
 FAKES = "tests.fakes.envs"
@@ -185,8 +185,10 @@ def test_processes_that_the_environment_started_end_with_the_trial(
     )
 
 
-def test_listing_gives_the_ids_of_the_registry() -> None:
-    assert "CartPole-v1" in list_environments()
+def test_listing_gives_the_ids_of_the_registry_and_the_names_of_wrappers() -> None:
+    names = list_names()
+    assert "CartPole-v1" in names.env_ids
+    assert "TimeLimit" in names.wrapper_names
 
 
 def test_callers_side_imports_neither_gymnasium_nor_ray() -> None:

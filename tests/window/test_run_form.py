@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import (
@@ -21,15 +23,20 @@ from pytestqt.qtbot import QtBot
 from raydash.core.faults import Fault
 from raydash.core.messages import CommandRun, EnvRegistry, Verb
 from raydash.core.spec import (
+    VECTORIZATIONS,
+    ClusterSpec,
     EnvSpec,
     PolicySpec,
     RolloutSpec,
     RunSpec,
     SpecError,
     StopSpec,
+    WrapperSpec,
 )
 from raydash.core.states import RunState
 from raydash.link.session import Session
+from raydash.protocol.spec_file import spec_from_toml, toml_from_spec
+from raydash.ui.form.values import wrappers_in, wrappers_text
 from raydash.ui.run_form import RunForm
 from tests.fakes.engine import FakeEngine
 from tests.fakes.updates import RUN_ID
@@ -224,11 +231,11 @@ def test_mistake_opens_the_part_that_it_is_in(form: RunForm) -> None:
 
 
 def test_mistake_in_a_key_without_a_field_is_told_at_the_end(form: RunForm) -> None:
-    form.set_spec(RunSpec(rollout=RolloutSpec(vectorization="none", num_envs_per_worker=4)))
+    form.set_spec(RunSpec(cluster=ClusterSpec(num_cpus=-1.0)))
     told = form.findChild(QLabel, "form_problem")
     assert told is not None
     assert told.isVisible()
-    assert told.text().startswith('rollout.vectorization: "none" steps one environment, not 4')
+    assert told.text().startswith("cluster.num_cpus: -1.0 is too small")
     form.set_spec(RunSpec())
     assert not told.isVisible()
 
@@ -362,3 +369,162 @@ def test_execution_is_chosen_by_mode_with_a_line_on_what_each_does(
     form.set_spec(RunSpec(rollout=RolloutSpec(mode="lockstep")))
     assert mode.currentText() == "lockstep"
     assert form.spec().rollout.mode == "lockstep"
+
+
+# --- several environments per worker, and wrappers ----------------------------------------------
+
+
+def envs(form: RunForm) -> QSpinBox:
+    found = form.findChild(QSpinBox, "form_envs_per_worker")
+    assert found is not None
+    return found
+
+
+def vectorization(form: RunForm) -> QComboBox:
+    found = form.findChild(QComboBox, "form_vectorization")
+    assert found is not None
+    return found
+
+
+def test_vectorization_is_asked_for_where_there_are_several_environments(form: RunForm) -> None:
+    assert not vectorization(form).isVisible()
+    envs(form).setValue(8)
+    assert vectorization(form).isVisible()
+    assert form.spec().rollout == RolloutSpec(num_envs_per_worker=8)
+    assert form.spec().rollout.chosen_vectorization == "sync"
+    texts = [vectorization(form).itemText(row) for row in range(vectorization(form).count())]
+    assert texts == ["automatic", *VECTORIZATIONS]
+    vectorization(form).setCurrentText("vector_entry_point")
+    assert form.spec().rollout.vectorization == "vector_entry_point"
+    envs(form).setValue(1)
+    assert vectorization(form).isVisible()  # it was chosen, so it stays in sight
+
+
+@pytest.mark.parametrize(
+    ("rollout", "name", "words"),
+    [
+        (
+            RolloutSpec(vectorization="none", num_envs_per_worker=4),
+            "form_vectorization",
+            '"none" steps one environment, not 4',
+        ),
+        (
+            RolloutSpec(mode="lockstep", num_envs_per_worker=4),
+            "form_envs_per_worker",
+            "lockstep steps one environment per worker",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_told_beside_its_field(
+    form: RunForm, rollout: RolloutSpec, name: str, words: str
+) -> None:
+    form.set_spec(RunSpec(rollout=rollout))
+    assert words in problem(form, name)
+
+
+def test_wrappers_that_are_typed_are_in_the_spec(form: RunForm, qtbot: QtBot) -> None:
+    qtbot.keyClicks(
+        line(form, "form_wrappers"), 'ClipAction, TimeLimit {"max_episode_steps": 200}, my.mod:Wrap'
+    )
+    assert form.spec().env.wrappers == (
+        WrapperSpec("ClipAction"),
+        WrapperSpec("TimeLimit", {"max_episode_steps": 200}),
+        WrapperSpec("my.mod:Wrap"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("TimeLimit {max: 1}", "is not JSON: expecting property name enclosed in double quotes"),
+        ('TimeLimit {"a": NaN}', "NaN is no number of JSON"),
+        ('{"a": 1}', "{ stands where a name belongs"),
+        ("}", "} stands where a name belongs"),
+        ('"', "is not JSON"),
+    ],
+)
+def test_wrappers_that_are_no_list_are_told_beside_their_field(
+    form: RunForm, typed: str, words: str
+) -> None:
+    line(form, "form_wrappers").setText(typed)
+    assert words in problem(form, "form_wrappers")
+    with pytest.raises(SpecError):
+        form.spec()
+
+
+def test_name_of_a_wrapper_is_completed_behind_the_last_comma(
+    form: RunForm, engine: FakeEngine
+) -> None:
+    engine.say(EnvRegistry(("CartPole-v1",), ("ClipAction", "TimeLimit")))
+    wrappers = line(form, "form_wrappers")
+    wrappers.setText("ClipAction, limit")
+    completer = wrappers.completer()
+    completer.setCompletionPrefix(wrappers.text())
+    assert completer.currentCompletion() == "ClipAction, TimeLimit"
+    completer.setCompletionPrefix('TimeLimit {"max_episode_steps": 1, ')
+    assert completer.completionCount() == 0
+
+
+def test_wrapper_that_is_nearly_known_gets_a_hint_but_is_no_mistake(
+    form: RunForm, engine: FakeEngine
+) -> None:
+    engine.say(EnvRegistry(("CartPole-v1",), ("ClipAction", "TimeLimit")))
+    line(form, "form_wrappers").setText("TimeLimits")
+    assert problem(form, "form_wrappers") == "No wrapper TimeLimits; did you mean TimeLimit?"
+    assert form.violations == ()
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.builds(
+            WrapperSpec,
+            st.text(min_size=1).filter(str.strip),
+            st.dictionaries(st.text(), JSON_VALUES, max_size=3),
+        ),
+        max_size=4,
+    )
+)
+def test_wrappers_of_any_name_come_out_of_their_text(wrappers: list[WrapperSpec]) -> None:
+    found, violations = wrappers_in(wrappers_text(wrappers))
+    assert violations == ()
+    assert [WrapperSpec(**each) for each in found] == wrappers
+
+
+def test_spec_file_goes_through_the_form_and_loses_nothing(form: RunForm) -> None:
+    text = (
+        'name = "all of it"\n'
+        '[env]\nid = "CartPole-v1"\nkwargs = {sutton_barto_reward = true}\n'
+        '[[env.wrappers]]\nname = "TimeLimit"\nkwargs = {max_episode_steps = 100}\n'
+        '[[env.wrappers]]\nname = "my.mod:Wrap"\n'
+        '[rollout]\nnum_workers = 2\nnum_envs_per_worker = 8\nvectorization = "sync"\n'
+        'info_keys = ["score"]\nseed = 3\nhang_timeout_s = 4.5\n'
+        "[stop]\nepisodes = 10\n[cluster]\nnum_gpus = 0.5\n"
+        '[sinks]\ntensorboard = "/tmp/tb"\n'
+    )
+    spec = spec_from_toml(text)
+    form.set_spec(spec)
+    assert form.violations == ()
+    assert form.spec() == spec
+    assert spec_from_toml(toml_from_spec(form.spec())) == spec
+
+
+def test_check_goes_by_the_environment_whatever_else_is_wrong(form: RunForm) -> None:
+    form.set_spec(FULL)
+    envs(form).setValue(4)
+    line(form, "form_stop_seconds").setText("never ever")
+    assert form.violations
+    assert form.checkable_spec() == RunSpec(
+        env=FULL.env, rollout=RolloutSpec(num_envs_per_worker=4)
+    )
+    line(form, "form_env_kwargs").setText("{")
+    with pytest.raises(SpecError) as caught:
+        form.checkable_spec()
+    assert [violation.key for violation in caught.value.violations] == ["env.kwargs"]

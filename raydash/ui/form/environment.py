@@ -4,17 +4,22 @@ import difflib
 import json
 from collections.abc import Mapping
 
-from PySide6.QtCore import QSignalBlocker, Qt
-from PySide6.QtWidgets import QComboBox, QCompleter, QLineEdit
+from PySide6.QtCore import QSignalBlocker
+from PySide6.QtWidgets import QComboBox, QLineEdit, QToolButton
 
 from raydash.core.spec import RunSpec, Violation
 from raydash.link.store import Store
+from raydash.ui.form.completion import NameCompleter, NamesLine
 from raydash.ui.form.part import FormPart
-from raydash.ui.form.values import table_in
+from raydash.ui.form.values import table_in, wrappers_in, wrappers_text
 
 
 class EnvironmentPart(FormPart):
-    """Which environment, and its constructor's arguments."""
+    """Which environment, its constructor's arguments, and what is put around it.
+
+    Attributes:
+        check: Beside the heading; the action that checks the environment is put on it.
+    """
 
     def __init__(self, store: Store) -> None:
         super().__init__("Environment", "environment", is_open=True)
@@ -23,26 +28,46 @@ class EnvironmentPart(FormPart):
         self._env.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self._env.setMaxVisibleItems(16)
         self._kwargs = QLineEdit(placeholderText="{}")
+        self._wrappers = NamesLine(placeholderText="none")
+        self.check = QToolButton()
+        self.check.setObjectName("button_check_env")
+        self.add_corner(self.check)
         self.add_row("Id", self._env, "env.id", "form_env")
         self.add_row("Arguments", self._kwargs, "env.kwargs", "form_env_kwargs")
+        self.add_row("Wrappers", self._wrappers, "env.wrappers", "form_wrappers")
         self._env.setAccessibleName("Environment")
+        self._wrappers.setToolTip(
+            "Around each environment, the first one innermost: Gymnasium's by name, or your own as "
+            'module:callable; arguments behind the name: TimeLimit {"max_episode_steps": 200}'
+        )
         store.registry_changed.connect(self._fill_registry)
         self._fill_registry()
 
     def values(self) -> Mapping[str, object]:
-        """Id and arguments."""
+        """Id, arguments and wrappers."""
         kwargs, _ = table_in("env.kwargs", self._kwargs.text())
-        return {"env.id": self._env.currentText().strip(), "env.kwargs": kwargs}
+        wrappers, _ = wrappers_in(self._wrappers.text())
+        return {
+            "env.id": self._env.currentText().strip(),
+            "env.kwargs": kwargs,
+            "env.wrappers": wrappers,
+        }
 
     def violations(self) -> tuple[Violation, ...]:
-        """Arguments that are no JSON."""
-        return table_in("env.kwargs", self._kwargs.text())[1]
+        """Arguments that are no JSON, and wrappers that are no list."""
+        return (
+            *table_in("env.kwargs", self._kwargs.text())[1],
+            *wrappers_in(self._wrappers.text())[1],
+        )
 
     def show_spec(self, spec: RunSpec) -> None:
         """Put a spec's environment into the fields."""
         self._env.setEditText(spec.env.id)
         self._show_beginning()
         self._kwargs.setText(json.dumps(dict(spec.env.kwargs)) if spec.env.kwargs else "")
+        self._wrappers.setText(wrappers_text(spec.env.wrappers))
+        for line in (self._kwargs, self._wrappers):
+            line.home(False)  # the beginning of a text that is longer than its field
 
     def _show_beginning(self) -> None:
         """Of an id that is longer than its field."""
@@ -51,19 +76,22 @@ class EnvironmentPart(FormPart):
             line_edit.home(False)
 
     def summary(self) -> str:
-        """The id, and the arguments if there are any."""
-        return " · ".join(
-            text for text in (self._env.currentText().strip(), self._kwargs.text().strip()) if text
-        )
+        """The id, and arguments and wrappers if there are any."""
+        texts = (self._env.currentText(), self._kwargs.text(), self._wrappers.text())
+        return " · ".join(text.strip() for text in texts if text.strip())
 
     def hints(self) -> Mapping[str, str]:
-        """When the id is nearly a known one; the engine has the last word."""
-        chosen = self._env.currentText().strip()
-        known = self._store.env_ids
-        if not known or ":" in chosen or chosen in known:
-            return {}
-        near = difflib.get_close_matches(chosen, known, n=1)
-        return {"env.id": f"Not registered; did you mean {near[0]}?"} if near else {}
+        """When a name is nearly a known one; the engine has the last word."""
+        hints = {}
+        near = _near(self._env.currentText().strip(), self._store.env_ids)
+        if near:
+            hints["env.id"] = f"Not registered; did you mean {near}?"
+        wrappers, _ = wrappers_in(self._wrappers.text())
+        for each in wrappers:
+            near = _near(each["name"], self._store.wrapper_names)
+            if near:
+                hints["env.wrappers"] = f"No wrapper {each['name']}; did you mean {near}?"
+        return hints
 
     def _fill_registry(self) -> None:
         chosen = self._env.currentText()
@@ -72,7 +100,12 @@ class EnvironmentPart(FormPart):
             self._env.addItems(list(self._store.env_ids))
             self._env.setEditText(chosen)
         self._show_beginning()
-        completer = QCompleter(list(self._store.env_ids), self._env)
-        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
-        completer.setFilterMode(Qt.MatchFlag.MatchContains)
-        self._env.setCompleter(completer)
+        self._env.setCompleter(NameCompleter(self._store.env_ids, self._env))
+        self._wrappers.set_names(self._store.wrapper_names)
+
+
+def _near(name: str, known: tuple[str, ...]) -> str:
+    """The known name that was perhaps meant; empty: it is known, or like none."""
+    if ":" in name or name in known:
+        return ""
+    return next(iter(difflib.get_close_matches(name, known, n=1)), "")

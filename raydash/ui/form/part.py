@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QSizePolicy,
     QSpinBox,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -131,7 +132,10 @@ class FormPart(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(1)
-        column.addWidget(self._heading)
+        self._top = QHBoxLayout()
+        self._top.setSpacing(8)
+        self._top.addWidget(self._heading, 1)
+        column.addLayout(self._top)
         column.addWidget(self._body)
         stored = settings().value(f"form/{name}_open")
         self._heading.setChecked(is_open if stored is None else stored in (True, "true"))
@@ -192,6 +196,12 @@ class FormPart(QWidget):
         self.rows.addWidget(holder, row, 1)
         self.rows.addWidget(problem, row + 1, 0, 1, 2)
         self._listen(field)
+
+    def add_corner(self, button: QToolButton) -> None:
+        """Put a small button to the right of the heading; it is there in a closed part, too."""
+        button.setFixedHeight(20)
+        button.setStyleSheet("padding: 0 8px; min-height: 0;")
+        self._top.addWidget(button)
 
     def set_row_visible(self, key: str, *, visible: bool) -> None:
         """Show or hide a row, with its label."""

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QSpinBo
 
 from raydash.core.messages import Verb
 from raydash.core.permissions import why_run_cannot
-from raydash.core.spec import MAX_WORKERS, MODES, RunSpec
+from raydash.core.spec import MAX_ENVS_PER_WORKER, MAX_WORKERS, MODES, VECTORIZATIONS, RunSpec
 from raydash.link.session import Session
 from raydash.ui.form.part import FormPart
 from raydash.ui.form.values import number_in
@@ -19,6 +19,8 @@ _EXECUTIONS = {
     "tasks": "Each step is a stateless task: the state goes in and comes out.",
 }
 """What each mode does, in a line."""
+_AUTOMATIC = "automatic"
+_VECTORIZATION = "rollout.vectorization"
 
 
 class RolloutPart(FormPart):
@@ -52,6 +54,22 @@ class RolloutPart(FormPart):
         self.rows.addWidget(self._mode_words, self.rows.rowCount(), 1)
         self._mode.currentTextChanged.connect(self._say_mode)
         self._say_mode(self._mode.currentText())
+        self._envs = QSpinBox(minimum=1, maximum=MAX_ENVS_PER_WORKER)
+        self._envs.setAccelerated(True)
+        self._envs.lineEdit().setTextMargins(5, 0, 0, 0)
+        self.add_row(
+            *("Envs each", self._envs, "rollout.num_envs_per_worker", "form_envs_per_worker")
+        )
+        self._envs.setAccessibleName("Environments per worker")
+        self._vectorization = QComboBox()
+        self._vectorization.addItem(_AUTOMATIC, None)
+        for name in VECTORIZATIONS:
+            self._vectorization.addItem(name, name)
+        self.add_row(*("Vectorization", self._vectorization, _VECTORIZATION, "form_vectorization"))
+        self._vectorization.setAccessibleName("Vectorization")
+        self._envs.valueChanged.connect(self._show_rows)
+        self._vectorization.currentIndexChanged.connect(self._show_rows)
+        self._show_rows()
         self.add_row("Seed", self._seed, "rollout.seed", "form_seed")
         self._apply.hide()
 
@@ -65,27 +83,43 @@ class RolloutPart(FormPart):
         session.pending_changed.connect(self._refresh_apply)
 
     def values(self) -> Mapping[str, object]:
-        """Number of workers, mode and seed."""
+        """Workers, mode, how many environments each has and how it steps them, and seed."""
         return {
             "rollout.mode": self._mode.currentData(),
             "rollout.num_workers": self._workers.value() or None,
+            "rollout.num_envs_per_worker": self._envs.value(),
+            _VECTORIZATION: self._vectorization.currentData(),
             "rollout.seed": number_in("rollout.seed", self._seed.text()) or 0,
         }
 
     def show_spec(self, spec: RunSpec) -> None:
-        """Put a spec's workers, mode and seed into the fields."""
+        """Put a spec's values into the fields."""
+        self._envs.setValue(spec.rollout.num_envs_per_worker)
+        chosen = self._vectorization.findData(spec.rollout.vectorization)
+        self._vectorization.setCurrentIndex(max(0, chosen))
+        self._show_rows()
         self._mode.setCurrentIndex(max(0, self._mode.findData(spec.rollout.mode)))
         self._workers.setValue(spec.rollout.num_workers or 0)
         self._seed.setText(str(spec.rollout.seed) if spec.rollout.seed else "")
         self._refresh_apply()
 
     def summary(self) -> str:
-        """How many workers, and a mode and a seed that were chosen."""
+        """How many workers with how many environments, and a mode and a seed that were chosen."""
         number = self._workers.value()
         workers = f"{number} worker{'s' * (number != 1)}" if number else _ONE_PER_CORE
-        mode, seed = self._mode.currentData(), self._seed.text().strip()
-        chosen = [workers, mode * (mode != MODES[0]), f"seed {seed}" * bool(seed)]
+        mode, seed, envs = self._mode.currentData(), self._seed.text().strip(), self._envs.value()
+        chosen = [
+            workers,
+            f"{envs} envs each" * (envs > 1),
+            mode * (mode != MODES[0]),
+            f"seed {seed}" * bool(seed),
+        ]
         return " · ".join(part for part in chosen if part)
+
+    def _show_rows(self) -> None:
+        """How several are stepped together is a question where there are several."""
+        is_chosen = self._vectorization.currentData() is not None
+        self.set_row_visible(_VECTORIZATION, visible=is_chosen or self._envs.value() > 1)
 
     def _say_mode(self, mode: str) -> None:
         self._mode_words.setText(_EXECUTIONS[mode])

@@ -91,7 +91,7 @@ class AgentPolicies:
             raise _of(agent, error) from error
 
     def _make(self, agent: Any) -> Policy:
-        observation_space, action_space = _spaces_of(self._env, agent)
+        observation_space, action_space = spaces_of(self._env, agent)
         self._spaces[agent] = action_space
         if self._spec.kind != "random":
             for observations, actions, policy in self._shared:
@@ -107,7 +107,12 @@ class AgentPolicies:
         return made
 
 
-def _spaces_of(env: Any, agent: Any) -> tuple[Space, Space]:
+def spaces_of(env: Any, agent: Any) -> tuple[Space, Space]:
+    """What an agent sees and does.
+
+    Raises:
+        FaultError: if the environment does not say so.
+    """
     try:
         return env.observation_space(agent), env.action_space(agent)
     except Exception as error:
