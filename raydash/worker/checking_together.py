@@ -10,6 +10,7 @@ from raydash.worker.check_timing import close_told
 from raydash.worker.environments import first_reset
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
 from raydash.worker.progress import ProgressWriter
+from raydash.worker.sliced import Life
 from raydash.worker.vector_environments import make_vector_env
 from raydash.worker.vector_rollout import VectorRolloutLoop
 
@@ -38,13 +39,10 @@ def time_together(
     try:
         envs = make_vector_env(spec, num_envs, vectorization, source_dirs)
         loop = VectorRolloutLoop(
+            Life(1, 0, clock, ProgressWriter()),
             envs,
             make_batch_policy(PolicySpec(), BatchSpaces.of(envs), 0, source_dirs),
-            worker_index=1,
-            incarnation=0,
             reset_seeds=range(num_envs),
-            clock=clock,
-            progress=ProgressWriter(),
             make_env=lambda: make_vector_env(spec, num_envs, vectorization, source_dirs),
         )
         loop.prepare(lambda made, seed: first_reset(made, spec, seed))
