@@ -29,6 +29,8 @@ _OURS = (
     "gym_reset_return_info",
 )
 """Keyword arguments that are not the environment's: all of a pool are stepped in each call."""
+_NUM_THREADS = 1
+"""A worker takes one core, and there is one for each."""
 
 
 class EnvPoolEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
@@ -42,8 +44,7 @@ class EnvPoolEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """Find out the spaces; the first reset makes the pool.
 
         Args:
-            env: EnvPool's name, and keyword arguments. `num_threads` is 1 if it is not among them:
-                a worker takes one core, and there is one for each.
+            env: EnvPool's name, and keyword arguments.
             num_envs: How many sub-environments.
 
         Raises:
@@ -51,7 +52,7 @@ class EnvPoolEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """
         self._envpool = _imported()
         self._name = env.id.removeprefix(ENVPOOL_PREFIX)
-        self._kwargs = {"num_threads": 1, **env.kwargs, "num_envs": num_envs}
+        self._kwargs = {"num_threads": _NUM_THREADS, **env.kwargs, "num_envs": num_envs}
         self._pool: Any = None
         spec = _spec_of(self._envpool, self._name, env, num_envs)
         self.num_envs = num_envs
@@ -131,7 +132,8 @@ def _spec_of(envpool: Any, name: str, env: EnvSpec, num_envs: int) -> Any:
     try:
         spec = envpool.make_spec(name, **env.kwargs, num_envs=num_envs)
     except Exception as error:
-        _refuse_kwargs(env, envpool.make_spec(name).config._asdict(), error)
+        defaults = envpool.make_spec(name, num_threads=_NUM_THREADS).config._asdict()
+        _refuse_kwargs(env, defaults, error)
     if spec.config.max_num_players != 1:
         _refuse(
             f"{env.id} has several players",
@@ -150,8 +152,8 @@ def _refuse_kwargs(env: EnvSpec, defaults: dict[str, Any], error: Exception) -> 
     _refuse(
         f"{env.id} takes no keyword argument {wrong}"
         if wrong
-        else f"{env.id} does not take these keyword arguments",
-        f"EnvPool says {type(error).__name__}: {one_line(error).partition(': ')[0]}",
+        else f"{env.id} does not take the values of these keyword arguments",
+        one_line(error) if wrong else "A value is of another type than its default",
         f"Did you mean {near[0]}?"
         if near
         else "With their defaults it takes "

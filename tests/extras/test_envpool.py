@@ -190,7 +190,10 @@ def test_unknown_name_is_answered_with_envpools_names() -> None:
 
 def test_keyword_arguments_that_it_does_not_take_are_named() -> None:
     assert fault_of("CartPole-v1", max_episode_step=3).remedy == "Did you mean max_episode_steps?"
-    assert "max_episode_steps" in fault_of("CartPole-v1", max_episode_steps="many").remedy
+    fault = fault_of("CartPole-v1", max_episode_steps="many")
+    assert "another type" in fault.why
+    assert "num_threads=1" in fault.remedy
+    assert "max_episode_steps=500" in fault.remedy
     assert "raydash chooses it" in fault_of("CartPole-v1", batch_size=1).why
 
 

@@ -1,6 +1,8 @@
 """What environments of the kind of `NotedEnv` wrote down, read back."""
 
 import math
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 from raydash.worker.seeds import env_seeds, remade_seed
@@ -15,10 +17,12 @@ def lines(folder: Path, name: str) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def seeds_of(worker: int, incarnation: int = 0, env_index: int = 0) -> list[int]:
+def seeds_of(worker: int, incarnation: int = 0, env_index: int = 0) -> Iterator[int]:
     """Of one environment of a life, and of those that followed it after errors."""
     first = env_seeds(0, worker_index=worker, incarnation=incarnation, env_index=env_index).reset
-    return [first, *(remade_seed(first, number) for number in range(1, 2000))]
+    yield first
+    for number in count(1):
+        yield remade_seed(first, number)
 
 
 def played(folder: Path, worker: int, incarnation: int = 0, env_index: int = 0) -> list[Episode]:

@@ -152,7 +152,7 @@ def test_every_mode_counts_exactly_and_takes_the_same_actions(name: str, tmp_pat
         folder = tmp_path / mode
         folder.mkdir()
         assert_counted(run(run_of(folder, name)), folder)
-        taken[mode] = lines(folder, f"{seeds_of(1)[0]}.actions")
+        taken[mode] = lines(folder, f"{next(seeds_of(1))}.actions")
     assert len(taken["actors"]) == LIFE_LEN
     assert taken["actors"] == taken["lockstep"] == taken["tasks"]
 
