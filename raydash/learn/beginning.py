@@ -72,7 +72,7 @@ def try_learner(
         FaultError: if no network fits the spaces, the file does not, or the learner raises or gives
             what can't be played.
     """
-    kind, name = str(learner.kind), policy.path or "the learner"
+    kind, name = str(learner.kind), policy.path or ""
     inputs, outputs = num_inputs(observation_space, name), num_outputs(action_space, name)
     found = Beginning.of(policy, inputs, outputs, seed)
     moments = found.normaliser

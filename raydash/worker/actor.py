@@ -183,11 +183,7 @@ class RolloutWorker:
         vectorization, count = spec.rollout.chosen_vectorization, spec.rollout.num_envs_per_worker
         if spec.learner.kind is not None:
             env = make_env(spec.env, source_dirs)
-            name = "the learner"
-            self._sizes = (
-                num_inputs(env.observation_space, name),
-                num_outputs(env.action_space, name),
-            )
+            self._sizes = num_inputs(env.observation_space), num_outputs(env.action_space)
             return CandidateLoop(
                 self._life,
                 env,

@@ -14,8 +14,9 @@ import pytest
 from raydash.core.faults import FaultError
 from raydash.core.messages import StartRun
 from raydash.core.records import Parameters, RolloutChunk, Work, WorkerReady
-from raydash.core.spec import EnvSpec, PolicySpec, RunSpec, spec_from_table
+from raydash.core.spec import EnvSpec, LearnerSpec, PolicySpec, RunSpec, spec_from_table
 from raydash.core.states import Ending
+from raydash.learn.beginning import try_learner
 from raydash.protocol.codec import decode, encode
 from raydash.worker.actor import RolloutWorker
 from raydash.worker.checking import examine
@@ -342,3 +343,22 @@ def test_network_says_what_it_can_not_see_and_what_it_can_not_do(
     else:
         assert f"no network gives actions of {space}" in done
         assert "Use a random policy, or module:callable" in done
+
+
+@each_space
+def test_learner_learns_what_a_network_can_do_and_refuses_the_rest(name: str) -> None:
+    space, number = deepcopy(SPACES[name]), gymnasium.spaces.Discrete(2)
+    policy, learner = PolicySpec("linear"), LearnerSpec("cmaes")
+    for observations, actions, is_possible in (
+        (space, number, name in VECTORS),
+        (number, space, name in NETWORK_ACTIONS),
+    ):
+        if is_possible:
+            first = try_learner(policy, learner, observations, actions, seed=0)
+            assert actions.contains(first(observations.sample()))
+            continue
+        with pytest.raises(FaultError) as caught:
+            try_learner(policy, learner, observations, actions, seed=0)
+        assert caught.value.fault.what == "No policy can be learnt for this environment"
+        assert str(space) in caught.value.fault.why
+        assert "learner.kind" in caught.value.fault.keys

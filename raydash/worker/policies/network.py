@@ -53,8 +53,12 @@ def check_fit(weights: Weights, observation_space: Space, action_space: Space, n
         )
 
 
-def num_inputs(observation_space: Space, name: str) -> int:
+def num_inputs(observation_space: Space, name: str = "") -> int:
     """Length of a flattened observation.
+
+    Args:
+        observation_space: Of the environment.
+        name: Of the file that the network comes in; empty: it is to be learnt.
 
     Raises:
         FaultError: if observations have no fixed length.
@@ -64,8 +68,12 @@ def num_inputs(observation_space: Space, name: str) -> int:
     return int(spaces.flatdim(observation_space))
 
 
-def num_outputs(action_space: Space, name: str) -> int:
+def num_outputs(action_space: Space, name: str = "") -> int:
     """How many numbers a network has to give for an action.
+
+    Args:
+        action_space: Of the environment.
+        name: As for `num_inputs`.
 
     Raises:
         FaultError: if no network gives such actions.
@@ -143,6 +151,16 @@ def answering(forward: Callable[[Any], Any], action_space: Space) -> Callable[[A
 
 
 def _refused(name: str, why: str) -> FaultError:
+    if not name:
+        return FaultError(
+            Fault(
+                "No policy can be learnt for this environment",
+                why,
+                "Leave the learner out; a random policy, or one of your own, acts in any spaces",
+                keys=("learner.kind", "env.id"),
+                bad_input=True,
+            )
+        )
     return FaultError(
         Fault(
             f"The policy in {name} does not fit the environment",
