@@ -120,13 +120,14 @@ class RunStore:
         return (self.spec.name or self.spec.env.id) if self.spec else self.run_id
 
     def apply(self, update: RunUpdate, received_s: float) -> None:
-        """Take a snapshot or an update in; a repeated event is taken once."""
-        newest = self.events[-1].number if self.events else 0
-        is_recorded = update.info is not None and update.info.recorded_until_s is not None
-        began_again = bool(update.events) and update.events[-1].number < newest
-        if update.since_seq == 0 and (is_recorded or began_again):
+        """Take a snapshot or an update in; a repeated event is taken once.
+
+        A snapshot has all events: those of another moment, or of a supervisor that was restarted
+        before it had recorded its last ones, and gives their numbers to others.
+        """
+        if update.since_seq == 0:
             self.events.clear()
-            newest = 0
+        newest = self.events[-1].number if self.events else 0
         self.events.extend(event for event in update.events if event.number > newest)
         self.info = update.info or self.info
         self.spec = update.spec or self.spec

@@ -72,12 +72,11 @@ class EventModel(QAbstractListModel):
 
     def set_events(self, events: list[Event]) -> None:
         """Show these (oldest first); new ones are put on top without moving the rest."""
-        newest = self._events[-1].number if self._events else 0
-        fresh = [event for event in events if event.number > newest]
-        same_start = bool(self._events) and bool(events) and events[0] == self._events[0]
-        if same_start and len(events) == len(self._events) + len(fresh):
-            if fresh:
-                self.beginInsertRows(_ROOT, 0, len(fresh) - 1)
+        num_known = len(self._events)
+        num_fresh = len(events) - num_known
+        if num_known and events[:num_known] == self._events:
+            if num_fresh:
+                self.beginInsertRows(_ROOT, 0, num_fresh - 1)
                 self._events = events
                 self.endInsertRows()
             return
@@ -126,7 +125,7 @@ class EventList(QWidget):
     def __init__(self, session: Session, themes: ThemeManager, parent: QWidget | None = None):
         super().__init__(parent)
         self._store = session.store
-        self._drawn: tuple[str, int, int] = ("", -1, 0)
+        self._drawn: tuple[str, Event | None, Event | None] = ("-", None, None)
         self.model = EventModel(themes, self)
         self.view = QListView()
         self.view.setModel(self.model)
@@ -161,11 +160,11 @@ class EventList(QWidget):
         self._refresh_button()
         self.drawn.emit()
 
-    def _now(self) -> tuple[str, int, int]:
+    def _now(self) -> tuple[str, Event | None, Event | None]:
         run = self._store.shown
         if run is None or not run.events:
-            return (run.run_id if run else "", 0, 0)
-        return (run.run_id, run.events[-1].number, run.events[0].number)
+            return (run.run_id if run else "", None, None)
+        return (run.run_id, run.events[0], run.events[-1])
 
     def _current(self) -> Event | None:
         index = self.view.currentIndex()

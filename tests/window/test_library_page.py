@@ -30,7 +30,7 @@ from raydash.ui.library import lines
 from raydash.ui.library.details import tags_of, why_tags_cannot
 from raydash.ui.library.dialogs import DeleteDialog, ExportDialog, LimitsDialog
 from raydash.ui.library.lines import COLUMN_OF, COLUMNS, Line, lines_of, matches, ordered
-from raydash.ui.library.page import LibraryPage, can_be_imported
+from raydash.ui.library.page import LibraryPage, can_be_imported, shared_widths
 from raydash.ui.main_window import MainWindow
 from tests.fakes.engine import FakeEngine, summary
 from tests.fakes.library import DISK, make_library, opened, recorded
@@ -63,6 +63,28 @@ def dialog_of(page: LibraryPage, kind: type[QDialog]) -> QDialog:
     found = page.window().findChild(kind)
     assert found is not None
     return found  # type: ignore[no-any-return]
+
+
+def test_columns_share_what_is_left_and_give_way_where_there_is_too_little() -> None:
+    least, wanted = [40] * len(COLUMNS), [60] * len(COLUMNS)
+    growing = {number for number, column in enumerate(COLUMNS) if column.grows}
+    wide = shared_widths(least, wanted, 2000)
+    assert sum(wide) == 2000
+    assert {width for n, width in enumerate(wide) if n not in growing} == {60}
+    small = shared_widths(least, wanted, 60 * len(COLUMNS) - 30)
+    assert sum(small) <= 60 * len(COLUMNS) - 30
+    assert {width for n, width in enumerate(small) if n not in growing} == {60}
+    tiny = shared_widths(least, wanted, 100)
+    assert {tiny[number] for number in growing} == {40}, "its title can be read"
+
+
+def test_every_column_is_in_sight_in_a_small_window(
+    page: LibraryPage, window: MainWindow, qtbot: QtBot
+) -> None:
+    window.resize(1280, 800)
+    qtbot.waitUntil(lambda: page.table.horizontalScrollBar().maximum() == 0)
+    header = page.table.horizontalHeader()
+    assert header.length() <= page.table.viewport().width()
 
 
 # --- the list, pure -------------------------------------------------------------------------------

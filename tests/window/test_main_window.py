@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -258,6 +259,31 @@ def test_events_are_listed_newest_first_with_their_traceback_behind_them(
     dialog = window.findChild(QWidget, "details_dialog")
     assert dialog is not None
     dialog.close()
+
+
+def test_events_of_a_snapshot_replace_those_that_its_supervisor_never_recorded(
+    running: Session, window: MainWindow
+) -> None:
+    """It was restarted from its recording, and gave the number of the lost one to another."""
+    run = running.store.shown
+    assert run is not None
+    assert run.latest is not None
+    kept = tuple(run.events)
+    number = kept[-1].number + 1
+    lost = Event(number, 600.0, EventKind.POLICY_IMPROVED, "not recorded yet")
+    other = Event(number, 601.0, EventKind.SUPERVISOR_RESTARTED, "supervisor restarted")
+    seq = run.latest.seq
+    model = window.bottom.events.model
+
+    def listed() -> list[str]:
+        window.bottom.events.draw()
+        return [model.event_at(row).text for row in range(model.rowCount())]
+
+    running.store.receive(replace(run.latest, seq=seq + 1, since_seq=seq, events=(lost,)))
+    assert listed()[0] == lost.text
+    running.store.receive(replace(run.latest, seq=9, since_seq=0, events=(*kept, other)))
+    assert listed() == [event.text for event in (other, *reversed(kept))]
+    assert window.bottom.events.is_dirty() is False
 
 
 def test_event_words_hold_time_text_and_count() -> None:

@@ -89,6 +89,17 @@ def test_title_becomes_a_choice_and_the_plot_shows_what_is_chosen(show: Show) ->
     assert plot.value_limits()[1] > 100
 
 
+def test_choice_is_as_high_as_a_title_and_its_menu_shows_every_metric(show: Show) -> None:
+    _, run = make_named_store(agents=AGENTS)
+    plot = show(run)
+    assert choice_of(plot).height() == 20
+    menu = choice_of(plot).menu()
+    menu.popup(plot.mapToGlobal(plot.rect().center()))
+    assert menu.height() >= sum(menu.actionGeometry(each).height() for each in menu.actions())
+    assert len(menu.actions()) == 5
+    menu.close()
+
+
 def test_choice_stays_where_a_run_has_it_and_others_show_their_return(show: Show) -> None:
     _, run = make_named_store()
     plot = show(run)

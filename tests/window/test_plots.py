@@ -1,6 +1,7 @@
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from raydash.ui import words
 from raydash.ui.draw_clock import DrawClock, TimesItsPaint
 from raydash.ui.overview import Overview
 from raydash.ui.plots.heatmap import ThroughputHeatmap
-from raydash.ui.plots.plot_base import NO_RUN, Plot
+from raydash.ui.plots.plot_base import NO_RUN, NO_STEP, Plot
 from raydash.ui.plots.return_plot import ReturnPlot
 from raydash.ui.plots.scope import PlotScope, Range, TimeAxis
 from raydash.ui.plots.seen_run import settle_s
@@ -525,6 +526,20 @@ def test_heatmap_alone_is_a_whole_widget(qtbot: QtBot) -> None:
     plot.set_frozen(False)
     plot.draw()
     assert plain(plot.subtitle()) == "8 workers"
+
+
+def test_heatmap_of_a_run_without_a_step_says_so(qtbot: QtBot) -> None:
+    """Darkness would say that all workers are stuck."""
+    update = make_update()
+    figures = replace(update.figures, num_env_steps_sampled_lifetime=0)
+    store = Store(clock=lambda: 600.0)
+    store.receive(replace(update, figures=figures))
+    plot = ThroughputHeatmap()
+    qtbot.addWidget(plot)
+    plot.resize(500, 300)
+    plot.set_run(store.run(update.run_id))
+    plot.draw()
+    assert plot.empty_words == NO_STEP
 
 
 def test_a_single_worker_is_seen_in_the_heatmap(show: Show) -> None:

@@ -54,6 +54,7 @@ class PolicyPart(FormPart):
         self._choose.setToolTip("Choose the policy's file")
         self._choose.setObjectName("form_policy_choose")
         self._choose.setAccessibleName("Choose the policy's file")
+        self._choose.setStyleSheet("padding: 4px 5px;")  # the field beside it needs the room
         self._action = QLineEdit(placeholderText="0, or [0.5, -1]")
         self._apply = QPushButton("Apply")
         self._apply.setObjectName("form_apply_policy")

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 from raydash.core.records import UInt8
 from raydash.ui import words
 from raydash.ui.plots.key_row import LegendItem
-from raydash.ui.plots.plot_base import Columns, Plot
+from raydash.ui.plots.plot_base import NO_STEP, Columns, Plot
 from raydash.ui.plots.reduce import group_sums, high_mark, lowest_of_each
 from raydash.ui.plots.scope import PlotScope
 from raydash.ui.plots.seen_run import Part
@@ -52,6 +52,9 @@ class ThroughputHeatmap(Plot):
         self._num_workers = steps.shape[1]
         if not self._num_workers:
             return "no worker has answered yet"
+        latest = self.scope.latest
+        if latest is not None and not latest.figures.num_env_steps_sampled_lifetime:
+            return NO_STEP
         wanted = (
             *(id(part.series), part.version, part.series.bucket_s, part.first_bucket, len(part)),
             *(self._num_workers, area.width(), area.height()),

@@ -41,8 +41,11 @@ class MetricChoice(QToolButton):
         super().__init__(parent)
         self.setObjectName(object_name)
         self.setToolTip("Which metric the plot shows")
-        self.setFixedHeight(20)
-        self.setStyleSheet("font-weight: 600; padding: 0 18px 0 6px; min-height: 0;")
+        # As high as a title: a style sheet's height is that between the borders.
+        self.setStyleSheet(
+            "QToolButton { font-weight: 600; padding: 0 18px 0 6px;"
+            " min-height: 18px; max-height: 18px; }"
+        )
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self._offered: tuple[str, ...] = ()
         self._shown = EPISODE_RETURN

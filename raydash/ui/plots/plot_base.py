@@ -42,6 +42,7 @@ Columns = dict[str, NDArray[np.generic]]
 
 NO_RUN = "no run yet: press Start"
 FIRST_SECONDS = "the first seconds are being gathered"
+NO_STEP = "no env step yet: workers are starting"
 
 
 class _Words(QLabel):

@@ -10,7 +10,7 @@ from raydash.ui import words
 from raydash.ui.plots.geometry import closed
 from raydash.ui.plots.key_row import LegendItem
 from raydash.ui.plots.overlays import Curve, OverlaidCurves
-from raydash.ui.plots.plot_base import Columns, Plot
+from raydash.ui.plots.plot_base import NO_STEP, Columns, Plot
 from raydash.ui.plots.scope import Overlay, PlotScope
 from raydash.ui.plots.seen_run import Part
 from raydash.ui.plots.ticks import nice_limits
@@ -45,7 +45,7 @@ class ThroughputPlot(Plot):
         if not self._per_s.any():
             latest = self.scope.latest
             if latest is not None and not latest.figures.num_env_steps_sampled_lifetime:
-                return "no env step yet: workers are starting"
+                return NO_STEP
         return ""
 
     def _rates(self, part: Part) -> tuple[Float64, Float64]:
