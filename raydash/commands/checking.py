@@ -1,6 +1,7 @@
 """`raydash check-env`: what a throwaway process found out about an environment."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from raydash.commands.options import fault_of, source_dirs, spec_from_options
@@ -12,20 +13,20 @@ from raydash.worker.trial import check_environment
 EXIT_FINE, EXIT_BAD = 0, 2
 
 
-def check_and_print(env_id: str, env_kwargs: str | None = None, *, as_json: bool = False) -> int:
+def check_and_print(options: Mapping[str, object], *, as_json: bool = False) -> int:
     """Check, and print what was found; 0 if it is fine (warnings are), 2 if it is not.
 
     Args:
-        env_id: Its name.
-        env_kwargs: JSON of its keyword arguments.
+        options: Dotted spec keys, of the environment and of how many are stepped together.
         as_json: One JSON object on stdout, also if it could not be checked.
 
     Raises:
         FaultError: if it can't be made or reset, hangs or crashes, or the input is bad.
     """
+    env_id = str(options["env.id"])
     try:
-        spec = spec_from_options(None, {"env.id": env_id, "env.kwargs": env_kwargs})
-        found = check_environment(spec.env, source_dirs(None))
+        spec = spec_from_options(None, options)
+        found = check_environment(spec.env, source_dirs(None), rollout=spec.rollout)
     except SpecError as error:
         raise _told(FaultError(fault_of(error)), env_id, as_json) from None
     except FaultError as error:

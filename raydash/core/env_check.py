@@ -60,7 +60,7 @@ class EnvCheck:
         is_functional: It has a functional form (`FuncEnv`), whose state is all that a task needs.
         state_bytes: Of its pickled state, as the mode `tasks` carries it; None: it can't be so.
         state_time_s: To pickle the state and to unpickle it.
-        make_time_s: What its constructor took.
+        make_time_s: What its constructor took; None: there is none alone, only pools of them.
         reset_time_median_s: Of `reset`.
         step_time_median_s: Of `step`.
         step_time_p95_s: Likewise, the 95th percentile.

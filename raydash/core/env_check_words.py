@@ -11,25 +11,27 @@ _TURNS = {"parallel": "acting all at once", "aec": "taking turns"}
 
 def rows_of(found: EnvCheck) -> list[tuple[str, str]]:
     """The figures of a check: what each is, and how it is."""
-    growth = found.memory_growth_bytes
-    grown = "" if growth is None else f", {growth / 2**20:+.1f} MiB in its last second"
     rows = _space_rows(found)
-    rows += [
-        ("step", f"{_time(found.step_time_median_s)} median, {_time(found.step_time_p95_s)} p95"),
-        ("reset", f"{_time(found.reset_time_median_s)} median"),
-        ("constructor", _time(found.make_time_s)),
-        ("speed", _speed(found)),
-        ("episodes", _episodes(found)),
-    ]
+    if found.make_time_s is not None:
+        median, p95 = _time(found.step_time_median_s), _time(found.step_time_p95_s)
+        rows += [
+            ("step", f"{median} median, {p95} p95"),
+            ("reset", f"{_time(found.reset_time_median_s)} median"),
+            ("constructor", _time(found.make_time_s)),
+            ("speed", _speed(found)),
+            ("episodes", _episodes(found)),
+        ]
     if found.vectorization != "none":
         rows.append(("together", _together(found)))
-    if found.multi_agent is None:
+    if found.make_time_s is not None and found.multi_agent is None:
         limit = found.max_episode_steps
         rows += [
             ("limit", "none known" if limit is None else f"{_grouped(limit)} steps an episode"),
             ("vector form", "its own" if found.has_vector_entry_point else "sync only"),
             ("tasks mode", _state(found)),
         ]
+    growth = found.memory_growth_bytes
+    grown = "" if growth is None else f", {growth / 2**20:+.1f} MiB in its last second"
     rows.append(("memory", f"{(found.memory_bytes or 0) / 2**20:.0f} MiB{grown}"))
     return rows
 

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from raydash.terminal.shared import ENV_OPTION, EnvId, EnvKwargs, Json, examples, exit_with
+from raydash.terminal.shared import (
+    ENV_OPTION,
+    EnvId,
+    EnvKwargs,
+    EnvsPerWorker,
+    Json,
+    Vectorization,
+    examples,
+    exit_with,
+)
 
 commands = typer.Typer()
 
@@ -15,17 +24,31 @@ commands = typer.Typer()
     epilog=examples(
         "raydash check-env LunarLander-v3",
         "raydash check-env my_package.envs:MyEnv --env-kwargs '{\"size\": 5}'",
+        "raydash check-env CartPole-v1 --envs-per-worker 64 --vectorization vector_entry_point",
     ),
 )
-def check_env(env_id: EnvId, env_kwargs: EnvKwargs = None, as_json: Json = False) -> None:
+def check_env(
+    env_id: EnvId,
+    env_kwargs: EnvKwargs = None,
+    envs_per_worker: EnvsPerWorker = None,
+    vectorization: Vectorization = None,
+    as_json: Json = False,
+) -> None:
     """Check an environment and time it, in a process of its own. Needs no cluster.
 
-    Gymnasium's checker (PettingZoo's test of many agents), then 2 s of random actions. Exit code 2
-    if it breaks their rules; warnings alone are fine.
+    Gymnasium's checker (PettingZoo's test of many agents), then 2 s of random actions, and 1 s of
+    several together if a worker is to step several. Exit code 2 if it breaks their rules; warnings
+    alone are fine.
     """
     from raydash.commands.checking import check_and_print
 
-    exit_with(lambda: check_and_print(env_id, env_kwargs, as_json=as_json))
+    options = {
+        "env.id": env_id,
+        "env.kwargs": env_kwargs,
+        "rollout.num_envs_per_worker": envs_per_worker,
+        "rollout.vectorization": vectorization,
+    }
+    exit_with(lambda: check_and_print(options, as_json=as_json))
 
 
 @commands.command(

@@ -13,11 +13,13 @@ from raydash.terminal.shared import (
     Address,
     DataDir,
     EnvKwargs,
+    EnvsPerWorker,
     Json,
     LiveAddress,
     PolicyPath,
     SpecPath,
     TrustPolicy,
+    Vectorization,
     examples,
     exit_with,
     refuse,
@@ -141,23 +143,8 @@ def run(
         int | None,
         typer.Option(metavar="N", help="Workers; default: one per core.", show_default=False),
     ] = None,
-    envs_per_worker: Annotated[
-        int | None,
-        typer.Option(
-            metavar="K",
-            help="Environments that each worker steps together; default: 1.",
-            show_default=False,
-        ),
-    ] = None,
-    vectorization: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOW",
-            help="none, sync, vector_entry_point (the environment's own vector form), or envpool "
-            "(EnvPool's environment of that name); default: sync if there are several.",
-            show_default=False,
-        ),
-    ] = None,
+    envs_per_worker: EnvsPerWorker = None,
+    vectorization: Vectorization = None,
     seed: Annotated[
         int | None,
         typer.Option(metavar="S", help="The run's seed; default: 0.", show_default=False),

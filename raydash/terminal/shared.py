@@ -37,6 +37,23 @@ EnvKwargs = Annotated[
         show_default=False,
     ),
 ]
+EnvsPerWorker = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K",
+        help="Environments that each worker steps together; default: 1.",
+        show_default=False,
+    ),
+]
+Vectorization = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW",
+        help="none, sync, vector_entry_point (the environment's own vector form), or envpool "
+        "(EnvPool's environment of that name); default: sync if there are several.",
+        show_default=False,
+    ),
+]
 POLICY_WORDS = ", ".join(POLICY_KINDS) + ", or MODULE:CALLABLE"
 """What `--policy` takes."""
 PolicyPath = Annotated[

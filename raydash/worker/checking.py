@@ -27,6 +27,7 @@ from raydash.worker.checking_together import time_together
 from raydash.worker.environments import Env, first_reset, make_any_env, make_env
 from raydash.worker.functional import try_stateless
 from raydash.worker.multi_agent import is_multi_agent
+from raydash.worker.vector_environments import make_vector_env
 
 TIMING_S = 2.0
 LEAK_BYTES = 16 * 2**20
@@ -47,6 +48,8 @@ def examine(
 ) -> EnvCheck:
     """Check and time one environment, and then several together if they are to be stepped so.
 
+    Of a pool of EnvPool's there are only the spaces and the time together.
+
     Args:
         spec: Which.
         source_dirs: Folders to import the user's modules from.
@@ -62,11 +65,15 @@ def examine(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         tell(CheckPhase.MAKE)
-        started_s = clock()
-        env = make_any_env(spec, source_dirs)
-        found = EnvCheck(spec.id, make_time_s=clock() - started_s)
-        look = _look_at_agents if is_multi_agent(env) else _look_at_one
-        found, timing, problems = look(env, found, spec, source_dirs, tell, timing_s, clock)
+        if vectorization == "envpool":
+            timing, problems = Timing(), list[EnvProblem]()
+            found = _look_at_pool(spec, num_envs, source_dirs)
+        else:
+            started_s = clock()
+            env = make_any_env(spec, source_dirs)
+            found = EnvCheck(spec.id, make_time_s=clock() - started_s)
+            look = _look_at_agents if is_multi_agent(env) else _look_at_one
+            found, timing, problems = look(env, found, spec, source_dirs, tell, timing_s, clock)
         found = timing.put_into(found)
         if vectorization != "none":
             tell(CheckPhase.TOGETHER)
@@ -84,6 +91,18 @@ def examine(
     problems += told_once(caught)
     problems.sort(key=lambda problem: not problem.is_error)
     return replace(found, problems=tuple(problems[:MAX_PROBLEMS]))
+
+
+def _look_at_pool(spec: EnvSpec, num_envs: int, source_dirs: Sequence[str]) -> EnvCheck:
+    """EnvPool's environments are not Gymnasium's of the same name, and there are none alone."""
+    pool = make_vector_env(spec, num_envs, "envpool", source_dirs)
+    found = EnvCheck(
+        spec.id,
+        observation_space=in_words(pool.single_observation_space),
+        action_space=in_words(pool.single_action_space),
+    )
+    pool.close()
+    return found
 
 
 def _look_at_one(
@@ -199,7 +218,7 @@ def _oddities(found: EnvCheck, timing: Timing) -> list[EnvProblem]:
     """What the checkers do not look for."""
     odd = []
     if timing.odd_rewards:
-        what = f"{timing.odd_rewards} rewards were NaN or infinite"
+        what = f"{timing.odd_rewards:,} rewards were NaN or infinite".replace(",", " ")
         if found.multi_agent is not None:
             what = f"The return of an agent was NaN or infinite in {timing.odd_rewards} episodes"
         odd.append(EnvProblem(True, what))

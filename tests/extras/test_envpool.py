@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from raydash.core.env_check_words import rows_of
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import StartRun
 from raydash.core.records import RolloutChunk, WorkerReady
@@ -18,7 +19,7 @@ from raydash.worker.envpool_env import EnvPoolEnv
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
 from raydash.worker.progress import ProgressWriter
 from raydash.worker.sliced import Life
-from raydash.worker.trial import try_environment
+from raydash.worker.trial import check_environment, try_environment
 from raydash.worker.vector_environments import make_vector_env
 from raydash.worker.vector_rollout import VectorRolloutLoop
 
@@ -203,3 +204,16 @@ def test_trial_makes_a_pool_in_a_process_of_its_own() -> None:
     fault = try_environment(EnvSpec("CartPol-v1"), PolicySpec(), rollout=rollout)
     assert fault is not None
     assert fault.what == "EnvPool has no environment CartPol-v1"
+
+
+def test_check_tells_the_spaces_of_a_pool_and_how_fast_it_steps_together() -> None:
+    rollout = RolloutSpec(num_envs_per_worker=NUM_ENVS, vectorization="envpool")
+    found = check_environment(EnvSpec("Pong-v5"), rollout=rollout)
+    assert found is not None
+    assert found.ok
+    assert found.action_space == "Discrete(6)"
+    assert found.together_env_steps_per_s is not None
+    assert found.together_env_steps_per_s > 0
+    assert [name for name, _ in rows_of(found)] == [
+        *("observations", "actions", "together", "memory"),
+    ]

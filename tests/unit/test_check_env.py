@@ -70,7 +70,7 @@ def test_warnings_of_the_checker_are_plain_words_and_no_errors() -> None:
     ("name", "kwargs", "words"),
     [
         ("RuleBreakingEnv", {}, "Gymnasium's checker says"),
-        ("OddEnv", {}, "rewards were NaN or infinite"),
+        ("OddEnv", {}, " rewards were NaN or infinite"),
         ("OddEnv", {}, "observations were outside the observation space"),
         (
             "RaisingEnv",
@@ -146,6 +146,7 @@ def test_lines_name_every_figure_and_every_problem() -> None:
         "Mine-v0",
         "Box",
         "Discrete(2)",
+        make_time_s=0.25,
         step_time_median_s=0.0000123,
         step_time_p95_s=0.0456,
         reset_time_median_s=1.5,
@@ -206,6 +207,19 @@ def test_bad_input_of_the_command_is_refused_by_name(words: list[str], named: st
 
 
 # --- several together ---------------------------------------------------------------------------
+
+
+def test_command_takes_how_many_are_stepped_together() -> None:
+    words = ("CartPole-v1", "--envs-per-worker", "4", "--vectorization", "vector_entry_point")
+    found = json.loads(typed(*words, "--json").stdout)
+    assert (found["num_envs"], found["vectorization"]) == (4, "vector_entry_point")
+    assert found["together_env_steps_per_s"] > 0
+
+
+def test_contradiction_in_how_many_are_stepped_together_is_refused() -> None:
+    result = typed("CartPole-v1", "--envs-per-worker", "4", "--vectorization", "none")
+    assert result.exit_code == 2
+    assert '"none" steps one environment, not 4' in result.stderr
 
 
 def test_several_together_are_timed_as_a_worker_steps_them() -> None:

@@ -26,6 +26,7 @@ FOUND = EnvCheck(
     "Mine-v0",
     "Box(-1.0, 1.0, (2,), float32)",
     "Discrete(2)",
+    make_time_s=0.25,
     step_time_median_s=0.0000123,
     step_time_p95_s=0.0456,
     reset_time_median_s=1.5,
