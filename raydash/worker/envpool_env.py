@@ -132,6 +132,14 @@ def _spec_of(envpool: Any, name: str, env: EnvSpec, num_envs: int) -> Any:
     try:
         spec = envpool.make_spec(name, **env.kwargs, num_envs=num_envs)
     except Exception as error:
+        if isinstance(error, ImportError) or not env.kwargs:
+            _refuse(
+                f"EnvPool could not make {env.id}",
+                one_line(error),
+                "Install what it needs on every machine that runs workers, or choose another one",
+                "env.id",
+                detail=traceback.format_exc(),
+            )
         defaults = envpool.make_spec(name, num_threads=_NUM_THREADS).config._asdict()
         _refuse_kwargs(env, defaults, error)
     if spec.config.max_num_players != 1:

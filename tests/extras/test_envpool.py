@@ -198,6 +198,18 @@ def test_keyword_arguments_that_it_does_not_take_are_named() -> None:
     assert "raydash chooses it" in fault_of("CartPole-v1", batch_size=1).why
 
 
+def test_library_that_is_missing_is_told_in_envpools_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_spec(name: str, **kwargs: Any) -> Any:
+        raise ImportError(
+            "EnvPool Procgen requires the system Qt 5 runtime: apt install qtbase5-dev"
+        )
+
+    monkeypatch.setattr("envpool.make_spec", make_spec)
+    fault = fault_of("CoinrunEasy-v0", max_episode_steps=9)
+    assert fault.what == "EnvPool could not make CoinrunEasy-v0"
+    assert "apt install qtbase5-dev" in fault.why
+
+
 def test_trial_makes_a_pool_in_a_process_of_its_own() -> None:
     rollout = RolloutSpec(num_envs_per_worker=64, vectorization="envpool")
     assert try_environment(CARTPOLE, PolicySpec(), rollout=rollout) is None
