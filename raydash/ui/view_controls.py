@@ -1,6 +1,7 @@
 """In the tool bar: what part of the run the plots show, and whether they stand still."""
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
 
 from raydash.ui.icons import IconName, icon
@@ -13,7 +14,12 @@ _RANGES = (
     (Range.TEN_MINUTES, "last 10 min"),
     (Range.WHOLE, "whole run"),
 )
-_AXES = ((TimeAxis.AGO, "time ago"), (TimeAxis.CLOCK, "run clock"))
+_AXES = (
+    (TimeAxis.AGO, "time ago"),
+    (TimeAxis.CLOCK, "run clock"),
+    (TimeAxis.ENV_STEPS, "env steps"),
+)
+_AXIS_HELP = "What the axis says, and so where other runs lie: by time, or by env steps made"
 
 
 class ViewControls(QWidget):
@@ -43,8 +49,8 @@ class ViewControls(QWidget):
         self.range.activated.connect(self._on_range)
         self.axis = QComboBox()
         self.axis.setObjectName("view_axis")
-        self.axis.setAccessibleName("Time axis")
-        self.axis.setToolTip("What the ticks of the time axis say")
+        self.axis.setAccessibleName("Axis")
+        self.axis.setToolTip(_AXIS_HELP)
         for axis, text in _AXES:
             self.axis.addItem(text, axis)
         self.axis.activated.connect(self._on_axis)
@@ -67,11 +73,16 @@ class ViewControls(QWidget):
         self.freeze.setText("Frozen" if scope.frozen else "Freeze")
         self.range.setCurrentIndex(self.range.findData(scope.range))
         recorded = scope.run is not None and scope.run.is_recording
-        axis = TimeAxis.CLOCK if recorded else scope.time_axis
+        # A recording has no now.
+        counts_back = scope.time_axis is TimeAxis.AGO
+        axis = TimeAxis.CLOCK if recorded and counts_back else scope.time_axis
         self.axis.setCurrentIndex(self.axis.findData(axis))
-        self.axis.setEnabled(not recorded)
-        tip = "A recording has no now" if recorded else "What the ticks of the time axis say"
-        self.axis.setToolTip(tip)
+        self._offer_ago(offered=not recorded)
+
+    def _offer_ago(self, *, offered: bool) -> None:
+        model = self.axis.model()
+        assert isinstance(model, QStandardItemModel)
+        model.item(self.axis.findData(TimeAxis.AGO)).setEnabled(offered)
 
     def _on_range(self, number: int) -> None:
         self._overview.set_range(self.range.itemData(number))

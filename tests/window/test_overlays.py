@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PySide6.QtGui import QColor, QFont, QFontMetricsF
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QStandardItemModel
 from pytestqt.qtbot import QtBot
 
 from raydash.core.states import RunState
@@ -13,10 +13,12 @@ from raydash.link.store import RunStore, Store
 from raydash.ui import words
 from raydash.ui.overview import Overview
 from raydash.ui.plots.key_row import LegendItem, _fitted
+from raydash.ui.plots.placing import ByTime
 from raydash.ui.plots.plot_base import Plot
 from raydash.ui.plots.scope import DrawnRun
 from raydash.ui.run_style import line_colour
-from raydash.ui.theme import DARK, LIGHT
+from raydash.ui.theme import DARK, LIGHT, ThemeManager
+from raydash.ui.view_controls import ViewControls
 from tests.fakes.updates import make_update
 from tests.window.conftest import Hands
 
@@ -101,26 +103,76 @@ def begins_at(scene: Scene) -> list[float]:
 
 def test_with_time_ago_runs_lie_where_they_were_at_the_same_moment(two: Scene) -> None:
     (overlay,) = two.scope.overlays()
-    assert overlay.offset_s == 100.0
+    assert overlay.placing == ByTime(100.0)
     assert begins_at(two)[0] == pytest.approx(100.25, abs=0.5)
 
 
 def test_with_run_clock_runs_lie_at_their_own_start(two: Scene) -> None:
     two.overview.set_time_axis("clock")
     two.draw()
-    assert two.scope.overlays()[0].offset_s == 0.0
+    assert two.scope.overlays()[0].placing == ByTime()
     assert begins_at(two)[0] == pytest.approx(0.25, abs=0.5)
+
+
+def test_with_env_steps_runs_lie_where_the_shown_one_had_made_as_many(two: Scene) -> None:
+    two.overview.set_time_axis("env_steps")
+    two.draw()
+    shown, its = (two.store.runs[each].whole for each in (SHOWN, OTHER))
+    (curve,) = two.overview.plots.throughput._overlaid.curves
+    row = len(its) // 2
+    middle_s = (its.first_bucket + row + 0.5) * its.bucket_s
+    steps = its.num_env_steps[:row].sum() + its.num_env_steps[row] / 2
+    own_steps = np.concatenate([[0.0], np.cumsum(shown.num_env_steps)])
+    edges_s = (shown.first_bucket + np.arange(len(own_steps))) * shown.bucket_s
+    expected = float(np.interp(steps, own_steps, edges_s))
+    (overlay,) = two.scope.overlays()
+    assert overlay.placing.onto_axis(middle_s) == pytest.approx(expected, abs=1e-6)
+    assert curve.x[0] >= 0.0
+    assert (np.diff(curve.x) >= 0.0).all()
+
+
+def test_env_steps_are_read_beside_the_clock(two: Scene) -> None:
+    two.overview.set_time_axis("env_steps")
+    two.scope.set_cursor(0.5)
+    two.draw()
+    assert two.scope.step_count is not None
+    steps = float(two.scope.step_count.at(two.scope.cursor_s() or 0.0))
+    said = two.overview.plots.throughput.subtitle()
+    assert said.startswith(f"{words.compact(steps)} steps · 2:30 · ")
 
 
 def test_a_recording_has_no_now_and_lies_at_its_start(scene: Scene) -> None:
     scene.feed(SHOWN, 300.0)
     scene.feed(RECORDED, 120.0, recorded_until_s=120.0, state=RunState.FINISHED)
     scene.show(SHOWN, RECORDED)
-    assert scene.scope.overlays()[0].offset_s == 0.0
+    assert scene.scope.overlays()[0].placing == ByTime()
     assert begins_at(scene)[0] == pytest.approx(0.25, abs=0.5)
     scene.show(RECORDED, SHOWN)
-    assert scene.scope.overlays()[0].offset_s == 0.0
+    assert scene.scope.overlays()[0].placing == ByTime()
     assert not scene.scope.counts_back
+
+
+def test_a_recording_offers_run_clock_and_env_steps_but_not_time_ago(
+    scene: Scene, themes: ThemeManager, qtbot: QtBot
+) -> None:
+    controls = ViewControls(scene.overview, themes)
+    qtbot.addWidget(controls)
+    scene.feed(SHOWN, 300.0)
+    scene.feed(RECORDED, 120.0, recorded_until_s=120.0, state=RunState.FINISHED)
+    model = controls.axis.model()
+    assert isinstance(model, QStandardItemModel)
+
+    def offered() -> list[str]:
+        items = [model.item(row) for row in range(model.rowCount())]
+        return [item.text() for item in items if item.isEnabled()]
+
+    scene.show(SHOWN)
+    assert offered() == ["time ago", "run clock", "env steps"]
+    scene.show(RECORDED)
+    assert offered() == ["run clock", "env steps"]
+    assert controls.axis.currentText() == "run clock"
+    scene.overview.set_time_axis("env_steps")
+    assert controls.axis.currentText() == "env steps"
 
 
 def test_a_run_that_ended_here_stays_at_its_moment(two: Scene) -> None:
@@ -128,8 +180,8 @@ def test_a_run_that_ended_here_stays_at_its_moment(two: Scene) -> None:
     two.hands.now_s += 50.0
     two.feed(SHOWN, 350.0)
     (overlay,) = two.scope.overlays()
-    assert overlay.offset_s == 100.0
-    assert overlay.part.edges_s[-1] + overlay.offset_s == pytest.approx(300.0)
+    assert overlay.placing == ByTime(100.0)
+    assert overlay.placing.onto_axis(overlay.part.edges_s[-1]) == pytest.approx(300.0)
 
 
 def test_a_young_run_leaves_room_for_an_older_one_laid_over_it(scene: Scene) -> None:
@@ -149,7 +201,7 @@ def test_zoom_and_pan_hold_for_all_and_reach_as_far_as_any(two: Scene) -> None:
     two.scope.zoom_to(120.0, 150.0)
     two.draw()
     (overlay,) = two.scope.overlays()
-    edges_s = overlay.part.edges_s + overlay.offset_s
+    edges_s = overlay.placing.onto_axis(overlay.part.edges_s)
     assert edges_s[0] <= 120.0
     assert edges_s[-1] >= 150.0
     assert edges_s[-1] < 155.0

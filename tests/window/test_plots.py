@@ -479,6 +479,19 @@ def test_time_axis_can_show_the_run_clock(show: Show) -> None:
     assert overview.plots.throughput.canvas.grab().toImage() != before
 
 
+def test_axis_can_show_the_env_steps_that_the_run_had_made(show: Show) -> None:
+    overview, _, run = show(8)
+    overview.set_time_axis(TimeAxis.ENV_STEPS)
+    overview.set_range(Range.WHOLE)
+    draw(overview)
+    plot = overview.plots.episode_return
+    said = [label for _, label in plot.canvas._shown_ticks["bottom"]]
+    total = float(run.whole.num_env_steps.sum())
+    assert plain(said[0]) == "0 steps"
+    number, unit = plain(said[-1]).split()
+    assert 0.5 * total < float(number) * {"k": 1e3, "M": 1e6}[unit] <= total
+
+
 def test_plots_survive_every_size_and_number_of_workers(show: Show) -> None:
     overview, store, run = show(1, t_s=3.0)
     for width, height in ((300, 260), (2200, 1300)):

@@ -28,7 +28,7 @@ from raydash.core.events import Event
 from raydash.ui.plots.items import Axis, Points, StrongLine
 from raydash.ui.plots.marks import Marks
 from raydash.ui.plots.scope import PlotScope
-from raydash.ui.plots.ticks import Ticks, ago_ticks, clock_ticks, value_ticks
+from raydash.ui.plots.ticks import Ticks, ago_ticks, clock_ticks, step_ticks, value_ticks
 from raydash.ui.theme import LIGHT, Theme
 
 pg.setConfigOptions(antialias=False, useOpenGL=False, imageAxisOrder="row-major")
@@ -285,7 +285,10 @@ class Chart(pg.PlotWidget):
         room = QFontMetricsF(self.font()).horizontalAdvance("-10:00:00") * 1.35
         most = max(2, int(self.area().width() / room))
         low_s, high_s = self.scope.view()
-        if self.scope.counts_back:
+        count = self.scope.step_count
+        if count is not None:
+            ticks = step_ticks(count, low_s, high_s, most)
+        elif self.scope.counts_back:
             ticks = ago_ticks(low_s, high_s, self.scope.now_s, most, self.scope.extent()[0])
         else:
             ticks = clock_ticks(low_s, high_s, most)

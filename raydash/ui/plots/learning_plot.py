@@ -104,7 +104,7 @@ class LearningPlot(Plot):
         self._mean = self._best = self._worst = self._evaluations = _NOTHING
 
     def _curve_of(self, overlay: Overlay) -> JoinedCurve:
-        low_s, high_s = (t_s - overlay.offset_s for t_s in self.scope.view())
+        low_s, high_s = overlay.placing.own_view(self.scope.view())
         series = overlay.generations
         columns = _rows(series.columns, series.rows_between(low_s, high_s))
         columns = _where(columns, np.isfinite(columns.return_mean))

@@ -65,7 +65,7 @@ class OverlaidCurves:
         self.curves = []
         for overlay in overlays:
             x, y, joined = self._curve_of(overlay)
-            self.curves.append(OverlaidCurve(overlay, x + overlay.offset_s, y, joined))
+            self.curves.append(OverlaidCurve(overlay, overlay.placing.onto_axis(x), y, joined))
         return any(len(curve.y) for curve in self.curves)
 
     @property
@@ -101,7 +101,7 @@ class OverlaidCurves:
         ]
 
     def _read(self, overlay: Overlay, at_s: float) -> str:
-        index = overlay.part.index_at(at_s - overlay.offset_s)
+        index = overlay.part.index_at(float(overlay.placing.own(at_s)))
         return words.decimal(self._value_of(overlay, index)) if index is not None else words.UNKNOWN
 
     def columns(self, name: str, middles_s: Float64) -> dict[str, Float64]:
@@ -109,7 +109,8 @@ class OverlaidCurves:
         made = {}
         for curve in self.curves:
             overlay = curve.overlay
-            found = [overlay.part.index_at(t_s - overlay.offset_s) for t_s in middles_s.tolist()]
+            own_s = overlay.placing.own(middles_s)
+            found = [overlay.part.index_at(t_s) for t_s in own_s.tolist()]
             values = [
                 self._value_of(overlay, index) if index is not None else np.nan for index in found
             ]

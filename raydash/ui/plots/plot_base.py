@@ -344,7 +344,10 @@ class Plot(Card):
             mark = chart.mark_at_cursor()
             if mark is not None:
                 return f"{words.run_clock(mark.t_s)} · {mark.text}"
+            count = self.scope.step_count
             clock = words.run_clock(max(at_s, 0.0))
+            if count is not None:
+                clock = f"{words.compact(float(count.at(at_s)))} steps · {clock}"
             said = self.reading(part, at_s)
             return f"{clock} · {said}" if said else clock
         if self.scope.frozen:

@@ -5,8 +5,8 @@
     following --zoom, pan--> zoomed --follow--> following        freeze holds the data in both
 
 The axis is the clock of the run that is shown. Others are placed on it by what the axis says: with
-"time ago" where they were at the same moment, with "run clock" from their own start; a recording
-has no now, and is always placed by its start.
+"time ago" where they were at the same moment, with "run clock" from their own start, with "env
+steps" where that run had made as many; a recording has no now, and is placed by its start instead.
 
 Plots look at `stamp` on the draw clock; the signal is for buttons and selectors only.
 """
@@ -22,6 +22,7 @@ from raydash.core.generation_series import GenerationSeries
 from raydash.core.series import HistorySeries
 from raydash.core.updates import RunUpdate
 from raydash.link.store import RunStore
+from raydash.ui.plots.placing import BySteps, ByTime, Placing, StepCount
 from raydash.ui.plots.seen_run import DetailWish, Part, SeenRun
 
 MIN_SPAN_S = 2.0
@@ -46,6 +47,7 @@ class TimeAxis(StrEnum):
 
     AGO = "ago"
     CLOCK = "clock"
+    ENV_STEPS = "env_steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Overlay:
         number: Its colour.
         run_id: Which run.
         part: Its buckets, on its own clock.
-        offset_s: What is added to its clock to place it on the axis.
+        placing: Where its clock lies on the axis.
         generations: All that it has learnt in; empty if it does not learn.
     """
 
@@ -80,7 +82,7 @@ class Overlay:
     number: int
     run_id: str
     part: Part
-    offset_s: float
+    placing: Placing
     generations: GenerationSeries
 
 
@@ -181,10 +183,10 @@ class PlotScope(QObject):
         """From the first to the last moment of all that is drawn, on the axis."""
         first_s, last_s = 0.0, self.now_s
         for seen in self._overlaid:
-            offset_s = self._offset_s(seen)
-            first_s = min(first_s, offset_s)
+            begin_s, end_s = self._placing(seen).onto_axis((0.0, seen.now_s)).tolist()
+            first_s = min(first_s, begin_s)
             if not self.has_now:
-                last_s = max(last_s, seen.now_s + offset_s)
+                last_s = max(last_s, end_s)
         return first_s, last_s
 
     def view(self) -> tuple[float, float]:
@@ -204,7 +206,7 @@ class PlotScope(QObject):
         """When the first of the runs made its first step, on the axis: before there is nothing."""
         if self._shown is None:
             return 0.0
-        others = (self._offset_s(seen) + seen.begun_s for seen in self._overlaid)
+        others = (float(self._placing(seen).onto_axis(seen.begun_s)) for seen in self._overlaid)
         return min(self._shown.begun_s, *others) if self._overlaid else self._shown.begun_s
 
     def _ended_s(self) -> float | None:
@@ -227,26 +229,34 @@ class PlotScope(QObject):
         view = self.view()
         made = []
         for drawn, seen in zip(self._drawn, self._overlaid, strict=True):
-            offset_s = self._offset_s(seen)
-            part = seen.part(_shifted(view, -offset_s))
+            placing = self._placing(seen)
+            part = seen.part(placing.own_view(view))
             look = (drawn.label, drawn.number, drawn.run.run_id)
-            made.append(Overlay(*look, part, offset_s, seen.held.generations))
+            made.append(Overlay(*look, part, placing, seen.held.generations))
         return made
 
-    def _offset_s(self, seen: SeenRun) -> float:
-        """Where a run's clock began on the clock of the run that is shown."""
+    @property
+    def step_count(self) -> StepCount | None:
+        """Of the run that is shown, if the axis says env steps."""
+        counts = self._shown is not None and self.time_axis is TimeAxis.ENV_STEPS
+        return self._shown.step_count if counts and self._shown is not None else None
+
+    def _placing(self, seen: SeenRun) -> Placing:
+        """Where a run's clock lies on the clock of the run that is shown."""
+        shown_count = self.step_count
+        if shown_count is not None:
+            return BySteps(seen.step_count, shown_count)
         if self._shown is None or not self.has_now or seen.going.is_recording:
-            return 0.0
+            return ByTime()
         offset_s = seen.held.began_s - self._shown.held.began_s
-        return offset_s if offset_s == offset_s else 0.0
+        return ByTime(offset_s if offset_s == offset_s else 0.0)
 
     def wanted_details(self, width_px: float) -> list[tuple[DetailWish, float]]:
         """What plots of that width lack, run by run, with the clock of each."""
         view = self.view()
         found = []
         for seen in (*((self._shown,) if self._shown else ()), *self._overlaid):
-            offset_s = 0.0 if seen is self._shown else self._offset_s(seen)
-            own_view = _shifted(view, -offset_s)
+            own_view = view if seen is self._shown else self._placing(seen).own_view(view)
             wish = seen.wanted_detail(own_view, width_px, following=self.following)
             if wish is not None:
                 found.append((wish, seen.now_s))
@@ -277,7 +287,7 @@ class PlotScope(QObject):
         view = self.view()
         made = []
         for seen in self._overlaid:
-            own_view = _shifted(view, -self._offset_s(seen))
+            own_view = self._placing(seen).own_view(view)
             end_s = seen.end_bucket(own_view) * seen.series(own_view).bucket_s
             made.append((int(end_s / px_s) if px_s > 0 else 0, seen.data_version))
         return tuple(made)
@@ -350,7 +360,3 @@ class PlotScope(QObject):
     def _change(self) -> None:
         self.stamp += 1
         self.changed.emit()
-
-
-def _shifted(view: tuple[float, float], by_s: float) -> tuple[float, float]:
-    return view[0] + by_s, view[1] + by_s

@@ -15,6 +15,7 @@ from raydash.core.series import HistorySeries
 from raydash.core.updates import RunUpdate
 from raydash.core.worker_record import MachineSettings
 from raydash.link.store import Detail, RunStore
+from raydash.ui.plots.placing import StepCount
 
 View = tuple[float, float]
 
@@ -121,6 +122,11 @@ class SeenRun:
         stepped = whole.num_env_steps > 0
         first = int(np.argmax(stepped)) if stepped.any() else -whole.first_bucket
         return (whole.first_bucket + first) * whole.bucket_s
+
+    @property
+    def step_count(self) -> StepCount:
+        """Its env steps over its own clock."""
+        return StepCount(self.held.whole, self.now_s)
 
     @property
     def data_version(self) -> int:

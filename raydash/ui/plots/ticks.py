@@ -3,6 +3,7 @@
 import math
 
 from raydash.ui import words
+from raydash.ui.plots.placing import StepCount
 
 Ticks = list[tuple[float, str]]
 
@@ -12,6 +13,8 @@ _TIME_STEPS = (
 )
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _SLACK = 1e-9
+_NEAREST = 0.7
+"""Of the room that each tick has where all are as far from each other."""
 
 
 def nice_step(rough: float) -> float:
@@ -90,6 +93,21 @@ def clock_label(t_s: float, step_s: float) -> str:
         return words.run_clock(t_s)
     tenths = round(t_s * 10)
     return f"{words.run_clock(tenths // 10)}.{tenths % 10}"
+
+
+def step_ticks(count: StepCount, low_s: float, high_s: float, max_ticks: int) -> Ticks:
+    """Ticks at round numbers of env steps, where the run had made them; none nearer than room is.
+
+    They stand evenly where the throughput is even; the first one says the unit.
+    """
+    first, last = (float(steps) for steps in count.at((max(0.0, low_s), high_s)))
+    ticks: Ticks = []
+    for steps, label in value_ticks(first, last, max_ticks, whole=True):
+        t_s = float(count.moment_of(steps))
+        is_near = ticks and t_s - ticks[-1][0] < _NEAREST * (high_s - low_s) / max(1, max_ticks)
+        if low_s <= t_s <= high_s and not is_near:
+            ticks.append((t_s, label if ticks else f"{label}{words.NBSP}steps"))
+    return ticks
 
 
 def ago_ticks(
