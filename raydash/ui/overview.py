@@ -50,6 +50,11 @@ class Overview(QWidget):
         self.set_run(shown.run if shown is not None else None)
         self.scope.set_overlaid(overlaid)
 
+    def set_starting(self, is_starting: bool) -> None:
+        """A run has been asked for, and is not there yet."""
+        self.tiles.set_starting(is_starting)
+        self.scope.set_starting(is_starting)
+
     def set_run(self, run: RunStore | None) -> None:
         """Show another run."""
         self.tiles.set_run(run)

@@ -110,10 +110,13 @@ TILES = (
 )
 
 
-def tile_texts(update: RunUpdate | None) -> dict[str, TileText]:
-    """What the tiles say of a run, by key."""
+def tile_texts(update: RunUpdate | None, *, is_starting: bool = False) -> dict[str, TileText]:
+    """What the tiles say of a run, by key; `is_starting`: it has been asked for."""
     if update is None:
-        nothing = TileText(words.UNKNOWN, ("no run yet: press Start", "no run yet"), "muted")
+        said = (
+            ("the run is starting",) if is_starting else ("no run yet: press Start", "no run yet")
+        )
+        nothing = TileText(words.UNKNOWN, said, "muted")
         return {tile.key: nothing for tile in TILES}
     learning = update.learning or LearningFigures()
     return {
@@ -384,6 +387,7 @@ class TilesRow(QWidget):
         super().__init__(parent)
         self.setObjectName("tiles")
         self._run: RunStore | None = None
+        self._is_starting = False
         self._theme = LIGHT
         self._drawn: tuple[object, ...] | None = None
         row = QHBoxLayout(self)
@@ -398,6 +402,10 @@ class TilesRow(QWidget):
     def set_run(self, run: RunStore | None) -> None:
         """Speak of another run."""
         self._run = run
+
+    def set_starting(self, is_starting: bool) -> None:
+        """A run has been asked for, and is not there yet."""
+        self._is_starting = is_starting
 
     def set_theme(self, theme: Theme) -> None:
         """Wear other colours."""
@@ -424,13 +432,14 @@ class TilesRow(QWidget):
         """Say what the newest update says."""
         self._drawn = self._state()
         self._choose()
-        texts = tile_texts(self._run.latest if self._run else None)
+        awaited = self._is_starting or self._run is not None
+        texts = tile_texts(self._run.latest if self._run else None, is_starting=awaited)
         for key, tile in self.tiles.items():
             tile.show_text(texts[key], self._theme)
 
     def _state(self) -> tuple[object, ...]:
         latest = self._run.latest if self._run else None
         if latest is None:
-            return (self._run, self._theme)
+            return (self._run, self._theme, self._is_starting)
         beat = int(latest.t_s * _DRAWINGS_PER_S)
         return (self._run, self._theme, beat, latest.state, latest.paused, latest.num_workers)

@@ -405,7 +405,7 @@ def test_what_is_followed_begins_with_the_first_step(show: Show) -> None:
     starts_late(run, 8.0)
     assert overview.scope.view() == (8.0, 40.0)
     starts_late(run, 38.0)
-    assert overview.scope.view() == (30.0, 40.0)
+    assert overview.scope.view() == (35.0, 40.0)
 
 
 def test_short_run_that_is_over_fills_the_width(show: Show) -> None:

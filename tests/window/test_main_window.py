@@ -19,10 +19,12 @@ from raydash.core.states import ClusterPhase, RunState
 from raydash.link.engine_process import EngineProcess, Timings
 from raydash.link.session import Session
 from raydash.protocol.spec_file import toml_from_spec
+from raydash.ui import words
 from raydash.ui.cluster_badge import cluster_words
 from raydash.ui.connect_dialog import ConnectDialog, why_address_cannot
 from raydash.ui.event_list import event_words
 from raydash.ui.main_window import MainWindow
+from raydash.ui.plots.plot_base import FIRST_SECONDS
 from raydash.ui.runs.lines import run_lines
 from raydash.ui.settings import recent_specs, settings
 from raydash.ui.theme import ThemeManager
@@ -259,6 +261,40 @@ def test_events_are_listed_newest_first_with_their_traceback_behind_them(
     dialog = window.findChild(QWidget, "details_dialog")
     assert dialog is not None
     dialog.close()
+
+
+def test_a_run_that_was_asked_for_is_said_to_start_everywhere(
+    session: Session, window: MainWindow, engine: FakeEngine
+) -> None:
+    """Nobody is to press Start again while the cluster comes up and the environment is tried."""
+    plot, tile = window.overview.plots.episode_return, window.overview.tiles.tiles["env_steps"]
+
+    def said() -> set[str]:
+        plot.draw()
+        window.overview.tiles.draw()
+        return {plot.empty_words, tile.small.full_text()}
+
+    engine.come_up()
+    assert said() == {"no run yet: press Start"}
+    session.start_run(RunSpec())
+    assert said() == {"the run is starting"}
+    engine.answer(Fault("It is refused"))
+    assert said() == {"no run yet: press Start"}
+    session.start_run(RunSpec())
+    engine.answer(run_id=RUN_ID)
+    assert said() == {FIRST_SECONDS, "the run is starting"}
+
+
+def test_the_number_beside_the_tabs_says_what_it_counts(
+    running: Session, window: MainWindow
+) -> None:
+    window.bottom.workers.draw()
+    window.bottom.events.draw()
+    run = running.store.shown
+    assert run is not None
+    assert window.bottom.subtitle() == f"8{words.NBSP}workers"
+    window.bottom.tabs.setCurrentIndex(1)
+    assert window.bottom.subtitle() == words.plural(len(run.events), "event")
 
 
 def test_events_of_a_snapshot_replace_those_that_its_supervisor_never_recorded(

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 Columns = dict[str, NDArray[np.generic]]
 
 NO_RUN = "no run yet: press Start"
+STARTING = "the run is starting"
 FIRST_SECONDS = "the first seconds are being gathered"
 NO_STEP = "no env step yet: workers are starting"
 
@@ -303,7 +304,7 @@ class Plot(Card):
             self._worn = worn
             self.dress()
         if part is None:
-            said = NO_RUN
+            said = STARTING if self.scope.is_starting else NO_RUN
         elif self.needs_buckets and not len(part):
             said = FIRST_SECONDS if self.scope.following else "nothing here"
         else:

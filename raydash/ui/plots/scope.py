@@ -26,7 +26,7 @@ from raydash.ui.plots.placing import BySteps, ByTime, Placing, StepCount
 from raydash.ui.plots.seen_run import DetailWish, Part, SeenRun
 
 MIN_SPAN_S = 2.0
-_YOUNG_SPAN_S = 10.0
+_YOUNG_SPAN_S = 5.0
 
 
 class Range(StrEnum):
@@ -93,6 +93,7 @@ class PlotScope(QObject):
         stamp: Counts changes of anything here but the cursor; new data of the runs do not count.
         following: The right edge is now; False after the user zoomed or panned.
         frozen: Data stand still.
+        is_starting: A run has been asked for, and is not there yet.
         range: The part that is followed.
         time_axis: What the ticks say while following.
         cursor: Where the mouse is, as a fraction of the range's width; None: over no plot.
@@ -110,6 +111,7 @@ class PlotScope(QObject):
         self.stamp = 0
         self.following = True
         self.frozen = False
+        self.is_starting = False
         self.range = Range.TEN_MINUTES
         self.time_axis = TimeAxis.AGO
         self.cursor: float | None = None
@@ -127,6 +129,12 @@ class PlotScope(QObject):
         if run is not (self._shown.going if self._shown else None):
             self._shown = SeenRun(run, frozen=self.frozen) if run is not None else None
             self.following = True
+            self._change()
+
+    def set_starting(self, is_starting: bool) -> None:
+        """A run has been asked for, and is not there yet."""
+        if is_starting != self.is_starting:
+            self.is_starting = is_starting
             self._change()
 
     def set_look(self, label: str, number: int) -> None:

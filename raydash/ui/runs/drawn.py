@@ -17,13 +17,14 @@ class DrawnRuns(QObject):
         self, session: Session, overview: Overview, numbers: RunNumbers, parent: QObject
     ) -> None:
         super().__init__(parent)
+        self._session = session
         self._store = session.store
         self._overview = overview
         self._numbers = numbers
         store = session.store
         for signal in (
             *(store.shown_run_changed, store.overlaid_changed),
-            *(store.runs_changed, store.run_state_changed),
+            *(store.runs_changed, store.run_state_changed, session.pending_changed),
         ):
             signal.connect(self.refresh)
 
@@ -43,4 +44,5 @@ class DrawnRuns(QObject):
             for run, label in zip(runs, labels, strict=True)
         ]
         first = drawn[0] if shown is not None else None
+        self._overview.set_starting(self._session.is_starting_run)
         self._overview.set_drawn(first, drawn[len(runs) - len(others) :])

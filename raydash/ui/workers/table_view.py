@@ -202,7 +202,7 @@ class WorkerTable(QWidget):
     def _summary(self, latest: RunUpdate | None) -> str:
         if latest is None:
             return "none yet"
-        parts = [str(self.model.num_workers)]
+        parts = [words.plural(self.model.num_workers, "worker")]
         if self.model.rowCount() != self.model.num_workers:
             parts.append(f"{self.model.rowCount()} match the filter")
         if self._selected:
