@@ -19,6 +19,7 @@ from raydash.commands.progress import Progress, words_for_cluster, words_for_run
 from raydash.commands.summary import Summary
 from raydash.commands.trust import agree
 from raydash.core.clock import Clock
+from raydash.core.events import EventKind
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import (
     Answer,
@@ -47,6 +48,8 @@ MAX_NEW_ENGINES = 3
 _START_TIMEOUT_S = 120.0
 _COMMAND_TIMEOUT_S = 60.0
 _LAST_WORDS_S = 15.0
+_FAILURES = (EventKind.ENV_ERROR, EventKind.WORKER_FAILED, EventKind.LEARNER_FAILED)
+"""What may fail a run; the last one's traceback is shown when it did."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 OpenEngine = Callable[[], EngineClient]
@@ -136,6 +139,7 @@ class _HeadlessRun:
         self._fault: Fault | None = None
         self._cluster_is_lost = False
         self._newest_event = 0
+        self._failure = ""
         self._is_over_since_s = math.inf
 
     def perform(self) -> int:
@@ -157,7 +161,10 @@ class _HeadlessRun:
             self._fault = error.fault
         if self._fault is not None and (self.run_id or not self._num_signals):
             self._progress.note(words_for(self._fault))
-        return self._exit_code()
+        code = self._exit_code()
+        if code == EXIT_RUN_FAILED and self._failure:
+            self._progress.note(self._failure.rstrip())
+        return code
 
     def summary(self) -> Summary:
         """What is known now."""
@@ -332,5 +339,7 @@ class _HeadlessRun:
         for event in update.events:
             if event.number > self._newest_event and event.kind.is_bad:
                 self._progress.note(f"{event.t_s:.1f} s  {event.text}")
+                if event.kind in _FAILURES:
+                    self._failure = event.detail or self._failure
             self._newest_event = max(self._newest_event, event.number)
         self._progress.show(words_for_run(update), update.state.value)

@@ -79,7 +79,8 @@ class Summary:
         table = self.table()
         lines = [("run", f"{self.run_id}  {_ending_words(table)}")]
         if self.spec:
-            workers = f"{table['num_workers']} workers, " if table["num_workers"] else ""
+            count = table["num_workers"]
+            workers = f"{count} worker{'' if count == 1 else 's'}, " if count else ""
             lines.append(("env", f"{self.spec.env.id}, {workers}seed {table['seed']}"))
         if self.update:
             lines += _figure_lines(self.update.figures)
@@ -117,7 +118,8 @@ def learning_lines(learning: LearningFigures | None) -> list[tuple[str, str]]:
     """How much was learnt, for people."""
     if learning is None:
         return []
-    text = f"{grouped(learning.num_generations)} generations"
+    count = learning.num_generations
+    text = f"{grouped(count)} generation{'' if count == 1 else 's'}"
     if math.isfinite(learning.best_episode_return_mean):
         text += f", best candidate {learning.best_episode_return_mean:.2f}"
     if math.isfinite(learning.evaluation_episode_return_mean):

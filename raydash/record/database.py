@@ -33,6 +33,8 @@ def connect(path: Path, *, read_only: bool = False) -> Connection:
     if not read_only:
         # Beside the file, so that a full /tmp is no matter; only huge sorts need it.
         config["temp_directory"] = f"{path}.tmp"
+    if path.exists() and not path.is_file():
+        raise duckdb.IOException(f"{path} is no file")  # waiting for a pipe would never end
     connection = duckdb.connect(str(path), read_only=read_only, config=config)
     connection.execute(_NO_PROGRESS_BAR)
     return connection
@@ -103,6 +105,11 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "Make the folder again, or choose another with RAYDASH_DATA_DIR",
     ),
     (
+        r"is no file$",
+        "it is a folder or a device, and no file",
+        "Choose another one",
+    ),
+    (
         r"version number|newer version|schema \d+ is newer",
         "the file was written by a newer version",
         "Open it with that version of raydash",
@@ -153,6 +160,7 @@ def reading_fault(path: Path, error: Exception) -> Fault:
     return Fault(
         what=f"The recording {path.name} can't be read",
         why=reason,
-        remedy=remedy,
+        remedy=remedy or "Put a copy in its place, or delete it",
         detail=f"{path}\n{error}",
+        bad_input=True,
     )

@@ -37,6 +37,10 @@ from raydash.protocol.spec_file import read_spec, toml_from_spec
 RUN_ID = "20261122-101500-cartpole-v1-3f9a"
 OWNER = f"{getuser()}@{socket.gethostname()}"
 STEPS_PER_TICK = 100
+STARTED = Event(1, 0.0, EventKind.RUN_STARTED, "started")
+FAILURE = Event(
+    2, 0.1, EventKind.WORKER_FAILED, "worker 1 failed", 1, "Traceback: line 5 of my_env.py"
+)
 TICK_S = 0.02
 
 
@@ -142,7 +146,7 @@ class FakeRun:
             num_episodes_omitted=0,
             recent=empty_history(),
             whole=empty_history(),
-            events=(Event(1, 0.0, EventKind.RUN_STARTED, "started"),) if snapshot else (),
+            events=(FAILURE,) if failed else (STARTED,) if snapshot else (),
             last=state.is_over,
         )
 

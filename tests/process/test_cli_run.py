@@ -79,9 +79,11 @@ def test_json_is_exactly_one_object_with_the_stable_keys(begin: Begin) -> None:
     assert table["recording"] == "/r/x.duckdb"
 
 
-def test_failed_run_exits_4_and_says_its_cause(begin: Begin) -> None:
-    code, out, _ = ended(begin("run_fails"))
+def test_failed_run_exits_4_and_says_its_cause_with_the_traceback(begin: Begin) -> None:
+    code, out, err = ended(begin("run_fails"))
     assert code == 4
+    assert "worker 1 failed" in err
+    assert err.endswith("line 5 of my_env.py\n")
     assert "failed by workers failed" in out
     assert "KeyError: 'x'" in out
 

@@ -288,6 +288,11 @@ def test_show_of_a_live_run_says_so(typed: Typed, data: Path, environment: dict[
         (["show", "20"], "may be any of 2 recordings"),
         (["show", "/no/file.duckdb"], "there is no such file"),
         (["show", "broken"], "the file is damaged"),
+        (["export", "broken", "--to", "csv", "--out", "x.csv"], "the file is damaged"),
+        (["export", NEW, "--to", "csv", "--out", "/proc/x.csv"], "x.csv was not written"),
+        (["report", "broken", "--out", "x.html"], "the file is damaged"),
+        (["report", NEW, "--out", "/proc/x.html"], "x.html was not written"),
+        (["report", NEW, "--out", "/dev/null/x.html"], "there is no folder"),
         (["note", "nothing", "--title", "x"], "There is no recording nothing"),
         (["note", NEW, "--title", "x" * 201], "title has 201 characters"),
         (["note", NEW, "--tag", "a\x1bb"], "control character U+001B"),
@@ -311,6 +316,15 @@ def test_bad_input_is_refused_with_2_and_changes_nothing(
     assert named in done.stderr
     assert "Traceback" not in done.stderr
     assert {path.name: path.read_bytes() for path in (data / "runs").iterdir()} == before
+
+
+def test_pipe_among_the_recordings_is_refused_and_not_waited_for(typed: Typed, data: Path) -> None:
+    os.mkfifo(data / "runs" / "pipe.duckdb")
+    for words in (["show", "pipe"], ["export", "pipe", "--to", "json", "--out", "x.json"]):
+        done = typed(*words)
+        assert done.returncode == 2
+        assert "no file" in done.stderr
+    assert "pipe" in typed("runs").stdout
 
 
 @pytest.mark.parametrize("wanted", ["nothing", "broken"])

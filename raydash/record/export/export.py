@@ -8,7 +8,7 @@ import duckdb
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import ExportFormat
-from raydash.record.database import why_not
+from raydash.record.database import is_damage, why_not
 from raydash.record.export import document, monitor, tables, tensorboard
 from raydash.record.export.stage import staged
 from raydash.record.live_copy import connect_to_live_copy, is_locked
@@ -69,9 +69,9 @@ def export(
             reason, remedy = why_not(error)
             if reason == "the disk is full":
                 remedy = "Free some space, or choose another place"
-            raise FaultError(
-                Fault(f"{out.name} was not written", reason, remedy, f"{path}\n{out}\n{error}")
-            ) from error
+            detail = f"{path}\n{out}\n{error}"
+            what, bad = f"{out.name} was not written", is_damage(error)
+            raise FaultError(Fault(what, reason, remedy, detail, bad_input=bad)) from error
 
 
 def _opened(path: Path, say: Say) -> Connection:

@@ -87,6 +87,10 @@ def _sync(path: Path) -> None:
             os.fsync(file.fileno())
 
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What is the disk's fault, and not of who named the place."""
+
+
 def _refused(out: Path, why: str, remedy: str) -> Fault:
     return Fault(f"{out.name or out} was not written", why, remedy, str(out), bad_input=True)
 
@@ -101,5 +105,7 @@ def _writing_fault(out: Path, error: OSError) -> Fault:
         errno.EROFS: ("the disk is read-only", "Choose another place"),
         errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one"),
     }
-    why, remedy = reasons.get(error.errno or 0, (str(error), "Choose another place"))
-    return Fault(f"{out.name} was not written", why, remedy, f"{out}\n{error}")
+    told = (error.strerror or str(error), "Choose another place")
+    why, remedy = reasons.get(error.errno or 0, told)
+    is_place = error.errno not in _DISK
+    return Fault(f"{out.name} was not written", why, remedy, f"{out}\n{error}", bad_input=is_place)
