@@ -24,7 +24,7 @@ commands = typer.Typer()
     epilog=examples(
         "raydash check-env LunarLander-v3",
         "raydash check-env my_package.envs:MyEnv --env-kwargs '{\"size\": 5}'",
-        "raydash check-env CartPole-v1 --envs-per-worker 64 --vectorization vector_entry_point",
+        "raydash check-env LunarLander-v3 --envs-per-worker 16 --vectorization sync",
     ),
 )
 def check_env(
