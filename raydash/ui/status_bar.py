@@ -90,7 +90,7 @@ class StatusBar(QWidget):
             merged = max(merged, health.num_merged)
         draw = (
             f" · draw {figures.median_ms:.0f}{words.NBSP}ms · {figures.frames_per_s}{words.NBSP}fps"
-            f" · {words.count(merged)} updates merged"
+            f" · {words.plural(merged, 'update')} merged"
         )
         pending = sorted(set(self._session.pending.values()))
         self._data.set_text(data)
