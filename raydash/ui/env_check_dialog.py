@@ -120,7 +120,7 @@ class EnvCheckDialog(QDialog):
     def check(self, spec: RunSpec) -> None:
         """Begin to check a spec's environment, in place of what was checked before."""
         self._name.set_text(spec.env.id)
-        self._how.set_text(_how(spec))
+        self._how.set_text(_how(spec, len(self._session.store.live_runs)))
         self._how.setVisible(bool(self._how.full_text()))
         self._verdict.setText("")
         self._text = ""
@@ -178,14 +178,15 @@ class EnvCheckDialog(QDialog):
         self.said.emit(f"copied: what the check of {self._name.full_text()} found")
 
 
-def _how(spec: RunSpec) -> str:
-    """What is checked besides the id: arguments, wrappers, several together."""
+def _how(spec: RunSpec, num_live_runs: int) -> str:
+    """What is checked besides the id, and what its figures are to be read with."""
     env, rollout = spec.env, spec.rollout
     together = rollout.chosen_vectorization
     parts = [
         json.dumps(dict(env.kwargs)) if env.kwargs else "",
         *(wrapper.name for wrapper in env.wrappers),
         f"{rollout.num_envs_per_worker} together, {together}" if together != "none" else "",
+        f"timed beside {words.plural(num_live_runs, 'live run')}" if num_live_runs else "",
     ]
     return " · ".join(part for part in parts if part)
 
@@ -201,8 +202,9 @@ class _Running(QWidget):
         self._phase = QLabel()
         self._phase.setObjectName("check_env_phase")
         about = QLabel(
-            "In a process of its own: runs that go on are not affected, and what hangs is ended "
-            f"after {words.span(TIME_LIMIT_S)}.",
+            "In a process of its own, which is ended if it hangs, "
+            f"{words.span(TIME_LIMIT_S)} after its start. It shares the processor with runs that "
+            "go on: each slows the other down for these seconds.",
             wordWrap=True,
         )
         about.setProperty("role", "muted")

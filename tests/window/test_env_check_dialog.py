@@ -124,6 +124,13 @@ def test_what_the_form_holds_at_that_moment_is_checked(
     assert '{"g": 1.5} · ClipAction · 8 together, sync' in words(ready)
 
 
+def test_runs_that_slow_the_check_down_are_told(
+    window: MainWindow, running: Session, engine: FakeEngine
+) -> None:
+    begun(window, engine)
+    assert "timed beside 1\u00a0live run" in words(window)
+
+
 def test_phases_and_seconds_are_told_while_it_runs(
     ready: MainWindow, engine: FakeEngine, hands: Hands
 ) -> None:
