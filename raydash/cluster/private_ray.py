@@ -189,24 +189,44 @@ def pending_reason(actor_id_hex: str, demand: Mapping[str, float]) -> str:
         return ""
     if row.state == "DEAD":
         return row.death_cause
+    return _explained(demand, of_tasks=False) or row.state.lower()
+
+
+def waiting_tasks_reason(demand: Mapping[str, float]) -> str:
+    """Why a worker's task may not have come back, in words; empty if a node has room for it.
+
+    Ray does not tell a driver whether a task waits or runs, so what is known is what is free.
+    Relies on the free resources per node. Fallback: empty.
+
+    Args:
+        demand: What a task reserves.
+    """
+    return _explained(demand, of_tasks=True)
+
+
+def _explained(demand: Mapping[str, float], *, of_tasks: bool) -> str:
     import ray
 
     totals = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return explain_demand(demand, totals, list(available_per_node().values())) or row.state.lower()
+    return explain_demand(demand, totals, list(available_per_node().values()), of_tasks=of_tasks)
 
 
 def explain_demand(
     demand: Mapping[str, float],
     totals: list[dict[str, float]],
     free: list[dict[str, float]],
+    *,
+    of_tasks: bool = False,
 ) -> str:
-    """Why nodes with these resources can't take an actor now; empty if one can.
+    """Why nodes with these resources can't take an actor or a task now; empty if one can.
 
     Args:
-        demand: What the actor reserves.
+        demand: What it reserves.
         totals: All resources, one dict per node.
         free: Free resources, one dict per node.
+        of_tasks: It is a worker's tasks that are asked about: they may be running, and slow.
     """
+    needs = "each of its tasks needs" if of_tasks else "it needs"
     wanted = {name: amount for name, amount in demand.items() if amount > 0}
     if any(_fits(wanted, node) for node in free) or not totals:
         return ""
@@ -215,12 +235,13 @@ def explain_demand(
             f"{amount:g} {name} (the most on one node is {_most(name, totals):g})"
             for name, amount in wanted.items()
         )
-        return f"no node is large enough: it needs {most}"
-    needs = ", ".join(
+        return f"no node is large enough: {needs} {most}"
+    amounts = ", ".join(
         f"{amount:g} {name} ({_most(name, free):g} free on the best node)"
         for name, amount in wanted.items()
     )
-    return f"waiting for resources: it needs {needs}"
+    awaited = "resources, or for a slow step" if of_tasks else "resources"
+    return f"waiting for {awaited}: {needs} {amounts}"
 
 
 def _fits(wanted: Mapping[str, float], node: Mapping[str, float]) -> bool:

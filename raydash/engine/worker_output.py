@@ -1,13 +1,15 @@
 """What workers print, tagged and folded, for the engine's log.
 
 Ray writes each process's stdout and stderr to files of its session; those on this machine are read
-here once a second. A worker says which one it is in its first line (`raydash.worker.tag`). Like
+here once a second. A process says whose words follow (`raydash.worker.tag`): a worker's own one in
+its first line, one of tasks, which works for all workers, whenever they print something. Like
 lines in a row become one with a count, and a worker that prints without end is cut off for the
 rest of the second: the log stays readable, the count of folded lines says what is missing.
 """
 
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +19,7 @@ from raydash.worker.tag import TAG
 LOOK_S = 1.0
 MAX_LINES_PER_LOOK = 20
 MAX_READ_BYTES = 256 * 1024
+MAX_HEAD_BYTES = 4096
 MAX_SAID_BYTES = 20 * 1024 * 1024
 """Of worker output in one engine's log; Ray's own files have the rest."""
 
@@ -71,6 +74,7 @@ class WorkerOutput:
 
     def look(self) -> None:
         """Read what is new, once."""
+        printed: dict[tuple[str, str], list[str]] = {}
         for path in sorted(self._logs_dir.glob("worker-*.*")):
             file = self._files.setdefault(path, _File())
             try:
@@ -78,34 +82,45 @@ class WorkerOutput:
                     size = stream.seek(0, 2)
                     if size < file.offset:
                         file.offset = 0  # rotated
-                    stream.seek(max(file.offset, size - MAX_READ_BYTES))
+                    stream.seek(file.offset)
+                    if size - file.offset > MAX_READ_BYTES:
+                        if not file.tag:  # whose it is stands at its beginning
+                            deque(_lines(file, stream.read(MAX_HEAD_BYTES)), maxlen=0)
+                        stream.seek(size - MAX_READ_BYTES)
+                        stream.readline()
+                        file.rest = b""
                     data = stream.read(MAX_READ_BYTES)
                     file.offset = stream.tell()
             except OSError:
                 continue
             if data:
-                self._take(file, data)
+                for tag, line in _lines(file, data):
+                    printed.setdefault((tag, path.suffix), []).append(line)
+        for (tag, _), lines in printed.items():
+            self._tell(tag, lines)
 
-    def _take(self, file: _File, data: bytes) -> None:
-        *whole, rest = (file.rest + data).split(b"\n")
-        file.rest = rest[:MAX_READ_BYTES]
-        lines: list[str] = []
-        for raw in whole:
-            line = raw.decode("utf-8", "replace")
-            if line.startswith(TAG):
-                file.tag = line.removeprefix(TAG)
-            elif not line.startswith(":") and line.strip():
-                lines.append(line)
-        if file.tag:
-            if self._said_bytes > MAX_SAID_BYTES:
-                self.num_folded += len(lines)
-                return
-            said, left_out = folded(file.tag, lines)
-            self.num_folded += left_out
-            for line in said:
-                self._said_bytes += len(line)
-                self._say(line)
+    def _tell(self, tag: str, lines: list[str]) -> None:
+        if self._said_bytes > MAX_SAID_BYTES:
+            self.num_folded += len(lines)
+            return
+        said, left_out = folded(tag, lines)
+        self.num_folded += left_out
+        for line in said:
+            self._said_bytes += len(line)
+            self._say(line)
 
     def _read_on(self) -> None:
         while not self._stopped.wait(LOOK_S):
             self.look()
+
+
+def _lines(file: _File, data: bytes) -> Iterator[tuple[str, str]]:
+    """The lines that a file has gained, each with who printed it."""
+    *whole, rest = (file.rest + data).split(b"\n")
+    file.rest = rest[:MAX_READ_BYTES]
+    for raw in whole:
+        line = raw.decode("utf-8", "replace")
+        if line.startswith(TAG):
+            file.tag = line.removeprefix(TAG)
+        elif file.tag and not line.startswith(":") and line.strip():
+            yield file.tag, line

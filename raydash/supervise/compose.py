@@ -226,5 +226,9 @@ def _explain_pending(pool: RayPool | SteppingPool, demand: dict[str, float]) -> 
         reasons: dict[int, str] = {}
         with contextlib.suppress(Exception):  # no reason is better than no supervisor
             for index, actor_id in list(pool.waiting().items())[:MAX_EXPLAINED]:
-                reasons[index] = private_ray.pending_reason(actor_id, demand)
+                reasons[index] = (
+                    private_ray.waiting_tasks_reason(demand)
+                    if actor_id is None
+                    else private_ray.pending_reason(actor_id, demand)
+                )
         pool.set_pending_reasons({index: text for index, text in reasons.items() if text})

@@ -6,7 +6,7 @@ Results are collected with `ray.wait(..., timeout=0)` and one batched `ray.get` 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -174,8 +174,12 @@ class RayPool:
         """See `WorkerPool`."""
         return list(self._kinds)
 
-    def waiting(self) -> dict[int, str]:
-        """Actor ids (hex) of workers that take long to be placed, by worker index."""
+    def waiting(self, silent: Iterable[int] = ()) -> dict[int, str | None]:
+        """Actor ids (hex) of workers that take long to be placed, by worker index.
+
+        Args:
+            silent: Workers of whom somebody else has long waited to hear: they have their place.
+        """
         now_s = self._clock()
         return {
             worker.index: worker.handle._actor_id.hex()
@@ -271,7 +275,11 @@ def died_from(error: Exception, worker_index: int, incarnation: int) -> Died:
         case OutOfMemoryError():
             cause, text = DeathCause.OUT_OF_MEMORY, "the node ran out of memory"
         case ActorUnschedulableError():
-            cause, text = DeathCause.COULD_NOT_START, _first_line(error)
+            cause = DeathCause.COULD_NOT_START
+            text = (
+                "its node is gone, or has not what it needs:"
+                " see num_cpus, num_gpus and resources under [cluster]"
+            )
         case ActorUnavailableError() | NodeDiedError():
             cause, text = DeathCause.NODE_LOST, "its node does not answer"
         case ActorDiedError() if "raised in its creation task" in detail:

@@ -1,5 +1,7 @@
 """Workers of the mode `tasks`: places in the stepping loop, with no process behind them."""
 
+from collections.abc import Iterable
+
 from raydash.core.records import WorkerReady
 from raydash.core.stimuli import DeathCause
 from raydash.supervise.pool import Closed, Died, WorkerReport
@@ -58,16 +60,9 @@ class Slots:
         reports, self._reports = self._reports, []
         return reports
 
-    def waiting(self) -> dict[int, str]:
-        """Nobody waits for a process of its own."""
-        return {}
-
-    def set_pending_reasons(self, reasons: dict[int, str]) -> None:
-        """There are none."""
-
-    def pending_reasons(self) -> dict[int, str]:
-        """None."""
-        return {}
+    def waiting(self, silent: Iterable[int]) -> dict[int, str | None]:
+        """Who is silent may wait for a place for its task; there is no actor to ask after."""
+        return dict.fromkeys(silent)
 
     def shut_down(self) -> None:
         """Forget everything."""

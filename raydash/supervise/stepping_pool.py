@@ -20,7 +20,7 @@ from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerFault, Wor
 from raydash.core.stimuli import DeathCause, PolicyVersion
 from raydash.protocol.codec import decode
 from raydash.supervise.pool import Closed, CostFound, Died, Report, WorkerReport
-from raydash.supervise.ray_pool import PING_AFTER_S, died_from
+from raydash.supervise.ray_pool import PING_AFTER_S, SLOW_TO_PLACE_S, died_from
 from raydash.worker.moves import Seat
 from raydash.worker.progress import set_call_wanted, set_hurry
 from raydash.worker.ray_transport import values_of
@@ -58,14 +58,12 @@ class Homes(Protocol):
     def collect(self) -> list[WorkerReport]:
         """Everything since the last call. Never waits."""
 
-    def waiting(self) -> dict[int, str]:
-        """Actor ids of those that take long to be placed, by worker index."""
+    def waiting(self, silent: Iterable[int]) -> dict[int, str | None]:
+        """Actor ids of those that may wait for a place, by worker index; None: it has no actor.
 
-    def set_pending_reasons(self, reasons: dict[int, str]) -> None:
-        """Say why they wait."""
-
-    def pending_reasons(self) -> dict[int, str]:
-        """Why, by worker index."""
+        Args:
+            silent: Workers of whom the stepping loop has long waited to hear.
+        """
 
     def shut_down(self) -> None:
         """End all that is left."""
@@ -93,6 +91,13 @@ class _Seated:
     num_called: int = 0
     """Calls in flight that are about it."""
     drain: bool = False
+    heard_s: float = 0.0
+    """When it last had what it asked for, or was asked for something after a rest."""
+
+    @property
+    def awaits(self) -> bool:
+        """Something is asked of its environment."""
+        return self.phase is _Phase.OPENING or (self.phase is _Phase.LIVE and self.num_requests > 0)
 
 
 @dataclass(slots=True)
@@ -144,6 +149,7 @@ class SteppingPool:
         self._forgotten: list[Seat] = []
         self._budget_s = FIRST_BUDGET_S
         self._reports: list[Report] = []
+        self._reasons: dict[int, str] = {}
 
     # --- as a WorkerPool ----------------------------------------------------------------------
 
@@ -162,6 +168,8 @@ class SteppingPool:
         """See `WorkerPool`."""
         seated = self._seats.get((worker_index, incarnation))
         if seated is not None:
+            if not seated.num_requests:
+                seated.heard_s = self._clock()
             seated.num_requests += 1
             seated.drain = drain
             self._budget_s = budget_s
@@ -213,17 +221,21 @@ class SteppingPool:
         reports, self._reports = self._reports, []
         return reports
 
-    def waiting(self) -> dict[int, str]:
-        """See `RayPool`."""
-        return self._homes.waiting()
+    def waiting(self) -> dict[int, str | None]:
+        """See `Homes`."""
+        late_s = self._clock() - SLOW_TO_PLACE_S
+        seats = list(self._seats.items())
+        return self._homes.waiting(
+            [index for (index, _), seated in seats if seated.awaits and seated.heard_s < late_s]
+        )
 
     def set_pending_reasons(self, reasons: dict[int, str]) -> None:
         """See `RayPool`."""
-        self._homes.set_pending_reasons(reasons)
+        self._reasons = reasons
 
     def pending_reasons(self) -> dict[int, str]:
         """See `WorkerPool`."""
-        return self._homes.pending_reasons()
+        return self._reasons
 
     def shut_down(self) -> None:
         """See `WorkerPool`."""
@@ -246,6 +258,7 @@ class SteppingPool:
                 case WorkerReady():
                     seated.ready = report
                     seated.phase = _Phase.OPENING
+                    seated.heard_s = self._clock()
                     self._the_loop()
                 case Closed() | Died():
                     self._forget(seat)
@@ -331,6 +344,7 @@ class SteppingPool:
             return
         if seated.phase is _Phase.LIVE:
             seated.num_requests -= 1
+        seated.heard_s = self._clock()
         self._homes.note_heard(*seat)
         self._reports.append(chunk)
 
@@ -348,6 +362,7 @@ class SteppingPool:
         )
         if seated.phase is _Phase.OPENING:
             seated.phase = _Phase.LIVE
+            seated.heard_s = self._clock()
         self._reports.append(seated.ready)
 
     def _take_fault(self, said: WorkerFault) -> None:

@@ -698,7 +698,11 @@ class Supervisor:
             figures=self._figures(t_s),
             workers=self._roster.columns(machine, self._ledger, self._probes.vitals(), t_s),
             nodes=tuple(self._roster.nodes),
-            pending=self._pool.pending_reasons(),
+            pending={
+                index: why
+                for index, why in self._pool.pending_reasons().items()
+                if index in machine.workers and not machine.workers[index].is_gone
+            },
             episodes=EpisodeColumns(),
             num_episodes_omitted=0,
             recent=_NO_BUCKETS,

@@ -80,7 +80,9 @@ class SteppingActor:
             start.source_dirs,
             ActorTransport()
             if spec.rollout.mode == "lockstep"
-            else TaskTransport(spec.env, start.source_dirs, spec.rollout.info_keys, demand),
+            else TaskTransport(
+                spec.env, start.source_dirs, spec.rollout.info_keys, demand, run_id=run_id
+            ),
             clock=time.perf_counter,
             progress=self._progress,
             progress_dir=folder,

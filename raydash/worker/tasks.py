@@ -21,6 +21,7 @@ from raydash.worker.info_scalars import chosen_info
 from raydash.worker.moves import Answer, Opened, Raised, Refused, Seat, Stepped, WasReset, pack
 from raydash.worker.process import be_nice
 from raydash.worker.ray_transport import RayTransport
+from raydash.worker.tag import Speaking
 
 NUM_TIMED = 20
 """Steps behind the words about what carrying the state costs."""
@@ -34,6 +35,7 @@ class TaskTransport(RayTransport):
         source_dirs: Folders to import the user's modules from.
         info_keys: Scalars of the last step's info to keep of every episode.
         demand: What a task reserves: `CPU`, `GPU` and custom resources.
+        run_id: For the tags of what tasks print; empty: no tags.
     """
 
     def __init__(
@@ -42,9 +44,11 @@ class TaskTransport(RayTransport):
         source_dirs: Sequence[str],
         info_keys: Sequence[str],
         demand: Mapping[str, float],
+        *,
+        run_id: str = "",
     ) -> None:
         super().__init__()
-        self._order = pack((spec, tuple(source_dirs), tuple(info_keys)))
+        self._order = pack((spec, tuple(source_dirs), tuple(info_keys), run_id))
         options: dict[str, Any] = {
             "num_cpus": demand.get("CPU", 0.0),
             "num_gpus": demand.get("GPU", 0.0),
@@ -98,7 +102,7 @@ class TaskTransport(RayTransport):
 
     def _begin(self, seat: Seat, seed: int, *, is_first: bool) -> None:
         self._laws[seat], self._states[seat], answer = self._open.remote(
-            self._order, seed, is_first
+            self._order, f"worker {seat[0]}", seed, is_first
         )
         self._send(seat, answer)
 
@@ -127,26 +131,27 @@ class TaskTransport(RayTransport):
 # --- what runs as a task: nothing is kept between two of them ---------------------------------
 
 
-def open_env(order: bytes, seed: int, is_first: bool) -> tuple[bytes, bytes, bytes]:
-    """Make an environment and reset it: its law, its first state, and the answer."""
-    be_nice()
-    # Ray sets it to a debugger that waits for someone to connect.
-    os.environ["PYTHONBREAKPOINT"] = "0"
-    spec, source_dirs, info_keys = pickle.loads(order)
-    add_source_dirs(source_dirs)
+def open_env(order: bytes, who: str, seed: int, is_first: bool) -> tuple[bytes, bytes, bytes]:
+    """Make an environment and reset it: its law, its first state, and the answer.
+
+    What it prints is tagged as that of `who`, and so is what is printed under its law later.
+    """
+    spec, source_dirs, info_keys, run_id = pickle.loads(order)
+    _settle_in(source_dirs)
     where = "make"
     answer: Answer
     try:
-        env = make_env(spec)
-        spaces = env.observation_space, env.action_space
-        where = "reset"
-        law = law_of(env, spec)
-        started_s = time.perf_counter()
-        state, observation = law.open(env, seed)
-        reset_s = time.perf_counter() - started_s
+        with Speaking(run_id, who):
+            env = make_env(spec)
+            spaces = env.observation_space, env.action_space
+            where = "reset"
+            law = law_of(env, spec)
+            started_s = time.perf_counter()
+            state, observation = law.open(env, seed)
+            reset_s = time.perf_counter() - started_s
+            packed_law, packed = pack_state(law), pack_state(state)
         answer = Opened(*spaces, observation, reset_s) if is_first else WasReset(observation)
-        packed = pack_state(state)
-        return pack((source_dirs, info_keys, pack_state(law))), packed, _told(answer)
+        return pack((source_dirs, info_keys, run_id, who, packed_law)), packed, _told(answer)
     except FaultError as error:
         answer = Refused(error.fault) if is_first else Raised.of(where, error)
     except Exception as error:
@@ -157,9 +162,12 @@ def open_env(order: bytes, seed: int, is_first: bool) -> tuple[bytes, bytes, byt
 def reset_env(law: bytes, state: bytes) -> tuple[bytes, bytes]:
     """Begin the next episode: its first state, and the answer."""
     try:
-        known, _ = _unpacked(law)
-        first, observation = known.reset(pickle.loads(state))
-        return pack_state(first), _told(WasReset(observation))
+        source_dirs, _, run_id, who, packed = pickle.loads(law)
+        _settle_in(source_dirs)
+        with Speaking(run_id, who):
+            known: Law = pickle.loads(packed)
+            first, observation = known.reset(pickle.loads(state))
+            return pack_state(first), _told(WasReset(observation))
     except Exception as error:
         return b"", _told(Raised.of("reset", error))
 
@@ -167,12 +175,15 @@ def reset_env(law: bytes, state: bytes) -> tuple[bytes, bytes]:
 def step_env(law: bytes, state: bytes, action: bytes) -> tuple[bytes, bytes]:
     """Make one step: the next state, and the answer."""
     try:
-        known, info_keys = _unpacked(law)
-        before = pickle.loads(state)
-        started_s = time.perf_counter()
-        after, stepped = known.step(before, pickle.loads(action))
-        inside_s = time.perf_counter() - started_s
-        packed = pack_state(after)
+        source_dirs, info_keys, run_id, who, packed_law = pickle.loads(law)
+        _settle_in(source_dirs)
+        with Speaking(run_id, who):
+            known: Law = pickle.loads(packed_law)
+            before = pickle.loads(state)
+            started_s = time.perf_counter()
+            after, stepped = known.step(before, pickle.loads(action))
+            inside_s = time.perf_counter() - started_s
+            packed = pack_state(after)
         over = stepped.terminated or stepped.truncated
         info = chosen_info(stepped.info, info_keys) if over else None
         return packed, _told(stepped._replace(info=info), inside_s, len(packed))
@@ -180,12 +191,11 @@ def step_env(law: bytes, state: bytes, action: bytes) -> tuple[bytes, bytes]:
         return b"", _told(Raised.of("step", error))
 
 
-def _unpacked(law: bytes) -> tuple[Law, tuple[str, ...]]:
+def _settle_in(source_dirs: Sequence[str]) -> None:
     be_nice()
+    # Ray sets it to a debugger that waits for someone to connect.
     os.environ["PYTHONBREAKPOINT"] = "0"
-    source_dirs, info_keys, packed = pickle.loads(law)
     add_source_dirs(source_dirs)
-    return pickle.loads(packed), info_keys
 
 
 def _told(answer: Answer, inside_s: float = 0.0, num_bytes: int = 0) -> bytes:

@@ -468,6 +468,27 @@ class ShortEnv(NotedEnv):
         return np.zeros(2, np.float32), 1.0, True, False, {}
 
 
+class TalkingEnv(CountingEnv):
+    """Says the seed of its first reset, on stdout and stderr, whenever it is reset or stepped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seed: int | None = None
+
+    def _say(self, doing: str) -> None:
+        print(f"{doing} {self._seed}")
+        print(f"{doing} {self._seed}, loudly", file=sys.stderr)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self._seed = self._seed if seed is None else seed
+        self._say("resets")
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._say("steps")
+        return super().step(action)
+
+
 class OnceHangingEnv(CountingEnv):
     """Of all that are made with one folder, one hangs in its 40th step, for ever."""
 

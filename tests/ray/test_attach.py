@@ -9,7 +9,7 @@ from raydash.cluster.launch import LaunchedCluster, why_dead
 from raydash.core.faults import Fault
 from raydash.core.messages import Connect
 from raydash.core.spec import ClusterSpec
-from raydash.core.states import ClusterPhase, RunState
+from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
 from tests.fakes.recount import check_recording
 from tests.fakes.terminal import Terminal
 
@@ -42,14 +42,41 @@ def test_an_attached_cluster_runs_what_it_is_asked_and_only_loses_our_actors(
     assert why_dead(ray_cluster.folder) is None
 
 
+GREEDY = {"resources": {"unobtainium": 1.0}}
+
+
+def assert_says_what_it_waits_for(terminal: Terminal, mode: str) -> None:
+    run = terminal.start(rollout={"num_workers": 2, "mode": mode}, cluster=GREEDY)
+    terminal.wait(lambda: set(run.latest.pending) == {1, 2}, "the reasons why they wait")
+    needs = "each of its tasks needs" if mode == "tasks" else "it needs"
+    for why in run.latest.pending.values():
+        assert why.startswith(f"no node is large enough: {needs} ")
+        assert why.endswith("1 unobtainium (the most on one node is 0)")
+    assert set(run.latest.workers.activity) == {Activity.STARTING}
+    last = terminal.stop(run)
+    assert (last.state, last.pending) == (RunState.STOPPED, {})
+
+
+@pytest.mark.parametrize("mode", ["actors", "lockstep", "tasks"])
 def test_a_worker_that_does_not_fit_says_what_it_waits_for(
-    ray_cluster: LaunchedCluster, stranger: Terminal
+    mode: str, ray_cluster: LaunchedCluster, stranger: Terminal
 ) -> None:
     assert attach(stranger, ray_cluster.address, ray_cluster.token_path) is None
-    run = stranger.start(rollout={"num_workers": 2}, cluster={"resources": {"unobtainium": 1.0}})
-    stranger.wait(lambda: set(run.latest.pending) == {1, 2}, "the reasons why they wait")
-    assert all("unobtainium" in reason for reason in run.latest.pending.values())
-    stranger.stop(run)
+    assert_says_what_it_waits_for(stranger, mode)
+
+
+def test_a_task_that_fits_on_no_node_of_a_launched_cluster_says_so_too(terminal: Terminal) -> None:
+    assert_says_what_it_waits_for(terminal, "tasks")
+
+
+def test_a_worker_that_does_not_fit_on_a_launched_cluster_fails_in_words(
+    terminal: Terminal,
+) -> None:
+    """Its place is this machine, and Ray waits for no other."""
+    run = terminal.start(rollout={"num_workers": 1}, cluster=GREEDY)
+    last = terminal.end_of(run)
+    assert (last.state, last.ended_by) == (RunState.FAILED, EndedBy.WORKERS_FAILED)
+    assert "has not what it needs: see num_cpus, num_gpus and resources" in last.cause
 
 
 def test_a_refused_token_is_told_apart_from_a_dead_port(

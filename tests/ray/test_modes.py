@@ -16,6 +16,7 @@ from raydash.core.events import EventKind
 from raydash.core.messages import Verb
 from raydash.core.states import Activity, EndedBy, Ending, RunState
 from raydash.core.updates import RunUpdate
+from raydash.paths import state_dir
 from raydash.record.query import open_read_only
 from tests.fakes.clusters import ask_ray
 from tests.fakes.notes import Episode, comparable, lines, num_noted_steps, played
@@ -234,6 +235,32 @@ def test_a_killed_environment_actor_is_the_only_one_that_is_made_anew(terminal: 
     terminal.wait(lambda: len(list(logs.glob("worker-1-life-0-*.log"))) == 1, "its log")
     terminal.stop(run)
     check_recording(run)
+
+
+@pytest.mark.parametrize("mode", ["actors", *MODES])
+def test_each_line_in_the_engines_log_says_which_worker_printed_it(
+    terminal: Terminal, mode: str
+) -> None:
+    run = terminal.start_stepping(
+        env={"id": "tests.fakes.envs:TalkingEnv"}, rollout={"mode": mode, "num_workers": 2}
+    )
+    (log,) = (state_dir() / "logs").glob(f"engine-*-{terminal.pid}.log")
+    expected = {
+        f"[{run.run_id} worker {worker}] {doing} {seeds_of(worker)[0]}{how}"
+        for worker in (1, 2)
+        for doing in ("resets", "steps")
+        for how in ("", ", loudly")
+    }
+
+    def printed() -> set[str]:
+        """Lines of this run; without the number of times that one was repeated."""
+        said = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        ours = [line[line.index("[") :] for line in said if f"[{run.run_id} worker" in line]
+        return {line.partition("  (x ")[0] for line in ours if "folded away" not in line}
+
+    terminal.wait(lambda: printed() >= expected, "every kind of line of both")
+    terminal.stop(run)
+    assert printed() == expected
 
 
 @both_modes

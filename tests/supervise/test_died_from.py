@@ -132,8 +132,8 @@ def task_error(text: str, error: Exception) -> RayTaskError:
         (
             ActorUnschedulableError("the node of its affinity is dead"),
             DeathCause.COULD_NOT_START,
-            "ActorUnschedulableError: The actor is not schedulable: "
-            "the node of its affinity is dead",
+            "its node is gone, or has not what it needs:"
+            " see num_cpus, num_gpus and resources under [cluster]",
         ),
         (
             task_error("KeyError: 'x'", KeyError("x")).as_instanceof_cause(),

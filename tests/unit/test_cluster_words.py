@@ -249,6 +249,13 @@ def test_a_demand_that_no_node_can_meet_is_told_from_one_that_has_to_wait() -> N
         "no node is large enough: it needs 9 CPU (the most on one node is 8)"
     )
     assert private_ray.explain_demand({"CPU": 0.0}, totals, [{"CPU": 0.0}]) == ""
+    assert private_ray.explain_demand({"CPU": 2.0}, totals, [{"CPU": 1.5}], of_tasks=True) == (
+        "waiting for resources, or for a slow step:"
+        " each of its tasks needs 2 CPU (1.5 free on the best node)"
+    )
+    assert private_ray.explain_demand({"CPU": 9.0}, totals, [{"CPU": 4.0}], of_tasks=True) == (
+        "no node is large enough: each of its tasks needs 9 CPU (the most on one node is 8)"
+    )
 
 
 def test_an_early_address_needs_both_the_port_and_the_registered_node(tmp_path: Path) -> None:

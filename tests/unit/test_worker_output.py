@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
-from raydash.engine.worker_output import MAX_LINES_PER_LOOK, WorkerOutput, folded
+from raydash.engine.worker_output import (
+    MAX_LINES_PER_LOOK,
+    MAX_READ_BYTES,
+    WorkerOutput,
+    folded,
+)
 from raydash.worker.tag import TAG
 
 
@@ -36,3 +41,44 @@ def test_only_whole_lines_of_workers_are_read_and_each_once(tmp_path: Path) -> N
     output.look()
     assert said == ["[r worker 1] hello  (x 2)"]
     assert output.num_folded == 1
+
+
+def test_worker_that_prints_more_than_is_read_is_known_by_its_first_line(tmp_path: Path) -> None:
+    said: list[str] = []
+    output = WorkerOutput(tmp_path, said.append)
+    file = tmp_path / "worker-1-01000000-77.out"
+    flood = "a line that is printed over and over again\n" * 10_000
+    assert len(flood) > MAX_READ_BYTES
+    file.write_text(f"{TAG}r worker 1\n{flood}last")
+    output.look()
+    with file.open("a") as stream:
+        stream.write(f" one\n{flood}")
+    output.look()
+    assert [line.partition("  (x ")[0] for line in said] == [
+        "[r worker 1] a line that is printed over and over again"
+    ] * 2
+
+
+def test_flood_on_stderr_leaves_room_for_what_is_printed_on_stdout(tmp_path: Path) -> None:
+    said: list[str] = []
+    output = WorkerOutput(tmp_path, said.append)
+    (tmp_path / "worker-1-01000000-77.out").write_text(f"{TAG}r worker 1\nhello\n")
+    lines = "".join(f"{n}\n" for n in range(1000))
+    (tmp_path / "worker-1-01000000-77.err").write_text(f"{TAG}r worker 1\n{lines}")
+    output.look()
+    assert said[-1] == "[r worker 1] hello"
+    assert len(said) == MAX_LINES_PER_LOOK + 2
+
+
+def test_workers_that_take_turns_in_one_process_are_told_apart(tmp_path: Path) -> None:
+    """As tasks do: whoever has printed last in a file need not be who prints next."""
+    said: list[str] = []
+    output = WorkerOutput(tmp_path, said.append)
+    one, other = (f"{TAG}r worker {number}\n" for number in (1, 2))
+    nobody = f"{TAG}r tasks\n"
+    (tmp_path / "worker-1-01000000-77.out").write_text(
+        f"before\n{one}a\n{nobody}{other}b\n{nobody}native\n{one}a\n{nobody}"
+    )
+    (tmp_path / "worker-2-01000000-78.out").write_text(f"{one}a\n{nobody}{other}c\n{nobody}")
+    output.look()
+    assert said == ["[r worker 1] a  (x 3)", "[r worker 2] b", "[r worker 2] c", "[r tasks] native"]
