@@ -33,6 +33,7 @@ class Account:
     def begin(self) -> None:
         self.returns: dict[str, float] = {}
         self.steps: dict[str, int] = {}
+        self.actions: list[int] = []
         self.len = 0
         self.terminated = self.truncated = False
 
@@ -40,8 +41,9 @@ class Account:
         self.returns.setdefault(agent, 0.0)
         self.steps.setdefault(agent, 0)
 
-    def acted(self, agent: str) -> None:
+    def acted(self, agent: str, action: int) -> None:
         self.steps[agent] += 1
+        self.actions.append(int(action))
         self.agent_steps[agent] = self.agent_steps.get(agent, 0) + 1
 
     def stepped(self) -> None:
@@ -59,6 +61,7 @@ class Account:
         row = {
             "returns": self.returns,
             "steps": self.steps,
+            "actions": self.actions,
             "len": self.len,
             "terminated": self.terminated,
             "truncated": self.truncated,
@@ -117,7 +120,7 @@ class Flock(ParallelEnv):
         account.stepped()
         rewards, terminated, truncated = {}, {}, {}
         for agent in self.agents:
-            account.acted(agent)
+            account.acted(agent, actions[agent])
             rewards[agent] = float(rng.integers(-2, 4)) / 2
             account.got(agent, rewards[agent])
             ends = rng.random() < 0.15
@@ -213,7 +216,7 @@ class Queue(AECEnv):
         if self._masked:
             assert action == 1, "an illegal action"
         account.stepped()
-        account.acted(agent)
+        account.acted(agent, action)
         self._cumulative_rewards[agent] = 0.0
         self._clear_rewards()
         for other in self.agents:

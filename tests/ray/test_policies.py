@@ -1,7 +1,10 @@
 """Policies on real workers, and another one in the middle of a run, in every mode."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -88,6 +91,82 @@ def test_a_swap_restarts_nobody_and_counts_on(
         played = [number for index, number in rows if index == worker]
         assert played == sorted(played)
     assert {number for index, number in rows if index == 3} <= {1}
+
+
+@pytest.mark.parametrize("kind", ["Flock", "Queue"])
+def test_agents_of_a_run_take_another_policy_and_newcomers_too(
+    kind: str, terminal: Terminal, tmp_path: Path
+) -> None:
+    """By the engine's command first, then by the user's: `raydash swap`."""
+    env = {"id": f"tests.fakes.agents:{kind}", "kwargs": {"folder": str(tmp_path)}}
+    run = terminal.start_stepping(env=env, rollout={"num_workers": 2})
+    terminal.wait(lambda: (run.latest.workers.num_episodes > 3).all(), "episodes")
+    always = PolicySpec("constant", action=1)
+    assert terminal.ask(run, Verb.SWAP, policy=always) is None
+    terminal.wait(lambda: numbers(run) == [1, 1], "the new policy")
+    assert run.latest.policy == always
+    before = run.latest.workers.num_episodes
+    terminal.wait(lambda: (run.latest.workers.num_episodes > before + 20).all(), "more")
+
+    policy = "tests.ray.test_policies:meek"
+    done = subprocess.run(
+        [sys.executable, "-m", "raydash", "swap", run.run_id, "--policy", policy],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{run.run_id} has another policy: {policy}\n"
+    terminal.wait(lambda: numbers(run) == [2, 2], "that policy")
+    before, pids = run.latest.workers.num_episodes, run.latest.workers.pid.tolist()
+    terminal.wait(lambda: (run.latest.workers.num_episodes > before + 20).all(), "more")
+    last = terminal.stop(run)
+    assert last.workers.incarnation.tolist() == [0, 0]
+    assert last.figures.num_episodes_error_lifetime == 0
+    check_recording(run)
+
+    with closing(open_read_only(run.recording)) as connection:
+        numbered = connection.execute(
+            "SELECT worker_index, weights_seq_no FROM episodes ORDER BY worker_index, rowid"
+        ).fetchall()
+    for worker, pid in zip((1, 2), pids, strict=True):
+        played = [number for index, number in numbered if index == worker]
+        assert played == sorted(played)
+        (tape,) = tmp_path.glob(f"{pid}-*.tape")
+        acted = [set(json.loads(line)["actions"]) for line in tape.read_text().splitlines()]
+        assert len(acted) == len(played)
+        for number, action in ((1, 1), (2, 0)):
+            # In the episode in which a policy comes the one before has acted too.
+            later = slice(played.index(number) + 1, played.index(number) + played.count(number))
+            assert later.stop - later.start > 10
+            assert all(actions == {action} for actions in acted[later])
+
+
+def meek(observations: object, actions: object) -> object:
+    return lambda observation: 0
+
+
+def test_a_policy_that_does_not_fit_an_agent_is_refused_with_its_name(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    run = terminal.start_stepping(
+        env={"id": "tests.fakes.agents:Flock"}, rollout={"num_workers": 1}
+    )
+    fault = terminal.ask(run, Verb.SWAP, policy=PolicySpec("constant", action=7))
+    assert fault is not None
+    assert "7 is not in Discrete(3)" in fault.sentence()
+    assert "for the agent bird_0" in fault.sentence()
+    lopsided = PolicySpec("onnx", write_affine(tmp_path / "bad.onnx", np.ones((5, 3))))
+    fault = terminal.ask(run, Verb.SWAP, policy=lopsided)
+    assert fault is not None
+    assert "for the agent bird_0" in fault.sentence()
+    before = run.latest.workers.num_episodes[0]
+    terminal.wait(lambda: run.latest.workers.num_episodes[0] > before + 3, "it goes on")
+    assert (numbers(run), run.latest.policy) == ([0], None)
+    terminal.stop(run)
+    check_recording(run)
 
 
 def test_a_policy_that_does_not_fit_changes_nothing(terminal: Terminal, tmp_path: Path) -> None:
