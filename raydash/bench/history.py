@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from raydash.bench.report import median, say, show
+from raydash.core.commanded import Commanded
 from raydash.core.histogram import Histogram
 from raydash.core.history import CAPACITY, HistoryRows
 from raydash.core.spec import RunSpec
@@ -120,7 +121,7 @@ def _write(path: Path, episodes: int, until_s: float) -> None:
             IncarnationRow(0, 0.0, utc, "127.0.0.1", 1),
         )
         rows = _kept(until_s, steps_per_s)
-        writer.write(1, RecordBatch(until_s, until_s, WORKERS, history=rows))
+        writer.write(1, RecordBatch(until_s, until_s, Commanded(WORKERS), history=rows))
         writer.end(RunEndRow(RunState.FINISHED, EndedBy.EPISODES, "", utc, until_s, until_s))
         connection.execute("CHECKPOINT")
 

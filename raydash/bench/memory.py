@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from raydash.bench.report import say, show
+from raydash.core.commanded import Commanded
 from raydash.core.machine import RunMachine
 from raydash.core.messages import PROTOCOL_VERSION
 from raydash.core.spec import RunSpec
@@ -76,8 +77,7 @@ def _day(path: Path) -> tuple[dict[int, float], dict[int, float], int, float]:
         RunInfo("bench", "bench", "", str(path), "", "", "", PROTOCOL_VERSION),
         machine=RunMachine(
             spec,
-            num_workers=NUM_WORKERS,
-            keep=True,
+            Commanded(num_workers=NUM_WORKERS, keep=True),
             settings=MachineSettings(budget_min_s=SLICE_S, budget_max_s=SLICE_S),
         ),
         pool=SimulatedPool(clock),

@@ -18,6 +18,7 @@ import numpy as np
 from raydash.bench.own_cpu import private_home
 from raydash.bench.report import median, say, show
 from raydash.bench.rollout import Measured, measure_raydash
+from raydash.core.commanded import Commanded
 from raydash.core.history import History
 from raydash.core.records import TIME_DECIMALS, EpisodeColumns, WorkerTotals
 from raydash.core.spec import RunSpec
@@ -136,7 +137,7 @@ class _MadeUp:
         return RecordBatch(
             t_s=self.t_s,
             elapsed_s=self.t_s,
-            num_workers=NUM_WORKERS,
+            commanded=Commanded(NUM_WORKERS),
             episodes=episodes,
             totals=[(index, 0, totals) for index, totals in enumerate(self._totals, 1)],
             history=rows,

@@ -3,7 +3,7 @@
 Part of `raydash.core.machine`, which decides for the run as a whole; pure like it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from raydash.core.events import EventKind
 from raydash.core.learning import Campaign
@@ -62,7 +62,6 @@ class Fleet:
         out: list[Instruction],
         *,
         num_restarts: int = 0,
-        paused: Collection[int] = (),
         campaign: Campaign | None = None,
         version: PolicyVersion = PolicyVersion(),  # noqa: B008  it is frozen
     ) -> None:
@@ -74,7 +73,6 @@ class Fleet:
             incarnations: The next incarnation of each worker that has lived before.
             out: Where instructions go.
             num_restarts: Of the lives of this run before.
-            paused: Indices of workers that are to begin paused.
             campaign: Says what is to be played; None: nothing learns.
             version: The policy that workers begin with.
         """
@@ -88,7 +86,6 @@ class Fleet:
         self._settings = settings
         self._incarnations = dict(incarnations)
         self._out = out
-        self._paused = frozenset(paused)
         self._campaign = campaign
         self.hungry: set[int] = set()
         self.swap = PolicySwap(version, out)
@@ -104,22 +101,22 @@ class Fleet:
 
     # --- what the machine asks ---------------------------------------------------------------
 
-    def create(self) -> None:
+    def create(self, *, paused: bool = False) -> None:
         """Add a worker with the next index."""
-        worker = self._add()
-        worker.paused = worker.index in self._paused
-        self._make(worker)
+        self._make(self._add(paused=paused))
 
-    def add_stopped(self) -> None:
-        """Add a worker with the next index of which no process will be made."""
-        worker = self._add()
+    def add_gone(self, phase: Phase, *, paused: bool) -> None:
+        """Add a worker with the next index that is gone already: stopped, or failed."""
+        worker = self._add(paused=paused)
         worker.incarnation = max(0, worker.incarnation - 1)  # its last life
-        self._set_phase(worker, Phase.STOPPED)
+        if phase is Phase.FAILED:
+            worker.last_error = f"worker {worker.index} had failed before the supervisor restarted"
+        self._set_phase(worker, phase)
 
-    def _add(self) -> WorkerRecord:
-        index = max(self.workers, default=0) + 1
+    def _add(self, *, paused: bool) -> WorkerRecord:
+        index = len(self.workers) + 1
         life = self._incarnations.get(index, 0)
-        worker = WorkerRecord(index, life, since_s=self.t_s, heard_s=self.t_s)
+        worker = WorkerRecord(index, life, paused=paused, since_s=self.t_s, heard_s=self.t_s)
         self.workers[index] = worker
         return worker
 

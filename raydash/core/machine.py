@@ -3,7 +3,7 @@
 No clock, threads, files or Ray: time comes in with each stimulus, and whoever performs the
 instructions (the supervisor, the simulated pool, a test) reports back with further stimuli.
 
-    machine = RunMachine(spec, num_workers=8)
+    machine = RunMachine(spec, Commanded(num_workers=8))
     instructions = machine.start(t_s=0.0)
     instructions = machine.handle(WorkerBecameReady(1.2, worker_index=1, incarnation=0))
 
@@ -11,10 +11,11 @@ Rules it keeps (`validate` checks them): at most two requests in flight per work
 worker that is not live; every command is answered exactly once; a run that is over has no worker.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from raydash.core.active_clock import ActiveClock
 from raydash.core.command_book import CommandBook, PendingCommand, refusal
+from raydash.core.commanded import Commanded
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
 from raydash.core.fleet import Fleet, WorkerStimulus
@@ -66,47 +67,37 @@ class RunMachine:
     def __init__(
         self,
         spec: RunSpec,
+        commanded: Commanded,
         *,
-        num_workers: int,
         settings: MachineSettings | None = None,
-        keep: bool = False,
         elapsed_s: float = 0.0,
         num_env_steps: int = 0,
         num_episodes: int = 0,
         incarnations: Mapping[int, int] | None = None,
-        paused: bool = False,
-        paused_workers: Collection[int] = (),
-        ended_by: EndedBy | None = None,
         num_restarts: int = 0,
         learning: PastLearning | None = None,
-        version: PolicyVersion = PolicyVersion(),  # noqa: B008  it is frozen
     ) -> None:
         """A machine for a new run, or for one that goes on from its recording.
 
         Args:
             spec: What to run.
-            num_workers: How many workers to begin with.
+            commanded: How many workers it has, and all else that holds from the beginning.
             settings: Times and limits.
-            keep: As the attribute.
             elapsed_s: Of the lives of this run before.
             num_env_steps: Likewise.
             num_episodes: Likewise.
             incarnations: The next incarnation of each worker that has lived before.
-            paused: The whole run was paused.
-            paused_workers: Those that were paused on their own.
-            ended_by: It was stopping (or draining: the episodes that were to be finished are gone
-                with their workers), and why; None: it goes on.
             num_restarts: Of the lives of this run before.
             learning: What they learnt.
-            version: The policy that it had last.
         """
         self.state = RunState.STARTING
-        self.paused = paused
-        self.ended_by = ended_by
+        self.paused = commanded.paused
+        self.ended_by = commanded.ended_by
         self.cause = ""
-        self.num_workers = num_workers
-        self.keep = keep
+        self.num_workers = commanded.num_workers
+        self.keep = commanded.keep
         self._spec = spec
+        self._begins_with = commanded
         self._settings = settings or MachineSettings()
         self._clock = ActiveClock(elapsed_s)
         self._num_env_steps = num_env_steps
@@ -123,9 +114,8 @@ class RunMachine:
             incarnations or {},
             self._out,
             num_restarts=num_restarts,
-            paused=paused_workers,
             campaign=self.campaign,
-            version=version,
+            version=commanded.version,
         )
 
     # --- what others may read ----------------------------------------------------------------
@@ -141,14 +131,20 @@ class RunMachine:
         return self._clock.elapsed_s
 
     @property
-    def draining(self) -> bool:
-        """The run ends when the episodes that are under way have."""
-        return self.ended_by is EndedBy.DRAINED and not self.is_over
-
-    @property
-    def paused_workers(self) -> tuple[int, ...]:
-        """Indices of those that are paused on their own."""
-        return tuple(index for index, worker in self.workers.items() if worker.paused)
+    def commanded(self) -> Commanded:
+        """What must hold of the run whoever supervises it."""
+        workers = self.workers.items()
+        return Commanded(
+            num_workers=self.num_workers,
+            keep=self.keep,
+            paused=self.paused,
+            paused_workers=tuple(index for index, worker in workers if worker.paused),
+            stopped_workers=tuple(i for i, worker in workers if worker.end is Phase.STOPPED),
+            failed_workers=tuple(i for i, worker in workers if worker.end is Phase.FAILED),
+            last_worker=len(workers),
+            ended_by=self.ended_by,
+            version=self.version,
+        )
 
     @property
     def version(self) -> PolicyVersion:
@@ -200,19 +196,26 @@ class RunMachine:
     # --- in and out --------------------------------------------------------------------------
 
     def start(self, t_s: float) -> list[Instruction]:
-        """Begin: create the workers. A run that was stopping has none any more, and ends."""
+        """Begin: create the workers. A run that is stopping, or has none left, ends at once."""
         self._t_s = self._fleet.t_s = self._orphan_since_s = t_s
         self._stop_if_due()
-        if self.ended_by is None:
-            if self.campaign is not None:
-                self.campaign.start()
-            for _ in range(self.num_workers):
-                self._fleet.create()
-            return self._done()
-        self.state = RunState.STOPPING
-        for _ in range(self.num_workers):
-            self._fleet.add_stopped()
-        self._settle()
+        before = self._begins_with
+        goes_on = self.ended_by is None
+        if goes_on and self.campaign is not None:
+            self.campaign.start()
+        stopped, failed = set(before.stopped_workers), set(before.failed_workers)
+        paused = set(before.paused_workers)
+        for index in range(1, max(before.num_workers, before.last_worker) + 1):
+            is_paused = index in paused
+            if index in failed:
+                self._fleet.add_gone(Phase.FAILED, paused=is_paused)
+            elif index in stopped or not goes_on:
+                self._fleet.add_gone(Phase.STOPPED, paused=is_paused)
+            else:
+                self._fleet.create(paused=is_paused)
+        if self._fleet.num_alive == 0:
+            self.state = RunState.STOPPING
+            self._settle()
         return self._done()
 
     def handle(self, stimulus: Stimulus) -> list[Instruction]:

@@ -94,6 +94,15 @@ class WorkerRecord:
         """No process, and none will come by itself."""
         return self.phase in GONE
 
+    @property
+    def end(self) -> Phase | None:
+        """How it is gone for good, or will be once what is under way is done; None: it goes on."""
+        if self.is_gone:
+            return self.phase
+        if self.leaving or self.phase is Phase.KILLING:
+            return {Fate.STOP: Phase.STOPPED, Fate.FAIL: Phase.FAILED}.get(self.fate)
+        return Phase.STOPPED if self.draining else None
+
     def activity(self, *, run_paused: bool) -> Activity:
         """What it is doing, as far as requests and answers tell.
 

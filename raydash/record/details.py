@@ -17,6 +17,7 @@ from raydash.record.database import reading_fault
 from raydash.record.learning import learning_figures
 from raydash.record.named_values import NamedReader
 from raydash.record.query import RecordedFigures, figures_of, open_read_only
+from raydash.record.restarts import num_restarts
 from raydash.record.rows import IncarnationRow
 from raydash.record.schema import Connection
 
@@ -52,7 +53,7 @@ class RunDetails:
         cluster: Its address; empty: launched by raydash.
         seed: Of the run.
         num_workers: That it was meant to have at its end.
-        num_restarts: Of all workers.
+        num_restarts: Workers made anew after a death or on demand.
         spec: As it was recorded; empty if that is no JSON object.
         versions: Package name to version.
         machine: Host, cores, memory, system.
@@ -137,7 +138,7 @@ def _details(connection: Connection, path: Path) -> RunDetails:
         cluster=cluster,
         seed=seed,
         num_workers=(last[0] if last else 0) or len(workers),
-        num_restarts=sum(worker.incarnation for worker in workers),
+        num_restarts=num_restarts(connection),
         spec=_table(spec),
         versions=_table(versions),
         machine=_table(machine),

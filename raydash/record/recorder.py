@@ -2,10 +2,11 @@
 
 `append` puts a batch on a list and returns. The thread commits everything that has gathered as one
 transaction, every 0.7 s: with the time that gathers before (0.2 s), what a crash can take is less
-than a second old. If that fails it keeps what it has, says why (`fault`), and tries
-again with a new connection; a commit whose outcome is unknown is recognised by its number, so
-nothing is written twice. What it keeps is bounded: beyond `max_pending_episodes` new episodes are
-let go, counted, and that is said too.
+than a second old. What was asked of the run is committed at once: a supervisor that dies right
+after a command is followed by one that knows it. If a commit fails the thread keeps what it has,
+says why (`fault`), and tries again with a new connection; one whose outcome is unknown is
+recognised by its number, so nothing is written twice. What it keeps is bounded: beyond
+`max_pending_episodes` new episodes are let go, counted, and that is said too.
 """
 
 import logging
@@ -15,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from raydash.core.clock import Clock
+from raydash.core.commanded import Commanded
 from raydash.core.records import EpisodeColumns, EpisodeExtras
 from raydash.record.card import remove_card, write_card
 from raydash.record.database import connect, size_of, why_not
@@ -67,6 +69,7 @@ class Recorder:
         self._num_dropped = 0
         self._fault = ""
         self._num_bytes = 0
+        self._commanded: Commanded | None = None
 
         self._door = ReadersDoor(path)
 
@@ -81,6 +84,8 @@ class Recorder:
         self._close_by_s = 0.0
 
         self._closing = threading.Event()
+        self._wanted = threading.Event()
+        """Somebody waits for the next commit."""
         self._is_closed_well = False
         self._thread = threading.Thread(target=self._loop, name="recorder", daemon=True)
 
@@ -103,6 +108,10 @@ class Recorder:
             self._arrived.append(batch)
             if self._oldest_s is None:
                 self._oldest_s = self._clock()
+            is_news = batch.commanded != self._commanded
+            self._commanded = batch.commanded
+        if is_news:
+            self._wanted.set()
 
     @property
     def fault(self) -> str:
@@ -149,6 +158,7 @@ class Recorder:
         self._end = end
         self._close_by_s = self._clock() + timeout_s
         self._closing.set()
+        self._wanted.set()
         if self._thread.ident is not None:
             # Twice, because a single commit may hang in a stalled disk: the thread is a daemon.
             self._thread.join(2 * timeout_s)
@@ -158,7 +168,11 @@ class Recorder:
 
     def _loop(self) -> None:
         wait_s = 0.0
-        while not self._closing.wait(wait_s):
+        while True:
+            self._wanted.wait(wait_s)
+            self._wanted.clear()
+            if self._closing.is_set():
+                break
             began_s = self._clock()
             if self._commit():
                 took_s = self._clock() - began_s

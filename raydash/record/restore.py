@@ -13,13 +13,15 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from raydash.core.commanded import Commanded
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
 from raydash.core.history import CAPACITY, HistoryRows
 from raydash.core.learning import PastLearning
 from raydash.core.records import EpisodeColumns, Float64, Int32, Int64, WorkerTotals
-from raydash.core.spec import PolicySpec, RunSpec, SpecError, spec_from_table
+from raydash.core.spec import RunSpec, SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending
+from raydash.core.stimuli import PolicyVersion
 from raydash.core.updates import Generations
 from raydash.record.database import connect, is_damage, reading_fault, wal_of
 from raydash.record.learning import past_learning
@@ -33,6 +35,7 @@ from raydash.record.named_values import (
     sources_of,
 )
 from raydash.record.policy_column import policy_from_json
+from raydash.record.restarts import num_restarts
 from raydash.record.schema import Connection, SchemaError, bring_up_to_date, check_readable
 
 RECENT_EPISODES = 100
@@ -74,14 +77,8 @@ class Restored:
         num_incarnations: Lives of the supervisor so far.
         last_t_s: The run's clock at the last commit.
         elapsed_s: Without the time paused or without a worker.
-        num_workers: That the run was meant to have; 0 if nothing was committed yet.
-        paused: The whole run.
-        keep: Somebody chose to keep it.
-        ended_by: Why it was stopping; None: it went on.
-        paused_workers: Indices of workers that were paused on their own.
+        commanded: What was asked of the run.
         num_restarts: Workers made anew after a death or on demand.
-        policy: What chose the actions since a swap; None: as the spec says.
-        weights_seq_no: How often parameters or policy were changed.
         workers: By index.
         ending_counts: Episodes by `Ending` number.
         return_n: Episodes without error, behind the next four.
@@ -107,11 +104,7 @@ class Restored:
     num_incarnations: int
     last_t_s: float
     elapsed_s: float
-    num_workers: int
-    paused: bool
-    keep: bool
-    ended_by: EndedBy | None
-    paused_workers: tuple[int, ...]
+    commanded: Commanded
     num_restarts: int
     workers: tuple[RestoredWorker, ...]
     ending_counts: Int64
@@ -127,8 +120,6 @@ class Restored:
     scalars: tuple[NamedSums, ...] = ()
     agent_returns: tuple[NamedSums, ...] = ()
     agent_steps: Mapping[str, int] = field(default_factory=dict)
-    policy: PolicySpec | None = None
-    weights_seq_no: int = 0
     learning: PastLearning = field(default_factory=PastLearning)
     generations: Generations = field(default_factory=Generations)
 
@@ -303,12 +294,9 @@ def _read(connection: Connection, path: Path) -> Restored | None:
     run = connection.execute("SELECT run_id, spec_json, state FROM run").fetchone()
     if run is None:
         return None
-    newest = connection.execute(
-        "SELECT t_s, elapsed_s, num_workers, paused, keep, ended_by, paused_workers, num_restarts,"
-        " policy_json, weights_seq_no"
-        " FROM commits ORDER BY number DESC LIMIT 1"
-    ).fetchone() or (0.0, 0.0, 0, False, False, None, None, 0, None, None)
-    t_s, elapsed_s, num_workers, paused, keep, ended_by, paused_workers, num_restarts = newest[:8]
+    t_s, elapsed_s = connection.execute(
+        "SELECT t_s, elapsed_s FROM commits ORDER BY number DESC LIMIT 1"
+    ).fetchone() or (0.0, 0.0)
     (lives,) = connection.execute("SELECT count(*) FROM incarnations").fetchone()
     good = f"FROM episodes WHERE ending <> {int(Ending.ERROR)}"
     return_n, return_sum, low, high, len_sum = connection.execute(
@@ -338,14 +326,8 @@ def _read(connection: Connection, path: Path) -> Restored | None:
         num_incarnations=lives,
         last_t_s=t_s,
         elapsed_s=elapsed_s,
-        num_workers=num_workers,
-        paused=paused,
-        keep=keep,
-        ended_by=EndedBy(ended_by) if ended_by else None,
-        paused_workers=tuple(paused_workers or ()),
-        num_restarts=sum(event.kind is EventKind.WORKER_RESTARTED for event in events)
-        if num_restarts is None  # schema 1
-        else num_restarts,
+        commanded=_commanded(connection),
+        num_restarts=num_restarts(connection),
         workers=_workers(connection, good),
         ending_counts=ending_counts,
         return_n=return_n,
@@ -360,10 +342,33 @@ def _read(connection: Connection, path: Path) -> Restored | None:
         scalars=named.get(INFO, ()),
         agent_returns=named.get(AGENTS, ()),
         agent_steps=agent_steps(connection, math.inf) if AGENTS in named else {},
-        policy=policy_from_json(newest[8]),
-        weights_seq_no=newest[9] or 0,
         learning=learning,
         generations=generations,
+    )
+
+
+def _commanded(connection: Connection) -> Commanded:
+    newest = connection.execute(
+        "SELECT num_workers, keep, paused, paused_workers, stopped_workers, failed_workers,"
+        " last_worker, ended_by, policy_json, weights_seq_no"
+        " FROM commits ORDER BY number DESC LIMIT 1"
+    ).fetchone()
+    if newest is None:
+        return Commanded()
+    num_workers, keep, paused, *lists, last_worker, ended_by, policy_json, number = newest
+    paused_workers, stopped_workers, failed_workers = (tuple(each or ()) for each in lists)
+    policy = policy_from_json(policy_json)
+    return Commanded(
+        num_workers=num_workers,
+        keep=keep,
+        paused=paused,
+        paused_workers=paused_workers,
+        stopped_workers=stopped_workers,
+        failed_workers=failed_workers,
+        last_worker=last_worker or 0,
+        ended_by=EndedBy(ended_by) if ended_by else None,
+        # Without a swap the number is that of a learner's generation.
+        version=PolicyVersion() if policy is None else PolicyVersion(policy, number or 0),
     )
 
 

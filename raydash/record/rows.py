@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 
+from raydash.core.commanded import Commanded
 from raydash.core.events import Event
 from raydash.core.history import HistoryRows
 from raydash.core.records import (
@@ -15,7 +16,7 @@ from raydash.core.records import (
     Int64,
     WorkerTotals,
 )
-from raydash.core.spec import PolicySpec, RunSpec
+from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, RunState
 from raydash.core.updates import Generations, LearningFigures
 
@@ -131,14 +132,8 @@ class RecordBatch:
     Attributes:
         t_s: The run's clock.
         elapsed_s: Without the time paused or without a worker.
-        num_workers: That the run is meant to have.
-        paused: The whole run.
-        keep: Somebody chose to keep the run.
-        ended_by: Why it is stopping; None: it goes on.
-        draining: It is stopping after the episodes that are under way.
-        paused_workers: Indices of workers that are paused on their own.
+        commanded: What was asked of the run.
         num_restarts: Workers made anew after a death or on demand, lifetime.
-        policy: What chooses the actions since a swap; None: as the spec says.
         weights_seq_no: How often parameters or policy were changed.
         episodes: Finished ones.
         extras: Of the same episodes; empty: nothing is known.
@@ -153,14 +148,8 @@ class RecordBatch:
 
     t_s: float
     elapsed_s: float
-    num_workers: int = 0
-    paused: bool = False
-    keep: bool = False
-    ended_by: EndedBy | None = None
-    draining: bool = False
-    paused_workers: tuple[int, ...] = ()
+    commanded: Commanded = Commanded()  # noqa: RUF009  it is frozen
     num_restarts: int = 0
-    policy: PolicySpec | None = None
     weights_seq_no: int = 0
     episodes: EpisodeColumns = field(default_factory=EpisodeColumns)
     extras: EpisodeExtras = field(default_factory=EpisodeExtras)

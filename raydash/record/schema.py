@@ -9,7 +9,7 @@ from typing import Any
 Connection = Any
 """A DuckDB connection; DuckDB ships no types."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 DDL = """
 -- One row: what was asked for, by whom, with what, and how it ended.
@@ -163,6 +163,10 @@ CREATE TABLE IF NOT EXISTS commits (
     ended_by VARCHAR,                -- of EndedBy, while the run is stopping; NULL: it goes on
     draining BOOLEAN,                -- it is stopping after the episodes that are under way
     paused_workers INTEGER[],        -- workers that are paused on their own; NULL: none
+    stopped_workers INTEGER[],       -- workers that are to be gone: stopped, drained or killed on
+                                     -- their own, or too many since a change of scale; NULL: none
+    failed_workers INTEGER[],        -- workers that were given up; NULL: none
+    last_worker INTEGER,             -- greatest index so far; NULL: num_workers (schema 3)
     num_restarts BIGINT,             -- workers made anew after a death or on demand, lifetime;
                                      -- NULL: not known (schema 1)
     policy_json VARCHAR,             -- what chooses the actions since a swap; NULL: none
@@ -228,7 +232,13 @@ def _from_2(connection: Connection) -> None:
     connection.execute("ALTER TABLE commits ADD COLUMN weights_seq_no INTEGER")
 
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2}
+def _from_3(connection: Connection) -> None:
+    connection.execute("ALTER TABLE commits ADD COLUMN stopped_workers INTEGER[]")
+    connection.execute("ALTER TABLE commits ADD COLUMN failed_workers INTEGER[]")
+    connection.execute("ALTER TABLE commits ADD COLUMN last_worker INTEGER")
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}
 """From version n to n + 1; each runs inside the transaction of `bring_up_to_date`."""
 
 

@@ -42,6 +42,7 @@ from raydash.record.learning import learning_figures, worker_versions
 from raydash.record.named_values import NamedReader
 from raydash.record.policy_column import policy_from_json
 from raydash.record.query import open_read_only, recorded_until_s, tables_of
+from raydash.record.restarts import num_restarts
 from raydash.record.schema import Connection
 from raydash.record.worker_columns import (
     doings,
@@ -81,7 +82,6 @@ class _Clocks:
     paused: bool
     ended_by: EndedBy | None
     keep: bool
-    num_restarts: int | None
     policy: PolicySpec | None = None
     weights_seq_no: int = 0
 
@@ -295,11 +295,7 @@ class RecordingReader:
         figures = replace(
             _figures(sums, recent, totals, _rates(curves, count, at_s)),
             elapsed_s=clocks.elapsed_s,
-            num_restarts=(
-                int(workers.incarnation.sum())
-                if clocks.num_restarts is None
-                else clocks.num_restarts
-            ),
+            num_restarts=num_restarts(self._connection, upto_s),
         )
         if not self._sums.has_any:
             figures = self._with_ready_figures(figures, at_s)
@@ -355,7 +351,7 @@ class RecordingReader:
         )
         after = _rows(self._connection, "FROM commits WHERE t_s > ? ORDER BY number LIMIT 1", at_s)
         if not before and not after:  # imported
-            return _Clocks(at_s if exact is None else exact, 0, False, None, False, None)
+            return _Clocks(at_s if exact is None else exact, 0, False, None, False)
         known = (before or after)[0]
         points = [(row["t_s"], row["elapsed_s"]) for row in (*before, *after)]
         times, elapsed = zip(*([(0.0, 0.0), *points] if not before else points), strict=True)
@@ -366,7 +362,6 @@ class RecordingReader:
             paused=bool(before) and known["paused"],
             ended_by=EndedBy(ended_by) if ended_by else None,
             keep=known["keep"],
-            num_restarts=known.get("num_restarts") if before else 0,
             policy=policy_from_json(known.get("policy_json") if before else None),
             weights_seq_no=(known.get("weights_seq_no") or 0) if before else 0,
         )

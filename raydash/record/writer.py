@@ -15,7 +15,7 @@ import numpy as np
 from raydash.core.events import Event
 from raydash.core.history import HistoryRows
 from raydash.core.records import NO_CANDIDATE, TIME_DECIMALS, EpisodeColumns, WorkerTotals
-from raydash.core.states import Ending
+from raydash.core.states import EndedBy, Ending
 from raydash.core.updates import Generations, LearningFigures
 from raydash.record.learning import TOTALS
 from raydash.record.policy_column import policy_to_json
@@ -38,8 +38,9 @@ _INSERTS = {
     "totals": "INSERT INTO worker_totals BY NAME FROM new_totals",
     "events": "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
     "commits": "INSERT INTO commits (number, t_s, elapsed_s, num_workers, paused, keep, ended_by,"
-    " draining, paused_workers, num_restarts, policy_json, weights_seq_no)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    " draining, paused_workers, stopped_workers, failed_workers, last_worker, num_restarts,"
+    " policy_json, weights_seq_no)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "history": "INSERT INTO history BY NAME SELECT"
     " * REPLACE (coalesce(return_sum, 'nan') AS return_sum) FROM new_history"
     " JOIN (SELECT bucket, list(steps ORDER BY worker) AS worker_steps,"
@@ -129,20 +130,24 @@ class RecordWriter:
             self._events(batch.events)
         if batch.history is not None:
             self._history(batch.history)
+        asked = batch.commanded
         self.connection.execute(
             self._parsed["commits"],
             [
                 number,
                 batch.t_s,
                 batch.elapsed_s,
-                batch.num_workers,
-                batch.paused,
-                batch.keep,
-                batch.ended_by.value if batch.ended_by else None,
-                batch.draining,
-                list(batch.paused_workers) or None,
+                asked.num_workers,
+                asked.paused,
+                asked.keep,
+                asked.ended_by.value if asked.ended_by else None,
+                asked.ended_by is EndedBy.DRAINED,
+                list(asked.paused_workers) or None,
+                list(asked.stopped_workers) or None,
+                list(asked.failed_workers) or None,
+                asked.last_worker or None,
                 batch.num_restarts,
-                policy_to_json(batch.policy),
+                policy_to_json(asked.version.policy),
                 batch.weights_seq_no or None,
             ],
         )

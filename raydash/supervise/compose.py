@@ -74,17 +74,16 @@ def compose(start: StartRun, posting: Posting) -> tuple[Supervisor, bool]:
     )
     machine = RunMachine(
         spec,
-        num_workers=past.num_workers or posting.num_workers,
-        keep=start.keep or past.keep,
+        replace(
+            past.commanded,
+            num_workers=past.commanded.num_workers or posting.num_workers,
+            keep=start.keep or past.commanded.keep,
+        ),
         elapsed_s=past.elapsed_s,
         num_env_steps=past.ledger.num_env_steps(),
         num_episodes=past.ledger.num_episodes(),
         incarnations=past.incarnations,
-        paused=past.paused,
-        paused_workers=past.paused_workers,
-        ended_by=past.ended_by,
         num_restarts=past.num_restarts,
-        version=past.version,
         learning=past.learning,
     )
     # The machine's monotonic clock went on while we were dead, unless it was rebooted.

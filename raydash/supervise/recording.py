@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from raydash.core.clock import Clock
+from raydash.core.commanded import Commanded
 from raydash.core.events import Event
 from raydash.core.faults import FaultError
 from raydash.core.history import History
 from raydash.core.learning import PastLearning
 from raydash.core.spec import RunSpec
-from raydash.core.states import EndedBy, Ending
-from raydash.core.stimuli import PolicyVersion
+from raydash.core.states import Ending
 from raydash.core.updates import Generations, HistoryDelta, RunInfo, RunUpdate
 from raydash.record.folder import learner_state_of
 from raydash.record.recorder import Recorder
@@ -33,13 +33,8 @@ class Past:
     Attributes:
         supervisor_incarnation: 0 for the first life.
         is_closed: The run had ended before the supervisor died.
-        num_workers: How many the run was meant to have; None: not known.
-        paused: The whole run.
-        paused_workers: Indices of workers that were paused on their own.
-        keep: Somebody chose to keep it.
-        ended_by: Why it was stopping; None: it went on.
+        commanded: What was asked of the run.
         num_restarts: Workers made anew after a death or on demand.
-        version: The policy that the run had last.
         elapsed_s: Of stepping.
         last_t_s: The run's clock at the last commit.
         incarnations: The next incarnation of each worker.
@@ -54,13 +49,8 @@ class Past:
 
     supervisor_incarnation: int = 0
     is_closed: bool = False
-    num_workers: int | None = None
-    paused: bool = False
-    paused_workers: tuple[int, ...] = ()
-    keep: bool = False
-    ended_by: EndedBy | None = None
+    commanded: Commanded = Commanded()  # noqa: RUF009  it is frozen
     num_restarts: int = 0
-    version: PolicyVersion = field(default_factory=PolicyVersion)
     elapsed_s: float = 0.0
     last_t_s: float = 0.0
     incarnations: dict[int, int] = field(default_factory=dict)
@@ -234,15 +224,8 @@ def _past_of(restored: Restored, path: Path) -> Past:
     return Past(
         supervisor_incarnation=restored.num_incarnations,
         is_closed=restored.is_closed,
-        num_workers=restored.num_workers or None,
-        paused=restored.paused,
-        paused_workers=restored.paused_workers,
-        keep=restored.keep,
-        ended_by=restored.ended_by,
+        commanded=restored.commanded,
         num_restarts=restored.num_restarts,
-        version=PolicyVersion()
-        if restored.policy is None
-        else PolicyVersion(restored.policy, restored.weights_seq_no),
         elapsed_s=restored.elapsed_s,
         last_t_s=restored.last_t_s,
         incarnations={worker.worker_index: worker.incarnation + 1 for worker in restored.workers},

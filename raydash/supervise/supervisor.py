@@ -250,11 +250,11 @@ class Supervisor:
                 self._has_news |= not isinstance(report, RolloutChunk)
                 self._take(report, t_s, behind_s)
             self._hear_learner(t_s)
-            self._take_commands(t_s)
+            is_commanded = self._take_commands(t_s)
             if self._ended_s is None:
                 self._perform(self._machine.handle(Ticked(t_s)), t_s)
             since_s = t_s - self._last_tick_s + _ROUNDING_S
-            if self._readers.has_new_answer or since_s >= self._tick_s():
+            if is_commanded or self._readers.has_new_answer or since_s >= self._tick_s():
                 self._take_vitals(t_s)
                 self._tick(t_s)
         if self._final is not None and self._ended_s is None:
@@ -386,12 +386,15 @@ class Supervisor:
             event = RecordEvent(EventKind.ENV_ERROR, said.text, said.worker_index, said.detail)
             self._note_event(event, t_s, said.count)
 
-    def _take_commands(self, t_s: float) -> None:
+    def _take_commands(self, t_s: float) -> bool:
+        """Carry out what was asked, and say whether anything was: it goes on record at once."""
+        is_commanded = bool(self._inbox)
         while self._inbox:
             reader_id, command = self._inbox.popleft()
             token = next(self._next_token)
             self._tokens[token] = (reader_id, command)
             self._perform(self._machine.handle(CommandReceived(t_s, token, command)), t_s)
+        return is_commanded
 
     def _take_vitals(self, t_s: float) -> None:
         if self._ended_s is not None:
@@ -492,14 +495,8 @@ class Supervisor:
             RecordBatch(
                 t_s=t_s,
                 elapsed_s=self._machine.elapsed_s,
-                num_workers=self._machine.num_workers,
-                paused=self._machine.paused,
-                keep=self._machine.keep,
-                ended_by=self._machine.ended_by,
-                draining=self._machine.draining,
-                paused_workers=self._machine.paused_workers,
+                commanded=self._machine.commanded,
                 num_restarts=self._machine.num_restarts,
-                policy=self._machine.version.policy,
                 weights_seq_no=self._machine.weights_seq_no,
                 episodes=episodes,
                 extras=extras,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from raydash.core.commanded import Commanded
 from raydash.core.records import EpisodeColumns, Float64, WorkerTotals
 from raydash.core.states import EndedBy, Ending, RunState
 from raydash.record.recorder import Recorder
@@ -73,7 +74,7 @@ def record_run(
             RecordBatch(
                 t_s=float(t_s),
                 elapsed_s=float(t_s),
-                num_workers=2,
+                commanded=Commanded(num_workers=2),
                 episodes=EpisodeColumns(
                     *(getattr(episodes, n)[new] for n in EpisodeColumns.__slots__)
                 ),

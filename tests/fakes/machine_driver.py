@@ -141,17 +141,12 @@ class MachineDriver:
         self.hurried.clear()
         self.machine = RunMachine(
             spec,
-            num_workers=old.num_workers,
-            keep=old.keep,
+            old.commanded,
             elapsed_s=old.elapsed_s,
             num_env_steps=self.steps,
             num_episodes=self.episodes,
             incarnations={index: w.incarnation + 1 for index, w in old.workers.items()},
-            paused=old.paused,
-            paused_workers=old.paused_workers,
-            ended_by=old.ended_by,
             num_restarts=old.num_restarts,
-            version=old.version,
         )
         self._perform(self.machine.start(self.t_s))
         self.machine.validate()

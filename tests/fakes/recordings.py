@@ -93,6 +93,28 @@ def write_schema_1(path: Path) -> None:
     connection.close()
 
 
+def write_schema_3(path: Path) -> None:
+    """A file of schema 3, never closed: worker 2 of 3 was paused, and the run was draining."""
+    ddl = Path(__file__).with_name("schema_3.sql").read_text(encoding="utf-8")
+    connection = connect(path)
+    connection.execute(ddl)
+    connection.execute(
+        "INSERT INTO run BY NAME SELECT ? AS run_id, 3 AS schema_version, 'cart' AS name,"
+        " 'CartPole-v1' AS env_id, 7 AS seed, ? AS spec_json, 'me@here' AS owner, '' AS cluster,"
+        " '2026-11-22T10:15:00+00:00' AS started_utc, '{}' AS versions_json,"
+        " '{}' AS machine_json",
+        [run_row().run_id, json.dumps(asdict(SPEC))],
+    )
+    connection.execute("INSERT INTO incarnations VALUES (0, 0.0, '2026-11-22', 'n', 1)")
+    connection.execute(
+        "INSERT INTO worker_totals VALUES (1.0, 3, 1, 20, 1, 1, 0, 0, 0, 0, 0, 0, 0.1)"
+    )
+    connection.execute(
+        "INSERT INTO commits VALUES (1, 2.5, 2.0, 3, false, true, 'drained', true, [2], 4, NULL, 9)"
+    )
+    connection.close()
+
+
 def record_for_ever(path: Path) -> None:
     """Append 20 episodes of one worker each 10 ms; say after each what was handed over."""
     recorder = Recorder(path, clock=time.monotonic, commit_interval_s=0.2)

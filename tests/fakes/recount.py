@@ -5,7 +5,10 @@ from contextlib import closing
 
 from raydash.core.states import EndedBy, RunState
 from raydash.record import query
+from raydash.record.details import details
+from raydash.record.export.document import figures_table
 from raydash.record.query import open_read_only
+from raydash.record.snapshot import snapshot
 from tests.fakes.terminal import SeenRun
 
 _PER_WORKER = (
@@ -41,9 +44,19 @@ def check_recording(run: SeenRun) -> None:
         EndedBy(last.ended_by or ""),
         last.cause,
     )
+    _check_restarts(run)
     _check_workers(run)
     _check_lives(run)
     _check_events(run)
+
+
+def _check_restarts(run: SeenRun) -> None:
+    """`raydash show`, exports and the view of the recording count them as the live run did."""
+    live = run.latest.figures.num_restarts
+    assert details(run.recording).num_restarts == live
+    assert snapshot(run.recording).figures.num_restarts == live
+    with closing(open_read_only(run.recording)) as connection:
+        assert figures_table(connection, run.recording)["num_restarts"] == live
 
 
 def _same(name: str, recorded: float, told: float) -> None:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+from raydash.core.commanded import Commanded
 from raydash.core.events import Event, EventKind
 from raydash.core.history import History
 from raydash.core.machine import RunMachine
@@ -193,7 +194,7 @@ class SupervisedRun:
         self.ledger = Ledger()
         self.history = History()
         spec = RunSpec(stop=stop or StopSpec(), rollout=rollout or RolloutSpec())
-        self.machine = RunMachine(spec, num_workers=num_workers)
+        self.machine = RunMachine(spec, Commanded(num_workers))
         self.supervisor = Supervisor(
             spec,
             INFO,

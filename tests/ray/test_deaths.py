@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pytest
 
 from raydash.cluster.launch import LaunchedCluster
 from raydash.core.events import EventKind
@@ -18,6 +19,14 @@ from tests.fakes.recount import check_recording
 from tests.fakes.terminal import STEPPING, SeenRun, Terminal
 
 OpenTerminal = Callable[[], Terminal]
+
+
+def _on_record(terminal: Terminal, run: SeenRun) -> None:
+    """Wait until all that is known of a run now is on disk."""
+    at_s = run.latest.t_s
+    terminal.wait(
+        lambda: run.latest.t_s - run.latest.health.recorder_lag_s > at_s, "it is on record"
+    )
 
 
 def _kill(pid: int) -> None:
@@ -139,6 +148,57 @@ def test_a_killed_supervisor_goes_on_from_what_was_committed(terminal: Terminal)
     )
     assert terminal.ask(run, Verb.PAUSE) is None
     terminal.stop(run)
+    check_recording(run)
+
+
+def test_a_supervisor_killed_right_after_commands_goes_on_as_commanded(
+    terminal: Terminal,
+) -> None:
+    run = terminal.start_stepping(rollout={"num_workers": 3})
+    terminal.wait(lambda: (run.latest.workers.num_episodes > 3).all(), "episodes of all")
+    assert terminal.ask(run, Verb.STOP, (1,)) is None
+    assert terminal.ask(run, Verb.PAUSE, (2,)) is None
+    _on_record(terminal, run)
+    steps = run.latest.workers.num_env_steps
+    _kill(run.latest.health.pid)
+    terminal.wait(lambda: run.latest.health.incarnation == 1, "another supervisor")
+    terminal.wait(lambda: _steps_again(run, 3, incarnation=1), "worker 3 steps")
+    terminal.wait(lambda: run.activity(2) is Activity.PAUSED, "worker 2 stands, and is paused")
+    assert run.activity(1) is Activity.STOPPED
+    assert run.latest.workers.incarnation.tolist() == [0, 1, 1]
+    now = run.latest.workers.num_env_steps
+    terminal.wait(lambda: run.latest.workers.num_env_steps[2] > now[2] + 100, "and steps on")
+    assert (run.latest.workers.num_env_steps[:2] <= steps[:2]).all()
+    assert terminal.ask(run, Verb.RESUME, (2,)) is None
+    terminal.wait(lambda: _steps_again(run, 2, incarnation=1), "worker 2 is resumed")
+    assert terminal.ask(run, Verb.RESTART, (1,)) is None
+    terminal.wait(lambda: _steps_again(run, 1, incarnation=1), "worker 1 is made anew")
+    last = terminal.stop(run)
+    assert last.figures.num_restarts == 1
+    check_recording(run)
+
+
+@pytest.mark.parametrize(
+    ("verb", "ended_by"), [(Verb.STOP, EndedBy.USER), (Verb.DRAIN, EndedBy.DRAINED)]
+)
+def test_a_supervisor_killed_while_the_run_was_ending_ends_it(
+    terminal: Terminal, verb: Verb, ended_by: EndedBy
+) -> None:
+    hanging = {"id": "tests.fakes.envs:HangingEnv", "kwargs": {"after_steps": 50}}
+    run = terminal.start(env=hanging, rollout={"num_workers": 2, "stop_grace_s": 60.0})
+    terminal.wait(lambda: run.pid(1) and run.pid(2), "the workers stand")
+    asked = terminal.send(run, verb)
+    terminal.wait(lambda: run.latest.ended_by is ended_by, "the command has arrived")
+    _on_record(terminal, run)
+    _kill(run.latest.health.pid)
+    last = terminal.end_of(run)
+    assert (last.state, last.ended_by) == (RunState.STOPPED, ended_by)
+    assert last.health.incarnation == 1
+    assert set(last.workers.activity) == {Activity.STOPPED}
+    assert last.workers.incarnation.tolist() == [0, 0]
+    said = [event.text for event in run.of() if event.kind is EventKind.SUPERVISOR_RESTARTED]
+    assert said == ["supervisor restarted while the run was ending"]
+    assert terminal.answers[asked] or terminal.answer_to(asked)
     check_recording(run)
 
 

@@ -18,6 +18,7 @@ from raydash.core.states import Activity, EndedBy, Ending, RunState
 from raydash.core.updates import RunUpdate
 from raydash.paths import state_dir
 from raydash.record.query import open_read_only
+from raydash.worker.seeds import env_seeds
 from tests.fakes.clusters import ask_ray
 from tests.fakes.notes import Episode, comparable, lines, num_noted_steps, played
 from tests.fakes.recount import check_recording
@@ -245,8 +246,9 @@ def test_each_line_in_the_engines_log_says_which_worker_printed_it(
         env={"id": "tests.fakes.envs:TalkingEnv"}, rollout={"mode": mode, "num_workers": 2}
     )
     (log,) = (state_dir() / "logs").glob(f"engine-*-{terminal.pid}.log")
+    seeds = {worker: env_seeds(0, worker_index=worker, incarnation=0).reset for worker in (1, 2)}
     expected = {
-        f"[{run.run_id} worker {worker}] {doing} {seeds_of(worker)[0]}{how}"
+        f"[{run.run_id} worker {worker}] {doing} {seeds[worker]}{how}"
         for worker in (1, 2)
         for doing in ("resets", "steps")
         for how in ("", ", loudly")

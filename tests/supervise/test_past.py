@@ -8,13 +8,17 @@ import pytest
 
 from raydash.core.events import EventKind
 from raydash.core.history import Tier
+from raydash.core.machine import RunMachine
 from raydash.core.messages import Verb
 from raydash.core.records import EpisodeColumns, EpisodeExtras
-from raydash.core.spec import PolicySpec, RolloutSpec, StopSpec
-from raydash.core.states import EndedBy
-from raydash.core.stimuli import PolicyVersion
+from raydash.core.spec import PolicySpec, RolloutSpec, RunSpec, StopSpec
+from raydash.core.states import Activity, EndedBy
+from raydash.core.stimuli import CreateWorker, PolicyVersion
 from raydash.core.updates import HistoryDelta
 from raydash.record.database import connect
+from raydash.record.details import details
+from raydash.record.export.document import figures_table
+from raydash.record.query import open_read_only
 from raydash.record.restore import episodes_in_time_order
 from raydash.record.rows import RecordBatch
 from raydash.record.schema import bring_up_to_date
@@ -23,7 +27,7 @@ from raydash.record.writer import RecordWriter
 from raydash.supervise.pool import Report
 from raydash.supervise.recording import Past, read_past
 from tests.fakes.recordings import incarnation_row, run_row
-from tests.fakes.supervised_run import SupervisedRun
+from tests.fakes.supervised_run import TURN_S, SupervisedRun
 
 TICKS_PER_COMMIT = 4
 KEPT = RolloutSpec(orphan_timeout_s=1e6)
@@ -203,12 +207,66 @@ def test_restored_run_goes_on_where_the_machine_was(tmp_path: Path) -> None:
     run.pool.crash(1, 0)
     run.turns(3.0, reader)
     run.command(reader, Verb.STOP)
-    run.turns(0.02, reader)
+    run.turns(TURN_S, reader)
+    past = past_of(tmp_path, run)
+    assert past.commanded == run.machine.commanded
+    assert (past.commanded.paused_workers, past.commanded.ended_by) == ((2,), EndedBy.USER)
+    assert past.num_restarts == 1
+    assert past.events[-1].kind is EventKind.RUN_STOPPING
+
+
+def test_restarts_are_counted_alike_by_everybody_who_tells_of_them(tmp_path: Path) -> None:
+    """Neither a change of scale nor another life of the supervisor is a restart."""
+    run = SupervisedRun(2)
+    reader = run.reader()
+    run.turns(2.0, reader)
+    run.pool.crash(1, 0)
+    run.until(lambda: run.worker(1).incarnation == 1 and run.roster_knows(1), reader)
+    run.command(reader, Verb.SCALE, num_workers=1)
+    run.until(lambda: run.worker(2).is_gone, reader)
+    run.command(reader, Verb.SCALE, num_workers=2)
+    run.until(lambda: run.worker(2).incarnation == 1 and run.roster_knows(2), reader)
+    run.turns(1.0, reader)
     to_a_tick(run)
     past = past_of(tmp_path, run)
-    assert past.paused_workers in ((2,), ())
-    assert (past.ended_by, past.num_restarts) == (EndedBy.USER, 1)
-    assert past.events[-1].kind in (EventKind.RUN_STOPPING, EventKind.WORKER_STOPPED)
+    assert past.incarnations == {1: 2, 2: 2}
+    path = tmp_path / "run.duckdb"
+    with closing(open_read_only(path)) as connection:
+        exported = figures_table(connection, path)["num_restarts"]
+    told = (details(path).num_restarts, exported, snapshot(path).figures.num_restarts)
+    assert (past.num_restarts, *told) == (1, 1, 1, 1)
+    assert snapshot(path, 1.0).figures.num_restarts == 0
+
+
+def test_stops_of_single_workers_outlive_their_supervisor(tmp_path: Path) -> None:
+    run = SupervisedRun(4)
+    reader = run.reader()
+    run.turns(2.0, reader)
+    run.command(reader, Verb.STOP, (1,))
+    run.command(reader, Verb.KILL, (3,))
+    run.command(reader, Verb.DRAIN, (4,))
+    run.until(lambda: run.worker(4).is_gone and run.worker(1).is_gone, reader)
+    to_a_tick(run)
+    past = past_of(tmp_path, run)
+    assert past.commanded.stopped_workers == (1, 3, 4)
+    machine = RunMachine(RunSpec(), past.commanded, incarnations=past.incarnations)
+    made = [each for each in machine.start(0.0) if isinstance(each, CreateWorker)]
+    assert [(each.worker_index, each.incarnation) for each in made] == [(2, 1)]
+    assert {machine.activity_of(machine.workers[index]) for index in (1, 3, 4)} == {
+        Activity.STOPPED
+    }
+
+
+def test_command_goes_on_record_in_the_turn_that_carries_it_out() -> None:
+    run = SupervisedRun(2)
+    reader = run.reader()
+    run.turns(2.0, reader)
+    to_a_tick(run)
+    run.command(reader, Verb.PAUSE, (2,))
+    seen = len(run.recording.batches)
+    run.turns(TURN_S, reader)
+    assert len(run.recording.batches) == seen + 1
+    assert run.recording.batches[-1].commanded.paused_workers == (2,)
 
 
 def test_restart_does_not_read_the_episodes_of_the_whole_run(
@@ -246,7 +304,7 @@ def test_swapped_policy_is_what_a_restarted_supervisor_and_a_reader_of_the_file_
     run.until(lambda: reader.answers[number], reader)
     run.turns(2.0, reader)
     to_a_tick(run)
-    assert past_of(tmp_path, run).version == PolicyVersion(policy, 1)
+    assert past_of(tmp_path, run).commanded.version == PolicyVersion(policy, 1)
     path = next(tmp_path.glob("*.duckdb"))
     now, early = snapshot(path), snapshot(path, 1.0)
     assert (now.policy, now.weights_seq_no) == (policy, 1)
@@ -257,4 +315,4 @@ def test_run_without_a_swap_goes_on_with_the_policy_of_its_spec(tmp_path: Path) 
     run = SupervisedRun(2)
     run.turns(2.0)
     to_a_tick(run)
-    assert past_of(tmp_path, run).version == PolicyVersion()
+    assert past_of(tmp_path, run).commanded.version == PolicyVersion()

@@ -1,5 +1,6 @@
 """What each worker of a run is shown to be doing."""
 
+from raydash.core.commanded import Commanded
 from raydash.core.machine import RunMachine
 from raydash.core.records import ParametersReady
 from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec
@@ -14,7 +15,7 @@ class LearningRun:
 
     def __init__(self) -> None:
         spec = RunSpec(policy=PolicySpec("linear"), learner=LearnerSpec("cmaes"))
-        self.machine = RunMachine(spec, num_workers=2)
+        self.machine = RunMachine(spec, Commanded(num_workers=2))
         self.machine.start(0.0)
         for index in (1, 2):
             self.machine.handle(WorkerBecameReady(1.0, index, 0))

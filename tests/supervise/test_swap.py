@@ -9,6 +9,7 @@ from raydash.core.events import EventKind
 from raydash.core.messages import Verb
 from raydash.core.spec import PolicySpec
 from raydash.core.states import Activity
+from raydash.core.stimuli import PolicyVersion
 from tests.fakes.supervised_run import Reader, SupervisedRun
 
 
@@ -50,8 +51,8 @@ def test_a_swap_counts_up_everywhere_and_loses_nothing(new: PolicySpec) -> None:
     ]
     assert run.ledger.num_episodes() == played.sum()
     last = run.recording.batches[-1]
-    assert (last.policy, last.weights_seq_no) == (new, 1)
-    assert run.recording.batches[0].policy is None
+    assert (last.commanded.version, last.weights_seq_no) == (PolicyVersion(new, 1), 1)
+    assert run.recording.batches[0].commanded.version == PolicyVersion()
     marks = [e for e in run.recording.events() if e.kind is EventKind.POLICY_SWAPPED]
     assert len(marks) == 1
     assert marks[0].kind.is_mark

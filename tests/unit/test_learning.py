@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raydash.core.commanded import Commanded
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
 from raydash.core.learning import CONFIRMING_EPISODES, MAX_LEARNER_DEATHS, PastLearning
@@ -207,7 +208,7 @@ def make(
         learner=LearnerSpec(kind="cmaes", **learner),  # type: ignore[arg-type]
         stop=StopSpec(target_return=target),
     )
-    driver = LearningDriver(RunMachine(spec, num_workers=num_workers, learning=past))
+    driver = LearningDriver(RunMachine(spec, Commanded(num_workers), learning=past))
     driver.all_ready()
     return driver
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raydash.core.commanded import Commanded
 from raydash.core.events import EventKind
 from raydash.core.machine import RunMachine
 from raydash.core.messages import Verb
@@ -23,7 +24,7 @@ def make(
     settings: MachineSettings | None = None,
 ) -> MachineDriver:
     spec = RunSpec(stop=stop or StopSpec(), rollout=rollout or RolloutSpec())
-    return MachineDriver(RunMachine(spec, num_workers=num_workers, settings=settings))
+    return MachineDriver(RunMachine(spec, Commanded(num_workers), settings=settings))
 
 
 @pytest.fixture
@@ -297,7 +298,7 @@ def test_a_machine_that_goes_on_counts_incarnations_and_time_on() -> None:
     spec = RunSpec(stop=StopSpec(env_steps=1000))
     machine = RunMachine(
         spec,
-        num_workers=1,
+        Commanded(num_workers=1),
         elapsed_s=50.0,
         num_env_steps=900,
         num_episodes=40,
@@ -331,7 +332,7 @@ def test_a_supervisor_that_died_while_stopping_ends_the_run_as_it_was_asked_to(
 
 def test_a_supervisor_that_died_while_draining_ends_the_run_as_drained(run: MachineDriver) -> None:
     run.command(Verb.DRAIN)
-    assert run.machine.draining
+    assert run.machine.commanded.ended_by is EndedBy.DRAINED
     reborn(run)
     assert run.ended is not None
     assert (run.ended.state, run.ended.ended_by) == (RunState.STOPPED, EndedBy.DRAINED)
@@ -351,13 +352,67 @@ def test_a_run_that_had_all_its_steps_when_its_supervisor_died_makes_no_worker()
 
 def test_pauses_of_single_workers_outlive_their_supervisor(run: MachineDriver) -> None:
     run.command(Verb.PAUSE, (2,))
-    assert run.machine.paused_workers == (2,)
+    assert run.machine.commanded.paused_workers == (2,)
     reborn(run)
     run.all_ready()
     assert (activity(run, 1), activity(run, 2)) == (Activity.STEPPING, Activity.PAUSED)
     token = run.command(Verb.RESUME, (2,))
     assert run.answers[token] == [None]
     assert activity(run, 2) is Activity.STEPPING
+
+
+def test_workers_that_were_stopped_on_their_own_stay_stopped_under_the_next_supervisor() -> None:
+    run = make(5)
+    run.all_ready()
+    run.command(Verb.STOP, (1,))  # its requests are still out
+    run.command(Verb.KILL, (2,))
+    run.command(Verb.DRAIN, (4,))
+    assert run.machine.commanded.stopped_workers == (1, 2, 4)
+    reborn(run)
+    assert set(run.starting) == {3, 5}
+    assert {activity(run, index) for index in (1, 2, 4)} == {Activity.STOPPED}
+    token = run.command(Verb.RESTART, (2,))
+    run.all_ready()
+    assert run.answers[token] == [None]
+    assert run.machine.commanded.stopped_workers == (1, 4)
+
+
+def test_workers_too_many_since_a_change_of_scale_do_not_come_back() -> None:
+    run = make(3)
+    run.all_ready()
+    run.command(Verb.STOP, (1,))
+    run.command(Verb.SCALE, num_workers=1)
+    reborn(run)
+    assert set(run.starting) == {2}
+    run.all_ready()
+    run.command(Verb.SCALE, num_workers=3)
+    assert set(run.starting) == {1, 3}
+    assert len(run.machine.workers) == 3
+
+
+def test_worker_that_was_given_up_is_not_tried_again_by_the_next_supervisor(
+    run: MachineDriver,
+) -> None:
+    run.chunk(1, failures=5)
+    assert run.machine.commanded.failed_workers == (1,)
+    reborn(run)
+    assert set(run.starting) == {2}
+    assert activity(run, 1) is Activity.FAILED
+    run.all_ready()
+    run.command(Verb.STOP, (2,))
+    run.settle()
+    assert run.ended is not None
+    assert run.ended.state is RunState.FAILED
+
+
+def test_a_supervisor_that_died_while_the_last_worker_was_stopping_ends_the_run(
+    run: MachineDriver,
+) -> None:
+    run.command(Verb.STOP, (1, 2))
+    reborn(run)
+    assert run.ended is not None
+    assert (run.ended.state, run.ended.ended_by) == (RunState.STOPPED, EndedBy.USER)
+    assert not run.starting
 
 
 def test_restarts_are_workers_made_anew_after_a_death_or_on_demand(run: MachineDriver) -> None:
@@ -408,14 +463,14 @@ def test_any_interleaving_keeps_the_rules_and_answers_every_command_once(
     driver = make(num_workers, stop, rollout)
     for move in moves:
         if move == ("supervisor dies",) and driver.ended is None:
-            asked, paused = driver.machine.ended_by, driver.machine.paused_workers
+            asked = driver.machine.commanded
             driver.supervisor_dies(RunSpec(stop=stop, rollout=rollout))
-            # Nobody is made anew if the run was ending; who was paused still is.
-            assert not (asked and driver.starting)
-            assert asked in (None, driver.machine.ended_by)
-            assert driver.ended is not None or {
-                index for index in paused if index <= driver.machine.num_workers
-            } == set(driver.machine.paused_workers)
+            # Nobody is made anew who was to be gone, and nobody at all if the run was ending.
+            gone = {*asked.stopped_workers, *asked.failed_workers}
+            assert not (asked.ended_by and driver.starting)
+            assert not gone & set(driver.starting)
+            assert asked.ended_by in (None, driver.machine.ended_by)
+            assert driver.ended is not None or asked == driver.machine.commanded
         _play(driver, move)
     driver.command(Verb.STOP)
     driver.settle()

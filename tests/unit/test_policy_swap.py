@@ -2,6 +2,7 @@
 
 import pytest
 
+from raydash.core.commanded import Commanded
 from raydash.core.events import EventKind
 from raydash.core.machine import RunMachine
 from raydash.core.messages import Verb
@@ -15,7 +16,7 @@ FIRST = PolicyVersion(NEW, 1)
 
 @pytest.fixture
 def run() -> MachineDriver:
-    driver = MachineDriver(RunMachine(RunSpec(), num_workers=3))
+    driver = MachineDriver(RunMachine(RunSpec(), Commanded(num_workers=3)))
     driver.all_ready()
     return driver
 
@@ -93,7 +94,7 @@ def test_a_worker_that_was_on_its_way_gets_it_as_soon_as_it_stands(run: MachineD
 
 
 def test_without_a_live_worker_it_is_what_the_coming_ones_get() -> None:
-    run = MachineDriver(RunMachine(RunSpec(), num_workers=1))
+    run = MachineDriver(RunMachine(RunSpec(), Commanded(num_workers=1)))
     token = swap(run)
     assert run.answers[token] == [None]
     run.all_ready()
@@ -173,7 +174,7 @@ def test_a_run_that_ends_first_says_so(run: MachineDriver) -> None:
 
 def test_a_run_that_learns_refuses() -> None:
     spec = RunSpec(policy=PolicySpec("linear"), learner=LearnerSpec("cmaes"))
-    run = MachineDriver(RunMachine(spec, num_workers=1))
+    run = MachineDriver(RunMachine(spec, Commanded(num_workers=1)))
     (fault,) = run.answers[swap(run)]
     assert fault is not None
     assert fault.why == "the run learns its policy"

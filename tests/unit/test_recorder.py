@@ -15,9 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raydash.core.commanded import Commanded
 from raydash.core.faults import FaultError
 from raydash.core.records import EpisodeColumns, WorkerTotals
+from raydash.core.spec import PolicySpec
 from raydash.core.states import EndedBy, Ending, RunState
+from raydash.core.stimuli import PolicyVersion
 from raydash.record import query, recorder, schema
 from raydash.record.database import connect
 from raydash.record.recorder import COMMITS_BETWEEN_SLIMMING, Recorder
@@ -30,8 +33,20 @@ from tests.fakes.recordings import (
     run_row,
     totals_after,
     write_schema_1,
+    write_schema_3,
 )
 
+COMMANDED = Commanded(
+    num_workers=3,
+    keep=True,
+    paused=True,
+    paused_workers=(2, 4),
+    stopped_workers=(1, 5),
+    failed_workers=(3,),
+    last_worker=5,
+    ended_by=EndedBy.DRAINED,
+    version=PolicyVersion(PolicySpec("linear", "/policies/w.npz"), 2),
+)
 END = RunEndRow(
     RunState.FINISHED,
     EndedBy.EPISODES,
@@ -86,9 +101,8 @@ def test_everything_appended_is_read_back_exactly(
         RecordBatch(
             t_s=3.25,
             elapsed_s=2.5,
-            num_workers=4,
-            paused=True,
-            keep=True,
+            commanded=COMMANDED,
+            weights_seq_no=2,
             episodes=columns,
             totals=[(2, 1, totals)],
             events=[event(1), event(2, 0.5, 2)],
@@ -106,8 +120,8 @@ def test_everything_appended_is_read_back_exactly(
     assert past is not None
     assert past.events == (event(1), event(2, 0.5, 2))
     assert past.workers[0].totals == totals
-    assert (past.last_t_s, past.elapsed_s, past.num_workers) == (3.25, 2.5, 4)
-    assert (past.paused, past.keep, past.is_closed) == (True, True, True)
+    assert (past.last_t_s, past.elapsed_s) == (3.25, 2.5)
+    assert (past.commanded, past.is_closed) == (COMMANDED, True)
 
 
 def test_run_row_holds_the_spec_the_versions_and_the_end(
@@ -388,7 +402,8 @@ def test_file_of_schema_1_becomes_one_of_the_newest_and_is_gone_on_with(
     assert past is not None
     assert past.run_id == run_row().run_id
     assert past.ending_counts.sum() == 3
-    assert (past.last_t_s, past.num_workers, past.keep) == (2.5, 2, True)
+    assert past.last_t_s == 2.5
+    assert past.commanded == Commanded(num_workers=2, keep=True)
     one = recorders()
     one.append(batch_of(episodes(5), 3.0))
     assert one.close(END)
@@ -403,6 +418,47 @@ def test_file_of_schema_1_becomes_one_of_the_newest_and_is_gone_on_with(
     assert made.close()
     assert columns_of(path) == columns_of(new)
     assert rows_of(path, "SELECT schema_version FROM run") == [(schema.SCHEMA_VERSION,)]
+
+
+def test_file_of_schema_3_becomes_one_of_the_newest_and_is_gone_on_with(
+    path: Path, recorders: Callable[..., Recorder]
+) -> None:
+    path.parent.mkdir()
+    write_schema_3(path)
+    past = restore(path)
+    assert past is not None
+    asked = Commanded(num_workers=3, keep=True, paused_workers=(2,), ended_by=EndedBy.DRAINED)
+    assert (past.commanded, past.num_restarts) == (asked, 4)
+    one = recorders()
+    one.append(replace(batch_of(episodes(5), 3.0), commanded=COMMANDED, num_restarts=5))
+    assert one.close()
+    assert rows_of(path, "SELECT number, stopped_workers, last_worker FROM commits") == [
+        (1, None, None),
+        (2, [1, 5], 5),
+    ]
+    new = path.with_name("new.duckdb")
+    made = Recorder(new, clock=time.monotonic)
+    made.begin(run_row(), incarnation_row())
+    assert made.close()
+    assert columns_of(path) == columns_of(new)
+    assert rows_of(path, "SELECT schema_version FROM run") == [(schema.SCHEMA_VERSION,)]
+
+
+def test_command_is_committed_at_once_and_nothing_else_is(
+    path: Path, wait_until: Callable[..., None]
+) -> None:
+    one = Recorder(path, clock=time.monotonic, commit_interval_s=1e6)
+    one.append(RecordBatch(1.0, 1.0, COMMANDED))
+    one.begin(run_row(), incarnation_row())
+    wait_until(lambda: one.num_bytes > 0, "the first commit")
+    one.append(RecordBatch(2.0, 2.0, COMMANDED))
+    wait_until(lambda: one.lag_s > 0.05, "what nobody asked for waits")
+    one.append(RecordBatch(3.0, 3.0, replace(COMMANDED, paused=False)))
+    wait_until(lambda: one.lag_s == 0.0, "the command is committed")
+    with one.reading() as connection:
+        rows = connection.execute("SELECT t_s, paused FROM commits ORDER BY number").fetchall()
+    assert rows == [(1.0, True), (3.0, False)]
+    assert one.close()
 
 
 def test_migration_that_is_killed_leaves_the_old_file_or_the_new_one(path: Path) -> None:

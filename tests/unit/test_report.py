@@ -16,6 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raydash.commands.recordings.reporting import report_recordings
+from raydash.core.commanded import Commanded
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import FaultError
 from raydash.core.records import EpisodeColumns
@@ -72,7 +73,7 @@ def write(tmp_path: Path) -> Write:
             RecordBatch(
                 t_s=10.0,
                 elapsed_s=9.0,
-                num_workers=2,
+                commanded=Commanded(num_workers=2),
                 episodes=made,
                 totals=[(worker, 0, totals_of(made, worker)) for worker in (1, 2)],
                 events=list(events),

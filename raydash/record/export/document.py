@@ -16,6 +16,7 @@ from raydash.record.export.batches import batches
 from raydash.record.export.tables import columns_of, ending_words
 from raydash.record.learning import learning_figures
 from raydash.record.named_values import NamedReader
+from raydash.record.restarts import num_restarts
 from raydash.record.schema import Connection
 from raydash.record.worker_sums import WORKERS
 
@@ -60,9 +61,8 @@ def figures_table(connection: Connection, path: Path) -> dict[str, object]:
     run = _run(connection)
     was_ours = run.get("source") in (None, RunSource.RAYDASH)
     (wanted,) = connection.execute("SELECT arg_max(num_workers, number) FROM commits").fetchone()
-    num_workers, num_restarts = connection.execute(
-        "SELECT count(*), coalesce(sum(life), 0)::BIGINT"
-        " FROM (SELECT max(incarnation) AS life FROM worker_totals GROUP BY worker_index)"
+    (num_workers,) = connection.execute(
+        "SELECT count(DISTINCT worker_index) FROM worker_totals"
     ).fetchone()
     named = NamedReader(connection)
     return RunFacts(
@@ -75,7 +75,7 @@ def figures_table(connection: Connection, path: Path) -> dict[str, object]:
         scalars=named.scalars(),
         agents=named.agents(),
         learning=learning_figures(connection, path),
-        num_restarts=num_restarts,
+        num_restarts=num_restarts(connection),
         state=known.state,
         ended_by=known.ended_by,
         cause=known.cause,
