@@ -8,7 +8,7 @@ TIME_LIMIT_S = 60.0
 
 
 class CheckPhase(StrEnum):
-    """What a check is about to do; in this order."""
+    """What a check is about to do, in this order; many agents are reset before their check."""
 
     IMPORT = "import"
     MAKE = "make"

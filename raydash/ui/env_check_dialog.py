@@ -223,7 +223,8 @@ class _Running(QWidget):
     def show_phase(self, phase: CheckPhase | None, seconds: float) -> None:
         """Say what goes on, and for how long the check does."""
         self._phase.setText(f"{_PHASES[phase]} · {words.long_span(seconds)}")
-        self._bar.setValue(0 if phase is None else list(CheckPhase).index(phase))
+        reached = 0 if phase is None else list(CheckPhase).index(phase)
+        self._bar.setValue(reached if phase is None else max(reached, self._bar.value()))
 
 
 class _Results(QScrollArea):

@@ -25,18 +25,14 @@ def kind_of(env: Any) -> str:
 
 
 def agents_of(env: Any, spec: EnvSpec) -> tuple[AgentSpaces, ...]:
-    """The spaces of all agents that it names, or else of those that are there after a reset.
+    """The spaces of all agents that it names, or else of those that are there after its reset.
 
     Raises:
         FaultError: if the reset raises, or an agent has no spaces.
     """
-    env_agents = getattr(env, "possible_agents", None)
-    if not env_agents:
-        first_reset(_of_its_own(env), spec, 0)
-        env_agents = env.agents
-    return tuple(
-        AgentSpaces(str(agent), *map(in_words, spaces_of(env, agent))) for agent in env_agents
-    )
+    first_reset(AgentPolicies(PolicySpec(), 0).game_of(env), spec, 0)
+    agents = getattr(env, "possible_agents", None) or env.agents
+    return tuple(AgentSpaces(str(agent), *map(in_words, spaces_of(env, agent))) for agent in agents)
 
 
 def check_agents(env: Any) -> list[EnvProblem]:
@@ -88,10 +84,6 @@ def time_agents(
         problems.append(raised(f"{where} raised after {steps} random steps", error))
     timing.took_s = clock() - started_s
     return timing, problems + close_told(env.close)
-
-
-def _of_its_own(env: Any) -> Game:
-    return AgentPolicies(PolicySpec(), 0).game_of(env)
 
 
 def _num_outside(game: Game) -> int:

@@ -65,7 +65,7 @@ _PHASES = {
     "policy": "its first action",
     "learner": "its first ask",
     "tasks": "pickling its state",
-    "check": "Gymnasium's checker",
+    "check": "the checker",
     "episodes": "its episodes",
     "timing": "stepping",
     "together": "stepping several together",

@@ -52,7 +52,6 @@ def test_phases_come_first_then_the_finding_then_the_answer(engine: RawEngine) -
     assert (checked.found.num_envs, checked.found.vectorization) == (2, "sync")
     phases = [message.phase for message in engine.seen_of(EnvCheckPhase)]
     assert phases == [phase for phase in CheckPhase if phase in phases]
-    assert {CheckPhase.TIMING, CheckPhase.TOGETHER} <= set(phases)  # they last a second and more
     assert not children(engine)
 
 
@@ -70,6 +69,8 @@ def test_hanging_check_holds_nothing_up_and_ends_when_it_is_cancelled(
     note = tmp_path / "hangs"
     engine.send(hanging(note))
     wait_until(note.exists, "the hang")
+    while engine.next_of(EnvCheckPhase) != EnvCheckPhase(1, CheckPhase.CHECK):
+        pass  # those before may be left out, where it hangs is told
     engine.send(Ping(3))
     assert engine.next_of(Pong) == Pong(3)
     engine.send(CancelCheck(2, 1))
