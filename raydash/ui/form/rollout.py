@@ -51,7 +51,7 @@ class RolloutPart(FormPart):
         self._mode_words.setObjectName("form_mode_words")
         self._mode_words.setProperty("role", "small")
         self.add_row("Execution", self._mode, "rollout.mode", "form_mode")
-        self.rows.addWidget(self._mode_words, self.rows.rowCount(), 1)
+        self.rows.addWidget(self._mode_words, self.rows.rowCount(), 0, 1, 2)
         self._mode.currentTextChanged.connect(self._say_mode)
         self._say_mode(self._mode.currentText())
         self._envs = QSpinBox(minimum=1, maximum=MAX_ENVS_PER_WORKER)
