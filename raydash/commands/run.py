@@ -140,6 +140,7 @@ class _HeadlessRun:
         self._cluster_is_lost = False
         self._newest_event = 0
         self._failure = ""
+        self._recording_fault = ""
         self._is_over_since_s = math.inf
 
     def perform(self) -> int:
@@ -342,4 +343,9 @@ class _HeadlessRun:
                 if event.kind in _FAILURES:
                     self._failure = event.detail or self._failure
             self._newest_event = max(self._newest_event, event.number)
+        fault = update.health.recording_fault
+        if fault != self._recording_fault:
+            self._recording_fault = fault
+            said = f"recording fails: {fault}; the run goes on" if fault else "recording goes on"
+            self._progress.note(f"raydash: {said}")
         self._progress.show(words_for_run(update), update.state.value)

@@ -63,7 +63,7 @@ class Summary:
             ended_by=self.ended_by or (update.ended_by if update else None),
             cause=update.cause if update else None,
             recording=self.info.recording if self.info else None,
-            error=self.fault.sentence() if self.fault else None,
+            error=self.fault.sentence() if self.fault else self._recording_words() or None,
             keys=RunFacts.keys_of(self.fault),
         )
         return {name: _sayable(value) for name, value in facts.table().items()}
@@ -89,7 +89,14 @@ class Summary:
         for key in ("cause", "recording"):
             if table[key]:
                 lines.append((key, str(table[key])))
+        if words := self._recording_words():
+            lines.append(("", words))
         return "\n".join(f"{name:<10} {value}" for name, value in lines)
+
+    def _recording_words(self) -> str:
+        """What is wrong with the recording; empty if nothing is."""
+        fault = self.update.health.recording_fault if self.update else ""
+        return f"The recording is not whole: {fault}." if fault else ""
 
 
 def named_lines(scalars: ScalarFigures, agents: AgentFigures | None) -> list[tuple[str, str]]:

@@ -28,6 +28,7 @@ from raydash.core.updates import (
     RunFigures,
     RunInfo,
     RunUpdate,
+    SupervisorHealth,
     WorkerColumns,
 )
 from raydash.protocol.codec import decode, encode
@@ -80,6 +81,7 @@ class FakeRun:
         self.seq = 0
         self.ended_by: EndedBy | None = None
         self.state = RunState.RUNNING
+        self.health = SupervisorHealth()
 
     def load(self) -> None:
         text = (self.folder / RUN_ID).read_text().split()
@@ -148,6 +150,7 @@ class FakeRun:
             whole=empty_history(),
             events=(FAILURE,) if failed else (STARTED,) if snapshot else (),
             last=state.is_over,
+            health=self.health,
         )
 
 
@@ -202,6 +205,8 @@ class TerminalEngine:
     def _tick(self, run: FakeRun) -> None:
         run.tick()
         failed = self.story == "run_fails" and run.seq > 3
+        if self.story == "disk_is_full":
+            run.health = SupervisorHealth(recording_fault="the disk is full" * (run.seq % 8 > 3))
         self.say(run.update(snapshot=False, failed=failed))
         if run.state.is_over or failed:
             self.run = None

@@ -88,6 +88,18 @@ def test_failed_run_exits_4_and_says_its_cause_with_the_traceback(begin: Begin) 
     assert "KeyError: 'x'" in out
 
 
+def test_recording_that_fails_is_said_when_it_does_and_at_the_end(begin: Begin) -> None:
+    # Of each 8 updates, 100 steps each, the last four tell of a full disk.
+    code, out, err = ended(begin("disk_is_full", "--steps=1500"))
+    assert code == 0
+    assert err.count("raydash: recording fails: the disk is full; the run goes on\n") == 2
+    assert err.count("raydash: recording goes on\n") == 1
+    assert out.endswith("The recording is not whole: the disk is full.\n")
+    code, out, _ = ended(begin("disk_is_full", "--steps=1500", "--json"))
+    assert json.loads(out)["error"] == "The recording is not whole: the disk is full."
+    assert json.loads(out)["state"] == "finished"
+
+
 def test_unreachable_cluster_exits_3_and_json_holds_nulls(begin: Begin) -> None:
     code, out, err = ended(begin("connect_fails", "--json"))
     assert code == 3
