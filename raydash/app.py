@@ -173,8 +173,11 @@ class _Ender(QObject):
 
     def on_time_up(self) -> None:
         """`quit_after_s` is over."""
-        if self._failure(self._session.store.cluster):
+        cluster = self._session.store.cluster
+        if self._failure(cluster):
             self.exit_code = EXIT_FAILED
+            if cluster.fault is not None:
+                print(f"raydash: {cluster.fault.sentence()}", file=sys.stderr)
         self._window.stop_and_close()
 
     def on_signal(self) -> None:

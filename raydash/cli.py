@@ -65,8 +65,8 @@ app = typer.Typer(
     ),
     epilog=(
         "raydash COMMAND --help says more of a command.\n\n"
-        "Exit codes: 0 done, 2 bad input (nothing was started), 3 the cluster or the engine "
-        "failed, 4 the run failed, 130 interrupted.\n\n"
+        "Exit codes: 0 done, 2 bad input (nothing was started), 3 the cluster, the engine or a "
+        "disk failed, 4 the run failed, 130 interrupted.\n\n"
         + examples(
             "raydash                                    open the window",
             "raydash run --env Acrobot-v1 --for 20      20 s of rollouts, in the terminal",

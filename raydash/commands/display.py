@@ -16,6 +16,7 @@ QT_PACKAGES = (
     "libxcb-sync1 libxcb-xfixes0 libxcb-xkb1 libfontconfig1 libdbus-1-3 libglib2.0-0 "
     "libwayland-client0 libwayland-cursor0"
 )
+PLATFORMS = ("xcb", "wayland", "offscreen")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 APT_LINE = f"sudo apt-get install --no-install-recommends {QT_PACKAGES}"
 _SEVERAL_WAYS = (
@@ -51,6 +52,9 @@ def why_no_window(environment: Mapping[str, str] = os.environ) -> Fault | None:
             bad_input=True,
         )
     missing = missing_library(platform)
+    if missing and platform not in PLATFORMS:
+        remedy = f"Unset QT_QPA_PLATFORM, or set it to {', '.join(PLATFORMS)}"
+        return Fault("Qt cannot open a window", missing, remedy, bad_input=True)
     if missing:
         return Fault("Qt cannot open a window", missing, f"Run: {APT_LINE}", bad_input=True)
     return None

@@ -157,6 +157,13 @@ def test_display_that_does_not_answer_is_refused_in_words() -> None:
     assert "Nobody answers at the display :61999" in fault.sentence()
 
 
+def test_platform_that_qt_does_not_have_is_refused_with_those_that_it_has() -> None:
+    fault = display.why_no_window({"QT_QPA_PLATFORM": "nonsense"})
+    assert fault is not None
+    assert "no platform nonsense" in fault.why
+    assert "QT_QPA_PLATFORM" in fault.remedy
+
+
 @pytest.mark.parametrize("name", ["", "nonsense", "localhost", ":x"])
 def test_nonsense_is_no_display(name: str) -> None:
     assert not display.display_answers(name)

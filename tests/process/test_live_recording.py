@@ -33,7 +33,7 @@ def live(tmp_path: Path) -> Iterator[Path]:
 def test_live_run_is_exported_as_far_as_it_is(live: Path, tmp_path: Path) -> None:
     said: list[str] = []
     export(live, ExportFormat.CSV, tmp_path / "x.csv", say=said.append)
-    assert said == ["live is live: what it has done so far was written"]
+    assert said == ["live is live: this is what it has done so far"]
     with (tmp_path / "x.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) >= 20

@@ -292,7 +292,7 @@ def test_show_of_a_live_run_says_so(typed: Typed, data: Path, environment: dict[
         (["export", NEW, "--to", "csv", "--out", "/proc/x.csv"], "x.csv was not written"),
         (["report", "broken", "--out", "x.html"], "the file is damaged"),
         (["report", NEW, "--out", "/proc/x.html"], "x.html was not written"),
-        (["report", NEW, "--out", "/dev/null/x.html"], "there is no folder"),
+        (["report", NEW, "--out", "/dev/null/x.html"], "/dev/null is no folder"),
         (["note", "nothing", "--title", "x"], "There is no recording nothing"),
         (["note", NEW, "--title", "x" * 201], "title has 201 characters"),
         (["note", NEW, "--tag", "a\x1bb"], "control character U+001B"),

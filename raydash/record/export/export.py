@@ -82,7 +82,7 @@ def _opened(path: Path, say: Say) -> Connection:
         if not is_locked(error.fault):
             raise
         connection = connect_to_live_copy(path)
-        say(f"{path.stem} is live: what it has done so far was written")
+        say(f"{path.stem} is live: this is what it has done so far")
     if version_of(connection) is None:
         connection.close()
         raise FaultError(

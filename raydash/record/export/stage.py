@@ -55,6 +55,8 @@ def _check(out: Path, names: Sequence[str], *, force: bool, recording: Path | No
     if not out.name:
         raise FaultError(_refused(out, f"{out} is no file", "Name the file to write"))
     if not out.parent.is_dir():
+        if out.parent.exists():
+            raise FaultError(_refused(out, f"{out.parent} is no folder", "Choose another place"))
         why = f"there is no folder {out.parent}"
         raise FaultError(_refused(out, why, "Make it, or choose another place"))
     for name in names:
