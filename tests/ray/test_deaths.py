@@ -1,7 +1,10 @@
 """Each process may die without taking the next one along."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -200,6 +203,46 @@ def test_a_supervisor_killed_while_the_run_was_ending_ends_it(
     assert said == ["supervisor restarted while the run was ending"]
     assert terminal.answers[asked] or terminal.answer_to(asked)
     check_recording(run)
+
+
+def test_restarts_are_told_alike_live_by_show_and_by_export(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    """A worker that was killed is one; neither scaling nor another supervisor is."""
+    run = terminal.start_stepping()
+    _kill(run.pid(1))
+    terminal.wait(lambda: _steps_again(run, 1, incarnation=1), "worker 1 is made anew")
+    assert terminal.ask(run, Verb.SCALE, num_workers=1) is None
+    steps = run.latest.workers.num_env_steps[1]
+    assert terminal.ask(run, Verb.SCALE, num_workers=2) is None
+    terminal.wait(lambda: run.latest.workers.num_env_steps[1] > steps, "worker 2 is back")
+    assert run.latest.workers.incarnation.tolist() == [1, 1]
+    assert run.latest.figures.num_restarts == 1
+    _on_record(terminal, run)
+    _kill(run.latest.health.pid)
+    terminal.wait(lambda: run.latest.health.incarnation == 1, "another supervisor")
+    terminal.wait(lambda: _steps_again(run, 2, incarnation=2), "worker 2 steps again")
+    assert run.latest.figures.num_restarts == 1
+    last = terminal.stop(run)
+    assert last.workers.incarnation.tolist() == [2, 2]
+    check_recording(run)
+
+    exported = tmp_path / "run.json"
+    for words in (
+        ("show", str(run.recording), "--json"),
+        ("export", str(run.recording), "--to", "json", "--out", str(exported)),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "raydash", *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        if words[0] == "show":
+            assert json.loads(done.stdout)["num_restarts"] == 1
+    assert json.loads(exported.read_text(encoding="utf-8"))["figures"]["num_restarts"] == 1
 
 
 def test_a_command_that_a_dying_supervisor_took_along_is_answered(terminal: Terminal) -> None:
