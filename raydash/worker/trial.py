@@ -57,6 +57,7 @@ _PLAIN = RolloutSpec()
 _NO_LEARNER = LearnerSpec()
 _MAX_DETAIL = 8000
 _MAX_PHASES_BYTES = 4096
+_EPISODES = "episodes"
 _PHASES = {
     "start": "Python could not start",
     "import": "importing gymnasium",
@@ -66,7 +67,7 @@ _PHASES = {
     "learner": "its first ask",
     "tasks": "pickling its state",
     "check": "the checker",
-    "episodes": "its episodes",
+    _EPISODES: "its episodes",
     "timing": "stepping",
     "together": "stepping several together",
 }
@@ -198,7 +199,7 @@ def evaluate_policy(
         source_dirs: Folders to import the user's modules from.
         num_episodes: How many.
         seed: Of them; None: one that nobody knows.
-        time_limit_s: After so long it counts as hung.
+        time_limit_s: After so long its episodes count as hung; before them, as in any trial.
         clock: What the limit is measured by.
 
     Raises:
@@ -210,14 +211,15 @@ def evaluate_policy(
         "evaluate": {"num_episodes": num_episodes, "seed": seed},
         "source_dirs": list(source_dirs),
     }
-    answers, ending, log = _ask(order, time_limit_s, _never, clock)
+    answers, ending, log = _ask(order, TIME_LIMIT_S, _never, clock, episodes_limit_s=time_limit_s)
     last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
     if "evaluation" in last:
         return PolicyEvaluation(**last["evaluation"])
     if "fault" in last:
         raise FaultError(Fault(**{**last["fault"], "keys": tuple(last["fault"]["keys"])}))
     phase = str(last.get("phase"))
-    raise FaultError(_no_answer(env, policy, _NO_LEARNER, phase, ending, log, time_limit_s))
+    limit_s = time_limit_s if phase == _EPISODES else TIME_LIMIT_S
+    raise FaultError(_no_answer(env, policy, _NO_LEARNER, phase, ending, log, limit_s))
 
 
 def _no_answer(
@@ -272,8 +274,13 @@ def _ask(
     cancelled: Callable[[], bool],
     clock: Clock,
     tell: Callable[[CheckPhase], None] = _nobody,
+    *,
+    episodes_limit_s: float = 0.0,
 ) -> tuple[list[dict[str, Any]], str, str]:
-    """Run the child: its answers, how it ended (in words), and the end of its log."""
+    """Run the child: its answers, how it ended (in words), and the end of its log.
+
+    Once it plays episodes, it may take `episodes_limit_s` for them.
+    """
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(cache_dir() / "pycache")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     # Files, not pipes: they can't fill up, and nobody who inherits them can keep us waiting.
@@ -287,7 +294,7 @@ def _ask(
         child = subprocess.Popen(
             [
                 *(sys.executable, "-m", "raydash.worker.trial"),
-                *(f"{time_limit_s:g}", str(os.getpid())),
+                *(f"{time_limit_s + episodes_limit_s:g}", str(os.getpid())),
             ],
             stdin=question,
             stdout=answer,
@@ -297,11 +304,14 @@ def _ask(
         )
         phase = ""
 
-        def look() -> bool:
-            nonlocal phase
+        def newest_phase() -> str:
             # By position: the child writes through the same open file, whose offset is shared.
             answers = _parsed(os.pread(answer.fileno(), _MAX_PHASES_BYTES, 0))
-            newest = str(answers[-1].get("phase", "")) if answers else ""
+            return str(answers[-1].get("phase", "")) if answers else ""
+
+        def look() -> bool:
+            nonlocal phase
+            newest = newest_phase()
             if newest in tuple(CheckPhase) and newest != phase:
                 phase = newest
                 tell(CheckPhase(newest))
@@ -309,6 +319,8 @@ def _ask(
 
         try:
             late = _wait(child.pid, time_limit_s, look, clock)
+            if late == "late" and newest_phase() == _EPISODES:
+                late = _wait(child.pid, episodes_limit_s, look, clock)
         finally:
             # Not reaped yet, so the number is still its own: what it started goes with it.
             os.killpg(child.pid, signal.SIGKILL)

@@ -14,6 +14,7 @@ from raydash.core.spec import EnvSpec, PolicySpec
 from raydash.core.states import Ending
 from raydash.worker.policies.weights import Weights, write_weights
 from raydash.worker.trial import evaluate_policy
+from tests.fakes.clock import clock_of_a_hang
 
 
 def policy(folder: Path, *, inputs: int = 4) -> Path:
@@ -88,6 +89,21 @@ def test_an_environment_that_keeps_raising_is_a_fault_with_its_traceback() -> No
         )
     assert "5 times in a row" in caught.value.fault.what
     assert "Traceback" in caught.value.fault.detail
+
+
+def test_an_environment_that_hangs_before_its_first_episode_is_given_up_as_before_a_run(
+    tmp_path: Path,
+) -> None:
+    note = tmp_path / "hangs"
+    with pytest.raises(FaultError, match="no answer within 20 s") as caught:
+        evaluate_policy(
+            EnvSpec("tests.fakes.envs:HangingEnv", {"where": "reset", "note": str(note)}),
+            PolicySpec("random"),
+            (str(Path(__file__).parents[2]),),
+            num_episodes=10,
+            clock=clock_of_a_hang(note),
+        )
+    assert "the first reset" in caught.value.fault.why
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raydash.core.messages import StartRun
 from raydash.core.spec import (
     FIELDS,
     MAX_WORKERS,
@@ -23,6 +24,7 @@ from raydash.core.spec import (
     table_from_spec,
     violations_of,
 )
+from raydash.protocol.codec import decode, encode
 
 PARTS = {
     "env": EnvSpec,
@@ -300,3 +302,50 @@ def test_wrappers_and_lists_come_out_as_they_are_kept() -> None:
     assert spec.policy.hidden == (8, 8)
     assert spec.rollout.info_keys == ("x",)
     assert spec_from_table(table_from_spec(spec)) == spec
+
+
+def taken(table: dict[str, Any]) -> tuple[RunSpec | None, set[str]]:
+    """The spec of a table; or the keys that it was refused for, each in words."""
+    try:
+        return spec_from_table(table), set()
+    except SpecError as error:
+        return None, {each.key for each in error.violations if each.sentence()}
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(10**400, 10**401)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+NAMES = sorted({key.rpartition(".")[2] for key in FIELDS})
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", *PARTS]) | st.text(max_size=4),
+        ANYTHING | st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=4),
+        max_size=4,
+    )
+)
+def test_any_table_is_taken_or_refused_in_words_by_keys(table: dict[str, Any]) -> None:
+    spec, keys = taken(table)
+    if spec is None:
+        assert keys
+    else:
+        assert decode(encode(StartRun(0, spec))).spec.rollout == spec.rollout
+
+
+@given(ANYTHING, ANYTHING)
+def test_arguments_that_are_taken_travel(value: object, action: object) -> None:
+    table = {"env": {"kwargs": {"x": value}}, "policy": {"kind": "constant", "action": action}}
+    spec, keys = taken(table)
+    if spec is None:
+        assert keys <= {"env.kwargs", "policy.action"}
+    else:
+        assert "x" in decode(encode(StartRun(0, spec))).spec.env.kwargs
