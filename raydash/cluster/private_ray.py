@@ -226,7 +226,7 @@ def explain_demand(
         free: Free resources, one dict per node.
         of_tasks: It is a worker's tasks that are asked about: they may be running, and slow.
     """
-    needs = "each of its tasks needs" if of_tasks else "it needs"
+    needs = "a task needs" if of_tasks else "it needs"
     wanted = {name: amount for name, amount in demand.items() if amount > 0}
     if any(_fits(wanted, node) for node in free) or not totals:
         return ""

@@ -224,10 +224,11 @@ def _explain_pending(pool: RayPool | SteppingPool, demand: dict[str, float]) -> 
         time.sleep(PENDING_LOOK_S)
         reasons: dict[int, str] = {}
         with contextlib.suppress(Exception):  # no reason is better than no supervisor
-            for index, actor_id in list(pool.waiting().items())[:MAX_EXPLAINED]:
-                reasons[index] = (
-                    private_ray.waiting_tasks_reason(demand)
-                    if actor_id is None
-                    else private_ray.pending_reason(actor_id, demand)
-                )
+            waiting = pool.waiting()
+            tasks = [index for index, actor_id in waiting.items() if actor_id is None]
+            if tasks:
+                reasons = dict.fromkeys(tasks, private_ray.waiting_tasks_reason(demand))
+            actors = [(index, actor_id) for index, actor_id in waiting.items() if actor_id]
+            for index, actor_id in actors[:MAX_EXPLAINED]:
+                reasons[index] = private_ray.pending_reason(actor_id, demand)
         pool.set_pending_reasons({index: text for index, text in reasons.items() if text})

@@ -48,7 +48,7 @@ GREEDY = {"resources": {"unobtainium": 1.0}}
 def assert_says_what_it_waits_for(terminal: Terminal, mode: str) -> None:
     run = terminal.start(rollout={"num_workers": 2, "mode": mode}, cluster=GREEDY)
     terminal.wait(lambda: set(run.latest.pending) == {1, 2}, "the reasons why they wait")
-    needs = "each of its tasks needs" if mode == "tasks" else "it needs"
+    needs = "a task needs" if mode == "tasks" else "it needs"
     for why in run.latest.pending.values():
         assert why.startswith(f"no node is large enough: {needs} ")
         assert why.endswith("1 unobtainium (the most on one node is 0)")

@@ -250,11 +250,10 @@ def test_a_demand_that_no_node_can_meet_is_told_from_one_that_has_to_wait() -> N
     )
     assert private_ray.explain_demand({"CPU": 0.0}, totals, [{"CPU": 0.0}]) == ""
     assert private_ray.explain_demand({"CPU": 2.0}, totals, [{"CPU": 1.5}], of_tasks=True) == (
-        "waiting for resources, or for a slow step:"
-        " each of its tasks needs 2 CPU (1.5 free on the best node)"
+        "waiting for resources, or for a slow step: a task needs 2 CPU (1.5 free on the best node)"
     )
     assert private_ray.explain_demand({"CPU": 9.0}, totals, [{"CPU": 4.0}], of_tasks=True) == (
-        "no node is large enough: each of its tasks needs 9 CPU (the most on one node is 8)"
+        "no node is large enough: a task needs 9 CPU (the most on one node is 8)"
     )
 
 

@@ -255,7 +255,9 @@ def _lives_text(found: RunDetails) -> str:
 def _workers_text(found: RunDetails) -> str:
     if not found.workers:
         return ""
-    rows = [("WORKER", "RESTARTS", "ENV STEPS", "EPISODES", "ERRORS", "RETURN", "IN STEP", "BUSY")]
+    rows = [
+        ("WORKER", "EARLIER LIVES", "ENV STEPS", "EPISODES", "ERRORS", "RETURN", "IN STEP", "BUSY")
+    ]
     rows += [
         (
             str(worker.worker_index),

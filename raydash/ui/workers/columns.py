@@ -241,7 +241,8 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "restarts",
         "Restarts",
-        "Lives before this one.",
+        "Lives before this one: ended by a death or a restart, a change of scale, or with an "
+        "earlier supervisor. The restarts of the run are the first two only.",
         lambda rows, row: str(rows.workers.incarnation[row]),
         lambda rows: rows.workers.incarnation,
         sample="99",
