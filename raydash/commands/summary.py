@@ -5,7 +5,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from raydash.commands.progress import grouped
-from raydash.commands.recordings.words import plain
+from raydash.commands.recordings.words import number, plain
 from raydash.core.faults import Fault
 from raydash.core.run_table import RunFacts, env_steps_per_s
 from raydash.core.spec import RunSpec
@@ -113,7 +113,7 @@ def named_lines(scalars: ScalarFigures, agents: AgentFigures | None) -> list[tup
             strict=False,
         )
         lines += [
-            ("agent", f"{plain(name)} return mean {mean:.2f}, {grouped(steps)} steps")
+            ("agent", f"{plain(name)} return mean {number(mean)}, {grouped(steps)} steps")
             for name, mean, steps in rows
         ]
         if (more := len(agents.names) - _SHOWN_AGENTS) > 0:

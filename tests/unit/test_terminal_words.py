@@ -5,16 +5,17 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from raydash.commands.options import spec_from_options
 from raydash.commands.progress import Progress, words_for_cluster, words_for_run
-from raydash.commands.summary import Summary
+from raydash.commands.summary import Summary, named_lines
 from raydash.core.faults import Fault
 from raydash.core.messages import ClusterStatus
 from raydash.core.spec import RunSpec, StopSpec
 from raydash.core.states import ClusterPhase, EndedBy, RunState
-from raydash.core.updates import RunFigures, RunUpdate
+from raydash.core.updates import AgentFigures, RunFigures, RunUpdate, ScalarFigures
 from tests.fakes.updates import make_info, make_update
 
 
@@ -104,6 +105,24 @@ def test_summary_for_people_tells_how_the_run_ended(update: RunUpdate) -> None:
     text = Summary(RunSpec(), "r-1", over, make_info()).text()
     assert text.splitlines()[0].split() == ["run", "r-1", "stopped", "by", "signal"]
     assert make_info().recording in text
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 worker, "), (2, "2 workers, ")])
+def test_summary_counts_workers_in_words(update: RunUpdate, count: int, words: str) -> None:
+    text = Summary(RunSpec(), "r", replace(update, num_workers=count)).text()
+    assert f"CartPole-v1, {words}seed 0" in text
+
+
+def test_agent_none_of_whose_episodes_ended_well_has_a_dash_for_its_return() -> None:
+    agents = AgentFigures(
+        names=("ada", "bob"),
+        num_steps=np.array([1200, 0]),
+        episode_return_mean=np.array([2.5, np.nan]),
+    )
+    assert named_lines(ScalarFigures(), agents) == [
+        ("agent", "ada return mean 2.50, 1 200 steps"),
+        ("agent", "bob return mean -, 0 steps"),
+    ]
 
 
 def test_without_a_run_there_is_nothing_to_sum_up() -> None:
