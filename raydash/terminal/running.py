@@ -1,10 +1,12 @@
 """Commands that start runs, and look at, change or end what lives."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
+from raydash.core.faults import Fault
 from raydash.terminal.shared import (
     ENV_OPTION,
     LIVE_RUN_ARGUMENT,
@@ -33,6 +35,24 @@ cluster_commands = typer.Typer(
     help="Look at the Ray cluster that raydash launched here, or end it."
 )
 commands.add_typer(cluster_commands, name="cluster", no_args_is_help=True)
+
+
+class _Run(TyperCommand):
+    """With `--json` one JSON object is on stdout even if the options can't be read."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        wants_json = "--json" in args
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            # `--help` leaves by an exception too, which says nothing.
+            said = getattr(error, "format_message", str)
+            if wants_json and not isinstance(error, typer.Exit):
+                from raydash.commands.summary import Summary
+
+                fault = Fault("The options were refused", said(), bad_input=True)
+                print(Summary(None, fault=fault).json())
+            raise
 
 
 @commands.command(
@@ -104,12 +124,13 @@ def gui(
 
 
 @commands.command(
+    cls=_Run,
     epilog=examples(
         "raydash run --env Acrobot-v1 --workers 4 --for 20",
         "raydash run my_run.toml --episodes 1000 --json",
         "raydash run --policy linear --learner cmaes --target 475",
         "raydash run --env my_package.envs:MyEnv --env-kwargs '{\"size\": 5}'",
-    )
+    ),
 )
 def run(
     spec_path: SpecPath = None,

@@ -136,6 +136,16 @@ def test_options_that_are_no_numbers_or_unknown_are_refused() -> None:
     assert typed("run", "a.toml", "b.toml").exit_code == 2
 
 
+@pytest.mark.parametrize("words", [["--workers", "two"], ["--wrokers", "2"], ["a", "b"], ["--env"]])
+def test_json_holds_what_is_wrong_with_options_that_cannot_be_read(words: list[str]) -> None:
+    result = typed("run", "--json", *words)
+    assert result.exit_code == 2
+    table = json.loads(result.stdout)
+    assert table["run_id"] is None
+    assert table["error"].startswith("The options were refused")
+    assert words[-2 if len(words) > 1 else 0] in table["error"] + result.stderr
+
+
 def test_mistyped_command_is_not_taken_for_a_spec_file() -> None:
     result = typed("rnu")
     assert result.exit_code == 2
