@@ -221,16 +221,16 @@ class Recorder:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         assert self._run is not None
         assert self._incarnation is not None
-        connection = connect(self.path)
+        connection = self._connected()
         try:
             bring_up_to_date(connection)
             (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM commits").fetchone()
             writer = RecordWriter(connection)
             writer.header(self._run, self._incarnation)
+            write_card(self.path, self._run)
         except BaseException:
             connection.close()
             raise
-        write_card(self.path, self._run)
         self._writer = writer
         self._door.open(connection)
         self._number = last
@@ -239,6 +239,20 @@ class Recorder:
             self._doubtful = None
             if last >= number:
                 self._forget(count)
+
+    def _connected(self) -> Connection:
+        """A connection to the file, which is made if there is none.
+
+        What a full disk leaves of a new file is no database, and would be in the way for ever.
+        """
+        if self.path.exists() and not (self.path.is_file() and size_of(self.path) == 0):
+            return connect(self.path)
+        try:
+            self.path.unlink(missing_ok=True)
+            return connect(self.path)
+        except BaseException:
+            self.path.unlink(missing_ok=True)
+            raise
 
     def _write(self, batch: RecordBatch) -> None:
         assert self._writer is not None

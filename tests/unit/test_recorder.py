@@ -258,6 +258,42 @@ print(one.close(), one.fault, sep="|")
     np.testing.assert_array_equal(np.sort(read), np.sort(np.concatenate(written)))
 
 
+@pytest.mark.parametrize("num_bytes", [0, 5000, 200_000])
+def test_recording_that_begins_on_a_full_disk_is_whole_once_there_is_room(
+    tmp_path: Path, num_bytes: int
+) -> None:
+    """In a process of its own, as above; the bytes suffice for nothing, or parts of a new file."""
+    path = tmp_path / "run.duckdb"
+    code = f"""
+import resource, signal, threading, time
+from pathlib import Path
+from raydash.record.recorder import Recorder
+from raydash.record.rows import RecordBatch
+from tests.fakes.recordings import *
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+until = time.monotonic() + 30
+def wait(condition):
+    while not condition() and time.monotonic() < until:
+        threading.Event().wait(0.01)
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({num_bytes}, hard))
+one = Recorder(Path({str(path)!r}), clock=time.monotonic, commit_interval_s=0.02)
+one.begin(run_row(), incarnation_row())
+one.append(RecordBatch(1, 1, episodes=episodes(20_000, whole_returns=False)))
+wait(lambda: one.fault)
+print(one.fault)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+wait(lambda: not one.fault and one.lag_s == 0)
+print(one.close(), one.fault, sep="|")
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True
+    )
+    assert done.stdout.splitlines() == ["the disk is full", "True|"]
+    assert query.figures(path).num_episodes_lifetime == 20_000
+
+
 def test_failing_disk_keeps_episodes_up_to_the_bound_and_counts_the_rest(
     path: Path, recorders: Callable[..., Recorder], wait_until: Callable[..., None]
 ) -> None:
