@@ -68,7 +68,7 @@ class TasksHere(_Here):
 
     def __init__(self, spec: RunSpec, clock: FakeClock) -> None:
         super().__init__(clock)
-        self._order = pack((spec.env, (), spec.rollout.info_keys))
+        self._order = pack((spec.env, (), spec.rollout.info_keys, ""))
         self._laws: dict[Seat, bytes] = {}
         self._states: dict[Seat, bytes] = {}
 
@@ -85,7 +85,7 @@ class TasksHere(_Here):
         self._take(seat, *tasks.step_env(self._laws[seat], self._states[seat], pack(action)))
 
     def _begin(self, seat: Seat, seed: int, *, is_first: bool) -> None:
-        self._laws[seat], *moved = tasks.open_env(self._order, seed, is_first)
+        self._laws[seat], *moved = tasks.open_env(self._order, "", seed, is_first)
         self._take(seat, *moved)
 
     def _take(self, seat: Seat, state: bytes, answer: bytes) -> None:
