@@ -2,10 +2,9 @@
 
 `append` puts a batch on a list and returns. The thread commits everything that has gathered as one
 transaction, every 0.7 s: with the time that gathers before (0.2 s), what a crash can take is less
-than a second old. What was asked of the run is committed at once: a supervisor that dies right
-after a command is followed by one that knows it. If a commit fails the thread keeps what it has,
-says why (`fault`), and tries again with a new connection; one whose outcome is unknown is
-recognised by its number, so nothing is written twice. What it keeps is bounded: beyond
+than a second old; `settle` has it commit at once, and waits for that. If a commit fails the thread
+keeps what it has, says why (`fault`), and tries again with a new connection; one whose outcome is
+unknown is recognised by its number, so nothing is written twice. What it keeps is bounded: beyond
 `max_pending_episodes` new episodes are let go, counted, and that is said too.
 """
 
@@ -16,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from raydash.core.clock import Clock
-from raydash.core.commanded import Commanded
 from raydash.core.records import EpisodeColumns, EpisodeExtras
 from raydash.record.card import remove_card, write_card
 from raydash.record.database import connect, size_of, why_not
@@ -69,7 +67,8 @@ class Recorder:
         self._num_dropped = 0
         self._fault = ""
         self._num_bytes = 0
-        self._commanded: Commanded | None = None
+        self._settled = threading.Event()
+        self._settled.set()
 
         self._door = ReadersDoor(path)
 
@@ -108,10 +107,17 @@ class Recorder:
             self._arrived.append(batch)
             if self._oldest_s is None:
                 self._oldest_s = self._clock()
-            is_news = batch.commanded != self._commanded
-            self._commanded = batch.commanded
-        if is_news:
+            self._settled.clear()
+
+    def settle(self, timeout_s: float) -> None:
+        """Have everything that was appended committed now, and wait for it; not for a bad disk.
+
+        Args:
+            timeout_s: How long at most.
+        """
+        if not self._fault:
             self._wanted.set()
+            self._settled.wait(timeout_s)
 
     @property
     def fault(self) -> str:
@@ -270,6 +276,8 @@ class Recorder:
             self._num_pending -= sum(len(batch.episodes) for batch in done)
             if not self._held:
                 self._held_since_s = None
+                if not self._arrived:
+                    self._settled.set()
 
     def _fail(self, error: Exception) -> None:
         fault, _ = why_not(error)

@@ -24,6 +24,8 @@ from raydash.supervise.past_history import read_history
 from raydash.supervise.supervisor import Recording
 
 LOCK_PATIENCE_S = 5.0
+COMMIT_PATIENCE_S = 0.2
+"""What was commanded is on disk before anybody is told of it, if the disk is that fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class NotRecorded:
     def __init__(self, fault: str = "") -> None:
         self.fault = fault
 
-    def add(self, batch: RecordBatch) -> None:
+    def add(self, batch: RecordBatch, *, urgent: bool) -> None:
         """See `Recording`."""
 
     def history(self, start_s: float, end_s: float, num_buckets: int) -> None:
@@ -107,9 +109,11 @@ class DuckRecording:
         """See `Recording`."""
         return self._recorder.num_bytes
 
-    def add(self, batch: RecordBatch) -> None:
+    def add(self, batch: RecordBatch, *, urgent: bool) -> None:
         """See `Recording`."""
         self._recorder.append(batch)
+        if urgent:
+            self._recorder.settle(COMMIT_PATIENCE_S)
 
     def history(self, start_s: float, end_s: float, num_buckets: int) -> HistoryDelta:
         """See `Recording`."""

@@ -105,7 +105,7 @@ _NO_BUCKETS = Tier(merges=False, capacity=0).delta(0)
 
 
 class Recording(Protocol):
-    """Where everything that happened goes. What is written never blocks and never raises."""
+    """Where everything that happened goes. Writing never raises, and blocks for no disk."""
 
     @property
     def fault(self) -> str:
@@ -119,8 +119,13 @@ class Recording(Protocol):
     def num_bytes(self) -> int:
         """Size of the file."""
 
-    def add(self, batch: RecordBatch) -> None:
-        """Take in what a tick brought."""
+    def add(self, batch: RecordBatch, *, urgent: bool) -> None:
+        """Take in what a tick brought.
+
+        Args:
+            batch: That.
+            urgent: It should be on disk before anybody hears of it, and is waited for, briefly.
+        """
 
     def history(self, start_s: float, end_s: float, num_buckets: int) -> HistoryDelta | None:
         """A part of the run's history as far as it is on disk; None: nothing is kept.
@@ -210,6 +215,7 @@ class Supervisor:
         }
         self._errors = ErrorFold()
         self._has_news = True
+        self._commanded = machine.commanded
         self._inbox: deque[tuple[str, CommandRun]] = deque()
         self._tokens: dict[int, tuple[str, CommandRun]] = {}
         self._next_token = itertools.count(1)
@@ -240,9 +246,10 @@ class Supervisor:
             if self._trouble:
                 self._note_event(RecordEvent(EventKind.RECORDING_FAILED, self._trouble), t_s)
             self._perform(self._machine.start(t_s), t_s)
+            self._commanded = self._machine.commanded
 
     def turn(self) -> None:
-        """One round of the loop: nothing in it waits."""
+        """One round of the loop: nothing in it waits but for a command to be on record."""
         began_s = self._clock()
         with self._changed:
             t_s = self._now_s()
@@ -491,11 +498,13 @@ class Supervisor:
         agent_totals, self._tick_agents = list(self._tick_agents.values()), {}
         self._tick_totals = {}
         self._tell_sinks(t_s)
+        commanded = self._machine.commanded
+        is_news, self._commanded = commanded != self._commanded, commanded
         self._recording.add(
             RecordBatch(
                 t_s=t_s,
                 elapsed_s=self._machine.elapsed_s,
-                commanded=self._machine.commanded,
+                commanded=commanded,
                 num_restarts=self._machine.num_restarts,
                 weights_seq_no=self._machine.weights_seq_no,
                 episodes=episodes,
@@ -507,7 +516,8 @@ class Supervisor:
                 agent_totals=agent_totals,
                 events=self._unrecorded,
                 history=self._history_to_record(t_s),
-            )
+            ),
+            urgent=is_news,
         )
         self._unrecorded = []
         self._presented = self._state(t_s) if self._readers else None

@@ -36,6 +36,7 @@ class KeptRecording:
 
     Attributes:
         batches: What each tick brought.
+        urgent: Those that are to be on disk before anybody hears of them.
         last: What it was closed with.
     """
 
@@ -45,12 +46,15 @@ class KeptRecording:
 
     def __init__(self) -> None:
         self.batches: list[RecordBatch] = []
+        self.urgent: list[RecordBatch] = []
         self.last: RunUpdate | None = None
 
-    def add(self, batch: RecordBatch) -> None:
+    def add(self, batch: RecordBatch, *, urgent: bool) -> None:
         """See `Recording`."""
         assert self.last is None, "written to after its end"
         self.batches.append(batch)
+        if urgent:
+            self.urgent.append(batch)
 
     def history(self, start_s: float, end_s: float, num_buckets: int) -> None:
         """See `Recording`."""

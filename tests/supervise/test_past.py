@@ -257,16 +257,21 @@ def test_stops_of_single_workers_outlive_their_supervisor(tmp_path: Path) -> Non
     }
 
 
-def test_command_goes_on_record_in_the_turn_that_carries_it_out() -> None:
+def test_command_goes_on_record_before_anybody_hears_of_it() -> None:
     run = SupervisedRun(2)
     reader = run.reader()
     run.turns(2.0, reader)
     to_a_tick(run)
-    run.command(reader, Verb.PAUSE, (2,))
     seen = len(run.recording.batches)
+    assert not run.recording.urgent
+    run.command(reader, Verb.PAUSE, (2,))
     run.turns(TURN_S, reader)
     assert len(run.recording.batches) == seen + 1
-    assert run.recording.batches[-1].commanded.paused_workers == (2,)
+    assert run.recording.urgent == run.recording.batches[-1:]
+    assert run.recording.urgent[0].commanded.paused_workers == (2,)
+    run.command(reader, Verb.RESTART, (1,))  # nothing that another supervisor would have to know
+    run.turns(2.0, reader)
+    assert len(run.recording.urgent) == 1
 
 
 def test_restart_does_not_read_the_episodes_of_the_whole_run(

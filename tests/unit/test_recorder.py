@@ -480,7 +480,7 @@ def test_file_of_schema_3_becomes_one_of_the_newest_and_is_gone_on_with(
     assert rows_of(path, "SELECT schema_version FROM run") == [(schema.SCHEMA_VERSION,)]
 
 
-def test_command_is_committed_at_once_and_nothing_else_is(
+def test_what_is_waited_for_is_committed_at_once_and_nothing_else_is(
     path: Path, wait_until: Callable[..., None]
 ) -> None:
     one = Recorder(path, clock=time.monotonic, commit_interval_s=1e6)
@@ -488,13 +488,31 @@ def test_command_is_committed_at_once_and_nothing_else_is(
     one.begin(run_row(), incarnation_row())
     wait_until(lambda: one.num_bytes > 0, "the first commit")
     one.append(RecordBatch(2.0, 2.0, COMMANDED))
-    wait_until(lambda: one.lag_s > 0.05, "what nobody asked for waits")
+    wait_until(lambda: one.lag_s > 0.05, "what nobody waits for waits")
     one.append(RecordBatch(3.0, 3.0, replace(COMMANDED, paused=False)))
-    wait_until(lambda: one.lag_s == 0.0, "the command is committed")
+    one.settle(30.0)
+    assert one.lag_s == 0.0
     with one.reading() as connection:
         rows = connection.execute("SELECT t_s, paused FROM commits ORDER BY number").fetchall()
     assert rows == [(1.0, True), (3.0, False)]
     assert one.close()
+
+
+def test_nobody_waits_for_a_disk_that_fails(
+    path: Path,
+    recorders: Callable[..., Recorder],
+    wait_until: Callable[..., None],
+    raydash_warnings: list[str],
+) -> None:
+    path.parent.write_text("a file in the way")
+    one = recorders()
+    one.append(batch_of(episodes(10)))
+    wait_until(lambda: one.fault, "the fault")
+    began_s = time.monotonic()
+    one.settle(1e6)
+    assert time.monotonic() - began_s < 30.0
+    assert not one.close(timeout_s=0.1)
+    raydash_warnings.clear()
 
 
 def test_migration_that_is_killed_leaves_the_old_file_or_the_new_one(path: Path) -> None:
