@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from raydash.core.commanded import Commanded
 from raydash.core.library import Notes
 from raydash.core.states import EndedBy, RunState
 from raydash.record.library import LibraryFolder
@@ -36,7 +37,9 @@ def record(path: Path, started_utc: str, name: str = "") -> None:
     batch = recordings.episodes(40)
     totals = [(1, 0, recordings.totals_after(batch))]
     events = [recordings.event(number, number / 10) for number in range(1, 31)]
-    recorder.append(RecordBatch(50.0, 40.0, 2, episodes=batch, totals=totals, events=events))
+    recorder.append(
+        RecordBatch(50.0, 40.0, Commanded(2), episodes=batch, totals=totals, events=events)
+    )
     assert recorder.close(
         RunEndRow(RunState.STOPPED, EndedBy.USER, "", "2026-11-01T08:00:50+00:00", 50.0, 40.0)
     )

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raydash.core.commanded import Commanded
 from raydash.core.history import Tier
 from raydash.core.records import EpisodeColumns
 from raydash.core.states import Ending
@@ -65,7 +66,7 @@ def write(
     if kept_s is not None:
         rows = tier_of(kept_s).rows(0, int(kept_until_s // kept_s))
     writer = RecordWriter(connection.cursor())
-    writer.write(1, RecordBatch(RUN_S, RUN_S, 3, episodes=episodes, history=rows))
+    writer.write(1, RecordBatch(RUN_S, RUN_S, Commanded(3), episodes=episodes, history=rows))
     writer.connection.close()
     if with_totals:
         connection.execute(

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raydash.core.commanded import Commanded
 from raydash.core.faults import FaultError
 from raydash.core.library import (
     MAX_NOTE,
@@ -56,7 +57,7 @@ def record(path: Path, *, end: RunEndRow | None = END, started_utc: str = "") ->
     )
     batch = recordings.episodes(50)
     totals = [(1, 0, recordings.totals_after(batch))]
-    recorder.append(RecordBatch(58.0, 58.0, 2, episodes=batch, totals=totals))
+    recorder.append(RecordBatch(58.0, 58.0, Commanded(2), episodes=batch, totals=totals))
     assert recorder.close(end)
     return recorder
 
