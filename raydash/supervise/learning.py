@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from raydash.core.learning import Campaign
-from raydash.core.records import EvaluationEpisodes, PlayedWork, RolloutChunk, WorkerReady
+from raydash.core.records import PlayedWork, RolloutChunk, WorkerReady
 from raydash.core.stimuli import AskLearner, CreateLearner, SavePolicy
 from raydash.core.updates import Generations, LearningFigures
 from raydash.supervise.generation_log import GenerationLog
@@ -47,7 +47,6 @@ class Learning:
         self._campaign = campaign
         self._desk = desk
         self._log = GenerationLog(past, seq=seq)
-        self._evaluations: list[EvaluationEpisodes] = []
 
     # --- the learner -------------------------------------------------------------------------
 
@@ -96,17 +95,12 @@ class Learning:
         """What a chunk says of the candidates that it played; None: nothing learns."""
         return PlayedWork.of(chunk) if self.is_on else None
 
-    def take_evaluation(self, chunk: RolloutChunk, *, started_s: float) -> None:
-        """Keep the episodes of a chunk that was played to evaluate for the next version."""
-        self._evaluations.append(EvaluationEpisodes.from_chunk(chunk, started_s=started_s))
-
-    def close(self, seq: int) -> tuple[Generations, EvaluationEpisodes]:
-        """What came since the last version, which becomes part of the version `seq`."""
+    def close(self, seq: int) -> Generations:
+        """Generations since the last version, which become part of the version `seq`."""
         campaign = self._campaign
         generations = Generations.of(campaign.take_rows() if campaign is not None else ())
         self._log.add(generations, seq)
-        evaluations, self._evaluations = EvaluationEpisodes.joined(self._evaluations), []
-        return generations, evaluations
+        return generations
 
     def figures(self, t_s: float) -> LearningFigures | None:
         """How the learning stands, without its generations; None: nothing learns."""

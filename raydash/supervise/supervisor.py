@@ -30,12 +30,10 @@ from raydash.core.messages import (
 )
 from raydash.core.records import (
     EpisodeColumns,
-    EpisodeExtras,
     PolicySet,
     RolloutChunk,
     Work,
     WorkerReady,
-    WorkerTotals,
 )
 from raydash.core.spec import RunSpec
 from raydash.core.states import RunState
@@ -74,9 +72,10 @@ from raydash.core.updates import (
 )
 from raydash.core.worker_record import Fate
 from raydash.protocol.codec import encode
-from raydash.record.rows import AgentTotals, RecordBatch
+from raydash.record.rows import RecordBatch
 from raydash.supervise.backlog import Backlog
 from raydash.supervise.error_fold import ErrorFold
+from raydash.supervise.gathering import Gathering
 from raydash.supervise.learners import LearnerDesk
 from raydash.supervise.learning import Learning
 from raydash.supervise.ledger import Ledger
@@ -205,11 +204,7 @@ class Supervisor:
         )
         self._next_event = events[-1].number + 1 if events else 1
         self._unrecorded: list[Event] = []
-        self._tick_episodes: list[EpisodeColumns] = []
-        self._tick_extras: list[EpisodeExtras] = []
-        self._tick_steps: list[tuple[int, float, float, int]] = []
-        self._tick_totals: dict[tuple[int, int], WorkerTotals] = {}
-        self._tick_agents: dict[tuple[int, int], AgentTotals] = {}
+        self._gathering = Gathering()
         self._ignored_info = {
             event.detail for event in events if event.kind is EventKind.INFO_IGNORED
         }
@@ -296,9 +291,9 @@ class Supervisor:
 
     def _tick_s(self) -> float:
         """How long the version that is being gathered waits for more."""
-        if self._has_news or len(self._tick_steps) > FEW_CHUNKS:
+        if self._has_news or self._gathering.num_chunks > FEW_CHUNKS:
             return TICK_S
-        return FEW_TICK_S if self._tick_steps else QUIET_TICK_S
+        return FEW_TICK_S if self._gathering.num_chunks else QUIET_TICK_S
 
     def _take(self, report: Report, t_s: float, behind_s: float = 0.0) -> None:
         if self._ended_s is not None:
@@ -349,19 +344,7 @@ class Supervisor:
         if worker is None or worker.incarnation != life:
             return  # of a life that is over: what was in flight is lost with it
         steps = self._ledger.take(chunk, t_s)
-        ended_s = max(0.0, t_s - behind_s)
-        started_s = ended_s - chunk.duration_s
-        self._tick_steps.append((index, max(0.0, started_s), ended_s, steps))
-        if len(chunk.ending) and chunk.evaluation:
-            self._learning.take_evaluation(chunk, started_s=started_s)
-        elif len(chunk.ending):
-            self._tick_episodes.append(EpisodeColumns.from_chunk(chunk, started_s=started_s))
-            self._tick_extras.append(EpisodeExtras.from_chunk(chunk))
-        self._tick_totals[index, life] = chunk.totals
-        if chunk.agents.names:
-            self._tick_agents[index, life] = AgentTotals(
-                index, life, chunk.agents.names, chunk.agents.num_steps_total
-            )
+        self._gathering.take(chunk, ended_s=max(0.0, t_s - behind_s), steps=steps)
         self._note_ignored(chunk.ignored_info, t_s)
         self._result_times.append(t_s)
         self._errors.take(chunk, t_s)
@@ -477,26 +460,20 @@ class Supervisor:
         self._last_tick_s = t_s
         self._note_errors(t_s)
         self._seq += 1
-        episodes = EpisodeColumns.joined(self._tick_episodes)
-        extras = EpisodeExtras.joined(self._tick_extras)
-        self._tick_episodes, self._tick_extras = [], []
-        generations, evaluations = self._learning.close(self._seq)
-        self._backlog.close(episodes)
+        new = self._gathering.close()
+        generations = self._learning.close(self._seq)
+        self._backlog.close(new.episodes)
         self._history.widen(self._ledger.num_workers)
-        self._ledger.take_episodes(episodes, extras)
+        self._ledger.take_episodes(new.episodes, new.extras)
         self._ledger.note(t_s)
-        for index, start_s, end_s, steps in self._tick_steps:
+        for index, start_s, end_s, steps in new.steps:
             self._history.add_steps(index, start_s, end_s, steps, self._seq)
-        self._tick_steps = []
-        self._history.add_episodes(episodes, self._seq)
-        self._history.add_scalars(episodes.end_s, extras.plotted(), self._seq)
+        self._history.add_episodes(new.episodes, self._seq)
+        self._history.add_scalars(new.episodes.end_s, new.extras.plotted(), self._seq)
         self._history.pass_time(t_s, self._seq)
         self._roster.observe(self._machine, self._probes.vitals(), t_s)
         while self._result_times and self._result_times[0] < t_s - RESULTS_SPAN_S:
             self._result_times.popleft()
-        totals = [(index, life, total) for (index, life), total in self._tick_totals.items()]
-        agent_totals, self._tick_agents = list(self._tick_agents.values()), {}
-        self._tick_totals = {}
         self._tell_sinks(t_s)
         commanded = self._machine.commanded
         is_news, self._commanded = commanded != self._commanded, commanded
@@ -507,13 +484,13 @@ class Supervisor:
                 commanded=commanded,
                 num_restarts=self._machine.num_restarts,
                 weights_seq_no=self._machine.weights_seq_no,
-                episodes=episodes,
-                extras=extras,
-                evaluations=evaluations,
+                episodes=new.episodes,
+                extras=new.extras,
+                evaluations=new.evaluations,
                 generations=generations,
                 learning=self._learning.figures(t_s),
-                totals=totals,
-                agent_totals=agent_totals,
+                totals=new.totals,
+                agent_totals=new.agent_totals,
                 events=self._unrecorded,
                 history=self._history_to_record(t_s),
             ),

@@ -187,8 +187,8 @@ def test_episodes_that_came_late_are_in_their_buckets(tmp_path: Path) -> None:
             "end_s": np.linspace(5.0, 6.0, 7).round(5),
         }
     )
-    run.supervisor._tick_episodes.append(late)
-    run.supervisor._tick_extras.append(EpisodeExtras.unknown(len(late)))
+    run.supervisor._gathering._episodes.append(late)
+    run.supervisor._gathering._extras.append(EpisodeExtras.unknown(len(late)))
     to_a_tick(run)
     assert early.return_n[10:13].sum() < run.history.whole.delta(0).return_n[10:13].sum()
     past = past_of(tmp_path, run)

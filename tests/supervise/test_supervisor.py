@@ -181,7 +181,7 @@ def test_a_restart_within_one_tick_leaves_each_life_its_own_totals() -> None:
 
     def chunk_waits_for_its_tick() -> object:
         run.supervisor._last_tick_s = run.supervisor._now_s()  # the last one was a moment ago
-        return run.supervisor._tick_totals
+        return run.supervisor._gathering._totals
 
     run.until(chunk_waits_for_its_tick, reader)
     run.command(reader, Verb.RESTART, (1,))
@@ -236,13 +236,13 @@ def test_chunks_that_are_collected_together_lie_one_after_the_other() -> None:
     run.pool._reports += held
     run.supervisor._last_tick_s = run.supervisor._now_s()  # the last one was a moment ago
     run.turns(0.02)
-    (_, start_s, middle_s, _), (_, later_s, end_s, _) = run.supervisor._tick_steps
+    (_, start_s, middle_s, _), (_, later_s, end_s, _) = run.supervisor._gathering._steps
     assert middle_s == pytest.approx(later_s)
     first, second = [report for report in held if isinstance(report, RolloutChunk)]
     assert middle_s - start_s == pytest.approx(first.duration_s)
     assert end_s - later_s == pytest.approx(second.duration_s)
     assert end_s == run.supervisor._now_s()
-    one, other = run.supervisor._tick_episodes
+    one, other = run.supervisor._gathering._episodes
     assert one.end_s.max() <= middle_s + 1e-5 <= other.end_s.min() + 2e-5
     stopped(run, reader)
     assert_account_equals_chunks(run, reader)
