@@ -1,6 +1,7 @@
 """`raydash run`: one run from the terminal, from connecting to its summary."""
 
 import math
+import os
 import signal
 import sys
 import time
@@ -92,14 +93,14 @@ def run_headless(
     except SpecError as error:
         err.write("".join(f"raydash: {v.sentence()}\n" for v in error.violations))
         if as_json:
-            print(Summary(None, fault=fault_of(error)).json(), file=out, flush=True)
+            _say(Summary(None, fault=fault_of(error)).json(), out, err)
         return EXIT_BAD_INPUT
     try:
         spec = replace(spec, policy=agree(spec.policy, agreed=trust_policy))
     except FaultError as error:
         err.write(f"{words_for(error.fault)}\n")
         if as_json:
-            print(Summary(spec, fault=error.fault).json(), file=out, flush=True)
+            _say(Summary(spec, fault=error.fault).json(), out, err)
         return EXIT_BAD_INPUT
     progress = Progress(err, clock)
     run = _HeadlessRun(spec, source_dirs, detach, open_engine, try_first, progress, clock)
@@ -107,8 +108,19 @@ def run_headless(
     summary = run.summary()
     text = summary.json() if as_json else run.run_id if detach else summary.text()
     if text:
-        print(text, file=out, flush=True)
+        _say(text, out, err)
     return code
+
+
+def _say(text: str, out: TextIO, err: TextIO) -> None:
+    """Print; how the run ended does not depend on whether somebody can read it."""
+    try:
+        print(text, file=out, flush=True)
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            err.write(f"raydash: the summary could not be written: {error.strerror}\n")
+        # What is left in its buffer is not to be tried again when Python leaves.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 class _HeadlessRun:

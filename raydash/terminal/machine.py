@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from raydash.terminal.shared import Json, refuse
+from raydash.terminal.shared import Json, exit_with, refuse
 
 commands = typer.Typer()
 
@@ -31,7 +31,7 @@ def doctor(as_json: Json = False) -> None:
     """Say what this machine lacks, and the line that mends it. Exit code 2 if it lacks anything."""
     from raydash.commands.doctor import print_report
 
-    raise typer.Exit(print_report(as_json=as_json))
+    exit_with(lambda: print_report(as_json=as_json))
 
 
 @commands.command(
@@ -49,7 +49,7 @@ def bench(
     if name not in BENCHES or importlib.util.find_spec(f"raydash.bench.{name}") is None:
         raise typer.Exit(refuse(f"no bench {name or 'was named'}; there are {', '.join(BENCHES)}"))
     module = importlib.import_module(f"raydash.bench.{name}")
-    raise typer.Exit(module.run(as_json=as_json))
+    exit_with(lambda: module.run(as_json=as_json))
 
 
 @commands.command()

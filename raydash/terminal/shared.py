@@ -138,10 +138,14 @@ def exit_with(command: Callable[[], int]) -> None:
     except FaultError as error:
         print(words_for(error.fault), file=sys.stderr)
         code = 2 if error.fault.bad_input else 3
-    except BrokenPipeError:
+    except OSError as error:  # what files say is a fault by now: this is about stdout
+        code = 0
+        if not isinstance(error, BrokenPipeError):
+            what = error.filename or "the answer could not be written"
+            print(f"raydash: {what}: {error.strerror or error}", file=sys.stderr)
+            code = 3
         # `raydash runs | head`: nobody reads on, and Python is not to complain when it leaves.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     raise typer.Exit(code)
 
 

@@ -273,6 +273,42 @@ def test_program_is_also_a_module() -> None:
     assert "rollout.num_workers" in done.stderr
 
 
+def answering(words: str, out: int) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "raydash", *words.split()],
+        stdout=out,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [("run --workers 0 --json", 2), ("runs", 3), ("doctor --json", 3)]
+)
+def test_answer_that_cannot_be_written_is_said_in_words(words: str, code: int) -> None:
+    with Path("/dev/full").open("w") as out:
+        done = answering(words, out.fileno())
+    assert done.returncode == code
+    assert "could not be written: No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [("run --workers 0 --json", 2), ("runs", 0), ("doctor --json", 0)]
+)
+def test_answer_that_nobody_reads_is_no_fault(words: str, code: int) -> None:
+    nobody, out = os.pipe()
+    os.close(nobody)
+    done = answering(words, out)
+    os.close(out)
+    assert done.returncode == code
+    assert "written" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # --- listing and stopping through a stand-in engine -----------------------------------------------
 
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from raydash import paths
+from raydash.commands.recordings.words import say_aside
 from raydash.commands.run import EXIT_BAD_INPUT, EXIT_DONE
 from raydash.core.library import ExportFormat
 from raydash.record.export.export import export
@@ -31,7 +32,7 @@ def export_recording(
         words = ", ".join(ExportFormat)
         print(f"raydash: --to {format} is unknown; there are {words}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    export(find_recording(wanted), chosen, out, force=force, all_tables=all_tables, say=_say)
+    export(find_recording(wanted), chosen, out, force=force, all_tables=all_tables, say=say_aside)
     print(out)
     return EXIT_DONE
 
@@ -43,7 +44,3 @@ def find_recording(wanted: str) -> Path:
         FaultError: if there is none, or more than one.
     """
     return open_library(paths.data_dir()).find(wanted)
-
-
-def _say(line: str) -> None:
-    print(f"raydash: {line}", file=sys.stderr)

@@ -1,10 +1,10 @@
 """`raydash import`: other tools' files as recordings."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from raydash import paths
+from raydash.commands.recordings.words import say_aside
 from raydash.commands.run import EXIT_DONE
 from raydash.record.imports.imports import import_runs
 
@@ -15,10 +15,6 @@ def import_files(wanted: Sequence[Path]) -> int:
     Raises:
         FaultError: if something can't be understood; nothing was imported then.
     """
-    for run_id in import_runs(wanted, paths.data_dir(), say=_say):
+    for run_id in import_runs(wanted, paths.data_dir(), say=say_aside):
         print(run_id)
     return EXIT_DONE
-
-
-def _say(line: str) -> None:
-    print(f"raydash: {line}", file=sys.stderr)

@@ -22,6 +22,11 @@ def say(text: str) -> None:
     print(text.encode(encoding, "replace").decode(encoding))
 
 
+def say_aside(line: str) -> None:
+    """Print what is not the answer, on stderr."""
+    print(f"raydash: {line}", file=sys.stderr)
+
+
 def say_json(table: Mapping[str, object]) -> None:
     """One JSON object; what is not finite is null."""
     print(json.dumps(_finite(table), allow_nan=False))
