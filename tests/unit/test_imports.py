@@ -438,7 +438,7 @@ def test_our_own_tensorboard_export_comes_back(tmp_path: Path) -> None:
     steps = query.figures(original).num_env_steps_sampled_lifetime
     assert query.figures(path).num_env_steps_sampled_lifetime == steps
     assert scalars(path)["num_episodes_lifetime"][-1][2] == 500.0
-    assert said == ["tb: 1 values that are no scalars were left out"]
+    assert said == ["tb: 1 value that is no scalar was left out"]
     export(path, ExportFormat.TENSORBOARD, tmp_path / "again")
 
 

@@ -42,7 +42,12 @@ def read(source: Source, draft: Draft, say: Say) -> About:
             rows.take(event)
     rows.hand_on()
     if rows.num_others:
-        say(f"{source.name}: {rows.num_others} values that are no scalars were left out")
+        left_out = (
+            "1 value that is no scalar was"
+            if rows.num_others == 1
+            else f"{rows.num_others} values that are no scalars were"
+        )
+        say(f"{source.name}: {left_out} left out")
     if not draft.num_scalars:
         path = source.files[0]
         raise FaultError(_fault(path, "it holds no scalar"))
