@@ -98,6 +98,10 @@ class RunDesk:
         for run_id in set(self._handles) - set(live) - set(self._readers):
             del self._handles[run_id]
         self._tell_runs(tuple(run for run in runs if run.run_id not in self._over))
+        for reader in [each for each in self._readers.values() if each.run_id not in handles]:
+            # Seen twice, on a loaded machine: Ray never told that the actor asked had died.
+            if reader.is_overdue:
+                self._lose_reader(reader, is_gone=False)
 
     def _tell_runs(self, runs: tuple[RunSummary, ...]) -> None:
         if runs != self._runs:

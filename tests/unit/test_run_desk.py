@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from raydash.core.messages import (
 )
 from raydash.core.spec import PolicySpec, RunSpec
 from raydash.core.updates import RunUpdate
+from raydash.engine import live_runs
 from raydash.engine.connection import Connection
 from raydash.engine.loop import MainLoop
 from raydash.engine.run_desk import RunDesk
@@ -294,6 +296,44 @@ def test_a_run_whose_supervisor_has_just_left_is_shown_from_its_file(
     assert scene.from_file == [OpenRecording(7, RUN_ID)]
     assert not scene.wire.of(Answer), "who shows the file answers"
     assert not scene.desk.attach_if_live(8, RUN_ID), "or the library would ask us again"
+
+
+class SilentReference:
+    """Of a question that Ray never answers."""
+
+    def future(self) -> Future[Any]:
+        return Future()
+
+
+class SilentHandle(Handle):
+    """Of a supervisor of whose death Ray tells nobody who has asked it something."""
+
+    def __init__(self, run: SupervisedRun) -> None:
+        super().__init__(run)
+        self.pull = SimpleNamespace(remote=lambda *_values: SilentReference())
+
+
+def test_a_run_that_is_listed_no_more_is_not_waited_for_although_ray_says_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(live_runs, "time", SimpleNamespace(monotonic=lambda: now_s))
+    scene.know(SilentHandle(scene.run))
+    scene.desk.attach(7, RUN_ID)
+    now_s += live_runs.OVERDUE_S + 0.1
+    scene.know(SilentHandle(scene.run))
+    scene.loop.turn()
+    assert not scene.from_file, "it is listed: it is only slow"
+    scene.desk.take_runs((), {})
+
+    def asked_of_the_library() -> bool:
+        scene.loop.turn()
+        return bool(scene.from_file)
+
+    wait_until(asked_of_the_library)
+    assert scene.from_file == [OpenRecording(7, RUN_ID)]
+    scene.know(Handle(scene.run))
+    assert scene.desk.attach_if_live(8, RUN_ID), "if it comes back, it is read again"
 
 
 def test_a_run_that_told_its_last_is_listed_no_more_though_the_cluster_still_names_it(
