@@ -8,7 +8,7 @@ import difflib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 MAX_WHOLE = 2**63 - 1
@@ -172,10 +172,6 @@ class RunSpec:
     stop: StopSpec = field(default_factory=StopSpec)
     cluster: ClusterSpec = field(default_factory=ClusterSpec)
     sinks: SinksSpec = field(default_factory=SinksSpec)
-
-    def with_num_workers(self, num_workers: int) -> "RunSpec":
-        """The same run with another number of workers."""
-        return replace(self, rollout=replace(self.rollout, num_workers=num_workers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,11 +40,6 @@ class EnvChecker(QObject):
         self._number: int | None = None
         self._result: EnvCheck | None = None
 
-    @property
-    def is_checking(self) -> bool:
-        """A check is under way."""
-        return self._number is not None
-
     def check(self, spec: RunSpec, source_dirs: tuple[str, ...]) -> None:
         """Begin a check; one that is under way is cancelled.
 

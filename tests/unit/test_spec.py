@@ -233,12 +233,6 @@ def test_several_environments_without_vectorization_are_a_contradiction() -> Non
     }
 
 
-def test_number_of_workers_can_be_replaced() -> None:
-    spec = RunSpec("n", stop=StopSpec(episodes=1)).with_num_workers(7)
-    assert spec.rollout.num_workers == 7
-    assert (spec.name, spec.stop.episodes) == ("n", 1)
-
-
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner),
