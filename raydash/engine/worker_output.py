@@ -29,6 +29,8 @@ class _File:
     offset: int = 0
     tag: str = ""
     rest: bytes = b""
+    has_turns: bool = False
+    """Several print into it, one after the other."""
 
 
 def folded(tag: str, lines: list[str]) -> tuple[list[str], int]:
@@ -89,6 +91,8 @@ class WorkerOutput:
                         stream.seek(size - MAX_READ_BYTES)
                         stream.readline()
                         file.rest = b""
+                        if file.has_turns:
+                            file.tag = ""  # whose turn it is by now is said with the next one
                     data = stream.read(MAX_READ_BYTES)
                     file.offset = stream.tell()
             except OSError:
@@ -121,6 +125,7 @@ def _lines(file: _File, data: bytes) -> Iterator[tuple[str, str]]:
     for raw in whole:
         line = raw.decode("utf-8", "replace")
         if line.startswith(TAG):
+            file.has_turns |= bool(file.tag)
             file.tag = line.removeprefix(TAG)
         elif file.tag and not line.startswith(":") and line.strip():
             yield file.tag, line

@@ -403,8 +403,11 @@ class MainWindow(QMainWindow):
 
     def _check_env(self) -> None:
         """Check the environment as the form has it at this moment."""
-        if self.actions_.check_env.isEnabled():
+        action = self.actions_.check_env
+        if action.isEnabled():
             self.env_check.check(self.form.checkable_spec())
+        else:
+            self.status.say(action.statusTip())
 
     def ask_address(self) -> None:
         """Ask for a cluster to attach to."""

@@ -82,7 +82,7 @@ def recording(tmp_path: Path) -> Path:
         )
     )
     clock.advance(1.0)  # what waits has an age now
-    until_s = time.monotonic() + 10.0
+    until_s = time.monotonic() + 30.0
     while recorder.lag_s or not recorder.num_bytes:
         assert time.monotonic() < until_s
         threading.Event().wait(0.01)

@@ -599,7 +599,7 @@ def test_appending_does_not_wait_for_a_disk_that_hangs(
 
     one._writer.connection = Hangs()
     one.append(batch_of(episodes(1)))
-    assert entered.wait(10)
+    assert entered.wait(30)
     began_s = time.monotonic()
     for _ in range(100):
         one.append(batch_of(episodes(1)))
@@ -658,10 +658,10 @@ def test_question_that_takes_long_is_broken_off_when_the_recording_is_closed(
 
     asking = threading.Thread(target=ask)
     asking.start()
-    assert inside.wait(10)
+    assert inside.wait(30)
     one.append(batch_of(episodes(7)))
     assert one.close(END)
-    asking.join(10)
+    asking.join(30)
     assert len(said) == 1
     assert query.figures(path).num_episodes_lifetime == 7
 

@@ -70,6 +70,20 @@ def test_flood_on_stderr_leaves_room_for_what_is_printed_on_stdout(tmp_path: Pat
     assert len(said) == MAX_LINES_PER_LOOK + 2
 
 
+def test_flood_that_is_skipped_leaves_nobodys_words_to_whoever_spoke_before(tmp_path: Path) -> None:
+    said: list[str] = []
+    output = WorkerOutput(tmp_path, said.append)
+    one, other = (f"{TAG}r worker {number}\n" for number in (1, 2))
+    flood = "b\n" * MAX_READ_BYTES
+    file = tmp_path / "worker-1-01000000-77.out"
+    file.write_text(f"{one}a\n{other}b\n")
+    output.look()
+    with file.open("a") as stream:
+        stream.write(f"{one}a\n{other}{flood}{one}c\n")
+    output.look()
+    assert said == ["[r worker 1] a", "[r worker 2] b", "[r worker 1] c"]
+
+
 def test_workers_that_take_turns_in_one_process_are_told_apart(tmp_path: Path) -> None:
     """As tasks do: whoever has printed last in a file need not be who prints next."""
     said: list[str] = []

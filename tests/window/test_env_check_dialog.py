@@ -241,6 +241,21 @@ def test_check_again_goes_by_what_is_in_the_form_by_then(
     assert button(ready, "close").text() == "Cancel"
 
 
+def test_check_again_of_a_form_that_has_a_mistake_by_then_says_so(
+    ready: MainWindow, engine: FakeEngine
+) -> None:
+    asked = begun(ready, engine)
+    engine.answer(Fault("There is no Mine-v0"), to=asked.command_id)
+    kwargs = ready.form.findChild(QLineEdit, "form_env_kwargs")
+    assert kwargs is not None
+    kwargs.setText("{")
+    button(ready, "again").click()
+    assert engine.sent[-1] is asked
+    said = ready.findChild(QLabel, "status_said")
+    assert said is not None
+    assert "mistake in env.kwargs" in said.toolTip() + said.text()
+
+
 def test_second_press_while_a_check_runs_cancels_the_first(
     ready: MainWindow, engine: FakeEngine
 ) -> None:

@@ -366,7 +366,7 @@ def test_notes_are_kept_a_while_after_the_last_key(
 ) -> None:
     page.select((recorded(1).run_id,))
     page.details.text.setPlainText("half a sentence")
-    qtbot.waitUntil(lambda: bool(engine.sent), timeout=5000)
+    qtbot.waitUntil(lambda: bool(engine.sent), timeout=30_000)
     assert isinstance(engine.sent[-1], EditNotes)
 
 

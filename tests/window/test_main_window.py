@@ -442,12 +442,12 @@ def test_real_child_process_feeds_the_window_and_obeys_its_buttons(
     window = MainWindow(session, themes)
     qtbot.addWidget(window)
     window.show()
-    qtbot.waitUntil(lambda: session.is_connected, timeout=15_000)
+    qtbot.waitUntil(lambda: session.is_connected, timeout=30_000)
     window.actions_.start.trigger()
     model = window.bottom.workers.model
-    qtbot.waitUntil(lambda: model.rowCount() == 4, timeout=15_000)
+    qtbot.waitUntil(lambda: model.rowCount() == 4, timeout=30_000)
     window.findChild(QAction, "action_pause").trigger()
-    qtbot.waitUntil(lambda: window.findChild(QAction, "action_resume").isEnabled(), timeout=15_000)
+    qtbot.waitUntil(lambda: window.findChild(QAction, "action_resume").isEnabled(), timeout=30_000)
     window.stop_and_close()
     with qtbot.waitSignal(session.finished, timeout=30_000):
         pass

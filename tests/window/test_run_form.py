@@ -441,6 +441,7 @@ def test_wrappers_that_are_typed_are_in_the_spec(form: RunForm, qtbot: QtBot) ->
         ('{"a": 1}', "{ stands where a name belongs"),
         ("}", "} stands where a name belongs"),
         ('"', "is not JSON"),
+        ("TimeLimit {" + '"a": {' * 50_000, "is not JSON"),
     ],
 )
 def test_wrappers_that_are_no_list_are_told_beside_their_field(

@@ -35,7 +35,7 @@ def table_in(key: str, text: str) -> tuple[object, tuple[Violation, ...]]:
         return {}, ()
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return {}, (Violation(key, _why_not_json(error), _KWARGS_ALLOWED),)
     return value, ()
 
@@ -56,7 +56,7 @@ def wrappers_in(text: str) -> tuple[list[dict[str, Any]], tuple[Violation, ...]]
             opening = _skip(_SPACE, text, at)
             if text.startswith("{", opening):
                 kwargs, at = _DECODER.raw_decode(text, opening)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return [], (Violation("env.wrappers", _why_not_json(error), _WRAPPERS_ALLOWED),)
         if not name:
             problem = f"{text[began]} stands where a name belongs"
@@ -98,7 +98,7 @@ def sizes_in(text: str) -> object:
         return text
 
 
-def _why_not_json(error: ValueError) -> str:
+def _why_not_json(error: Exception) -> str:
     if not isinstance(error, json.JSONDecodeError):
         return f"is not JSON: {error}"
     cause = error.msg[:1].lower() + error.msg[1:]
