@@ -61,10 +61,11 @@ def test_tab_is_there_for_multi_agent_runs_only(
     assert [tabs.isTabVisible(n) for n in range(3)] == [True, True, False]
     show(window, running, AGENTS)
     assert tabs.isTabVisible(2)
-    qtbot.waitUntil(lambda: tabs.tabRect(2).right() < tabs.width())  # it has room
+    qtbot.waitUntil(lambda: tabs.tabRect(2).right() < tabs.width(), timeout=30_000)  # it has room
     tabs.setCurrentIndex(2)
     wanted = [["walker_0", "10", "12", "1 000", "50"], ["walker_1", "20", "24", "2 000", "100"]]
-    qtbot.waitUntil(lambda: cells(window) == wanted)  # figures run no faster than the eye
+    # Figures run no faster than the eye.
+    qtbot.waitUntil(lambda: cells(window) == wanted, timeout=30_000)
     assert "2 agents · 3 000 agent steps" in (
         window.bottom.subtitle().replace(words.THIN, " ").replace(words.NBSP, " ")
     )
@@ -76,7 +77,7 @@ def test_tab_is_there_for_multi_agent_runs_only(
 def test_rows_sort_by_figures(running: Session, window: MainWindow, qtbot: QtBot) -> None:
     show(window, running, ("a_2", "a_10", "a_1"))
     tabs_of(window).setCurrentIndex(2)
-    qtbot.waitUntil(lambda: len(cells(window)) == 3)
+    qtbot.waitUntil(lambda: len(cells(window)) == 3, timeout=30_000)
     window.bottom.agents.view.sortByColumn(1, Qt.SortOrder.DescendingOrder)
     assert [row[0] for row in cells(window)] == ["a_1", "a_10", "a_2"]
 
@@ -102,7 +103,7 @@ def test_chosen_agent_is_shown_in_the_return_plot(
     show(window, running, AGENTS)
     view = window.bottom.agents.view
     tabs_of(window).setCurrentIndex(2)
-    qtbot.waitUntil(lambda: view.model().rowCount() == 2)
+    qtbot.waitUntil(lambda: view.model().rowCount() == 2, timeout=30_000)
     view.activated.emit(view.model().index(1, 0))
     plot = window.overview.plots.episode_return
     assert plot.shown_metric == "agent_episode_return_mean/walker_1"

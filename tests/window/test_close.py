@@ -40,7 +40,7 @@ def press(window: MainWindow, name: str) -> None:
 def test_window_without_runs_closes_without_a_question(
     window: MainWindow, engine: FakeEngine, qtbot: QtBot
 ) -> None:
-    with qtbot.waitSignal(window.closed):
+    with qtbot.waitSignal(window.closed, timeout=30_000):
         window.close()
     assert dialog_of(window) is None
     assert engine.calls[-1] == "shut_down"
@@ -50,7 +50,7 @@ def test_window_without_runs_closes_without_a_question(
 def test_run_of_somebody_else_is_no_reason_to_ask(
     window: MainWindow, running: Session, engine: FakeEngine, qtbot: QtBot
 ) -> None:
-    with qtbot.waitSignal(window.closed):
+    with qtbot.waitSignal(window.closed, timeout=30_000):
         window.close()
     assert engine.sent == []
 
@@ -59,7 +59,7 @@ def test_run_that_is_over_is_no_reason_to_ask(
     own: MainWindow, engine: FakeEngine, qtbot: QtBot
 ) -> None:
     engine.update(OWN, state=RunState.FINISHED, snapshot=False, last=True)
-    with qtbot.waitSignal(own.closed):
+    with qtbot.waitSignal(own.closed, timeout=30_000):
         own.close()
 
 
@@ -67,7 +67,7 @@ def test_run_that_was_kept_is_no_reason_to_ask(
     own: MainWindow, engine: FakeEngine, qtbot: QtBot
 ) -> None:
     engine.say(RunList((summary(OWN, keep=True),)))
-    with qtbot.waitSignal(own.closed):
+    with qtbot.waitSignal(own.closed, timeout=30_000):
         own.close()
 
 
@@ -84,7 +84,7 @@ def test_stop_runs_waits_for_their_end_and_closes(
     own: MainWindow, engine: FakeEngine, qtbot: QtBot
 ) -> None:
     own.close()
-    with qtbot.waitSignal(own.closed):
+    with qtbot.waitSignal(own.closed, timeout=30_000):
         press(own, "close_stop")
         assert engine.sent[-1] == CommandRun(3, OWN, Verb.STOP, ended_by=EndedBy.USER)
         assert own.isVisible()
@@ -105,7 +105,7 @@ def test_several_runs_are_asked_about_once_and_all_of_them_stopped(
     (dialog,) = own.findChildren(CloseDialog)
     said = " ".join(label.text() for label in dialog.findChildren(QLabel))
     assert "2\u00a0runs of this window are still going on" in said
-    with qtbot.waitSignal(own.closed):
+    with qtbot.waitSignal(own.closed, timeout=30_000):
         press(own, "close_stop")
         stops = [command for command in engine.sent if isinstance(command, CommandRun)]
         assert {(each.run_id, each.verb) for each in stops} == {
@@ -121,7 +121,7 @@ def test_keep_running_tells_the_run_and_closes(
     own: MainWindow, engine: FakeEngine, qtbot: QtBot
 ) -> None:
     own.close()
-    with qtbot.waitSignal(own.closed):
+    with qtbot.waitSignal(own.closed, timeout=30_000):
         press(own, "close_keep")
         assert engine.sent[-1] == CommandRun(3, OWN, Verb.KEEP)
         engine.answer()

@@ -186,7 +186,7 @@ def test_a_removed_run_leaves_the_others_their_colours(
     runs = [recorded(0), recorded(1), recorded(2)]
     page.set_runs(runs)
     page.list.setCurrentRow(0)
-    with qtbot.waitSignal(page.runs_changed) as told:
+    with qtbot.waitSignal(page.runs_changed, timeout=30_000) as told:
         control(page, QPushButton, "compare_remove").click()
     assert told.args == [(runs[1], runs[2])]
     draw()
@@ -402,7 +402,7 @@ def test_run_again_hands_the_selected_spec_over(
 ) -> None:
     page.set_runs([recorded(0), recorded(1, name="mine")])
     page.list.setCurrentRow(1)
-    with qtbot.waitSignal(page.run_again_requested) as asked:
+    with qtbot.waitSignal(page.run_again_requested, timeout=30_000) as asked:
         control(page, QPushButton, "compare_run_again").click()
     spec = asked.args[0]
     assert isinstance(spec, RunSpec)
@@ -414,10 +414,10 @@ def test_report_and_close_are_handed_on(
 ) -> None:
     runs = (recorded(0), recorded(1))
     page.set_runs(runs)
-    with qtbot.waitSignal(page.report_requested) as asked:
+    with qtbot.waitSignal(page.report_requested, timeout=30_000) as asked:
         control(page, QPushButton, "compare_report").click()
     assert asked.args == [runs]
-    with qtbot.waitSignal(page.closed):
+    with qtbot.waitSignal(page.closed, timeout=30_000):
         control(page, QPushButton, "compare_close").click()
 
 

@@ -100,12 +100,12 @@ def test_started_clock_ticks_until_it_is_stopped(qtbot: QtBot, hands: Hands) -> 
     view = FakeView(hands)
     clock.register(view)
     clock.start()
-    qtbot.waitUntil(lambda: view.drawings == 1)
+    qtbot.waitUntil(lambda: view.drawings == 1, timeout=30_000)
     clock.stop()
     view.dirty = True
     other_clock, other_view = DrawClock(parent, clock=hands), FakeView(hands)
     other_clock.register(other_view)
     other_clock.start()
-    qtbot.waitUntil(lambda: other_view.drawings == 1)
+    qtbot.waitUntil(lambda: other_view.drawings == 1, timeout=30_000)
     other_clock.stop()
     assert view.drawings == 1

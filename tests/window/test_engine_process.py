@@ -75,15 +75,17 @@ def test_engine_is_ready_after_both_hellos_and_its_messages_arrive(
 ) -> None:
     watched = make()
     qtbot.waitUntil(lambda: watched.engine.state == "ready", timeout=30_000)
-    qtbot.waitUntil(lambda: any(isinstance(m, EnvRegistry) for m in watched.messages))
-    qtbot.waitUntil(lambda: watched.engine.latency_ms >= 0.0)
+    qtbot.waitUntil(
+        lambda: any(isinstance(m, EnvRegistry) for m in watched.messages), timeout=30_000
+    )
+    qtbot.waitUntil(lambda: watched.engine.latency_ms >= 0.0, timeout=30_000)
 
 
 def test_command_is_answered_once_by_the_engine(make: Make, qtbot: QtBot) -> None:
     watched = make()
     qtbot.waitUntil(lambda: watched.engine.state == "ready", timeout=30_000)
     watched.engine.send(Connect(1, ClusterSpec()))
-    qtbot.waitUntil(lambda: watched.answers() == [Answer(1)])
+    qtbot.waitUntil(lambda: watched.answers() == [Answer(1)], timeout=30_000)
 
 
 def test_command_sent_while_no_engine_is_there_is_answered_with_a_fault(make: Make) -> None:

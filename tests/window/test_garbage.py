@@ -103,7 +103,7 @@ def test_a_plot_that_nobody_holds_any_more_is_painted_to_its_end(
         plot.set_theme(DARK)
         plot.set_run(run)
         plot.show()
-        qtbot.waitUntil(lambda plot=plot: plot.has_chart)
+        qtbot.waitUntil(lambda plot=plot: plot.has_chart, timeout=30_000)
         for metric in ("", "is_success", "score"):
             plot.show_metric(metric)
             plot.set_selected_workers([1, 2] if number % 2 else [])

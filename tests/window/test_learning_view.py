@@ -52,7 +52,9 @@ def show(qtbot: QtBot, private_dirs: object) -> Show:
         overview.plots.draw()
         overview.tiles.draw()
         overview.show()
-        qtbot.waitUntil(lambda: all(plot.has_chart for plot in overview.plots.shown))
+        qtbot.waitUntil(
+            lambda: all(plot.has_chart for plot in overview.plots.shown), timeout=30_000
+        )
         draw(overview)
         return overview, store, run
 

@@ -82,7 +82,7 @@ def test_every_column_is_in_sight_in_a_small_window(
     page: LibraryPage, window: MainWindow, qtbot: QtBot
 ) -> None:
     window.resize(1280, 800)
-    qtbot.waitUntil(lambda: page.table.horizontalScrollBar().maximum() == 0)
+    qtbot.waitUntil(lambda: page.table.horizontalScrollBar().maximum() == 0, timeout=30_000)
     header = page.table.horizontalHeader()
     assert header.length() <= page.table.viewport().width()
 
@@ -235,10 +235,10 @@ def test_a_search_narrows_the_list_and_lets_go_of_what_is_out_of_sight(
     search = page.findChild(QLineEdit, "library_search")
     assert search is not None
     search.setText("env:cartpole")
-    qtbot.waitUntil(lambda: len(page.model.rows) == 3)
+    qtbot.waitUntil(lambda: len(page.model.rows) == 3, timeout=30_000)
     assert page.selected == (recorded(0).run_id,)
     search.setText("no such thing")
-    qtbot.waitUntil(lambda: not page.model.rows)
+    qtbot.waitUntil(lambda: not page.model.rows, timeout=30_000)
     assert "matches the search" in page.table.empty_words
 
 

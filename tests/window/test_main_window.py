@@ -418,7 +418,7 @@ def test_geometry_splitters_and_columns_are_remembered(
     window._whole.setSizes([430, 260])
     window.bottom.workers.view.setColumnHidden(3, True)
     before = window._whole.sizes()
-    with qtbot.waitSignal(window.closed):
+    with qtbot.waitSignal(window.closed, timeout=30_000):
         window.close()
     again = _shown(session, themes, qtbot)
     qtbot.waitExposed(again)

@@ -30,7 +30,7 @@ def show(qtbot: QtBot) -> Show:
         plot.set_theme(DARK)
         plot.set_run(run)
         plot.show()
-        qtbot.waitUntil(lambda: plot.has_chart)
+        qtbot.waitUntil(lambda: plot.has_chart, timeout=30_000)
         plot.draw()
         return plot
 

@@ -41,7 +41,9 @@ def show(qtbot: QtBot) -> Show:
         overview.set_theme(DARK)
         overview.set_run(run)
         overview.show()
-        qtbot.waitUntil(lambda: all(plot.has_chart for plot in overview.plots.shown))
+        qtbot.waitUntil(
+            lambda: all(plot.has_chart for plot in overview.plots.shown), timeout=30_000
+        )
         draw(overview)
         return overview, store, run
 
@@ -90,7 +92,7 @@ def test_chart_comes_once_the_plot_was_seen(qtbot: QtBot) -> None:
     assert not plot.has_chart
     assert not plot.is_dirty()
     plot.show()
-    qtbot.waitUntil(lambda: plot.has_chart)
+    qtbot.waitUntil(lambda: plot.has_chart, timeout=30_000)
     assert plot.empty_words == ""
     assert plot.canvas.backgroundBrush().color() == QColor(DARK.card)
 
@@ -459,7 +461,7 @@ def test_data_of_the_plot_are_exported_with_names_and_times(show: Show, tmp_path
 
 def test_context_menu_offers_the_exports(show: Show, qtbot: QtBot) -> None:
     overview, _, _ = show(8)
-    with qtbot.waitSignal(overview.plots.endings.canvas.customContextMenuRequested):
+    with qtbot.waitSignal(overview.plots.endings.canvas.customContextMenuRequested, timeout=30_000):
         where = QPoint(50, 50)
         view = overview.plots.endings.canvas.viewport()
         reason = QContextMenuEvent.Reason.Mouse
@@ -522,9 +524,9 @@ def test_overview_is_drawn_by_the_clock_and_costs_are_known(show: Show, qtbot: Q
 
 def test_scope_change_is_told_to_controls(show: Show, qtbot: QtBot) -> None:
     overview, _, _ = show(8)
-    with qtbot.waitSignal(overview.scope_changed):
+    with qtbot.waitSignal(overview.scope_changed, timeout=30_000):
         overview.set_range("1min")
-    with qtbot.waitSignal(overview.scope_changed):
+    with qtbot.waitSignal(overview.scope_changed, timeout=30_000):
         overview.scope.zoom(0.5, 0.5)
     with qtbot.assertNotEmitted(overview.scope_changed):
         overview.scope.set_cursor(0.3)

@@ -369,14 +369,14 @@ def test_the_window_asks_once_for_many_notches_and_draws_what_it_got(
     run = running.store.runs[RUN_ID]
     run.whole.bucket_s = 16.0
     plot = window.overview.plots.episode_return
-    qtbot.waitUntil(lambda: plot.has_chart and plot.canvas.area().width() > 50)
+    qtbot.waitUntil(lambda: plot.has_chart and plot.canvas.area().width() > 50, timeout=30_000)
     for notch in range(10):
         window.overview.scope.zoom_to(5000.0, 5300.0 + notch)
 
     def queries() -> list[QueryHistory]:
         return [each for each in engine.sent if isinstance(each, QueryHistory)]
 
-    qtbot.waitUntil(lambda: bool(queries()))
+    qtbot.waitUntil(lambda: bool(queries()), timeout=30_000)
     assert len(queries()) == 1
     query = queries()[0]
     engine.say(history_range(query, until_s=20_000.0, num_workers=2))

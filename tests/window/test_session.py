@@ -266,7 +266,7 @@ def test_stopping_own_runs_waits_for_the_last_word_of_each(
     session: Session, engine: FakeEngine, qtbot: QtBot
 ) -> None:
     started(session, engine)
-    with qtbot.waitSignal(session.runs_stopped):
+    with qtbot.waitSignal(session.runs_stopped, timeout=30_000):
         session.stop_own_runs(EndedBy.SIGNAL)
         assert engine.sent[-1] == CommandRun(3, OWN, Verb.STOP, ended_by=EndedBy.SIGNAL)
         engine.answer()
@@ -274,7 +274,7 @@ def test_stopping_own_runs_waits_for_the_last_word_of_each(
 
 
 def test_runs_of_others_are_left_alone(running: Session, engine: FakeEngine, qtbot: QtBot) -> None:
-    with qtbot.waitSignal(running.runs_stopped):
+    with qtbot.waitSignal(running.runs_stopped, timeout=30_000):
         running.stop_own_runs()
     assert engine.sent == []
 
@@ -283,7 +283,7 @@ def test_kept_runs_are_told_before_the_window_goes(
     session: Session, engine: FakeEngine, qtbot: QtBot
 ) -> None:
     started(session, engine)
-    with qtbot.waitSignal(session.runs_stopped):
+    with qtbot.waitSignal(session.runs_stopped, timeout=30_000):
         session.keep_own_runs()
         assert engine.sent[-1] == CommandRun(3, OWN, Verb.KEEP)
         engine.answer()

@@ -196,5 +196,5 @@ def _action_in(text: str) -> Any:
     """The action that a text means, or the text itself, to be refused."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text.strip() or None
