@@ -176,14 +176,6 @@ class Ledger:
         """Lifetime totals, shape (workers, fields of `WorkerTotals` in their order)."""
         return self._base[: self.num_workers] + self._life[: self.num_workers]
 
-    def life_totals(self, worker_index: int) -> WorkerTotals:
-        """Totals of the worker's present incarnation alone."""
-        values = self._life[worker_index - 1]
-        return WorkerTotals(
-            *(int(value) for value in values[:_COUNTERS]),
-            *(float(value) for value in values[_COUNTERS:]),
-        )
-
     def num_env_steps(self) -> int:
         """Of the whole run."""
         return int(self.totals()[:, _STEPS].sum())
