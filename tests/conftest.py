@@ -138,6 +138,10 @@ def _no_garbage_is_collected_within_events(request: pytest.FixtureRequest) -> No
     It would go sometime in the next one else, in a paint event if it so happens: that crashes.
     """
     if not gc.isenabled():
+        from PySide6.QtCore import QCoreApplication, QEvent
+
+        # Nobody else does: no loop of events runs between tests.
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
         gc.collect()
     if request.node.get_closest_marker("window"):
         gc.disable()
