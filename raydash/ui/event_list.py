@@ -50,8 +50,8 @@ _SIGNS = {
     EventKind.POLICY_IMPROVED: Activity.STEPPING,
     EventKind.LEARNER_RESTARTED: Activity.RESTARTING,
     EventKind.LEARNER_FAILED: Activity.FAILED,
-    EventKind.COST_FOUND: Activity.STALLED,
-    EventKind.INFO_IGNORED: Activity.STALLED,
+    EventKind.COST_FOUND: Activity.IDLE,
+    EventKind.INFO_IGNORED: Activity.IDLE,
 }
 
 
