@@ -349,13 +349,14 @@ class _HeadlessRun:
         self._info = update.info or self._info
         if update.state.is_over and self._is_over_since_s == math.inf:
             self._is_over_since_s = self._clock()
+        fault = update.health.recording_fault
         for event in update.events:
-            if event.number > self._newest_event and event.kind.is_bad:
+            is_said_below = fault and event.kind is EventKind.RECORDING_FAILED
+            if event.number > self._newest_event and event.kind.is_bad and not is_said_below:
                 self._progress.note(f"{event.t_s:.1f} s  {event.text}")
                 if event.kind in _FAILURES:
                     self._failure = event.detail or self._failure
             self._newest_event = max(self._newest_event, event.number)
-        fault = update.health.recording_fault
         if fault != self._recording_fault:
             self._recording_fault = fault
             said = f"recording fails: {fault}; the run goes on" if fault else "recording goes on"

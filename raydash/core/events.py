@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     ENV_ERROR = "env_error"
     SUPERVISOR_RESTARTED = "supervisor_restarted"
     RECORDING_FAILED = "recording_failed"
+    RECORDING_RESUMED = "recording_resumed"
     SINK_FAILED = "sink_failed"
     POLICY_SWAPPED = "policy_swapped"
     POLICY_REFUSED = "policy_refused"

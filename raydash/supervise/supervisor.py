@@ -191,6 +191,7 @@ class Supervisor:
         self._history = history or History()
         self._health = health or SupervisorHealth()
         self._trouble = trouble
+        self._recording_fails = False
         self._sinks = sinks or NoSinks()
         self._roster = Roster()
         self._changed = threading.Condition()
@@ -475,6 +476,7 @@ class Supervisor:
         while self._result_times and self._result_times[0] < t_s - RESULTS_SPAN_S:
             self._result_times.popleft()
         self._tell_sinks(t_s)
+        self._watch_recording(t_s)
         commanded = self._machine.commanded
         is_news, self._commanded = commanded != self._commanded, commanded
         self._recording.add(
@@ -516,6 +518,19 @@ class Supervisor:
             self._sinks.offer(self._figures(t_s), self._machine.num_workers, t_s, learning)
         for trouble in self._sinks.troubles():
             self._note_event(trouble, t_s)
+
+    def _watch_recording(self, t_s: float) -> None:
+        """Note when it begins to fail and when it is well again; its words may change between."""
+        fails = bool(self._recording.fault)
+        if fails == self._recording_fails:
+            return
+        self._recording_fails = fails
+        if fails:
+            text = f"the recording fails, the run goes on: {self._recording.fault}"
+            self._note_event(RecordEvent(EventKind.RECORDING_FAILED, text), t_s)
+        else:
+            text = "the recording goes on, and has what happened meanwhile"
+            self._note_event(RecordEvent(EventKind.RECORDING_RESUMED, text), t_s)
 
     def _end(self, t_s: float) -> None:
         self._tick(t_s)

@@ -44,6 +44,7 @@ _SIGNS = {
     EventKind.ENV_ERROR: Activity.STALLED,
     EventKind.SUPERVISOR_RESTARTED: Activity.RESTARTING,
     EventKind.RECORDING_FAILED: Activity.FAILED,
+    EventKind.RECORDING_RESUMED: Activity.STEPPING,
     EventKind.SINK_FAILED: Activity.FAILED,
     EventKind.POLICY_SWAPPED: Activity.STEPPING,
     EventKind.POLICY_REFUSED: Activity.FAILED,

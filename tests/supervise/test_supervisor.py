@@ -148,6 +148,24 @@ def test_the_number_of_workers_changes_while_the_run_goes_on() -> None:
     assert reader.whole.worker_steps.shape[1] == 5
 
 
+def test_a_recording_that_fails_and_one_that_goes_on_again_are_events() -> None:
+    run, reader = stepping()
+    run.recording.fault = "the disk is full"
+    run.turns(1.0, reader)
+    run.recording.fault = "the disk is full; 3 episodes could not be kept"
+    run.turns(1.0, reader)
+    run.recording.fault = ""
+    run.turns(1.0, reader)
+    failed = [each for each in reader.events if each.kind is EventKind.RECORDING_FAILED]
+    resumed = [each for each in reader.events if each.kind is EventKind.RECORDING_RESUMED]
+    assert [event.text for event in failed] == [
+        "the recording fails, the run goes on: the disk is full"
+    ]
+    assert len(resumed) == 1
+    assert resumed[0].t_s > failed[0].t_s + 1.0
+    assert [event.kind for event in run.recording.events()].count(EventKind.RECORDING_FAILED) == 1
+
+
 # --- deaths -----------------------------------------------------------------------------------
 
 
