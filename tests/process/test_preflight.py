@@ -122,7 +122,7 @@ def test_a_probe_can_be_cancelled_at_any_time() -> None:
                 f"127.0.0.1:{silent.getsockname()[1]}",
                 cancelled=lambda: time.monotonic() - began > 0.2,
             )
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 5.0  # it would go on for some seconds more
 
 
 def test_another_python_is_said_with_what_to_do(ray_of_its_own: LaunchedCluster) -> None:
