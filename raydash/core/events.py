@@ -28,6 +28,7 @@ class EventKind(StrEnum):
     POLICY_SWAPPED = "policy_swapped"
     POLICY_REFUSED = "policy_refused"
     POLICY_IMPROVED = "policy_improved"
+    POLICY_NOT_SAVED = "policy_not_saved"
     LEARNER_RESTARTED = "learner_restarted"
     LEARNER_FAILED = "learner_failed"
     COST_FOUND = "cost_found"
@@ -55,6 +56,7 @@ _BAD = frozenset(
         EventKind.SINK_FAILED,
         EventKind.LEARNER_FAILED,
         EventKind.POLICY_REFUSED,
+        EventKind.POLICY_NOT_SAVED,
     },
 )
 _MARKS = frozenset(

@@ -502,7 +502,7 @@ class Campaign:
         mean, episodes = self._saving.pop(news.weights_seq_no, (math.nan, 0))
         if news.trouble:
             text = f"the best policy could not be saved: {news.trouble}"
-            self._out.append(RecordEvent(EventKind.RECORDING_FAILED, text))
+            self._out.append(RecordEvent(EventKind.POLICY_NOT_SAVED, text))
             return
         self.best_policy = news.path
         text = f"the policy improved: mean return {mean:.2f} over {episodes} evaluation episodes"
@@ -522,7 +522,7 @@ class Campaign:
         )
         if self.best_policy:
             text += "; the one before it is kept"
-        self._out.append(RecordEvent(EventKind.RECORDING_FAILED, text))
+        self._out.append(RecordEvent(EventKind.POLICY_NOT_SAVED, text))
 
     # --- for tests ---------------------------------------------------------------------------
 

@@ -49,6 +49,7 @@ _SIGNS = {
     EventKind.POLICY_SWAPPED: Activity.STEPPING,
     EventKind.POLICY_REFUSED: Activity.FAILED,
     EventKind.POLICY_IMPROVED: Activity.STEPPING,
+    EventKind.POLICY_NOT_SAVED: Activity.FAILED,
     EventKind.LEARNER_RESTARTED: Activity.RESTARTING,
     EventKind.LEARNER_FAILED: Activity.FAILED,
     EventKind.COST_FOUND: Activity.IDLE,

@@ -1,5 +1,6 @@
 """The pre-flight against a real, private cluster, and against things that are none."""
 
+import inspect
 import json
 import os
 import socket
@@ -18,6 +19,8 @@ from raydash.cluster.launch import LaunchedCluster
 from raydash.cluster.preflight import check_versions, probe
 from raydash.core.faults import Fault, FaultError
 from tests.fakes.clusters import ask_ray, is_gone, launch, record_of
+
+CEILING_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -85,29 +88,38 @@ def test_a_missing_token_a_refused_one_and_a_missing_file_are_told_apart(
     assert {f.keys for f in (none, refused, missing, empty)} == {("cluster.token_path",)}
 
 
-def test_a_port_where_nobody_listens_is_said_within_seconds() -> None:
+def test_a_port_where_nobody_listens_is_said_without_waiting_for_the_limit() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     began = time.monotonic()
-    fault = _fault(lambda: probe(f"127.0.0.1:{port}"))
+    fault = _fault(
+        lambda: probe(
+            f"127.0.0.1:{port}",
+            timeout_s=600.0,
+            cancelled=lambda: time.monotonic() - began > CEILING_S,
+        )
+    )
     assert fault.what == f"Nobody listens at 127.0.0.1:{port}"
     assert fault.keys == ("cluster.address",)
-    assert time.monotonic() - began < 10.0
 
 
 def test_an_unknown_host_is_said() -> None:
     assert "no-such-host.invalid" in _fault(lambda: probe("no-such-host.invalid:6379")).what
 
 
-def test_something_that_listens_but_is_silent_is_no_ray_and_said_within_10_s() -> None:
+def test_something_that_listens_but_is_silent_is_no_ray_and_given_up_before_10_s() -> None:
+    assert inspect.signature(probe).parameters["timeout_s"].default < 10.0
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         port = silent.getsockname()[1]
         began = time.monotonic()
-        fault = _fault(lambda: probe(f"127.0.0.1:{port}"))
-        assert time.monotonic() - began < 10.0
+        fault = _fault(
+            lambda: probe(
+                f"127.0.0.1:{port}", cancelled=lambda: time.monotonic() - began > CEILING_S
+            )
+        )
     assert f"127.0.0.1:{port}" in fault.what
     assert "Ray" in fault.what
 

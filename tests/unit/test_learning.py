@@ -412,7 +412,7 @@ def test_a_learner_that_hangs_while_saving_holds_the_end_for_a_while_only() -> N
     run.tick(0.2)
     assert run.ended is not None
     assert (run.ended.state, run.ended.ended_by) == (RunState.FINISHED, EndedBy.TARGET)
-    said = [event for event in run.events() if event.kind is EventKind.RECORDING_FAILED]
+    said = [event for event in run.events() if event.kind is EventKind.POLICY_NOT_SAVED]
     (lost,) = said
     assert lost.text == (
         "the best policy was not saved (generation 2, mean return 2001001.00 over 2 evaluation "
@@ -427,7 +427,7 @@ def test_a_policy_that_is_saved_in_time_is_the_runs_although_it_took_long() -> N
     run.save_all()
     assert run.ended is not None
     assert run.campaign.figures(run.t_s).best_policy == "/best.npz"
-    assert not [event for event in run.events() if event.kind is EventKind.RECORDING_FAILED]
+    assert not [event for event in run.events() if event.kind is EventKind.POLICY_NOT_SAVED]
 
 
 def test_workers_that_come_back_while_a_policy_is_saved_give_the_learner_its_time_anew() -> None:
@@ -487,7 +487,7 @@ def test_a_policy_that_can_not_be_saved_is_said() -> None:
     run.answer()
     run.generation()
     run.give(PolicySaved(run.t_s, PolicyWritten(2, "/best.npz", "no room")))
-    assert run.events()[-1].kind is EventKind.RECORDING_FAILED
+    assert run.events()[-1].kind is EventKind.POLICY_NOT_SAVED
     assert not run.campaign.best_policy
 
 
