@@ -91,7 +91,8 @@ FEW_TICK_S = 0.2
 does not."""
 QUIET_TICK_S = 0.5
 """Between versions while nothing comes in: figures that age are told twice a second."""
-CALM_TURN_S = 0.08
+CALM_TURN_S = TICK_S
+"""Shorter ones would have a version wait for the second turn that follows it."""
 BRISK_TURN_S = 0.01
 BATCHING_S = 0.002
 """While something learns: so long answers may gather before the first one is waited for."""
