@@ -9,6 +9,7 @@ needs (DuckDB, gymnasium) is imported by `raydash.supervise.compose`, inside.
 
 import os
 import threading
+import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from raydash.core.states import EndedBy
 from raydash.protocol.codec import decode, encode
 
 READER_THREADS = 8
+LAST_REPLY_S = 0.5
+"""The reply with a run's end may still be on its way to a reader: a kill would take it along, and
+the reader would have to ask the recording, which knows no unfinished episodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,7 @@ class SupervisorActor:
                 traceback.print_exc()
                 os._exit(1)
             self._supervisor.rest()
+        time.sleep(LAST_REPLY_S)
         if self._lease is not None:
             self._lease.release()
         ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
