@@ -461,7 +461,11 @@ def _why_not_carried(value: object, depth: int = 0) -> str:
         case None | bool() | str() | float():
             return ""
         case int():
-            return "" if abs(value) <= MAX_WHOLE else f"holds {_short(value)}, which is too large"
+            return (
+                ""
+                if -MAX_WHOLE - 1 <= value <= MAX_WHOLE
+                else f"holds {_short(value)}, which is too large"
+            )
         case list() | tuple():
             inside: Iterable[object] = value
         case Mapping():

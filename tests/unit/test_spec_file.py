@@ -37,7 +37,9 @@ SPECS = st.builds(
         seed=st.integers(0, 2**63 - 1),
         hang_timeout_s=st.none() | NUMBERS,
     ),
-    stop=st.builds(StopSpec, seconds=st.none() | NUMBERS, episodes=st.none() | st.integers(1)),
+    stop=st.builds(
+        StopSpec, seconds=st.none() | NUMBERS, episodes=st.none() | st.integers(1, 2**63 - 1)
+    ),
     cluster=st.builds(
         ClusterSpec,
         address=st.none() | TEXTS,

@@ -216,7 +216,9 @@ def _pairs(words: list[str]) -> list[tuple[str, str]]:
 
 @given(
     env_id=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
-    kwargs=st.dictionaries(st.text(), st.integers() | st.text() | st.booleans(), max_size=3),
+    kwargs=st.dictionaries(
+        st.text(), st.integers(-(2**63), 2**63 - 1) | st.text() | st.booleans(), max_size=3
+    ),
     workers=st.none() | st.integers(1, 10_000),
     seed=st.integers(0, 2**63 - 1),
     seconds=st.none() | st.floats(1e-9, 1e12),
