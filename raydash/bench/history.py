@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from raydash.bench.report import median, say, show
-from raydash.core.commanded import Commanded
-from raydash.core.histogram import Histogram
-from raydash.core.history import CAPACITY, HistoryRows
+from raydash.core.history.histogram import Histogram
+from raydash.core.history.history import CAPACITY, HistoryRows
+from raydash.core.machine.requested_state import Commanded
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, RunState
 from raydash.record.database import connect

@@ -15,12 +15,12 @@ from pathlib import Path
 import psutil
 
 from raydash.bench.report import say, show
-from raydash.core.commanded import Commanded
-from raydash.core.machine import RunMachine
+from raydash.core.machine.machine import RunMachine
+from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.worker_record import MachineSettings
 from raydash.core.messages import PROTOCOL_VERSION
 from raydash.core.spec import RunSpec
 from raydash.core.updates import RunInfo, SupervisorHealth
-from raydash.core.worker_record import MachineSettings
 from raydash.record.recorder import Recorder
 from raydash.record.rows import IncarnationRow, RunRow
 from raydash.supervise.recording import DuckRecording

@@ -18,11 +18,11 @@ import numpy as np
 from raydash.bench.own_cpu import private_home
 from raydash.bench.report import median, say, show
 from raydash.bench.rollout import Measured, measure_raydash
-from raydash.core.commanded import Commanded
-from raydash.core.history import History
+from raydash.core.history.history import History
+from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.worker_record import MachineSettings
 from raydash.core.records import TIME_DECIMALS, EpisodeColumns, WorkerTotals
 from raydash.core.spec import RunSpec
-from raydash.core.worker_record import MachineSettings
 from raydash.record.database import size_of
 from raydash.record.recorder import Recorder
 from raydash.record.rows import IncarnationRow, RecordBatch, RunRow

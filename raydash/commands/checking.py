@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from raydash.commands.options import fault_of, source_dirs, spec_from_options
-from raydash.core.env_check_words import lines_of
+from raydash.core.analysis.env_check_words import lines_of
 from raydash.core.faults import FaultError
 from raydash.core.spec import SpecError
 from raydash.worker.trial import check_environment

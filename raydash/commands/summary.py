@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 
 from raydash.commands.progress import grouped
 from raydash.commands.recordings.words import number, plain
+from raydash.core.analysis.run_table import RunFacts, env_steps_per_s
 from raydash.core.faults import Fault
-from raydash.core.run_table import RunFacts, env_steps_per_s
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, RunState
 from raydash.core.updates import (

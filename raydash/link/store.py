@@ -12,7 +12,8 @@ from PySide6.QtCore import QObject, Signal
 
 from raydash.core.clock import Clock
 from raydash.core.events import Event
-from raydash.core.generation_series import GenerationSeries
+from raydash.core.history.generation_series import GenerationSeries
+from raydash.core.history.series import HistorySeries
 from raydash.core.library import RecordedRun
 from raydash.core.messages import (
     Answer,
@@ -25,7 +26,6 @@ from raydash.core.messages import (
     RunList,
     RunSummary,
 )
-from raydash.core.series import HistorySeries
 from raydash.core.spec import RunSpec
 from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
 from raydash.core.updates import Generations, RunInfo, RunUpdate

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raydash.core.learning import PastLearning
+from raydash.core.machine.generation_plan import PastLearning
 from raydash.core.records import Float64, Int32
 from raydash.core.updates import Generations, LearningFigures
 from raydash.record.folder import best_policy_of

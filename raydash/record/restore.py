@@ -13,15 +13,15 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from raydash.core.commanded import Commanded
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
-from raydash.core.history import CAPACITY, HistoryRows
-from raydash.core.learning import PastLearning
+from raydash.core.history.history import CAPACITY, HistoryRows
+from raydash.core.machine.generation_plan import PastLearning
+from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import EpisodeColumns, Float64, Int32, Int64, WorkerTotals
 from raydash.core.spec import RunSpec, SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending
-from raydash.core.stimuli import PolicyVersion
 from raydash.core.updates import Generations
 from raydash.record.database import connect, is_damage, reading_fault, wal_of
 from raydash.record.learning import past_learning

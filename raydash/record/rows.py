@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 
-from raydash.core.commanded import Commanded
 from raydash.core.events import Event
-from raydash.core.history import HistoryRows
+from raydash.core.history.history import HistoryRows
+from raydash.core.machine.requested_state import Commanded
 from raydash.core.records import (
     EpisodeColumns,
     EpisodeExtras,

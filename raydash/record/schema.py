@@ -187,7 +187,7 @@ CREATE TABLE IF NOT EXISTS history (
     return_sum DOUBLE NOT NULL,
     return_min DOUBLE,               -- NULL, like the next two, where there is no episode
     return_max DOUBLE,
-    return_p10 DOUBLE,               -- approximate: raydash.core.histogram
+    return_p10 DOUBLE,               -- approximate: raydash.core.history.histogram
     return_p90 DOUBLE,
     worker_steps FLOAT[] NOT NULL,   -- element j: worker j + 1
     worker_return_sum DOUBLE[] NOT NULL,

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
-from raydash.core.histogram import HistogramError
-from raydash.core.history import BUCKET_S, CAPACITY
+from raydash.core.history.histogram import HistogramError
+from raydash.core.history.history import BUCKET_S, CAPACITY
+from raydash.core.history.time_shares import time_shares
 from raydash.core.library import RunSource
 from raydash.core.messages import PROTOCOL_VERSION
 from raydash.core.records import EpisodeColumns, Float64
 from raydash.core.spec import PolicySpec, RunSpec, SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending, RunState
-from raydash.core.time_shares import time_shares
 from raydash.core.updates import (
     MAX_EPISODES_PER_UPDATE,
     HistoryDelta,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from raydash.core.events import Event, EventKind
+from raydash.core.history.time_shares import time_shares
 from raydash.core.records import EpisodeColumns, Float64
 from raydash.core.states import Activity, Ending
-from raydash.core.time_shares import time_shares
 from raydash.core.updates import WorkerColumns
 from raydash.record.episode_sums import NEWEST_PER_WORKER, EpisodeSums
 from raydash.record.worker_curves import TOTALS, WorkerCurve

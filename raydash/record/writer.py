@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from raydash.core.events import Event
-from raydash.core.history import HistoryRows
+from raydash.core.history.history import HistoryRows
 from raydash.core.records import NO_CANDIDATE, TIME_DECIMALS, EpisodeColumns, WorkerTotals
 from raydash.core.states import EndedBy, Ending
 from raydash.core.updates import Generations, LearningFigures

@@ -16,7 +16,7 @@ from typing import IO
 from raydash.core.clock import Clock
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
-from raydash.core.stimuli import RecordEvent
+from raydash.core.machine.stimuli import RecordEvent
 from raydash.sinks.kinds import SinkKind
 from raydash.sinks.lines import (
     Answered,

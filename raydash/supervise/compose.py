@@ -14,10 +14,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import raydash
 from raydash.cluster import private_ray
-from raydash.core.machine import RunMachine
+from raydash.core.machine.machine import RunMachine
+from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.messages import PROTOCOL_VERSION, StartRun
 from raydash.core.spec import RunSpec
-from raydash.core.stimuli import PolicyVersion
 from raydash.core.updates import RunInfo, SupervisorHealth
 from raydash.learn.actor import LearnerProcess
 from raydash.protocol.codec import encode

@@ -10,18 +10,18 @@ from typing import Any, Protocol
 import ray
 
 from raydash.core.clock import Clock
+from raydash.core.machine.stimuli import (
+    LearnerDied,
+    LearnerFaulted,
+    ParametersArrived,
+    PolicySaved,
+)
 from raydash.core.records import (
     GenerationResults,
     LearnerFault,
     ParametersReady,
     PolicyWritten,
     WorkerReady,
-)
-from raydash.core.stimuli import (
-    LearnerDied,
-    LearnerFaulted,
-    ParametersArrived,
-    PolicySaved,
 )
 from raydash.protocol.codec import decode, encode
 from raydash.supervise.ray_pool import died_from

@@ -1,7 +1,7 @@
 """What a supervisor does only because its run learns: it stands between campaign and learner.
 
-The campaign (`raydash.core.learning`, part of the machine) decides; the learner is asked here, what
-it answers becomes stimuli, and what has been learnt is gathered for recording and readers. Of a run
+The campaign (`raydash.core.machine.generation_plan`) decides; the learner is asked here, what it
+answers becomes stimuli, and what has been learnt is gathered for recording and readers. Of a run
 that does not learn there is one too, which has nothing to say.
 """
 
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from raydash.core.learning import Campaign
+from raydash.core.machine.generation_plan import Campaign
+from raydash.core.machine.stimuli import AskLearner, CreateLearner, SavePolicy
 from raydash.core.records import PlayedWork, RolloutChunk, WorkerReady
-from raydash.core.stimuli import AskLearner, CreateLearner, SavePolicy
 from raydash.core.updates import Generations, LearningFigures
 from raydash.supervise.generation_log import GenerationLog
 from raydash.supervise.learners import LearnerDesk, LearnerReport

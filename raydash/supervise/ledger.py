@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from raydash.core.rates import SpanRates
+from raydash.core.history.rates import SpanRates
+from raydash.core.history.time_shares import time_shares
 from raydash.core.records import (
     EpisodeColumns,
     EpisodeExtras,
@@ -19,7 +20,6 @@ from raydash.core.records import (
     WorkerTotals,
 )
 from raydash.core.states import Ending
-from raydash.core.time_shares import time_shares
 from raydash.core.updates import RunFigures
 from raydash.supervise.scalar_ledger import AgentLedger, ScalarLedger
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raydash.core.history import BUCKET_S, CAPACITY, History, Tier
+from raydash.core.history.history import BUCKET_S, CAPACITY, History, Tier
 from raydash.core.records import Float64
 from raydash.record.history_query import buckets
 from raydash.record.named_values import bucket_sums

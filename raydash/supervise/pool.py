@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from raydash.core.machine.stimuli import DeathCause, PolicyVersion
 from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerReady
-from raydash.core.stimuli import DeathCause, PolicyVersion
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from ray.exceptions import (
 )
 
 from raydash.core.clock import Clock
+from raydash.core.machine.stimuli import DeathCause, PolicyVersion
 from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerFault, WorkerReady
-from raydash.core.stimuli import DeathCause, PolicyVersion
 from raydash.protocol.codec import CodecError, decode
 from raydash.supervise.pool import Closed, Died, WorkerReport
 from raydash.worker.progress import set_hurry

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from raydash.core.clock import Clock
-from raydash.core.commanded import Commanded
 from raydash.core.events import Event
 from raydash.core.faults import FaultError
-from raydash.core.history import History
-from raydash.core.learning import PastLearning
+from raydash.core.history.history import History
+from raydash.core.machine.generation_plan import PastLearning
+from raydash.core.machine.requested_state import Commanded
 from raydash.core.spec import RunSpec
 from raydash.core.states import Ending
 from raydash.core.updates import Generations, HistoryDelta, RunInfo, RunUpdate

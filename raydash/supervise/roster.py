@@ -5,10 +5,10 @@ from typing import Protocol
 
 import numpy as np
 
-from raydash.core.machine import RunMachine
+from raydash.core.history.time_shares import time_shares
+from raydash.core.machine.machine import RunMachine
 from raydash.core.records import WorkerReady
 from raydash.core.states import Activity
-from raydash.core.time_shares import time_shares
 from raydash.core.updates import WorkerColumns
 from raydash.supervise.ledger import Ledger
 

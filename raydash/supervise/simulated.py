@@ -13,9 +13,9 @@ import numpy as np
 
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault
+from raydash.core.machine.stimuli import DeathCause, PolicyVersion
 from raydash.core.records import Int64, PolicySet, RolloutChunk, Work, WorkerReady, WorkerTotals
 from raydash.core.states import Ending
-from raydash.core.stimuli import DeathCause, PolicyVersion
 from raydash.supervise.pool import Closed, Died, Report
 
 STEPS_PER_S = 3000.0

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from raydash.core.clock import Clock
+from raydash.core.machine.stimuli import RecordEvent
 from raydash.core.spec import RunSpec
-from raydash.core.stimuli import RecordEvent
 from raydash.core.updates import LearningFigures, RunFigures, RunInfo, RunUpdate
 from raydash.sinks.child import SinkChild
 from raydash.sinks.figures import params_of, row_of

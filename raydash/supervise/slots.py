@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from raydash.core.machine.stimuli import DeathCause
 from raydash.core.records import WorkerReady
-from raydash.core.stimuli import DeathCause
 from raydash.supervise.pool import Closed, Died, WorkerReport
 from raydash.supervise.ray_pool import died_from
 from raydash.worker.seeds import env_seeds

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import ray
 
 from raydash.core.clock import Clock
+from raydash.core.machine.stimuli import DeathCause, PolicyVersion
 from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerFault, WorkerReady
-from raydash.core.stimuli import DeathCause, PolicyVersion
 from raydash.protocol.codec import decode
 from raydash.supervise.pool import Closed, CostFound, Died, Report, WorkerReport
 from raydash.supervise.ray_pool import PING_AFTER_S, SLOW_TO_PLACE_S, died_from

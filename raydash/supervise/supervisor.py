@@ -18,26 +18,10 @@ from typing import Protocol
 from raydash.core.clock import Clock
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
-from raydash.core.fleet import WorkerStimulus
-from raydash.core.history import History, HistoryRows, Tier
-from raydash.core.machine import RunMachine
-from raydash.core.messages import (
-    PROTOCOL_VERSION,
-    Answer,
-    CommandRun,
-    HistoryRange,
-    RunSummary,
-)
-from raydash.core.records import (
-    EpisodeColumns,
-    PolicySet,
-    RolloutChunk,
-    Work,
-    WorkerReady,
-)
-from raydash.core.spec import RunSpec
-from raydash.core.states import RunState
-from raydash.core.stimuli import (
+from raydash.core.history.history import History, HistoryRows, Tier
+from raydash.core.machine.fleet import WorkerStimulus
+from raydash.core.machine.machine import RunMachine
+from raydash.core.machine.stimuli import (
     AnswerCommand,
     AskLearner,
     ChunkArrived,
@@ -62,6 +46,23 @@ from raydash.core.stimuli import (
     WorkerClosed,
     WorkerDied,
 )
+from raydash.core.machine.worker_record import Fate
+from raydash.core.messages import (
+    PROTOCOL_VERSION,
+    Answer,
+    CommandRun,
+    HistoryRange,
+    RunSummary,
+)
+from raydash.core.records import (
+    EpisodeColumns,
+    PolicySet,
+    RolloutChunk,
+    Work,
+    WorkerReady,
+)
+from raydash.core.spec import RunSpec
+from raydash.core.states import RunState
 from raydash.core.updates import (
     Generations,
     HistoryDelta,
@@ -70,7 +71,6 @@ from raydash.core.updates import (
     RunUpdate,
     SupervisorHealth,
 )
-from raydash.core.worker_record import Fate
 from raydash.protocol.codec import encode
 from raydash.record.rows import RecordBatch
 from raydash.supervise.backlog import Backlog

@@ -19,8 +19,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from raydash.core.analysis.env_check_words import lines_of, rows_of, verdict_of
 from raydash.core.env_check import TIME_LIMIT_S, CheckPhase, EnvCheck, EnvProblem
-from raydash.core.env_check_words import lines_of, rows_of, verdict_of
 from raydash.core.faults import Fault
 from raydash.core.spec import RunSpec
 from raydash.link.session import Session

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from raydash.core.machine.permissions import why_cannot_start, why_run_cannot
 from raydash.core.messages import PROTOCOL_VERSION, Verb
-from raydash.core.permissions import why_cannot_start, why_run_cannot
 from raydash.core.states import RunState
 from raydash.link.session import Session
 from raydash.ui.icons import IconName

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from raydash.core.analysis.policy_evaluation import PolicyEvaluation
 from raydash.core.faults import Fault, FaultError
-from raydash.core.policy_evaluation import PolicyEvaluation
 from raydash.core.records import RolloutChunk
 from raydash.core.spec import EnvSpec, PolicySpec
 from raydash.core.states import Ending

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.messages import StartRun
-from raydash.core.stimuli import PolicyVersion
 from raydash.protocol.codec import decode, encode
 from raydash.worker.environments import add_source_dirs
 from raydash.worker.lockstep import ActorTransport

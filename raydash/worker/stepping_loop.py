@@ -13,9 +13,9 @@ from typing import Any
 
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault, FaultError
+from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import PolicySet, RolloutChunk, WorkerFault
 from raydash.core.spec import RunSpec
-from raydash.core.stimuli import PolicyVersion
 from raydash.worker.moves import Answer, Lost, Opened, Raised, Refused, Seat, Transport
 from raydash.worker.policies.policy import Policy, forget_module, make_policy
 from raydash.worker.progress import HURRY, ProgressWriter

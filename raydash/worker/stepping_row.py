@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from raydash.core.clock import Clock
+from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import RolloutChunk
-from raydash.core.stimuli import PolicyVersion
 from raydash.worker.episode_book import EpisodeBook
 from raydash.worker.moves import MAX_TRACEBACK, Opened, Raised, Seat, Stepped, Transport, WasReset
 from raydash.worker.policies.policy import Policy

@@ -28,6 +28,7 @@ from dataclasses import asdict
 from typing import IO, Any
 
 from raydash.cluster.processes import end_with
+from raydash.core.analysis.policy_evaluation import PolicyEvaluation
 from raydash.core.clock import Clock
 from raydash.core.env_check import (
     TIME_LIMIT_S as CHECK_TIME_LIMIT_S,
@@ -35,7 +36,6 @@ from raydash.core.env_check import (
 from raydash.core.env_check import AgentSpaces, CheckPhase, EnvCheck, EnvProblem
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import EnvRegistry
-from raydash.core.policy_evaluation import PolicyEvaluation
 from raydash.core.spec import (
     TRUSTED_POLICY_KINDS,
     EnvSpec,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raydash.core.env_check_words import rows_of
+from raydash.core.analysis.env_check_words import rows_of
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import StartRun
 from raydash.core.records import RolloutChunk, WorkerReady

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raydash.core.commanded import Commanded
+from raydash.core.machine.requested_state import Commanded
 from raydash.core.records import EpisodeColumns, Float64, WorkerTotals
 from raydash.core.states import EndedBy, Ending, RunState
 from raydash.record.recorder import Recorder

@@ -4,10 +4,8 @@ from collections import defaultdict
 from typing import Any
 
 from raydash.core.faults import Fault
-from raydash.core.machine import RunMachine
-from raydash.core.messages import CommandRun, Verb
-from raydash.core.spec import PolicySpec, RunSpec
-from raydash.core.stimuli import (
+from raydash.core.machine.machine import RunMachine
+from raydash.core.machine.stimuli import (
     AnswerCommand,
     ChunkArrived,
     CloseWorker,
@@ -28,6 +26,8 @@ from raydash.core.stimuli import (
     WorkerClosed,
     WorkerDied,
 )
+from raydash.core.messages import CommandRun, Verb
+from raydash.core.spec import PolicySpec, RunSpec
 
 
 class MachineDriver:

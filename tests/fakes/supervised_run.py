@@ -3,17 +3,17 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from raydash.core.commanded import Commanded
 from raydash.core.events import Event, EventKind
-from raydash.core.history import History
-from raydash.core.machine import RunMachine
+from raydash.core.history.history import History
+from raydash.core.history.series import HistorySeries
+from raydash.core.machine.machine import RunMachine
+from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.worker_record import WorkerRecord
 from raydash.core.messages import PROTOCOL_VERSION, Answer, CommandRun, Verb
 from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerTotals
-from raydash.core.series import HistorySeries
 from raydash.core.spec import PolicySpec, RolloutSpec, RunSpec, StopSpec
 from raydash.core.states import Activity, EndedBy
 from raydash.core.updates import RunInfo, RunUpdate, SupervisorHealth
-from raydash.core.worker_record import WorkerRecord
 from raydash.protocol.codec import decode
 from raydash.record.rows import RecordBatch
 from raydash.supervise.ledger import Ledger

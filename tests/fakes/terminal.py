@@ -11,6 +11,7 @@ from typing import Any
 from raydash.cluster.cluster_file import GuardianSettings
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault
+from raydash.core.history.series import HistorySeries
 from raydash.core.messages import (
     Answer,
     AttachRun,
@@ -25,7 +26,6 @@ from raydash.core.messages import (
     Verb,
 )
 from raydash.core.records import EpisodeColumns
-from raydash.core.series import HistorySeries
 from raydash.core.spec import ClusterSpec, PolicySpec, RunSpec, spec_from_table
 from raydash.core.states import Activity, ClusterPhase
 from raydash.core.updates import RunInfo, RunUpdate

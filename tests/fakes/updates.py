@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raydash.core.events import Event, EventKind
+from raydash.core.history.series import HistorySeries
 from raydash.core.messages import PROTOCOL_VERSION
 from raydash.core.records import EpisodeColumns
-from raydash.core.series import HistorySeries
 from raydash.core.spec import RolloutSpec, RunSpec
 from raydash.core.states import Activity, Ending, RunState
 from raydash.core.updates import (

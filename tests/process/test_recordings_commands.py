@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from raydash.core.commanded import Commanded
 from raydash.core.library import Notes
+from raydash.core.machine.requested_state import Commanded
 from raydash.core.states import EndedBy, RunState
 from raydash.record.library import LibraryFolder
 from raydash.record.query import figures

@@ -13,7 +13,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from raydash.core.stimuli import DeathCause
+from raydash.core.machine.stimuli import DeathCause
 from raydash.supervise.ray_pool import MAX_TEXT, died_from
 
 GUESSES = (

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raydash.core.history.time_shares import time_shares
 from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerTotals
 from raydash.core.states import Ending
-from raydash.core.time_shares import time_shares
 from raydash.supervise.ledger import Ledger
 
 Episode = tuple[float, Ending]

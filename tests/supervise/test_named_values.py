@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from raydash.core.events import EventKind
-from raydash.core.history import Tier
+from raydash.core.history.history import Tier
 from raydash.core.records import AgentEpisodes, EpisodeScalars, RolloutChunk, agent_return_name
 from raydash.core.spec import RolloutSpec
 from raydash.core.states import Ending

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from raydash.core.events import EventKind
-from raydash.core.history import Tier
-from raydash.core.machine import RunMachine
+from raydash.core.history.history import Tier
+from raydash.core.machine.machine import RunMachine
+from raydash.core.machine.stimuli import CreateWorker, PolicyVersion
 from raydash.core.messages import Verb
 from raydash.core.records import EpisodeColumns, EpisodeExtras
 from raydash.core.spec import PolicySpec, RolloutSpec, RunSpec, StopSpec
 from raydash.core.states import Activity, EndedBy
-from raydash.core.stimuli import CreateWorker, PolicyVersion
 from raydash.core.updates import HistoryDelta
 from raydash.record.database import connect
 from raydash.record.details import details

@@ -1,11 +1,11 @@
 """What each worker of a run is shown to be doing."""
 
-from raydash.core.commanded import Commanded
-from raydash.core.machine import RunMachine
+from raydash.core.machine.machine import RunMachine
+from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.stimuli import ParametersArrived, WorkerBecameReady
 from raydash.core.records import ParametersReady
 from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec
 from raydash.core.states import Activity
-from raydash.core.stimuli import ParametersArrived, WorkerBecameReady
 from raydash.supervise.ledger import Ledger
 from raydash.supervise.roster import IDLE_AFTER_S, Roster
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from raydash.core.machine.stimuli import DeathCause, PolicyVersion
 from raydash.core.records import RolloutChunk, WorkerReady
 from raydash.core.states import Ending
-from raydash.core.stimuli import DeathCause, PolicyVersion
 from raydash.supervise.pool import Died
 from raydash.supervise.simulated import SimulatedPool
 from tests.fakes.clock import FakeClock

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
+from raydash.core.history.series import HistorySeries
+from raydash.core.machine.stimuli import DeathCause
 from raydash.core.messages import HistoryRange, Verb
 from raydash.core.records import EnvError, EpisodeColumns, RolloutChunk
-from raydash.core.series import HistorySeries
 from raydash.core.spec import RolloutSpec, StopSpec
 from raydash.core.states import Activity, EndedBy, Ending, RunState
-from raydash.core.stimuli import DeathCause
 from raydash.core.updates import HistoryDelta
 from raydash.protocol.codec import decode
 from raydash.supervise import backlog

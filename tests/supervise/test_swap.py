@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from raydash.core.events import EventKind
+from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.messages import Verb
 from raydash.core.spec import PolicySpec
 from raydash.core.states import Activity
-from raydash.core.stimuli import PolicyVersion
 from tests.fakes.supervised_run import Reader, SupervisedRun
 
 

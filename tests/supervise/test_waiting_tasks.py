@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import RolloutChunk
-from raydash.core.stimuli import PolicyVersion
 from raydash.supervise.ray_pool import SLOW_TO_PLACE_S
 from raydash.supervise.slots import Slots
 from raydash.supervise.stepping_pool import SteppingPool

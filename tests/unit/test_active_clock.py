@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from raydash.core.active_clock import ActiveClock
+from raydash.core.machine.active_clock import ActiveClock
 
 
 def test_nothing_elapses_before_the_first_step() -> None:

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from raydash.cli import app
+from raydash.core.analysis.env_check_words import lines_of, rows_of, verdict_of
 from raydash.core.env_check import AgentSpaces, CheckPhase, EnvCheck, EnvProblem
-from raydash.core.env_check_words import lines_of, rows_of, verdict_of
 from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec, RolloutSpec
 from raydash.worker.checking import examine

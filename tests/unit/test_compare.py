@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.core.compare import (
+from raydash.core.analysis.compare import (
     FIGURES,
     Centre,
     Curve,
@@ -22,9 +22,9 @@ from raydash.core.compare import (
     seed_groups,
     spec_differences,
 )
-from raydash.core.history import Tier
+from raydash.core.history.history import Tier
+from raydash.core.history.series import HistorySeries
 from raydash.core.records import EpisodeColumns
-from raydash.core.series import HistorySeries
 from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec
 from raydash.core.states import Ending
 from raydash.core.updates import RunFigures

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from raydash.core.generation_series import GenerationSeries, grouped
+from raydash.core.history.generation_series import GenerationSeries, grouped
 from raydash.core.updates import Generations
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.core.histogram import MAX_BINS, Histogram, HistogramError
+from raydash.core.history.histogram import MAX_BINS, Histogram, HistogramError
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 BATCHES = st.lists(st.lists(FLOATS, max_size=30), min_size=1, max_size=6)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.core.history import History, HistoryRows, Tier
+from raydash.core.history.history import History, HistoryRows, Tier
+from raydash.core.history.series import HistorySeries
 from raydash.core.records import EpisodeColumns
-from raydash.core.series import HistorySeries
 from raydash.core.states import Ending
 from raydash.core.updates import HistoryDelta
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.core.commanded import Commanded
-from raydash.core.history import Tier
+from raydash.core.history.history import Tier
+from raydash.core.machine.requested_state import Commanded
 from raydash.core.records import EpisodeColumns
 from raydash.core.states import Ending
 from raydash.core.updates import HistoryDelta

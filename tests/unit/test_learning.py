@@ -9,22 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raydash.core.commanded import Commanded
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
-from raydash.core.learning import CONFIRMING_EPISODES, MAX_LEARNER_DEATHS, PastLearning
-from raydash.core.machine import RunMachine
-from raydash.core.messages import Verb
-from raydash.core.records import (
-    ObservationSums,
-    ParametersReady,
-    PlayedWork,
-    PolicyWritten,
-    Work,
+from raydash.core.machine.generation_plan import (
+    CONFIRMING_EPISODES,
+    MAX_LEARNER_DEATHS,
+    PastLearning,
 )
-from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec, StopSpec
-from raydash.core.states import Activity, EndedBy, RunState
-from raydash.core.stimuli import (
+from raydash.core.machine.machine import RunMachine
+from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.stimuli import (
     AskLearner,
     ChunkArrived,
     CreateLearner,
@@ -36,8 +30,18 @@ from raydash.core.stimuli import (
     RequestRollout,
     SavePolicy,
 )
+from raydash.core.machine.worker_record import MachineSettings
+from raydash.core.messages import Verb
+from raydash.core.records import (
+    ObservationSums,
+    ParametersReady,
+    PlayedWork,
+    PolicyWritten,
+    Work,
+)
+from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec, StopSpec
+from raydash.core.states import Activity, EndedBy, RunState
 from raydash.core.updates import LearningFigures
-from raydash.core.worker_record import MachineSettings
 from tests.fakes.machine_driver import MachineDriver
 
 POPULATION = 5

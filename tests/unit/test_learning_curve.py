@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from raydash.core.compare import Metric, XAxis, curve
-from raydash.core.learning_curve import LearningMetric, learning_curve
-from raydash.core.series import HistorySeries
+from raydash.core.analysis.compare import Metric, XAxis, curve
+from raydash.core.analysis.learning_curve import LearningMetric, learning_curve
+from raydash.core.history.series import HistorySeries
 from raydash.core.updates import Generations
 from tests.fakes.learning import make_generations
 from tests.fakes.updates import make_update

@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.core.commanded import Commanded
 from raydash.core.faults import FaultError
 from raydash.core.library import (
     MAX_NOTE,
@@ -30,6 +29,7 @@ from raydash.core.library import (
     Notes,
     RecordedRun,
 )
+from raydash.core.machine.requested_state import Commanded
 from raydash.core.states import EndedBy, RunState
 from raydash.record import index as index_module
 from raydash.record.details import details

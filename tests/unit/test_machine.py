@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.core.commanded import Commanded
 from raydash.core.events import EventKind
-from raydash.core.machine import RunMachine
+from raydash.core.machine.machine import RunMachine
+from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.stimuli import DeathCause, ReadersCounted
+from raydash.core.machine.worker_record import MachineSettings
 from raydash.core.messages import Verb
 from raydash.core.spec import PolicySpec, RolloutSpec, RunSpec, StopSpec
 from raydash.core.states import Activity, EndedBy, RunState
-from raydash.core.stimuli import DeathCause, ReadersCounted
-from raydash.core.worker_record import MachineSettings
 from tests.fakes.machine_driver import MachineDriver
 
 

@@ -1,12 +1,12 @@
 import pytest
 
-from raydash.core.messages import Verb
-from raydash.core.permissions import (
+from raydash.core.machine.permissions import (
     why_cannot_start,
     why_run_cannot,
     why_worker_cannot,
     worker_is_paused,
 )
+from raydash.core.messages import Verb
 from raydash.core.states import Activity, RunState
 
 OVER = [state for state in RunState if state.is_over]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.core.series import HistorySeries
+from raydash.core.history.series import HistorySeries
 from raydash.ui import words
 from raydash.ui.plots.placing import BySteps, ByTime, StepCount
 from raydash.ui.plots.ticks import step_ticks

@@ -2,12 +2,12 @@
 
 import pytest
 
-from raydash.core.commanded import Commanded
 from raydash.core.events import EventKind
-from raydash.core.machine import RunMachine
+from raydash.core.machine.machine import RunMachine
+from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.messages import Verb
 from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec
-from raydash.core.stimuli import PolicyVersion
 from tests.fakes.machine_driver import MachineDriver
 
 NEW = PolicySpec("onnx", "/models/new.onnx")

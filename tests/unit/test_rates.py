@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.core.rates import SpanRates
+from raydash.core.history.rates import SpanRates
 
 
 def test_nothing_can_be_said_before_the_first_mark() -> None:

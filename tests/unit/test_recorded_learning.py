@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raydash.core.analysis.run_table import learning_table
 from raydash.core.events import Event, EventKind
 from raydash.core.records import EpisodeColumns, EvaluationEpisodes
-from raydash.core.run_table import learning_table
 from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec, StopSpec
 from raydash.core.updates import MAX_GENERATIONS, GenerationRow, Generations, LearningFigures
 from raydash.record.export.document import figures_table

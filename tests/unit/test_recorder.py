@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raydash.core.commanded import Commanded
 from raydash.core.faults import FaultError
+from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import EpisodeColumns, WorkerTotals
 from raydash.core.spec import PolicySpec
 from raydash.core.states import EndedBy, Ending, RunState
-from raydash.core.stimuli import PolicyVersion
 from raydash.record import query, recorder, schema
 from raydash.record.database import connect
 from raydash.record.recorder import COMMITS_BETWEEN_SLIMMING, Recorder

@@ -16,9 +16,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raydash.commands.recordings.reporting import report_recordings
-from raydash.core.commanded import Commanded
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import FaultError
+from raydash.core.machine.requested_state import Commanded
 from raydash.core.records import EpisodeColumns
 from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec
 from raydash.core.states import EndedBy, Ending, RunState

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raydash.core.commanded import Commanded
 from raydash.core.faults import FaultError
+from raydash.core.machine.requested_state import Commanded
 from raydash.core.records import EpisodeColumns, WorkerTotals
 from raydash.core.states import Ending, RunState
 from raydash.record import query

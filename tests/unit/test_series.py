@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.core.series import HistorySeries
+from raydash.core.history.series import HistorySeries
 from raydash.core.updates import HistoryDelta
 
 

@@ -13,7 +13,7 @@ from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
-from raydash.core.compare import Centre, Metric, XAxis
+from raydash.core.analysis.compare import Centre, Metric, XAxis
 from raydash.core.library import RunSource
 from raydash.core.spec import EnvSpec, RunSpec
 from raydash.core.states import RunState

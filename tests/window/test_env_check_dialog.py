@@ -10,8 +10,8 @@ from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import QAbstractButton, QDialog, QLabel, QLineEdit, QSpinBox, QToolButton
 from pytestqt.qtbot import QtBot
 
+from raydash.core.analysis.env_check_words import lines_of
 from raydash.core.env_check import AgentSpaces, CheckPhase, EnvCheck, EnvProblem
-from raydash.core.env_check_words import lines_of
 from raydash.core.faults import Fault
 from raydash.core.messages import CancelCheck, CheckEnv, EnvChecked, EnvCheckPhase
 from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec, StopSpec, WrapperSpec

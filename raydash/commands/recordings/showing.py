@@ -19,9 +19,9 @@ from raydash.commands.recordings.words import (
 )
 from raydash.commands.run import EXIT_BAD_INPUT, EXIT_DONE
 from raydash.commands.summary import learning_lines, named_lines
+from raydash.core.analysis.run_table import RunFacts
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import Notes, RecordedRun, RunSource
-from raydash.core.run_table import RunFacts
 from raydash.core.spec import SpecError, spec_from_table
 from raydash.protocol.spec_file import toml_from_spec
 from raydash.record.details import RunDetails, details

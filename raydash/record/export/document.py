@@ -9,8 +9,8 @@ import math
 from pathlib import Path
 from typing import IO, Any
 
+from raydash.core.analysis.run_table import RunFacts
 from raydash.core.library import RunSource
-from raydash.core.run_table import RunFacts
 from raydash.record import query
 from raydash.record.export.batches import batches
 from raydash.record.export.tables import columns_of, ending_words

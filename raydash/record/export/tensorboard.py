@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from raydash.core.history import BUCKET_S, CAPACITY
+from raydash.core.history.history import BUCKET_S, CAPACITY
 from raydash.core.states import Ending
 from raydash.core.updates import Generations
 from raydash.record.export.anchors import Anchors

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from raydash.core.history import CAPACITY
+from raydash.core.history.history import CAPACITY
 from raydash.core.library import RunSource
 from raydash.core.records import Float64, Int32, Int64
 from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec

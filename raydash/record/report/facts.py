@@ -12,10 +12,10 @@ import numpy as np
 
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
-from raydash.core.history import CAPACITY
+from raydash.core.history.history import CAPACITY
+from raydash.core.history.series import HistorySeries
 from raydash.core.library import RunSource
 from raydash.core.records import Float64, Int64
-from raydash.core.series import HistorySeries
 from raydash.core.spec import FIELDS, RunSpec
 from raydash.core.states import RunState
 from raydash.core.updates import RunFigures, RunInfo

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from raydash.core.compare import Metric, XAxis, curve, group_curve, seed_groups
+from raydash.core.analysis.compare import Metric, XAxis, curve, group_curve, seed_groups
 from raydash.core.records import Float64
 from raydash.record.report import words
 from raydash.record.report.facts import Histogram, RunFacts

@@ -14,7 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template
 
 import raydash
-from raydash.core.compare import figures_table, interval, seed_groups, spec_differences
+from raydash.core.analysis.compare import figures_table, interval, seed_groups, spec_differences
 from raydash.core.faults import Fault, FaultError
 from raydash.record.export.stage import staged
 from raydash.record.report import words

@@ -22,7 +22,7 @@ FIGURES: Mapping[str, str] = {
     "elapsed_s": "Stepping time",
     "num_restarts": "Worker restarts",
 }
-"""Of `raydash.core.compare.FIGURES`; those in small letters belong to the one above."""
+"""Of `raydash.core.analysis.compare.FIGURES`; those in small letters belong to the one above."""
 
 
 def figure(key: str, value: float) -> str:

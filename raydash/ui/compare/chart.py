@@ -13,7 +13,7 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetricsF, QKeyEvent, QMouseEvent, QPaintEvent, QPen
 from PySide6.QtWidgets import QGraphicsSceneWheelEvent, QSizePolicy
 
-from raydash.core.compare import XAxis
+from raydash.core.analysis.compare import XAxis
 from raydash.core.records import Float64
 from raydash.ui.compare.curves import Line
 from raydash.ui.compare.labels import axis_ticks

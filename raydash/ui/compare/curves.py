@@ -9,7 +9,7 @@ from datetime import datetime
 
 import numpy as np
 
-from raydash.core.compare import (
+from raydash.core.analysis.compare import (
     Centre,
     Curve,
     GroupCurve,
@@ -20,7 +20,7 @@ from raydash.core.compare import (
     seed_groups,
     spec_differences,
 )
-from raydash.core.learning_curve import LearningMetric, learning_curve
+from raydash.core.analysis.learning_curve import LearningMetric, learning_curve
 from raydash.core.library import RunSource
 from raydash.core.records import Float64, Int64
 from raydash.core.spec import RunSpec

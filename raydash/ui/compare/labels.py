@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
 
-from raydash.core.compare import Centre, Metric, XAxis
-from raydash.core.learning_curve import LearningMetric
+from raydash.core.analysis.compare import Centre, Metric, XAxis
+from raydash.core.analysis.learning_curve import LearningMetric
 from raydash.ui import words
 from raydash.ui.plots.ticks import Ticks, clock_ticks, multiples, time_step, value_ticks
 
@@ -88,7 +88,7 @@ def metric_value(metric: AnyMetric, value: float) -> str:
 
 
 def figure_value(key: str, value: float) -> str:
-    """A figure of a run, by its key in `raydash.core.compare.FIGURES`."""
+    """A figure of a run, by its key in `raydash.core.analysis.compare.FIGURES`."""
     if not math.isfinite(value):
         return words.UNKNOWN
     if key == "elapsed_s":

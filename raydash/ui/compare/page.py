@@ -22,8 +22,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from raydash.core.compare import Centre, XAxis
-from raydash.core.learning_curve import LearningMetric
+from raydash.core.analysis.compare import Centre, XAxis
+from raydash.core.analysis.learning_curve import LearningMetric
 from raydash.link.session import Session
 from raydash.link.store import RunStore
 from raydash.ui import words

@@ -12,8 +12,8 @@ from PySide6.QtCore import QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QPaintEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QToolButton, QWidget
 
+from raydash.core.analysis.compare import Metric
 from raydash.core.clock import Clock
-from raydash.core.compare import Metric
 from raydash.ui.card import Card
 from raydash.ui.compare import labels
 from raydash.ui.compare.curves import Choice, CurveBook, Entry, Line

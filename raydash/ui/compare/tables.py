@@ -13,7 +13,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from raydash.core.compare import Centre, figures_table, interval, spec_differences
+from raydash.core.analysis.compare import Centre, figures_table, interval, spec_differences
 from raydash.core.spec import FIELDS
 from raydash.ui import words
 from raydash.ui.compare import labels

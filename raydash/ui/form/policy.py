@@ -7,8 +7,8 @@ from typing import Any
 
 from PySide6.QtWidgets import QComboBox, QFileDialog, QLineEdit, QPushButton, QToolButton
 
+from raydash.core.machine.permissions import why_run_cannot
 from raydash.core.messages import Answer, Verb
-from raydash.core.permissions import why_run_cannot
 from raydash.core.spec import (
     FILE_POLICY_KINDS,
     LEARNED_POLICY_KINDS,

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QSpinBox
 
+from raydash.core.machine.permissions import why_run_cannot
 from raydash.core.messages import Verb
-from raydash.core.permissions import why_run_cannot
 from raydash.core.spec import MAX_ENVS_PER_WORKER, MAX_WORKERS, MODES, VECTORIZATIONS, RunSpec
 from raydash.link.session import Session
 from raydash.ui.form.part import FormPart

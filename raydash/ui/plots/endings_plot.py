@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtWidgets import QWidget
 
+from raydash.core.history.series import HistorySeries
 from raydash.core.records import Float64, Int64
-from raydash.core.series import HistorySeries
 from raydash.core.states import Ending
 from raydash.ui import words
 from raydash.ui.plots.geometry import closed, stairs

@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 
-from raydash.core.generation_series import GenerationSeries, grouped
+from raydash.core.history.generation_series import GenerationSeries, grouped
 from raydash.core.records import Float64
 from raydash.core.updates import Generations, LearningFigures
 from raydash.ui import words

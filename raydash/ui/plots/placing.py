@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from raydash.core.history.series import HistorySeries
 from raydash.core.records import Float64
-from raydash.core.series import HistorySeries
 
 
 class StepCount:

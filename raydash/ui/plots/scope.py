@@ -18,8 +18,8 @@ from enum import StrEnum
 from PySide6.QtCore import QObject, Signal
 
 from raydash.core.events import Event
-from raydash.core.generation_series import GenerationSeries
-from raydash.core.series import HistorySeries
+from raydash.core.history.generation_series import GenerationSeries
+from raydash.core.history.series import HistorySeries
 from raydash.core.updates import RunUpdate
 from raydash.link.store import RunStore
 from raydash.ui.plots.placing import BySteps, ByTime, Placing, StepCount

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from raydash.core.history import BUCKET_S
+from raydash.core.history.history import BUCKET_S
+from raydash.core.history.series import HistorySeries
+from raydash.core.machine.worker_record import MachineSettings
 from raydash.core.records import Float64
-from raydash.core.series import HistorySeries
 from raydash.core.updates import RunUpdate
-from raydash.core.worker_record import MachineSettings
 from raydash.link.store import Detail, RunStore
 from raydash.ui.plots.placing import StepCount
 

@@ -15,8 +15,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from raydash.core.machine.permissions import why_worker_cannot, worker_is_paused
 from raydash.core.messages import Verb
-from raydash.core.permissions import why_worker_cannot, worker_is_paused
 from raydash.core.states import Activity
 from raydash.core.updates import RunUpdate
 from raydash.link.session import Session

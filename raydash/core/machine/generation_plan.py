@@ -22,16 +22,7 @@ import numpy as np
 
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
-from raydash.core.records import (
-    GenerationResults,
-    ObservationSums,
-    ParametersReady,
-    PlayedWork,
-    PolicyWritten,
-    Work,
-)
-from raydash.core.spec import RunSpec
-from raydash.core.stimuli import (
+from raydash.core.machine.stimuli import (
     AskLearner,
     CreateLearner,
     Instruction,
@@ -42,6 +33,15 @@ from raydash.core.stimuli import (
     RecordEvent,
     SavePolicy,
 )
+from raydash.core.records import (
+    GenerationResults,
+    ObservationSums,
+    ParametersReady,
+    PlayedWork,
+    PolicyWritten,
+    Work,
+)
+from raydash.core.spec import RunSpec
 from raydash.core.updates import GenerationRow, LearningFigures
 
 CONFIRMING_EPISODES = 100

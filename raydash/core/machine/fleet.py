@@ -6,11 +6,9 @@ Part of `raydash.core.machine`, which decides for the run as a whole; pure like 
 from collections.abc import Mapping
 
 from raydash.core.events import EventKind
-from raydash.core.learning import Campaign
-from raydash.core.policy_swap import PolicySwap
-from raydash.core.records import Work
-from raydash.core.spec import RolloutSpec
-from raydash.core.stimuli import (
+from raydash.core.machine.generation_plan import Campaign
+from raydash.core.machine.policy_swap import PolicySwap
+from raydash.core.machine.stimuli import (
     ChunkArrived,
     CloseWorker,
     CreateWorker,
@@ -26,7 +24,7 @@ from raydash.core.stimuli import (
     WorkerClosed,
     WorkerDied,
 )
-from raydash.core.worker_record import (
+from raydash.core.machine.worker_record import (
     GONE,
     MAX_IN_FLIGHT,
     Fate,
@@ -34,6 +32,8 @@ from raydash.core.worker_record import (
     Phase,
     WorkerRecord,
 )
+from raydash.core.records import Work
+from raydash.core.spec import RolloutSpec
 
 WorkerStimulus = (
     WorkerBecameReady | ChunkArrived | WorkerDied | WorkerClosed | PolicyAnswered | ProgressSeen

@@ -4,9 +4,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from raydash.core.compare import Curve, XAxis, episodes_by
+from raydash.core.analysis.compare import Curve, XAxis, episodes_by
+from raydash.core.history.series import HistorySeries
 from raydash.core.records import Float64
-from raydash.core.series import HistorySeries
 from raydash.core.updates import Generations
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from raydash.core.faults import Fault
+from raydash.core.machine.worker_record import Phase, WorkerRecord
 from raydash.core.messages import Verb
-from raydash.core.worker_record import Phase, WorkerRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,18 +13,15 @@ worker that is not live; every command is answered exactly once; a run that is o
 
 from collections.abc import Iterable, Mapping
 
-from raydash.core.active_clock import ActiveClock
-from raydash.core.command_book import CommandBook, PendingCommand, refusal
-from raydash.core.commanded import Commanded
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
-from raydash.core.fleet import Fleet, WorkerStimulus
-from raydash.core.learning import Campaign, PastLearning
-from raydash.core.messages import CommandRun, Verb
-from raydash.core.permissions import why_run_cannot, why_worker_cannot
-from raydash.core.spec import MAX_WORKERS, RunSpec
-from raydash.core.states import Activity, EndedBy, RunState
-from raydash.core.stimuli import (
+from raydash.core.machine.active_clock import ActiveClock
+from raydash.core.machine.command_book import CommandBook, PendingCommand, refusal
+from raydash.core.machine.fleet import Fleet, WorkerStimulus
+from raydash.core.machine.generation_plan import Campaign, PastLearning
+from raydash.core.machine.permissions import why_run_cannot, why_worker_cannot
+from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.stimuli import (
     AnswerCommand,
     ChunkArrived,
     CommandReceived,
@@ -40,12 +37,15 @@ from raydash.core.stimuli import (
     Stimulus,
     Ticked,
 )
-from raydash.core.worker_record import (
+from raydash.core.machine.worker_record import (
     Fate,
     MachineSettings,
     Phase,
     WorkerRecord,
 )
+from raydash.core.messages import CommandRun, Verb
+from raydash.core.spec import MAX_WORKERS, RunSpec
+from raydash.core.states import Activity, EndedBy, RunState
 
 _MET = (EndedBy.SECONDS, EndedBy.ENV_STEPS, EndedBy.EPISODES, EndedBy.TARGET)
 """The run did what it was asked for."""

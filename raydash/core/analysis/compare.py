@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from raydash.core.history.series import HistorySeries
 from raydash.core.records import Float64, Int64
-from raydash.core.series import HistorySeries
 from raydash.core.spec import FIELDS, RunSpec
 from raydash.core.updates import RunFigures
 
@@ -86,7 +86,7 @@ def curve(
     while a run goes on. A point is the ratio of sums over its buckets: a mean return is weighted by
     episodes. Points without an episode are left out; for the mean length their steps count for
     the next point. Buckets know no generations: over those there is nothing to show (see
-    `raydash.core.learning_curve`).
+    `raydash.core.analysis.learning_curve`).
 
     Args:
         history: Of the whole run.

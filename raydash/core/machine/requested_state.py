@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.states import EndedBy
-from raydash.core.stimuli import PolicyVersion
 
 
 @dataclass(frozen=True, slots=True)

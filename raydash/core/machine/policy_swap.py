@@ -9,15 +9,15 @@ from collections.abc import Iterable
 
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
-from raydash.core.spec import PolicySpec
-from raydash.core.stimuli import (
+from raydash.core.machine.stimuli import (
     Instruction,
     PolicyAnswered,
     PolicyVersion,
     RecordEvent,
     SetPolicy,
 )
-from raydash.core.worker_record import Phase, WorkerRecord
+from raydash.core.machine.worker_record import Phase, WorkerRecord
+from raydash.core.spec import PolicySpec
 
 _MAX_WORDS = 3
 
