@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from raydash.record.opened import OpenedRun
+    from raydash.record.opened_run import OpenedRun
 
 __version__ = "0.1.0"
 
@@ -31,6 +31,6 @@ def open_run(path_or_id: str | Path) -> "OpenedRun":
         raydash.core.faults.FaultError: if there is no such run, or its file can't be read.
     """
     # Imported when it is needed, so that `import raydash` is instant.
-    from raydash.record.opened import open_run
+    from raydash.record.opened_run import open_run
 
     return open_run(path_or_id)

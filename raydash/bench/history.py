@@ -19,13 +19,13 @@ from raydash.core.history.history import CAPACITY, HistoryRows
 from raydash.core.machine.requested_state import Commanded
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, RunState
-from raydash.record.database import connect
-from raydash.record.history_query import bucket_width_s, history
-from raydash.record.query import open_read_only
-from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
-from raydash.record.schema import bring_up_to_date
-from raydash.record.snapshot import RecordingReader
-from raydash.record.writer import RecordWriter
+from raydash.record.file.database import connect
+from raydash.record.file.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
+from raydash.record.file.schema import bring_up_to_date
+from raydash.record.read.history_query import bucket_width_s, history
+from raydash.record.read.query import open_read_only
+from raydash.record.read.snapshot import RecordingReader
+from raydash.record.write.writer import RecordWriter
 
 EPISODES = 50_000_000
 WORKERS = 16

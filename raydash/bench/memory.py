@@ -21,11 +21,11 @@ from raydash.core.machine.worker_record import MachineSettings
 from raydash.core.messages import PROTOCOL_VERSION
 from raydash.core.spec import RunSpec
 from raydash.core.updates import RunInfo, SupervisorHealth
-from raydash.record.recorder import Recorder
-from raydash.record.rows import IncarnationRow, RunRow
-from raydash.supervise.recording import DuckRecording
-from raydash.supervise.roster import NoProbes
-from raydash.supervise.simulated import SimulatedPool
+from raydash.record.file.rows import IncarnationRow, RunRow
+from raydash.record.write.recorder import Recorder
+from raydash.supervise.account.roster import NoProbes
+from raydash.supervise.keeping.recording import DuckRecording
+from raydash.supervise.pools.simulated import SimulatedPool
 from raydash.supervise.supervisor import Supervisor
 
 HOURS = (1, 6, 12, 24)

@@ -23,9 +23,9 @@ from raydash.core.machine.requested_state import Commanded
 from raydash.core.machine.worker_record import MachineSettings
 from raydash.core.records import TIME_DECIMALS, EpisodeColumns, WorkerTotals
 from raydash.core.spec import RunSpec
-from raydash.record.database import size_of
-from raydash.record.recorder import Recorder
-from raydash.record.rows import IncarnationRow, RecordBatch, RunRow
+from raydash.record.file.database import size_of
+from raydash.record.file.rows import IncarnationRow, RecordBatch, RunRow
+from raydash.record.write.recorder import Recorder
 
 PAIRS = 5
 SECONDS = 8.0

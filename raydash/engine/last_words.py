@@ -15,8 +15,8 @@ from raydash.core.records import EpisodeColumns
 from raydash.core.spec import RunSpec
 from raydash.core.states import Activity, EndedBy, RunState
 from raydash.core.updates import RunInfo, RunUpdate, WorkerColumns
-from raydash.record.live_copy import is_locked
-from raydash.record.snapshot import RecordingReader, snapshot
+from raydash.record.read.live_copy import is_locked
+from raydash.record.read.snapshot import RecordingReader, snapshot
 
 PATIENCE_S = 5.0
 RETRY_S = 0.1

@@ -43,7 +43,7 @@ SLOW_THREADS = 1
 
 
 class LibraryFiles(Protocol):
-    """The library on disk: `raydash.record.library.LibraryFolder`."""
+    """The library on disk: `raydash.record.library.library.LibraryFolder`."""
 
     def runs(self) -> tuple[RecordedRun, ...]:
         """All recordings, newest first."""
@@ -71,7 +71,7 @@ class LibraryFiles(Protocol):
 
 
 def _open_library(data_dir: Path) -> LibraryFiles:
-    from raydash.record.library import open_library
+    from raydash.record.library.library import open_library
 
     return open_library(data_dir)
 

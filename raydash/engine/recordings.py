@@ -11,9 +11,9 @@ from pathlib import Path
 
 from raydash.core.clock import Clock
 from raydash.core.faults import FaultError
-from raydash.record.database import wal_of
-from raydash.record.live_copy import is_locked, open_live_copy
-from raydash.record.snapshot import RecordingReader
+from raydash.record.file.database import wal_of
+from raydash.record.read.live_copy import is_locked, open_live_copy
+from raydash.record.read.snapshot import RecordingReader
 
 IDLE_S = 10.0
 COPY_AGE_S = 5.0

@@ -21,18 +21,18 @@ from raydash.core.spec import RunSpec
 from raydash.core.updates import RunInfo, SupervisorHealth
 from raydash.learn.actor import LearnerProcess
 from raydash.protocol.codec import encode
-from raydash.record.folder import best_policy_of, learner_state_of
+from raydash.record.file.folder import best_policy_of, learner_state_of
+from raydash.supervise.account.roster import NoProbes, Probes
 from raydash.supervise.actor import Posting
-from raydash.supervise.learners import LearnerDesk, RayLearner
-from raydash.supervise.pool import WorkerPool
-from raydash.supervise.probes import NodeProbes
-from raydash.supervise.ray_pool import RayPool
-from raydash.supervise.recording import NotRecorded, Past, open_recording, read_past
-from raydash.supervise.roster import NoProbes, Probes
-from raydash.supervise.simulated import SimulatedPool
+from raydash.supervise.keeping.recording import NotRecorded, Past, open_recording, read_past
+from raydash.supervise.pools.learners import LearnerDesk, RayLearner
+from raydash.supervise.pools.pool import WorkerPool
+from raydash.supervise.pools.probes import NodeProbes
+from raydash.supervise.pools.ray_pool import RayPool
+from raydash.supervise.pools.simulated import SimulatedPool
+from raydash.supervise.pools.slots import Slots
+from raydash.supervise.pools.stepping_pool import Homes, SteppingPool
 from raydash.supervise.sinks import open_sinks
-from raydash.supervise.slots import Slots
-from raydash.supervise.stepping_pool import Homes, SteppingPool
 from raydash.supervise.supervisor import Recording, Supervisor
 from raydash.worker.actor import RolloutWorker
 from raydash.worker.env_actor import EnvActor

@@ -14,7 +14,7 @@ from raydash.core.machine.stimuli import AskLearner, CreateLearner, SavePolicy
 from raydash.core.records import PlayedWork, RolloutChunk, WorkerReady
 from raydash.core.updates import Generations, LearningFigures
 from raydash.supervise.generation_log import GenerationLog
-from raydash.supervise.learners import LearnerDesk, LearnerReport
+from raydash.supervise.pools.learners import LearnerDesk, LearnerReport
 
 LEARNING_TURN_S = 0.02
 """How long a turn waits for the first answer of a worker or of the learner."""

@@ -72,16 +72,16 @@ from raydash.core.updates import (
     SupervisorHealth,
 )
 from raydash.protocol.codec import encode
-from raydash.record.rows import RecordBatch
-from raydash.supervise.backlog import Backlog
-from raydash.supervise.error_fold import ErrorFold
-from raydash.supervise.gathering import Gathering
-from raydash.supervise.learners import LearnerDesk
+from raydash.record.file.rows import RecordBatch
+from raydash.supervise.account.backlog import Backlog
+from raydash.supervise.account.error_fold import ErrorFold
+from raydash.supervise.account.gathering import Gathering
+from raydash.supervise.account.ledger import Ledger
+from raydash.supervise.account.roster import Probes, Roster
 from raydash.supervise.learning import Learning
-from raydash.supervise.ledger import Ledger
-from raydash.supervise.pool import Closed, CostFound, Died, Report, WorkerPool
+from raydash.supervise.pools.learners import LearnerDesk
+from raydash.supervise.pools.pool import Closed, CostFound, Died, Report, WorkerPool
 from raydash.supervise.readers import Readers
-from raydash.supervise.roster import Probes, Roster
 from raydash.supervise.sinks import LiveSinks, NoSinks
 
 TICK_S = 0.1

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from raydash.core.messages import Verb
-from raydash.record.query import open_read_only
-from raydash.record.schema import Connection
+from raydash.record.file.schema import Connection
+from raydash.record.read.query import open_read_only
 from tests.fakes.recount import check_recording
 from tests.fakes.terminal import SeenRun, Terminal
 

@@ -10,8 +10,8 @@ import numpy as np
 from raydash.core.machine.requested_state import Commanded
 from raydash.core.records import EpisodeColumns, Float64, WorkerTotals
 from raydash.core.states import EndedBy, Ending, RunState
-from raydash.record.recorder import Recorder
-from raydash.record.rows import RecordBatch, RunEndRow
+from raydash.record.file.rows import RecordBatch, RunEndRow
+from raydash.record.write.recorder import Recorder
 from tests.fakes.recordings import event, incarnation_row, run_row
 
 

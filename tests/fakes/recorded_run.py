@@ -11,9 +11,9 @@ from raydash.core.records import RolloutChunk
 from raydash.core.spec import StopSpec
 from raydash.core.states import Ending
 from raydash.core.updates import RunUpdate
-from raydash.record.recorder import Recorder
-from raydash.record.rows import RecordBatch, RunEndRow
-from raydash.supervise.pool import Report
+from raydash.record.file.rows import RecordBatch, RunEndRow
+from raydash.record.write.recorder import Recorder
+from raydash.supervise.pools.pool import Report
 from tests.fakes.recordings import incarnation_row, run_row
 from tests.fakes.supervised_run import RUN_ID, Reader, SupervisedRun
 

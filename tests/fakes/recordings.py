@@ -11,9 +11,9 @@ import numpy as np
 from raydash.core.events import Event, EventKind
 from raydash.core.records import EpisodeColumns, WorkerTotals
 from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec
-from raydash.record.database import connect
-from raydash.record.recorder import Recorder
-from raydash.record.rows import IncarnationRow, RecordBatch, RunRow
+from raydash.record.file.database import connect
+from raydash.record.file.rows import IncarnationRow, RecordBatch, RunRow
+from raydash.record.write.recorder import Recorder
 
 SPEC = RunSpec(
     env=EnvSpec("CartPole-v1", {"sutton_barto_reward": True}),

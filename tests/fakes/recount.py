@@ -4,11 +4,11 @@ import math
 from contextlib import closing
 
 from raydash.core.states import EndedBy, RunState
-from raydash.record import query
-from raydash.record.details import details
 from raydash.record.export.document import figures_table
-from raydash.record.query import open_read_only
-from raydash.record.snapshot import snapshot
+from raydash.record.read import query
+from raydash.record.read.details import details
+from raydash.record.read.query import open_read_only
+from raydash.record.read.snapshot import snapshot
 from tests.fakes.terminal import SeenRun
 
 _PER_WORKER = (

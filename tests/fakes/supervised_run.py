@@ -15,11 +15,11 @@ from raydash.core.spec import PolicySpec, RolloutSpec, RunSpec, StopSpec
 from raydash.core.states import Activity, EndedBy
 from raydash.core.updates import RunInfo, RunUpdate, SupervisorHealth
 from raydash.protocol.codec import decode
-from raydash.record.rows import RecordBatch
-from raydash.supervise.ledger import Ledger
-from raydash.supervise.pool import Report
-from raydash.supervise.roster import NoProbes, Probes
-from raydash.supervise.simulated import SimulatedPool
+from raydash.record.file.rows import RecordBatch
+from raydash.supervise.account.ledger import Ledger
+from raydash.supervise.account.roster import NoProbes, Probes
+from raydash.supervise.pools.pool import Report
+from raydash.supervise.pools.simulated import SimulatedPool
 from raydash.supervise.sinks import LiveSinks
 from raydash.supervise.supervisor import Supervisor
 from tests.fakes.clock import FakeClock

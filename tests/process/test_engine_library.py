@@ -30,7 +30,7 @@ from raydash.core.messages import (
 )
 from raydash.core.states import RunState
 from raydash.core.updates import RunUpdate
-from raydash.record.snapshot import snapshot
+from raydash.record.read.snapshot import snapshot
 from tests.fakes.raw_engine import RawEngine
 from tests.fakes.recorded_run import RecordedRun, lived
 from tests.fakes.supervised_run import RUN_ID

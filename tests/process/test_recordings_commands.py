@@ -16,10 +16,10 @@ import pytest
 from raydash.core.library import Notes
 from raydash.core.machine.requested_state import Commanded
 from raydash.core.states import EndedBy, RunState
-from raydash.record.library import LibraryFolder
-from raydash.record.query import figures
-from raydash.record.recorder import Recorder
-from raydash.record.rows import RecordBatch, RunEndRow
+from raydash.record.file.rows import RecordBatch, RunEndRow
+from raydash.record.library.library import LibraryFolder
+from raydash.record.read.query import figures
+from raydash.record.write.recorder import Recorder
 from tests.fakes import recordings
 from tests.process.test_cli_run import KEYS
 

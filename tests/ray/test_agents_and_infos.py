@@ -13,7 +13,7 @@ import raydash
 from raydash.commands.summary import Summary
 from raydash.core.events import EventKind
 from raydash.record.export.document import figures_table
-from raydash.record.query import open_read_only
+from raydash.record.read.query import open_read_only
 from tests.fakes.recount import check_recording
 from tests.fakes.terminal import SeenRun, Terminal
 

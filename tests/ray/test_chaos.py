@@ -12,8 +12,8 @@ from raydash.cluster.launch import LaunchedCluster
 from raydash.core.messages import StartRun
 from raydash.core.states import EndedBy, RunState
 from raydash.engine.client import EngineGoneError
-from raydash.record.query import figures
-from raydash.record.restore import restore
+from raydash.record.read.query import figures
+from raydash.record.read.restore import restore
 from tests.fakes.chaos import MAX_LOST_S, chaos
 from tests.fakes.clusters import is_gone, members_of, record_of
 from tests.fakes.terminal import SOURCE_DIRS, Terminal

@@ -11,7 +11,7 @@ from raydash.cluster.cluster_file import ClusterRecord
 from raydash.core.messages import StartRun
 from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.engine.client import EngineGoneError
-from raydash.record.query import figures
+from raydash.record.read.query import figures
 from tests.fakes.clusters import is_gone, members_of, record_of
 from tests.fakes.terminal import SOURCE_DIRS, Terminal
 

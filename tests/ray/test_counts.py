@@ -7,7 +7,7 @@ from pathlib import Path
 
 from raydash.core.events import EventKind
 from raydash.core.states import Activity, EndedBy, Ending, RunState
-from raydash.record.query import open_read_only
+from raydash.record.read.query import open_read_only
 from tests.fakes.recount import check_recording
 from tests.fakes.terminal import SeenRun, Terminal
 

@@ -16,7 +16,7 @@ from raydash.cluster.launch import LaunchedCluster
 from raydash.core.events import EventKind
 from raydash.core.messages import Verb
 from raydash.core.states import Activity, EndedBy, RunState
-from raydash.record.query import figures
+from raydash.record.read.query import figures
 from tests.fakes.clusters import ask_ray
 from tests.fakes.recount import check_recording
 from tests.fakes.terminal import STEPPING, SeenRun, Terminal

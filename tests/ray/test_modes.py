@@ -17,7 +17,7 @@ from raydash.core.messages import Verb
 from raydash.core.states import Activity, EndedBy, Ending, RunState
 from raydash.core.updates import RunUpdate
 from raydash.paths import state_dir
-from raydash.record.query import open_read_only
+from raydash.record.read.query import open_read_only
 from raydash.worker.seeds import env_seeds
 from tests.fakes.clusters import ask_ray
 from tests.fakes.notes import Episode, comparable, lines, num_noted_steps, played

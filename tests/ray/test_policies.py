@@ -14,7 +14,7 @@ import pytest
 from raydash.core.events import EventKind
 from raydash.core.messages import Verb
 from raydash.core.spec import PolicySpec
-from raydash.record.query import open_read_only
+from raydash.record.read.query import open_read_only
 from raydash.worker.policies.weights import Weights, write_weights
 from tests.fakes.onnx_models import write_affine
 from tests.fakes.recount import check_recording

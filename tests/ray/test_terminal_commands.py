@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from raydash.core.states import EndedBy, RunState
-from raydash.record import query
+from raydash.record.read import query
 from tests.fakes.terminal import Terminal
 
 ROOT = Path(__file__).parents[2]

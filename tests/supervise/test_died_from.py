@@ -14,7 +14,7 @@ from ray.exceptions import (
 )
 
 from raydash.core.machine.stimuli import DeathCause
-from raydash.supervise.ray_pool import MAX_TEXT, died_from
+from raydash.supervise.pools.ray_pool import MAX_TEXT, died_from
 
 GUESSES = (
     " Some common causes include: (1) the process was killed by the OOM killer due to high memory "

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from raydash.core.history.time_shares import time_shares
 from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerTotals
 from raydash.core.states import Ending
-from raydash.supervise.ledger import Ledger
+from raydash.supervise.account.ledger import Ledger
 
 Episode = tuple[float, Ending]
 NAN = math.nan

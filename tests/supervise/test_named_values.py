@@ -14,10 +14,10 @@ from raydash.core.records import AgentEpisodes, EpisodeScalars, RolloutChunk, ag
 from raydash.core.spec import RolloutSpec
 from raydash.core.states import Ending
 from raydash.core.updates import AgentFigures, HistoryDelta, ScalarFigures
-from raydash.record.database import connect
-from raydash.record.history_query import history
-from raydash.record.snapshot import snapshot
-from raydash.supervise.pool import Report
+from raydash.record.file.database import connect
+from raydash.record.read.history_query import history
+from raydash.record.read.snapshot import snapshot
+from raydash.supervise.pools.pool import Report
 from tests.fakes.supervised_run import SupervisedRun
 from tests.supervise.test_past import long, past_of, to_a_tick
 

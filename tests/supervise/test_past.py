@@ -15,17 +15,17 @@ from raydash.core.records import EpisodeColumns, EpisodeExtras
 from raydash.core.spec import PolicySpec, RolloutSpec, RunSpec, StopSpec
 from raydash.core.states import Activity, EndedBy
 from raydash.core.updates import HistoryDelta
-from raydash.record.database import connect
-from raydash.record.details import details
 from raydash.record.export.document import figures_table
-from raydash.record.query import open_read_only
-from raydash.record.restore import episodes_in_time_order
-from raydash.record.rows import RecordBatch
-from raydash.record.schema import bring_up_to_date
-from raydash.record.snapshot import snapshot
-from raydash.record.writer import RecordWriter
-from raydash.supervise.pool import Report
-from raydash.supervise.recording import Past, read_past
+from raydash.record.file.database import connect
+from raydash.record.file.rows import RecordBatch
+from raydash.record.file.schema import bring_up_to_date
+from raydash.record.read.details import details
+from raydash.record.read.query import open_read_only
+from raydash.record.read.restore import episodes_in_time_order
+from raydash.record.read.snapshot import snapshot
+from raydash.record.write.writer import RecordWriter
+from raydash.supervise.keeping.recording import Past, read_past
+from raydash.supervise.pools.pool import Report
 from tests.fakes.recordings import incarnation_row, run_row
 from tests.fakes.supervised_run import TURN_S, SupervisedRun
 
@@ -288,7 +288,7 @@ def test_restart_does_not_read_the_episodes_of_the_whole_run(
             read.append(len(episodes))
             yield episodes
 
-    monkeypatch.setattr("raydash.supervise.past_history.episodes_in_time_order", counted)
+    monkeypatch.setattr("raydash.supervise.keeping.past_history.episodes_in_time_order", counted)
     past = past_of(tmp_path, run)
     share = sum(read) / run.ledger.num_episodes()
     assert share < 0.05

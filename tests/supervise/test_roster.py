@@ -6,8 +6,8 @@ from raydash.core.machine.stimuli import ParametersArrived, WorkerBecameReady
 from raydash.core.records import ParametersReady
 from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec
 from raydash.core.states import Activity
-from raydash.supervise.ledger import Ledger
-from raydash.supervise.roster import IDLE_AFTER_S, Roster
+from raydash.supervise.account.ledger import Ledger
+from raydash.supervise.account.roster import IDLE_AFTER_S, Roster
 
 
 class LearningRun:

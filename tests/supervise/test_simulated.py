@@ -6,8 +6,8 @@ import pytest
 from raydash.core.machine.stimuli import DeathCause, PolicyVersion
 from raydash.core.records import RolloutChunk, WorkerReady
 from raydash.core.states import Ending
-from raydash.supervise.pool import Died
-from raydash.supervise.simulated import SimulatedPool
+from raydash.supervise.pools.pool import Died
+from raydash.supervise.pools.simulated import SimulatedPool
 from tests.fakes.clock import FakeClock
 
 

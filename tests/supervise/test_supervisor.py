@@ -20,10 +20,10 @@ from raydash.core.spec import RolloutSpec, StopSpec
 from raydash.core.states import Activity, EndedBy, Ending, RunState
 from raydash.core.updates import HistoryDelta
 from raydash.protocol.codec import decode
-from raydash.supervise import backlog
-from raydash.supervise.pool import Report
+from raydash.supervise.account import backlog
+from raydash.supervise.account.roster import NoProbes, WorkerVitals
+from raydash.supervise.pools.pool import Report
 from raydash.supervise.readers import GONE_AFTER_S
-from raydash.supervise.roster import NoProbes, WorkerVitals
 from raydash.supervise.supervisor import LAST_PULL_GRACE_S
 from tests.fakes.supervised_run import Reader, SupervisedRun
 

@@ -7,9 +7,9 @@ import pytest
 
 from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import RolloutChunk
-from raydash.supervise.ray_pool import SLOW_TO_PLACE_S
-from raydash.supervise.slots import Slots
-from raydash.supervise.stepping_pool import SteppingPool
+from raydash.supervise.pools.ray_pool import SLOW_TO_PLACE_S
+from raydash.supervise.pools.slots import Slots
+from raydash.supervise.pools.stepping_pool import SteppingPool
 from tests.fakes.clock import FakeClock
 from tests.fakes.supervised_run import SupervisedRun
 

@@ -20,11 +20,11 @@ from raydash.core.faults import FaultError
 from raydash.core.library import ExportFormat
 from raydash.core.records import EpisodeColumns
 from raydash.core.states import Ending
-from raydash.record import query
-from raydash.record.database import connect
 from raydash.record.export import tables
 from raydash.record.export.export import export
 from raydash.record.export.stage import staged
+from raydash.record.file.database import connect
+from raydash.record.read import query
 from tests.fakes.finished_run import mixed_episodes, record_run, tensorboard_events
 
 WORDS = {

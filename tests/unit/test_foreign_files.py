@@ -7,9 +7,9 @@ import pytest
 
 import raydash
 from raydash.core.faults import FaultError
-from raydash.record.query import figures
-from raydash.record.restore import restore
-from raydash.record.schema import DDL
+from raydash.record.file.schema import DDL
+from raydash.record.read.query import figures
+from raydash.record.read.restore import restore
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from raydash.core.machine.requested_state import Commanded
 from raydash.core.records import EpisodeColumns
 from raydash.core.states import Ending
 from raydash.core.updates import HistoryDelta
-from raydash.record import history_query
-from raydash.record.database import connect
-from raydash.record.history_query import bucket_width_s, buckets, history, joined, sliced
-from raydash.record.rows import RecordBatch
-from raydash.record.schema import Connection, bring_up_to_date
-from raydash.record.writer import RecordWriter
+from raydash.record.file.database import connect
+from raydash.record.file.rows import RecordBatch
+from raydash.record.file.schema import Connection, bring_up_to_date
+from raydash.record.read import history_query
+from raydash.record.read.history_query import bucket_width_s, buckets, history, joined, sliced
+from raydash.record.write.writer import RecordWriter
 
 RUN_S = 600.0
 STEPS_PER_S = 50.0

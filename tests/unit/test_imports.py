@@ -18,14 +18,14 @@ from raydash.cli import app
 from raydash.core.faults import FaultError
 from raydash.core.library import ExportFormat, RunSource
 from raydash.core.states import Ending, RunState
-from raydash.record import query
 from raydash.record.export.export import export
 from raydash.record.imports.draft import Draft
 from raydash.record.imports.imports import import_runs
 from raydash.record.imports.tags import renamed
-from raydash.record.library import open_library
-from raydash.record.opened import UNKNOWN_ENDING
-from raydash.record.query import open_read_only
+from raydash.record.library.library import open_library
+from raydash.record.opened_run import UNKNOWN_ENDING
+from raydash.record.read import query
+from raydash.record.read.query import open_read_only
 from tests.fakes.finished_run import mixed_episodes, record_run
 
 HEAD = '#{"t_start": 1795342500.0, "env_id": "CartPole-v1"}\n'

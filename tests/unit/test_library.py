@@ -31,15 +31,15 @@ from raydash.core.library import (
 )
 from raydash.core.machine.requested_state import Commanded
 from raydash.core.states import EndedBy, RunState
-from raydash.record import index as index_module
-from raydash.record.details import details
-from raydash.record.library import LibraryFolder
-from raydash.record.notes import checked, read_notes, write_notes
-from raydash.record.query import figures
-from raydash.record.recorder import Recorder
-from raydash.record.retention import doomed, read_settings, words_for_bytes, write_settings
-from raydash.record.rows import RecordBatch, RunEndRow
-from raydash.record.times import iso_utc
+from raydash.record.file.notes import checked, read_notes, write_notes
+from raydash.record.file.rows import RecordBatch, RunEndRow
+from raydash.record.file.times import iso_utc
+from raydash.record.library.library import LibraryFolder
+from raydash.record.library.library import index as index_module
+from raydash.record.library.retention import doomed, read_settings, words_for_bytes, write_settings
+from raydash.record.read.details import details
+from raydash.record.read.query import figures
+from raydash.record.write.recorder import Recorder
 from tests.fakes import recordings
 
 END = RunEndRow(RunState.FINISHED, EndedBy.EPISODES, "", "2026-11-22T10:16:00+00:00", 60.0, 58.0)
@@ -301,7 +301,7 @@ def test_file_that_may_not_be_read_is_named(template: Path, anybodys: Path) -> N
     uid = os.getuid() or 65534
     child = (
         "import os, sys; from pathlib import Path\n"
-        "from raydash.record.library import LibraryFolder\n"
+        "from raydash.record.library.library import LibraryFolder\n"
         "data = Path(sys.argv[1])\n"
         "def said(cache='no'):\n"
         "    places = {'cache_dir': data / cache, 'state_dir': data / 'no'}\n"

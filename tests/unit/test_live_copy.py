@@ -12,10 +12,10 @@ import pytest
 
 from raydash.core.faults import FaultError
 from raydash.core.states import RunState
-from raydash.record import live_copy
-from raydash.record.database import connect, wal_of
-from raydash.record.live_copy import is_locked, open_live_copy
-from raydash.record.snapshot import RecordingReader
+from raydash.record.file.database import connect, wal_of
+from raydash.record.read import live_copy
+from raydash.record.read.live_copy import is_locked, open_live_copy
+from raydash.record.read.snapshot import RecordingReader
 from tests.fakes.recorded_run import RecordedRun, lived
 
 EPISODES_A_COMMIT = 20

@@ -21,12 +21,12 @@ from raydash.core.records import (
     EpisodeScalars,
 )
 from raydash.core.states import Ending
-from raydash.record import query
-from raydash.record.database import connect
-from raydash.record.opened import UNKNOWN_ENDING
-from raydash.record.rows import RecordBatch
-from raydash.record.schema import bring_up_to_date
-from raydash.record.writer import RecordWriter
+from raydash.record.file.database import connect
+from raydash.record.file.rows import RecordBatch
+from raydash.record.file.schema import bring_up_to_date
+from raydash.record.opened_run import UNKNOWN_ENDING
+from raydash.record.read import query
+from raydash.record.write.writer import RecordWriter
 from tests.fakes.finished_run import mixed_episodes, record_run
 from tests.fakes.recordings import SPEC, incarnation_row, run_row
 from tests.fakes.recordings import episodes as some_episodes

@@ -15,13 +15,13 @@ from raydash.core.records import EpisodeColumns, EvaluationEpisodes
 from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec, StopSpec
 from raydash.core.updates import MAX_GENERATIONS, GenerationRow, Generations, LearningFigures
 from raydash.record.export.document import figures_table
-from raydash.record.folder import best_policy_of, entry_of, learner_state_of
-from raydash.record.opened import OpenedRun
-from raydash.record.query import open_read_only
-from raydash.record.recorder import Recorder
-from raydash.record.restore import restore
-from raydash.record.rows import IncarnationRow, RecordBatch, RunRow
-from raydash.record.snapshot import snapshot
+from raydash.record.file.folder import best_policy_of, entry_of, learner_state_of
+from raydash.record.file.rows import IncarnationRow, RecordBatch, RunRow
+from raydash.record.opened_run import OpenedRun
+from raydash.record.read.query import open_read_only
+from raydash.record.read.restore import restore
+from raydash.record.read.snapshot import snapshot
+from raydash.record.write.recorder import Recorder
 from raydash.supervise.generation_log import GenerationLog
 from tests.fakes.clock import FakeClock
 

@@ -21,11 +21,13 @@ from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import EpisodeColumns, WorkerTotals
 from raydash.core.spec import PolicySpec
 from raydash.core.states import EndedBy, Ending, RunState
-from raydash.record import query, recorder, schema
-from raydash.record.database import connect
-from raydash.record.recorder import COMMITS_BETWEEN_SLIMMING, Recorder
-from raydash.record.restore import episodes_in_time_order, restore
-from raydash.record.rows import RecordBatch, RunEndRow
+from raydash.record.file import schema
+from raydash.record.file.database import connect
+from raydash.record.file.rows import RecordBatch, RunEndRow
+from raydash.record.read import query
+from raydash.record.read.restore import episodes_in_time_order, restore
+from raydash.record.write import recorder
+from raydash.record.write.recorder import COMMITS_BETWEEN_SLIMMING, Recorder
 from tests.fakes.recordings import (
     episodes,
     event,
@@ -226,8 +228,8 @@ def test_full_disk_is_told_and_nothing_is_lost_or_written_twice(tmp_path: Path) 
     code = f"""
 import resource, signal, threading, time
 from pathlib import Path
-from raydash.record.recorder import Recorder
-from raydash.record.rows import RecordBatch
+from raydash.record.write.recorder import Recorder
+from raydash.record.file.rows import RecordBatch
 from tests.fakes.recordings import *
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 one = Recorder(Path({str(path)!r}), clock=time.monotonic, commit_interval_s=0.02)
@@ -267,8 +269,8 @@ def test_recording_that_begins_on_a_full_disk_is_whole_once_there_is_room(
     code = f"""
 import resource, signal, threading, time
 from pathlib import Path
-from raydash.record.recorder import Recorder
-from raydash.record.rows import RecordBatch
+from raydash.record.write.recorder import Recorder
+from raydash.record.file.rows import RecordBatch
 from tests.fakes.recordings import *
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 until = time.monotonic() + 30
@@ -522,8 +524,8 @@ def test_migration_that_is_killed_leaves_the_old_file_or_the_new_one(path: Path)
     code = f"""
 import os
 from pathlib import Path
-from raydash.record.database import connect
-from raydash.record.schema import bring_up_to_date
+from raydash.record.file.database import connect
+from raydash.record.file.schema import bring_up_to_date
 connection = connect(Path({str(path)!r}))
 bring_up_to_date(connection)
 os._exit(0)

@@ -22,14 +22,14 @@ from raydash.core.machine.requested_state import Commanded
 from raydash.core.records import EpisodeColumns
 from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec
 from raydash.core.states import EndedBy, Ending, RunState
-from raydash.record.database import connect
-from raydash.record.query import figures
-from raydash.record.recorder import Recorder
+from raydash.record.file.database import connect
+from raydash.record.file.rows import RecordBatch, RunEndRow, RunRow
+from raydash.record.read.query import figures
 from raydash.record.report import words
 from raydash.record.report.facts import read_facts
 from raydash.record.report.report import render, write_report
 from raydash.record.report.svg import HEIGHT, WIDTH, Axis, Band, Bars, Line, chart, nice_step
-from raydash.record.rows import RecordBatch, RunEndRow, RunRow
+from raydash.record.write.recorder import Recorder
 from tests.fakes.finished_run import mixed_episodes, totals_of
 from tests.fakes.recordings import incarnation_row, write_schema_1
 

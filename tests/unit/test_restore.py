@@ -13,17 +13,17 @@ from raydash.core.faults import FaultError
 from raydash.core.machine.requested_state import Commanded
 from raydash.core.records import EpisodeColumns, WorkerTotals
 from raydash.core.states import Ending, RunState
-from raydash.record import query
-from raydash.record.database import connect, wal_of
-from raydash.record.recorder import Recorder
-from raydash.record.restore import (
+from raydash.record.file.database import connect, wal_of
+from raydash.record.file.rows import IncarnationRow, RecordBatch, RunEndRow
+from raydash.record.read import query
+from raydash.record.read.restore import (
     Restored,
     episodes_in_time_order,
     late_episodes,
     restore,
     worker_steps_over_time,
 )
-from raydash.record.rows import IncarnationRow, RecordBatch, RunEndRow
+from raydash.record.write.recorder import Recorder
 from tests.fakes.recordings import SPEC, episodes, event, incarnation_row, run_row
 
 
@@ -170,7 +170,7 @@ def test_episode_figures_equal_an_independent_recount(
 def test_worker_that_was_silent_for_long_keeps_its_recent_returns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raydash.record.restore.LATE_ROWS", 50)
+    monkeypatch.setattr("raydash.record.read.restore.LATE_ROWS", 50)
     path = tmp_path / "run.duckdb"
     first = episodes(150, num_workers=1)
     second = episodes(300, seed=1, first_s=5.0, num_workers=1)

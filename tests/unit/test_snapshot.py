@@ -11,8 +11,8 @@ from raydash.core.faults import FaultError
 from raydash.core.records import EpisodeColumns
 from raydash.core.states import Activity, EndedBy, Ending, RunState
 from raydash.core.updates import HistoryDelta, RunFigures, WorkerColumns
-from raydash.record.database import connect
-from raydash.record.snapshot import RecordingReader, snapshot
+from raydash.record.file.database import connect
+from raydash.record.read.snapshot import RecordingReader, snapshot
 from tests.fakes.recorded_run import COMMIT_S, RecordedRun, lived, record
 from tests.fakes.supervised_run import RUN_ID
 

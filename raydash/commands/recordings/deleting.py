@@ -17,8 +17,8 @@ from raydash.commands.recordings.words import (
 from raydash.commands.run import EXIT_BAD_INPUT, EXIT_CLUSTER_FAILED, EXIT_DONE
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import LibrarySettings, RecordedRun
-from raydash.record.library import LibraryFolder, open_library
-from raydash.record.retention import words_for_bytes
+from raydash.record.library.library import LibraryFolder, open_library
+from raydash.record.library.retention import words_for_bytes
 
 _TITLE_WIDTH = 40
 

@@ -8,7 +8,7 @@ from raydash.commands.recordings.words import say_aside
 from raydash.commands.run import EXIT_BAD_INPUT, EXIT_DONE
 from raydash.core.library import ExportFormat
 from raydash.record.export.export import export
-from raydash.record.library import open_library
+from raydash.record.library.library import open_library
 
 
 def export_recording(

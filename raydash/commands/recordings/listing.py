@@ -20,8 +20,8 @@ from raydash.commands.recordings.words import (
 )
 from raydash.commands.run import EXIT_DONE
 from raydash.core.library import DiskUse, RecordedRun
-from raydash.record.library import open_library
-from raydash.record.retention import words_for_bytes
+from raydash.record.library.library import open_library
+from raydash.record.library.retention import words_for_bytes
 
 _TITLE_WIDTH = 32
 _TAGS_WIDTH = 40

@@ -6,7 +6,7 @@ from pathlib import Path
 from raydash import paths
 from raydash.commands.recordings.words import say
 from raydash.commands.run import EXIT_DONE
-from raydash.record.library import open_library
+from raydash.record.library.library import open_library
 from raydash.record.report.report import write_report
 
 

@@ -24,11 +24,11 @@ from raydash.core.faults import Fault, FaultError
 from raydash.core.library import Notes, RecordedRun, RunSource
 from raydash.core.spec import SpecError, spec_from_table
 from raydash.protocol.spec_file import toml_from_spec
-from raydash.record.details import RunDetails, details
-from raydash.record.folder import entry_of
-from raydash.record.index import line_of
-from raydash.record.library import open_library
-from raydash.record.retention import words_for_bytes
+from raydash.record.file.folder import entry_of
+from raydash.record.library.index import line_of
+from raydash.record.library.library import open_library
+from raydash.record.library.retention import words_for_bytes
+from raydash.record.read.details import RunDetails, details
 
 _SHOWN_WORKERS = 16
 

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from datetime import datetime
 
-from raydash.record.schema import Connection
+from raydash.record.file.schema import Connection
 
 
 class Anchors:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from raydash.record.schema import Connection
+from raydash.record.file.schema import Connection
 
 BATCH = 100_000
 

@@ -11,14 +11,14 @@ from typing import IO, Any
 
 from raydash.core.analysis.run_table import RunFacts
 from raydash.core.library import RunSource
-from raydash.record import query
 from raydash.record.export.batches import batches
 from raydash.record.export.tables import columns_of, ending_words
-from raydash.record.learning import learning_figures
-from raydash.record.named_values import NamedReader
-from raydash.record.restarts import num_restarts
-from raydash.record.schema import Connection
-from raydash.record.worker_sums import WORKERS
+from raydash.record.file.schema import Connection
+from raydash.record.read import query
+from raydash.record.read.generations import learning_figures
+from raydash.record.read.named_values import NamedReader
+from raydash.record.read.restarts import num_restarts
+from raydash.record.read.worker_sums import WORKERS
 
 FORMAT = "raydash-recording"
 _STREAMED = ("episodes", "agent_episodes", "generations", "evaluation_episodes", "scalars")

@@ -8,12 +8,12 @@ import duckdb
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import ExportFormat
-from raydash.record.database import is_damage, why_not
 from raydash.record.export import document, monitor, tables, tensorboard
 from raydash.record.export.stage import staged
-from raydash.record.live_copy import connect_to_live_copy, is_locked
-from raydash.record.query import open_read_only
-from raydash.record.schema import Connection, version_of
+from raydash.record.file.database import is_damage, why_not
+from raydash.record.file.schema import Connection, version_of
+from raydash.record.read.live_copy import connect_to_live_copy, is_locked
+from raydash.record.read.query import open_read_only
 
 Say = Callable[[str], None]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from raydash.core.states import Ending
 from raydash.record.export.anchors import Anchors
 from raydash.record.export.batches import batches
-from raydash.record.schema import Connection
+from raydash.record.file.schema import Connection
 
 
 def write(connection: Connection, target: Path, say: Callable[[str], None]) -> None:

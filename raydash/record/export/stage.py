@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from raydash.core.faults import Fault, FaultError
-from raydash.record.database import wal_of
+from raydash.record.file.database import wal_of
 
 _OURS = (".monitor.csv", ".raydash")
 """How names of files end, or what they contain, in folders that an export has written."""

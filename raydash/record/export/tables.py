@@ -4,7 +4,7 @@ from pathlib import Path
 
 from raydash.core.library import ExportFormat
 from raydash.core.states import Ending
-from raydash.record.schema import Connection
+from raydash.record.file.schema import Connection
 
 FORMATS = (ExportFormat.CSV, ExportFormat.PARQUET)
 OTHERS = (

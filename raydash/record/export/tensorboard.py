@@ -16,8 +16,8 @@ from raydash.record.export.anchors import Anchors
 from raydash.record.export.batches import batches
 from raydash.record.export.document import figures_table
 from raydash.record.export.tables import columns_of
-from raydash.record.learning import generations_of
-from raydash.record.schema import Connection
+from raydash.record.file.schema import Connection
+from raydash.record.read.generations import generations_of
 
 _DT_STRING = 7
 

@@ -17,9 +17,9 @@ from raydash.core.library import RunSource
 from raydash.core.records import Float64, Int32, Int64
 from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec
 from raydash.core.states import RunState
-from raydash.record.database import connect
+from raydash.record.file.database import connect
+from raydash.record.file.schema import SCHEMA_VERSION, Connection, bring_up_to_date
 from raydash.record.imports.tags import renamed
-from raydash.record.schema import SCHEMA_VERSION, Connection, bring_up_to_date
 
 UNKNOWN_ENV = "imported"
 

@@ -16,7 +16,7 @@ import duckdb
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import RunSource
-from raydash.record.database import connect, why_not
+from raydash.record.file.database import connect, why_not
 from raydash.record.imports import monitor, rllib, tensorboard
 from raydash.record.imports.draft import Draft
 from raydash.record.imports.sources import Source, sources_of

@@ -19,12 +19,12 @@ from raydash.core.records import Float64, Int64
 from raydash.core.spec import FIELDS, RunSpec
 from raydash.core.states import RunState
 from raydash.core.updates import RunFigures, RunInfo
-from raydash.record.database import reading_fault
-from raydash.record.details import RunDetails, details
-from raydash.record.query import RecordedFigures, open_read_only
+from raydash.record.file.database import reading_fault
+from raydash.record.file.schema import Connection, version_of
+from raydash.record.read.details import RunDetails, details
+from raydash.record.read.query import RecordedFigures, open_read_only
+from raydash.record.read.snapshot import RecordingReader
 from raydash.record.report.svg import nice_step
-from raydash.record.schema import Connection, version_of
-from raydash.record.snapshot import RecordingReader
 
 MAX_EVENTS = 300
 _MAX_BINS = 50

@@ -1,0 +1,186 @@
+"""What lies in the library's folder: recordings, and what belongs to each of them.
+
+Names come from the folder itself, never from a user, so nothing outside of it is ever meant.
+Nothing is opened here.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from raydash.core.faults import Fault, FaultError
+from raydash.record.file.database import wal_of
+
+_RECORDING = re.compile(r"(?P<id>.+)\.duckdb|.+\.duckdb\.damaged-\d+", re.DOTALL)
+_BESIDE = re.compile(
+    r"\.duckdb\.(wal|tmp)|\.(logs|run\.json|notes\.json.*|(best|learner|policy)[.-].*)"
+)
+_BESIDE_DAMAGED = re.compile(r"\.(wal|tmp|run\.json|notes\.json.*)")
+
+Key = tuple[int, int, int, int]
+"""Size and time of the file and of its WAL: while they stay, so does what it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A recording in the folder.
+
+    Attributes:
+        run_id: Its name without `.duckdb`; of a damaged one that was set aside, all of its name.
+        path: The file.
+        beside: What belongs to it: WAL, notes, logs, ...
+        size_bytes: Of all that.
+        modified_s: Unix time of the last change of file or WAL.
+        key: See `Key`.
+        problem: Why it is no use to open it, in words; empty if it may be tried.
+    """
+
+    run_id: str
+    path: Path
+    beside: tuple[Path, ...]
+    size_bytes: int
+    modified_s: float
+    key: Key
+    problem: str = ""
+
+    @property
+    def has_place(self) -> bool:
+        """It is a recording in its place, not a damaged one that was set aside."""
+        return self.path.suffix == ".duckdb"
+
+    @property
+    def notes_path(self) -> Path:
+        """Where its notes are, or would be."""
+        return self.path.with_name(f"{self.path.name.removesuffix('.duckdb')}.notes.json")
+
+
+def scan(folder: Path) -> tuple[Entry, ...]:
+    """All recordings in a folder, in no particular order; nothing is opened.
+
+    Raises:
+        FaultError: if the folder can't be read.
+    """
+    try:
+        with os.scandir(folder) as found:
+            names = {entry.name: entry for entry in found}
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise FaultError(
+            Fault(
+                "The library can't be read",
+                f"{folder}: {error.strerror}",
+                "Look at the folder, or choose another with RAYDASH_DATA_DIR",
+                bad_input=True,
+            )
+        ) from error
+    recordings: dict[str, str] = {}
+    for name in names:
+        match = _RECORDING.fullmatch(name)
+        if match and not name.startswith("."):
+            recordings[match["id"] or name] = name
+    beside: dict[str, list[os.DirEntry[str]]] = {run_id: [] for run_id in recordings}
+    for name in names.keys() - recordings.values():
+        owner = _owner(name, recordings)
+        if owner is not None:
+            beside[owner].append(names[name])
+    return tuple(_entry(run_id, names[name], beside[run_id]) for run_id, name in recordings.items())
+
+
+def entry_of(path: Path) -> Entry:
+    """A recording anywhere, under any name.
+
+    Raises:
+        FaultError: if it is gone, or its folder can't be read.
+    """
+    match = _RECORDING.fullmatch(path.name)
+    run_id = (match["id"] if match else None) or path.name
+    try:
+        with os.scandir(path.parent) as found:
+            names = {each.name: each for each in found if each.name.startswith(run_id)}
+        file = names.pop(path.name)
+    except (OSError, KeyError) as error:
+        why = error.strerror if isinstance(error, OSError) else "there is no such file"
+        fault = Fault(f"The recording {shown_name(path.name)} can't be read", why or "")
+        raise FaultError(replace(fault, bad_input=True)) from error
+    owned = [each for name, each in names.items() if _owner(name, {run_id: path.name}) == run_id]
+    return _entry(run_id, file, owned)
+
+
+def best_policy_of(recording: Path) -> Path:
+    """Where the best policy of a run that learns is kept."""
+    return recording.with_name(f"{recording.name.removesuffix('.duckdb')}.best.npz")
+
+
+def learner_state_of(recording: Path) -> Path:
+    """Where the state of a learner is kept while its run goes on."""
+    return recording.with_name(f"{recording.name.removesuffix('.duckdb')}.learner.npz")
+
+
+def shown_name(name: str) -> str:
+    """A file's name as text: bytes that are no UTF-8 are spelled out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _owner(name: str, recordings: Mapping[str, str]) -> str | None:
+    """Which recording a file beside them belongs to: the longest id that its name begins with."""
+    end = len(name)
+    while (end := name.rfind(".", 0, end)) > 0:
+        run_id = name[:end]
+        if run_id in recordings:
+            pattern = _BESIDE_DAMAGED if recordings[run_id] == run_id else _BESIDE
+            if pattern.fullmatch(name[end:]):
+                return run_id
+    return None
+
+
+def _entry(run_id: str, found: os.DirEntry[str], beside: list[os.DirEntry[str]]) -> Entry:
+    path = Path(found.path)
+    problem = ""
+    status: os.stat_result | None = None
+    try:
+        status = found.stat()
+    except FileNotFoundError:
+        problem = "it is a link to a file that is gone"
+    except OSError as error:
+        problem = f"it can't be looked at: {error.strerror}"
+    if shown_name(found.name) != found.name:
+        problem = "its name is not UTF-8: rename it"
+    elif status is not None and not stat.S_ISREG(status.st_mode):
+        problem = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is not a file"
+    elif status is not None and not status.st_size:
+        problem = "the file is empty"
+    size, modified_ns, wal_size, wal_modified_ns = 0, 0, 0, 0
+    if status is not None:
+        size, modified_ns = status.st_size, status.st_mtime_ns
+    total = 0 if problem == "it is a folder" else size
+    for part in beside:
+        for each in _stats(part):
+            total += each.st_size
+            if part.name == wal_of(path).name:
+                wal_size, wal_modified_ns = each.st_size, each.st_mtime_ns
+    return Entry(
+        run_id=run_id,
+        path=path,
+        beside=tuple(Path(part.path) for part in beside),
+        size_bytes=total,
+        modified_s=max(modified_ns, wal_modified_ns) / 1e9,
+        key=(size, modified_ns, wal_size, wal_modified_ns),
+        problem=problem,
+    )
+
+
+def _stats(part: os.DirEntry[str]) -> Iterator[os.stat_result]:
+    """Of a file, or of all files in a folder; links are not followed, what is gone is left out."""
+    try:
+        if not part.is_dir(follow_symlinks=False):
+            yield part.stat(follow_symlinks=False)
+            return
+        with os.scandir(part.path) as inside:
+            for each in inside:
+                yield from _stats(each)
+    except OSError:
+        return

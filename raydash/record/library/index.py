@@ -1,0 +1,341 @@
+"""A line about each recording of the library.
+
+A recording is opened once, read-only; what it said is kept in memory and in a cache that may be
+deleted at any time, for as long as the size and the time of the file stay what they were.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from raydash.core.library import RecordedRun, RunSource
+from raydash.core.spec import ways_of
+from raydash.core.states import EndedBy, RunState
+from raydash.record.file.card import RunCard, read_card
+from raydash.record.file.database import connect_to_folder, in_sql, is_damage, is_locked, why_not
+from raydash.record.file.folder import Entry, Key, shown_name
+from raydash.record.file.json_file import read_table, write_table
+from raydash.record.file.notes import read_notes
+from raydash.record.file.schema import (
+    SCHEMA_VERSION,
+    Connection,
+    SchemaError,
+    check_readable,
+    version_of,
+)
+from raydash.record.file.times import iso_utc, unix_s
+from raydash.record.read.query import RecordedFigures, figures_of
+
+MAX_NAME = 1000
+_MAX_CACHE_BYTES = 100_000_000
+_STAMP = re.compile(r"(\d{8}-\d{6})-")
+
+log = logging.getLogger(__name__)
+
+
+class Index:
+    """Reads recordings at most once. Every method may be called from any thread."""
+
+    def __init__(self, folder: Path, cache_dir: Path | None) -> None:
+        """Reads nothing yet.
+
+        Args:
+            folder: Of the recordings.
+            cache_dir: For what they said; made if missing, done without if that fails. None: keep
+                nothing.
+        """
+        name = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
+        self._cache_path = cache_dir / "library" / f"{name}.json" if cache_dir else None
+        self._lock = threading.Lock()
+        self._reader = _Reader()
+        self._said: dict[str, tuple[Key, RecordedRun]] | None = None
+
+    def writer_of(self, entry: Entry) -> str:
+        """Who holds a recording open for writing, in words; empty if nobody does."""
+        with self._lock:
+            return "" if entry.problem else self._reader.writer_of(entry.path)
+
+    def runs(self, entries: tuple[Entry, ...]) -> tuple[RecordedRun, ...]:
+        """A line for each of them, newest first."""
+        with self._lock:
+            before = self._said if self._said is not None else self._read_cache()
+            self._said = {}
+            runs = [self._run(entry, before.get(entry.run_id)) for entry in entries]
+            if _worth_keeping(self._said) != _worth_keeping(before):
+                self._write_cache()
+        return tuple(sorted(runs, key=_newest_first, reverse=True))
+
+    def _run(self, entry: Entry, before: tuple[Key, RecordedRun] | None) -> RecordedRun:
+        assert self._said is not None
+        if before is not None and before[0] == entry.key:
+            run = before[1]
+            self._said[entry.run_id] = before
+        else:
+            run, is_lasting = _line(entry, self._reader)
+            if is_lasting:
+                self._said[entry.run_id] = (entry.key, run)
+        notes, problem = read_notes(entry.notes_path)
+        return replace(
+            run,
+            run_id=shown_name(entry.run_id),
+            path=shown_name(str(entry.path)),
+            size_bytes=entry.size_bytes,
+            modified_utc=iso_utc(entry.modified_s),
+            notes=notes,
+            fault="; ".join(part for part in (run.fault, problem) if part),
+        )
+
+    def _read_cache(self) -> dict[str, tuple[Key, RecordedRun]]:
+        if self._cache_path is None:
+            return {}
+        try:
+            table = read_table(self._cache_path, max_bytes=_MAX_CACHE_BYTES) or {}
+            if table["made_by"] != _MAKER:
+                return {}
+            return {
+                run_id: (_key_of(line["key"]), _line_of(line)) for run_id, line in table["runs"]
+            }
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return {}
+
+    def _write_cache(self) -> None:
+        if self._cache_path is None or self._said is None:
+            return
+        lines = [
+            (run_id, {"key": key, **{name: getattr(run, name) for name in _KEPT}})
+            for run_id, (key, run) in self._said.items()
+            if not run.fault
+        ]
+        try:
+            self._cache_path.parent.mkdir(parents=True, exist_ok=True)
+            table = {"made_by": _MAKER, "runs": lines}
+            write_table(self._cache_path, table, durable=False)
+        except OSError as error:
+            log.info("no cache of the library: %s", error)
+
+
+def line_of(entry: Entry) -> RecordedRun:
+    """The line of one recording, wherever it is."""
+    return Index(entry.path.parent, None).runs((entry,))[0]
+
+
+class _Reader:
+    """One in-memory DuckDB that looks into one file after the other.
+
+    Making a DuckDB for each file takes ten times as long. This one can read nothing but what lies
+    in the file's folder, whatever the file says.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path()
+        self._connection: Connection = None
+
+    def read(self, path: Path) -> "_Said":
+        """What a recording says of its run.
+
+        Raises:
+            duckdb.Error: if it can't be read.
+            NewerSchemaError: if it was written by a newer raydash.
+            ValueError: if it is no recording of raydash's.
+        """
+        with self._attached(path) as connection:
+            (num_views,) = connection.execute(
+                "SELECT count(*) FROM duckdb_views() WHERE NOT internal"
+            ).fetchone()
+            if num_views:
+                raise ValueError("there are views in it, which raydash does not write")
+            check_readable(connection)
+            if version_of(connection) is None:
+                raise ValueError("there is no run in it")
+            cursor = connection.execute("FROM run")
+            row = cursor.fetchone()
+            columns = [column[0] for column in cursor.description]
+            (num_workers,) = connection.execute(
+                "SELECT coalesce((SELECT num_workers FROM commits ORDER BY number DESC LIMIT 1),"
+                " (SELECT count(DISTINCT worker_index) FROM worker_totals))"
+            ).fetchone()
+            return _Said(dict(zip(columns, row, strict=True)), figures_of(connection), num_workers)
+
+    def writer_of(self, path: Path) -> str:
+        """Who holds a recording open for writing, in words; empty if nobody does."""
+        try:
+            with self._attached(path):
+                return ""
+        except duckdb.Error as error:
+            return why_not(error)[0] if is_locked(error) else ""
+
+    @contextlib.contextmanager
+    def _attached(self, path: Path) -> Iterator[Connection]:
+        path = path.resolve()  # of a link DuckDB asks whether its target is allowed
+        if self._connection is None or self._folder != path.parent:
+            self._connection, self._folder = connect_to_folder(path.parent), path.parent
+        connection = self._connection
+        try:
+            connection.execute(f"ATTACH {in_sql(path)} AS recording (READ_ONLY, TYPE duckdb)")
+        except duckdb.Error as error:
+            if not is_locked(error):
+                self._connection = None  # a broken file may have broken the whole instance
+            raise
+        try:
+            connection.execute("USE recording")
+            yield connection
+            connection.execute("USE memory")
+            connection.execute("DETACH recording")
+        except BaseException:
+            self._connection = None
+            connection.close()
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a file says: the row of `run`, its figures, and how many workers it was to have."""
+
+    row: Mapping[str, Any]
+    figures: RecordedFigures
+    num_workers: int
+
+
+def _line(entry: Entry, reader: _Reader) -> tuple[RecordedRun, bool]:
+    """A recording's line, and whether it stays as long as the file does."""
+    blank = RecordedRun(
+        run_id=entry.run_id, path=str(entry.path), started_utc=_start_in(entry.run_id)
+    )
+    if entry.problem:
+        return replace(blank, fault=entry.problem), False
+    try:
+        return _filled(blank, reader.read(entry.path)), True
+    except (duckdb.Error, SchemaError) as error:
+        named = _with_card(blank, read_card(entry.path))
+        reason, remedy = why_not(error)
+        if is_locked(error):
+            words = f"{reason}: its figures are known once it is closed"
+            return replace(named, state=RunState.RUNNING, fault=words), False
+        if "Permission denied" in str(error):
+            reason, remedy = "there is no permission to read it", ""
+        words = ": ".join(part for part in (reason, remedy) if part)
+        is_lasting = isinstance(error, SchemaError) or is_damage(error)
+        return replace(named, fault=words), is_lasting
+    except Exception as error:
+        # A file that anybody may have made can hold anything; the others are still to be shown.
+        log.info("reading %s: %r", entry.path, error)
+        return replace(blank, fault=f"it is no recording of raydash: {error}"[:300]), True
+
+
+def _filled(blank: RecordedRun, said: _Said) -> RecordedRun:
+    row, figures = said.row, said.figures
+    mode, policy, learner = _ways(row)
+    started_utc = row["started_utc"]
+    return replace(
+        blank,
+        name=row["name"][:MAX_NAME],
+        env_id=row["env_id"][:MAX_NAME],
+        owner=row["owner"][:MAX_NAME],
+        source=RunSource(row.get("source") or RunSource.RAYDASH),
+        started_utc=started_utc if unix_s(started_utc) is not None else blank.started_utc,
+        state=figures.state or RunState.INTERRUPTED,
+        ended_by=figures.ended_by,
+        elapsed_s=float(figures.elapsed_s),
+        num_workers=int(said.num_workers),
+        num_env_steps_sampled_lifetime=figures.num_env_steps_sampled_lifetime,
+        num_episodes_lifetime=figures.num_episodes_lifetime,
+        episode_return_mean=float(figures.episode_return_mean),
+        mode=mode,
+        policy=policy,
+        learner=learner,
+    )
+
+
+def _ways(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Mode, policy and learner of a run of raydash's own; of an imported one they are not known."""
+    if RunSource(row.get("source") or RunSource.RAYDASH) is not RunSource.RAYDASH:
+        return "", "", ""
+    ways = ways_of(json.loads(row["spec_json"]))
+    mode, policy, learner = (str(ways[n] or "")[:MAX_NAME] for n in ("mode", "policy", "learner"))
+    return mode, policy, learner
+
+
+def _with_card(run: RecordedRun, card: RunCard | None) -> RecordedRun:
+    if card is None:
+        return run
+    return replace(
+        run,
+        name=card.name[:MAX_NAME],
+        env_id=card.env_id[:MAX_NAME],
+        owner=card.owner[:MAX_NAME],
+        started_utc=card.started_utc if unix_s(card.started_utc) else run.started_utc,
+        num_workers=card.num_workers,
+    )
+
+
+def _start_in(run_id: str) -> str:
+    """The start that raydash writes into an id; empty if there is none."""
+    match = _STAMP.match(run_id)
+    try:
+        moment = datetime.strptime(match[1] if match else "", "%Y%m%d-%H%M%S")
+    except ValueError:
+        return ""
+    return moment.replace(tzinfo=UTC).isoformat(timespec="seconds")
+
+
+def _newest_first(run: RecordedRun) -> tuple[float, str]:
+    started_s = unix_s(run.started_utc)
+    if started_s is None:
+        started_s = unix_s(run.modified_utc)
+    return (started_s if started_s is not None else 0.0, run.run_id)
+
+
+_KEPT: Mapping[str, type] = {
+    "name": str,
+    "env_id": str,
+    "owner": str,
+    "source": RunSource,
+    "started_utc": str,
+    "state": RunState,
+    "ended_by": EndedBy,
+    "elapsed_s": float,
+    "num_workers": int,
+    "num_env_steps_sampled_lifetime": int,
+    "num_episodes_lifetime": int,
+    "episode_return_mean": float,
+    "mode": str,
+    "policy": str,
+    "learner": str,
+}
+"""What the file itself says; the rest of a line is looked at each time."""
+_MAKER = [1, SCHEMA_VERSION, [field.name for field in fields(RecordedRun)]]
+
+
+def _worth_keeping(said: Mapping[str, tuple[Key, RecordedRun]]) -> dict[str, Key]:
+    return {run_id: key for run_id, (key, run) in said.items() if not run.fault}
+
+
+def _key_of(value: list[int]) -> Key:
+    size, modified_ns, wal_size, wal_modified_ns = map(int, value)
+    return size, modified_ns, wal_size, wal_modified_ns
+
+
+def _line_of(line: Mapping[str, Any]) -> RecordedRun:
+    values: dict[str, Any] = {}
+    for name, kind in _KEPT.items():
+        value = line[name]
+        if value is None and kind is EndedBy:
+            values[name] = None
+        elif issubclass(kind, str):
+            values[name] = kind(value)
+        elif isinstance(value, kind):
+            values[name] = value
+        else:
+            raise TypeError(name)
+    return RecordedRun(run_id="", path="", **values)

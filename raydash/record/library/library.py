@@ -1,0 +1,394 @@
+"""The library of recordings on disk: `<data>/runs/`, with `<data>/library.json`.
+
+Several windows and commands may use one library: what changes it does so under a lock file, and
+what somebody else has deleted meanwhile is simply gone. A run's id is looked up among the names
+that the folder holds and never made into a path, so nothing outside of it can be meant.
+"""
+
+import contextlib
+import difflib
+import fcntl
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from raydash import paths
+from raydash.core.faults import Fault, FaultError
+from raydash.core.library import DiskUse, LibrarySettings, Notes, RecordedRun
+from raydash.record.file.folder import Entry, scan, shown_name
+from raydash.record.file.notes import checked, read_notes, write_notes
+from raydash.record.library.index import Index
+from raydash.record.library.retention import (
+    Doomed,
+    doomed,
+    read_settings,
+    warning,
+    words_for_bytes,
+    write_settings,
+)
+
+LOCK_PATIENCE_S = 5.0
+_POLL_S = 0.02
+_NEAR = 3
+
+log = logging.getLogger(__name__)
+
+
+def open_library(data_dir: Path) -> "LibraryFolder":
+    """The library in a data folder, which need not exist yet."""
+    return LibraryFolder(data_dir, cache_dir=paths.cache_dir(), state_dir=paths.state_dir())
+
+
+class LibraryFolder:
+    """One library. Every method may be called from any thread.
+
+    Attributes:
+        folder: Where the recordings are.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        cache_dir: Path,
+        state_dir: Path,
+        now_s: Callable[[], float] = time.time,
+        lock_patience_s: float = LOCK_PATIENCE_S,
+    ) -> None:
+        """Nothing is read or made yet.
+
+        Args:
+            data_dir: Holds `runs/` and `library.json`.
+            cache_dir: For what need not be read twice.
+            state_dir: For `library.log`, which tells every deletion.
+            now_s: Unix time, for rules of age.
+            lock_patience_s: How long another process may be changing the library.
+        """
+        self.folder = data_dir / "runs"
+        self._settings_path = data_dir / "library.json"
+        self._lock_path = data_dir / "library.lock"
+        self._log_path = state_dir / "library.log"
+        self._index = Index(self.folder, cache_dir)
+        self._now_s = now_s
+        self._patience_s = lock_patience_s
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def runs(self) -> tuple[RecordedRun, ...]:
+        """All recordings, newest first, those that can't be read among them.
+
+        Raises:
+            FaultError: if the folder itself can't be read.
+        """
+        return self._index.runs(scan(self.folder))
+
+    def disk(self) -> DiskUse:
+        """What the library takes, and a warning before that is too much.
+
+        Raises:
+            FaultError: if the folder can't be read.
+        """
+        settings, problem = read_settings(self._settings_path)
+        library_bytes = sum(entry.size_bytes for entry in scan(self.folder))
+        free_bytes, words = warning(self.folder, library_bytes, settings.limit_bytes)
+        return DiskUse(
+            folder=shown_name(str(self.folder)),
+            library_bytes=library_bytes,
+            free_bytes=free_bytes,
+            warning="; ".join(part for part in (words, problem) if part),
+        )
+
+    def settings(self) -> LibrarySettings:
+        """The limits and rules; defaults where the file is missing or wrong (`disk` says so)."""
+        return read_settings(self._settings_path)[0]
+
+    def find(self, recording: str) -> Path:
+        """The file that somebody means.
+
+        Args:
+            recording: A run's id, a path, a unique beginning of an id, or a title.
+
+        Raises:
+            FaultError: if there is none, or more than one; it names what comes near.
+        """
+        entries = self._entries()
+        if recording in entries:
+            return entries[recording].path
+        path, problem = _file_at(recording)
+        if path is not None:
+            return path
+        begun = [run_id for run_id in entries if recording and run_id.startswith(recording)]
+        # A damaged file that was set aside begins like the one that took its place.
+        begun = [run_id for run_id in begun if entries[run_id].has_place] or begun
+        if len(begun) == 1:
+            return entries[begun[0]].path
+        runs = self.runs()
+        titled = [run.run_id for run in runs if recording and run.title == recording]
+        if len(titled) == 1:
+            return entries[titled[0]].path
+        several = sorted(titled or begun)
+        if several:
+            raise FaultError(
+                Fault(
+                    f"{_cited(recording)} may be any of {len(several)} recordings",
+                    ", ".join(several[:10]) + (" ..." if len(several) > 10 else ""),
+                    "Say more of the id",
+                    bad_input=True,
+                )
+            )
+        if problem:
+            what = f"There is no recording {_cited(recording)}"
+            raise FaultError(Fault(what, problem, bad_input=True))
+        near = _near(recording, runs)
+        raise FaultError(
+            Fault(
+                f"There is no recording {_cited(recording)} in {self.folder}",
+                remedy=f"Did you mean {' or '.join(near)}?" if near else "See raydash runs",
+                bad_input=True,
+            )
+        )
+
+    # --- changing -------------------------------------------------------------------------------
+
+    def edit_notes(self, run_id: str, notes: Notes) -> None:
+        """Replace what the user wrote to a recording.
+
+        Raises:
+            FaultError: if there is no such recording, the notes are refused, or the disk does not
+                take them; the old ones are untouched then.
+        """
+        wanted = checked(notes)
+        self.change_notes(run_id, lambda _: wanted)
+
+    def change_notes(self, run_id: str, change: Callable[[Notes], Notes]) -> Notes:
+        """Make new notes out of the old ones while nobody else does.
+
+        Raises:
+            FaultError: as `edit_notes`.
+        """
+        with self._locked("The notes were not saved"):
+            entry = self._entries().get(run_id)
+            if entry is None:
+                raise FaultError(
+                    Fault(
+                        "The notes were not saved",
+                        f"there is no recording {_cited(run_id)} in the library any more",
+                        bad_input=True,
+                    )
+                )
+            before, problem = read_notes(entry.notes_path)
+            notes = checked(change(Notes() if problem else before))
+            try:
+                write_notes(entry.notes_path, notes)
+            except OSError as error:
+                raise _disk_fault("The notes were not saved", error) from error
+            return notes
+
+    def delete(self, run_ids: Sequence[str], *, even_pinned: bool = False) -> None:
+        """Delete recordings with all that lies beside them. What is gone already is no fault.
+
+        Raises:
+            FaultError: naming those that were refused (live, pinned, no recording, or the disk
+                would not) and why; the others are gone.
+        """
+        refused = {}
+        for run_id in dict.fromkeys(run_ids):
+            reason = self._delete(run_id, "by hand", even_pinned=even_pinned)
+            if reason:
+                refused[run_id] = reason
+        if refused:
+            count = len(refused)
+            raise FaultError(
+                Fault(
+                    "A recording was not deleted"
+                    if count == 1
+                    else f"{count} recordings were not deleted",
+                    "; ".join(f"{_cited(run_id)}: {why}" for run_id, why in refused.items()),
+                    bad_input=True,
+                )
+            )
+
+    def change_settings(self, settings: LibrarySettings) -> None:
+        """Keep new limits and rules, and apply them at once.
+
+        Raises:
+            FaultError: if they are refused or can't be kept; nothing is changed or deleted then.
+        """
+        what = "The library's limits were not changed"
+        with self._locked(what):
+            try:
+                self._settings_path.parent.mkdir(parents=True, exist_ok=True)
+                write_settings(self._settings_path, settings)
+            except OSError as error:
+                raise _disk_fault(what, error) from error
+        self.apply_retention()
+
+    def doomed(self, settings: LibrarySettings | None = None) -> tuple[Doomed, ...]:
+        """What `apply_retention` would delete now, oldest first.
+
+        Args:
+            settings: The rules; None: those that are kept.
+        """
+        return doomed(self.runs(), settings or self.settings(), self._now_s())
+
+    def apply_retention(self, settings: LibrarySettings | None = None) -> tuple[str, ...]:
+        """Delete what the rules say, and log it.
+
+        Args:
+            settings: The rules; None: those that are kept.
+
+        Returns:
+            The ids of what was deleted. What could not be is logged, and tried again next time.
+        """
+        rules = settings or self.settings()
+        if rules.keep_days is None and rules.keep_bytes is None:
+            return ()
+        deleted = []
+        for each in self.doomed(rules):
+            run_id = each.run.run_id
+            reason = self._delete(run_id, each.reason)
+            if reason:
+                self._tell(f"could not delete {run_id} ({each.reason}): {reason}")
+            else:
+                deleted.append(run_id)
+        return tuple(deleted)
+
+    # --- within ---------------------------------------------------------------------------------
+
+    def _entries(self) -> dict[str, Entry]:
+        return {shown_name(entry.run_id): entry for entry in scan(self.folder)}
+
+    def _delete(self, run_id: str, reason: str, *, even_pinned: bool = False) -> str:
+        """Delete one recording; why it was refused, or empty."""
+        entry = self._entries().get(run_id)
+        if entry is None:
+            is_name = run_id not in ("", ".", "..") and not set("/\0") & set(run_id)
+            return "" if is_name else "that is no run's id"
+        # Before the lock: reading back the log of an interrupted run may take a second.
+        holder = self._index.writer_of(entry)
+        if holder:
+            return holder
+        with self._locked("The recording was not deleted"):
+            notes, problem = read_notes(entry.notes_path)
+            if notes.pinned and not even_pinned:
+                return f"it counts as pinned, for {problem}" if problem else "it is pinned"
+            refusal = _remove(entry)
+        if not refusal:
+            size = words_for_bytes(entry.size_bytes)
+            self._tell(f"deleted {run_id} ({size}): {reason}")
+        return refusal
+
+    def _tell(self, text: str) -> None:
+        """Add a line to the library's log; a disk that does not take it is no reason to stop."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        line = f"{now} {self.folder} {text}".encode("unicode_escape").decode()
+        try:
+            self._log_path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self._log_path, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            log.info("%s (not logged: %s)", text, error)
+
+    @contextlib.contextmanager
+    def _locked(self, what: str) -> Iterator[None]:
+        """Nobody else changes the library meanwhile.
+
+        Raises:
+            FaultError: if somebody else does for too long.
+        """
+        try:
+            handle = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            # A full or read-only disk says what is wrong where it is written to; deleting from a
+            # full one must be possible.
+            log.info("no lock for the library: %s", error)
+            yield
+            return
+        until_s = time.monotonic() + self._patience_s
+        try:
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until_s:
+                        raise FaultError(
+                            Fault(what, "another raydash is changing the library", "Try again")
+                        ) from None
+                    time.sleep(_POLL_S)
+                except OSError as error:
+                    log.info("locks are not to be had here: %s", error)
+                    break
+            yield
+        finally:
+            os.close(handle)
+
+
+def _file_at(recording: str) -> tuple[Path | None, str]:
+    """The file that a path names, or why there is none; neither if it looks like no path."""
+    is_path = os.sep in recording or recording.startswith("~")
+    problem = "there is no such file"
+    try:
+        path = Path(recording).expanduser()
+        if path.is_file() and (is_path or path.suffix == ".duckdb"):
+            return path.absolute(), ""
+        if path.is_dir():
+            problem = "it is a folder"
+    except (OSError, RuntimeError) as error:  # too long for a path; no such home
+        problem = getattr(error, "strerror", None) or str(error)
+    return None, problem if is_path else ""
+
+
+def _remove(entry: Entry) -> str:
+    """The recording first: if that is refused, nothing is lost. Links are removed, not followed."""
+    try:
+        entry.path.unlink()
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        return "it is a folder, which raydash leaves alone"
+    except OSError as error:
+        return error.strerror or str(error)
+    left = []
+    for part in entry.beside:
+        try:
+            if part.is_dir() and not part.is_symlink():
+                shutil.rmtree(part)
+            else:
+                part.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            left.append(f"{part.name} ({error.strerror})")
+    return f"it is gone, but not all beside it: {', '.join(left)}" if left else ""
+
+
+def _disk_fault(what: str, error: OSError) -> FaultError:
+    return FaultError(
+        Fault(
+            what,
+            error.strerror or str(error),
+            "Make room or make the folder writable, and try again",
+            detail=str(error),
+        )
+    )
+
+
+def _near(recording: str, runs: Sequence[RecordedRun]) -> list[str]:
+    """Ids that somebody may have meant, of runs whose id, title or environment comes near."""
+    known: dict[str, str] = {}
+    for run in reversed(runs):  # the newest of equal words wins
+        known.update({word.casefold(): run.run_id for word in (run.env_id, run.title, run.run_id)})
+    wanted = recording[:200].casefold()
+    near = difflib.get_close_matches(wanted, known, n=_NEAR, cutoff=0.6)
+    parts = [word for word in known if wanted and wanted in word][:_NEAR]
+    return list(dict.fromkeys(known[word] for word in [*near, *parts]))[:_NEAR]
+
+
+def _cited(recording: str) -> str:
+    """What was typed, fit for a sentence."""
+    return "".join(c if c.isprintable() else "?" for c in recording[:80]) or "without a name"

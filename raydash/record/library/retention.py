@@ -1,0 +1,153 @@
+"""How much the library may hold: its settings, what a rule would delete, when to warn."""
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from raydash.core.faults import Fault, FaultError
+from raydash.core.library import LibrarySettings, RecordedRun
+from raydash.record.file.json_file import read_table, write_table
+from raydash.record.file.times import unix_s
+
+WARN_FROM = 0.8
+"""Of the limit."""
+MIN_FREE_BYTES = 2 * 10**9
+MIN_FREE_SHARE = 0.05
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A recording that a rule deletes.
+
+    Attributes:
+        run: Which.
+        reason: The rule, in words.
+    """
+
+    run: RecordedRun
+    reason: str
+
+
+def doomed(
+    runs: Sequence[RecordedRun], settings: LibrarySettings, now_s: float
+) -> tuple[Doomed, ...]:
+    """What the rules delete, oldest first.
+
+    Never a live or pinned run, never the newest that has ended, and never what can't be read:
+    nobody knows what that is worth.
+
+    Args:
+        runs: The whole library, newest first.
+        settings: The rules.
+        now_s: Unix time.
+    """
+    known = [run for run in runs if not (run.is_live or run.fault)]
+    rest = [run for run in reversed(known[1:]) if not run.notes.pinned]
+    found: list[Doomed] = []
+    size = sum(run.size_bytes for run in runs)
+    for run in rest:
+        if settings.keep_days is not None and now_s - _end_s(run) > settings.keep_days * _DAY_S:
+            reason = f"older than {settings.keep_days:g} days"
+        elif settings.keep_bytes is not None and size > settings.keep_bytes:
+            reason = f"beyond {words_for_bytes(settings.keep_bytes)}"
+        else:
+            continue
+        size -= run.size_bytes
+        found.append(Doomed(run, reason))
+    return tuple(found)
+
+
+def read_settings(path: Path) -> tuple[LibrarySettings, str]:
+    """The settings, and what is wrong with their file; what is wrong in it has its default.
+
+    A rule that can't be read is no rule: nothing is deleted by mistake.
+    """
+    try:
+        table = read_table(path)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        return LibrarySettings(), f"{path.name} can't be read ({why}): no rule is applied"
+    if table is None:
+        return LibrarySettings(), ""
+    default = LibrarySettings()
+    values = {name: table.get(name, value) for name, value in asdict(default).items()}
+    wrong = [name for name, value in values.items() if _problem(name, value)]
+    for name in wrong:
+        values[name] = getattr(default, name)
+    problem = f"{path.name} has no sensible {', '.join(wrong)}: not applied" if wrong else ""
+    return LibrarySettings(**values), problem
+
+
+def write_settings(path: Path, settings: LibrarySettings) -> None:
+    """Keep settings.
+
+    Raises:
+        FaultError: naming every bad value; nothing is changed.
+        OSError: if the disk does not take them.
+    """
+    problems = [_problem(name, value) for name, value in asdict(settings).items()]
+    if any(problems):
+        raise FaultError(
+            Fault(
+                "The library's limits were not changed",
+                "; ".join(problem for problem in problems if problem),
+                "Give a number above 0, or none",
+                bad_input=True,
+            )
+        )
+    write_table(path, {"version": 1, **asdict(settings)})
+
+
+def warning(folder: Path, library_bytes: int, limit_bytes: int | None) -> tuple[int, str]:
+    """Free bytes on the folder's disk, and what to say of the limit and of the disk."""
+    said = []
+    if limit_bytes is not None and library_bytes >= WARN_FROM * limit_bytes:
+        share = library_bytes / limit_bytes
+        said.append(
+            f"the library takes {share:.0%} of its limit of {words_for_bytes(limit_bytes)}: "
+            "delete or prune recordings, or raise the limit"
+        )
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        usage = shutil.disk_usage(place)
+    except OSError as error:
+        return 0, "; ".join([*said, f"the disk can't be asked: {error.strerror}"])
+    if usage.free < max(MIN_FREE_BYTES, MIN_FREE_SHARE * usage.total):
+        said.append(f"the disk has only {words_for_bytes(usage.free)} free")
+    return usage.free, "; ".join(said)
+
+
+def words_for_bytes(count: float) -> str:
+    """1234567 as `1.2 MB`."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _end_s(run: RecordedRun) -> float:
+    """When it ended: the later one of two clocks, of which either may have been wrong."""
+    started_s = unix_s(run.started_utc)
+    times = [unix_s(run.modified_utc), None if started_s is None else started_s + run.elapsed_s]
+    return max((time_s for time_s in times if time_s is not None), default=math.inf)
+
+
+def _problem(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    wanted = (int, float) if name == "keep_days" else (int,)
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, wanted)
+        or not math.isfinite(value)
+        or value <= 0
+    ):
+        kind = "a number of days" if name == "keep_days" else "a whole number of bytes"
+        return f"{name} = {value!r} is not {kind} above 0"
+    return ""

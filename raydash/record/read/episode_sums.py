@@ -1,0 +1,165 @@
+"""Figures over all episodes up to any instant, without reading them all each time.
+
+Episodes lie in the file in the order in which the supervisor heard of them, so blocks of rows are
+spans of time: those that end before an instant are added up from what is kept of them, and only the
+one or two that it cuts are read.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from raydash.core.records import EpisodeColumns, Float64
+from raydash.core.states import Ending
+from raydash.record.file.schema import Connection
+
+BLOCK_ROWS = 122_880
+"""What DuckDB stores together and can skip."""
+NEWEST_PER_WORKER = 100
+
+_GOOD = f"ending IS DISTINCT FROM {int(Ending.ERROR)}"  # NULL: imported, not known
+_SUMS = f"""count(*),
+    count(*) FILTER (ending = {int(Ending.BOTH)}),
+    coalesce(sum(episode_return), 0),
+    coalesce(sum(episode_len), 0),
+    min(episode_return),
+    max(episode_return)"""
+"""Of episodes without error. A filter for NaN, which is larger than any number, would take as long
+as all of these together: see `_true_bounds`."""
+_EPISODES = ", ".join(
+    "coalesce(ending, 255)::UTINYINT AS ending" if name == "ending" else name
+    for name in EpisodeColumns.__slots__
+)
+NOT_KNOWN = 255
+"""In place of an `Ending` that an imported run does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Of some episodes that did not end in an error.
+
+    Attributes:
+        return_n: How many.
+        num_both: That ended with both flags.
+        return_sum: Of returns.
+        len_sum: Of steps.
+        return_min: Smallest; NaN if there is none.
+        return_max: Largest; likewise.
+    """
+
+    return_n: int
+    num_both: int
+    return_sum: float
+    len_sum: int
+    return_min: float
+    return_max: float
+
+
+class EpisodeSums:
+    """Sums of a recording's episodes by blocks of rows, which are made when first needed."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        (last,) = connection.execute("SELECT max(rowid) FROM episodes").fetchone()
+        self._num_rows = 0 if last is None else last + 1
+        self._all: Sums | None = None
+        self._blocks: Float64 | None = None
+
+    @property
+    def has_any(self) -> bool:
+        """There is an episode."""
+        return self._num_rows > 0
+
+    def up_to(self, at_s: float) -> Sums:
+        """Of the episodes that ended by then; infinity: all."""
+        if math.isinf(at_s):
+            if self._all is None:
+                self._all = _added(self._asked("true"))
+            return self._all
+        blocks = self._made_blocks()
+        first_s, last_s = blocks[:, 1], blocks[:, 2]
+        parts = [blocks[last_s <= at_s, 3:]]
+        for block in np.flatnonzero((first_s <= at_s) & (at_s < last_s)):
+            low = int(blocks[block, 0]) * BLOCK_ROWS
+            parts.append(
+                self._asked("rowid >= ? AND rowid < ? AND end_s <= ?", low, low + BLOCK_ROWS, at_s)
+            )
+        return _added(np.concatenate(parts))
+
+    def newest(self, at_s: float, count: int, *, with_errors: bool = True) -> EpisodeColumns:
+        """The last `count` episodes that ended by then, oldest first; fewer if there are fewer."""
+        rows = self._connection.execute(
+            f"SELECT {_EPISODES} FROM episodes WHERE rowid >= ? AND end_s <= ?"
+            f" AND {'true' if with_errors else _GOOD} ORDER BY end_s DESC, rowid DESC LIMIT ?",
+            [self._row_before(at_s, count) if with_errors else 0, at_s, count],
+        ).fetchnumpy()
+        return EpisodeColumns(
+            *(np.asarray(rows[name])[::-1].copy() for name in EpisodeColumns.__slots__)
+        )
+
+    def _row_before(self, at_s: float, count: int) -> int:
+        """A row before which none of the last `count` can be; not much earlier than need be."""
+        if math.isinf(at_s):
+            return max(0, self._num_rows - count - BLOCK_ROWS)
+        blocks = self._made_blocks()
+        begun = blocks[blocks[:, 1] <= at_s, 0]
+        if not len(begun):
+            return 0
+        # The newest that has begun may hold few that ended by then.
+        return max(0, int(begun[-1]) - 1 - -(-count // BLOCK_ROWS)) * BLOCK_ROWS
+
+    def _made_blocks(self) -> Float64:
+        """Shape (blocks, 9): number, first and last end, sums."""
+        if self._blocks is None:
+            rows = self._connection.execute(
+                f"SELECT rowid // {BLOCK_ROWS} AS block, min(end_s), max(end_s), {_SUMS}"
+                f" FROM episodes WHERE {_GOOD} GROUP BY block ORDER BY block"
+            ).fetchall()
+            self._blocks = np.array(rows, np.float64).reshape(len(rows), 9)
+            for row in self._blocks[np.isnan(self._blocks[:, 8])]:
+                low = int(row[0]) * BLOCK_ROWS
+                row[7:] = self._true_bounds("rowid >= ? AND rowid < ?", low, low + BLOCK_ROWS)
+        return self._blocks
+
+    def _asked(self, where: str, *values: float) -> Float64:
+        """Sums of some rows, shape (1, 6)."""
+        row = self._connection.execute(
+            f"SELECT {_SUMS} FROM episodes WHERE {_GOOD} AND {where}", list(values)
+        ).fetchone()
+        sums = np.array([row], np.float64)
+        if np.isnan(sums[0, 5]):
+            sums[0, 4:] = self._true_bounds(where, *values)
+        return sums
+
+    def _true_bounds(self, where: str, *values: float) -> Float64:
+        """Of returns that are numbers: NaN has no place in an order, yet DuckDB gives it one."""
+        row = self._connection.execute(
+            "SELECT min(episode_return), max(episode_return) FROM episodes"
+            f" WHERE {_GOOD} AND NOT isnan(episode_return) AND {where}",
+            list(values),
+        ).fetchone()
+        return np.array(row, np.float64)
+
+    def newest_returns(self, at_s: float, workers: list[int]) -> dict[int, Float64]:
+        """Of each worker the returns of its last 100 episodes without error, oldest first."""
+        rows = self._connection.execute(
+            f"SELECT worker_index, max_by(episode_return, end_s, {NEWEST_PER_WORKER})"
+            f" FROM episodes WHERE end_s <= ? AND {_GOOD} AND list_contains(?, worker_index)"
+            " GROUP BY worker_index",
+            [at_s, workers],
+        ).fetchall()
+        return {index: np.array(returns[::-1], np.float64) for index, returns in rows}
+
+
+def _added(rows: Float64) -> Sums:
+    count, both, return_sum, len_sum = rows[:, :4].sum(axis=0)
+    low, high = rows[:, 4], rows[:, 5]
+    return Sums(
+        return_n=int(count),
+        num_both=int(both),
+        return_sum=float(return_sum),
+        len_sum=int(len_sum),
+        return_min=float(np.fmin.reduce(low)) if len(low) else math.nan,
+        return_max=float(np.fmax.reduce(high)) if len(high) else math.nan,
+    )

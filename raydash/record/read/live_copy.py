@@ -1,0 +1,170 @@
+"""Reads a recording that another process is writing, through a copy.
+
+DuckDB locks a file while it is written, for readers too. What is committed is in the file or in its
+WAL; a checkpoint moves it from there to here. So the file is copied first and the WAL behind it: if
+the file did not change meanwhile, both belong together, and a half-written end of the WAL is left
+out as after a crash.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+from raydash.core.faults import Fault, FaultError
+from raydash.record.file.database import connect, reading_fault, size_of, wal_of
+from raydash.record.file.schema import Connection
+from raydash.record.read.query import open_read_only
+from raydash.record.read.snapshot import RecordingReader
+
+MAX_BYTES = 2 * 10**9
+ATTEMPTS = 6
+BETWEEN_S = 0.25
+"""A checkpoint of a growing recording takes about so long."""
+_ROOM = 1.2
+
+_Opened = TypeVar("_Opened")
+
+
+class _MovedError(Exception):
+    """The file changed while it was copied."""
+
+
+def is_locked(fault: Fault) -> bool:
+    """A recording can't be read because some process has it open for writing."""
+    return "Could not set lock" in fault.detail
+
+
+def open_live_copy(
+    path: Path,
+    *,
+    max_bytes: int = MAX_BYTES,
+    wait: Callable[[float], None] = time.sleep,
+    copy: Callable[[Path, Path], object] = shutil.copyfile,
+) -> RecordingReader:
+    """The run so far, read-only; it does not grow. The copy is gone when the reader is closed.
+
+    Args:
+        path: A recording that is locked.
+        max_bytes: Larger ones are refused.
+        wait: Between attempts.
+        copy: Copies one file.
+
+    Raises:
+        FaultError: if it is too large, the disk too full, or it never stood still.
+    """
+    return _open_copy(
+        path,
+        lambda copied: RecordingReader(copied, shown_as=path, is_live=True),
+        max_bytes=max_bytes,
+        wait=wait,
+        copy=copy,
+    )
+
+
+def connect_to_live_copy(path: Path) -> Connection:
+    """A DuckDB connection to the run so far, as `query.open_read_only` gives of a run that is over.
+
+    Raises:
+        FaultError: as `open_live_copy`.
+    """
+    return _open_copy(
+        path, open_read_only, max_bytes=MAX_BYTES, wait=time.sleep, copy=shutil.copyfile
+    )
+
+
+def _open_copy(
+    path: Path,
+    open_copied: Callable[[Path], _Opened],
+    *,
+    max_bytes: int,
+    wait: Callable[[float], None],
+    copy: Callable[[Path, Path], object],
+) -> _Opened:
+    size = size_of(path)
+    if size > max_bytes:
+        raise FaultError(
+            Fault(
+                f"The live recording {path.name} is too large to be copied",
+                f"it has {size / 1e9:.1f} GB, and another process writes it",
+                "Watch the run on its own cluster, or open it when it has ended",
+            )
+        )
+    error: Exception = _MovedError()
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            wait(BETWEEN_S)
+        try:
+            with tempfile.TemporaryDirectory(prefix="raydash-copy-", dir=_place(path, size)) as at:
+                copied = Path(at) / path.name
+                _copy_together(path, copied, copy)
+                _check(copied)
+                # What is open stays readable when its name is gone, so nothing is ever left behind.
+                return open_copied(copied)
+        except (duckdb.Error, _MovedError) as problem:
+            error = problem
+        except OSError as problem:
+            raise FaultError(reading_fault(path, problem)) from problem
+    raise FaultError(
+        Fault(
+            f"The live recording {path.name} can't be read now",
+            "it changed each time while it was copied",
+            "Try again in a moment",
+            detail=f"{path}\n{error}",
+        )
+    )
+
+
+def _place(path: Path, size: int) -> Path:
+    """A folder with room for a copy: the system's, else the recording's own.
+
+    Raises:
+        OSError: if there is none.
+    """
+    for folder in (Path(tempfile.gettempdir()), path.parent):
+        try:
+            has_room = shutil.disk_usage(folder).free > _ROOM * size
+        except OSError:
+            continue
+        if has_room and os.access(folder, os.W_OK):
+            return folder
+    raise OSError("No space left for a copy of a live recording")
+
+
+def _copy_together(path: Path, copied: Path, copy: Callable[[Path, Path], object]) -> None:
+    before = _stamp(path)
+    copy(path, copied)
+    if wal_of(path).exists():
+        try:
+            copy(wal_of(path), wal_of(copied))
+        except FileNotFoundError as error:
+            raise _MovedError("its WAL was moved into it") from error
+    if _stamp(path) != before:
+        raise _MovedError("it changed while it was copied")
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _check(copied: Path) -> None:
+    """Every commit once, none missing: a checkpoint between the two copies would show here.
+
+    Raises:
+        duckdb.Error: if the copy can't be read.
+        _MovedError: if it is not whole.
+    """
+    with closing(connect(copied, read_only=True)) as connection:
+        first, last, count = connection.execute(
+            "SELECT min(number), max(number), count(DISTINCT number) FROM commits"
+        ).fetchone()
+        (rows,) = connection.execute("SELECT count(*) FROM commits").fetchone()
+    if rows and (first != 1 or last != count or rows != count):
+        raise _MovedError(f"{rows} commits, from {first} to {last}")

@@ -1,0 +1,259 @@
+"""Named values of a recording's episodes: scalars from info, and what each agent got.
+
+Both are read as rows (row id, end of the episode, name, value); row ids of a table only grow.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from raydash.core.named_columns import all_names
+from raydash.core.records import AGENT_RETURN_MEAN, Float64, Int64
+from raydash.core.updates import AgentFigures, ScalarFigures
+from raydash.record.file.schema import Connection
+from raydash.record.read.query import tables_of
+
+RECENT_EPISODES = 100
+BLOCK_ROWS = 122_880
+"""What DuckDB stores together and can skip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where named values lie.
+
+    Attributes:
+        table: Whose rows they are of.
+        rows: SQL that gives `row`, `end_s`, `name` and `value`, with a place for a condition.
+        prefix: Of the names, where they are metrics.
+    """
+
+    table: str
+    rows: str
+    prefix: str = ""
+
+    def where(self, condition: str = "true") -> str:
+        """The rows that a condition on the table allows."""
+        return f"({self.rows.format(condition)})"
+
+
+INFO = Source(
+    "episodes",
+    "SELECT rowid AS row, end_s, unnest(map_keys(info)) AS name, unnest(map_values(info)) AS value"
+    " FROM episodes WHERE info IS NOT NULL AND {0}",
+)
+AGENTS = Source(
+    "agent_episodes",
+    "SELECT rowid AS row, end_s, agent AS name, agent_return AS value"
+    " FROM agent_episodes WHERE NOT isnan(agent_return) AND {0}",
+    prefix=f"{AGENT_RETURN_MEAN}/",
+)
+
+
+def sources_of(connection: Connection) -> tuple[Source, ...]:
+    """Those that a recording has anything of: most have none."""
+    found: list[Source] = []
+    columns = {
+        name
+        for (name,) in connection.execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = 'episodes'"
+        ).fetchall()
+    }
+    if "info" in columns and _any(connection, "episodes WHERE info IS NOT NULL"):
+        found.append(INFO)
+    if "agent_episodes" in tables_of(connection) and _any(connection, "agent_episodes"):
+        found.append(AGENTS)
+    return tuple(found)
+
+
+def _any(connection: Connection, what: str) -> bool:
+    return connection.execute(f"SELECT 1 FROM {what} LIMIT 1").fetchone() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSums:
+    """Of one name, over some episodes.
+
+    Attributes:
+        name: Without a prefix.
+        count: Episodes that had it.
+        total: Their sum.
+        end_s: When the newest 100 of them ended, oldest first.
+        recent: Their values.
+    """
+
+    name: str
+    count: int
+    total: float
+    end_s: Float64
+    recent: Float64
+
+
+class NamedValues:
+    """Sums of one source up to any instant; blocks of rows that end before it are kept."""
+
+    def __init__(self, connection: Connection, source: Source) -> None:
+        self._connection = connection
+        self._source = source
+        # Per block and name: block, first end, last end, name's place, count, sum.
+        rows = connection.execute(
+            f"SELECT row // {BLOCK_ROWS} AS block, name, min(end_s), max(end_s), count(*),"
+            f" sum(value), min(row) FROM {source.where()} GROUP BY block, name"
+            " ORDER BY min(row), name"
+        ).fetchall()
+        self.names = all_names([(name,) for _, name, *_ in rows])
+        self._blocks = rows
+
+    def up_to(self, at_s: float) -> list[NamedSums]:
+        """Of the episodes that ended by then, in the order in which names were met."""
+        sums = {name: [0.0, 0.0] for name in self.names}
+        cut: set[int] = set()
+        for block, name, first_s, last_s, count, total, _ in self._blocks:
+            if last_s <= at_s:
+                sums[name][0] += count
+                sums[name][1] += total
+            elif first_s <= at_s:
+                cut.add(block)
+        for block in cut:
+            low = block * BLOCK_ROWS
+            whole = {n for b, n, _, last_s, *_ in self._blocks if b == block and last_s <= at_s}
+            inside = f"rowid >= {low} AND rowid < {low + BLOCK_ROWS} AND end_s <= ?"
+            rows = self._source.where(inside)
+            for name, count, total in self._connection.execute(
+                f"SELECT name, count(*), sum(value) FROM {rows} GROUP BY name", [at_s]
+            ).fetchall():
+                if name not in whole:
+                    sums[name][0] += count
+                    sums[name][1] += total
+        recent = self._newest(at_s, {name: int(count) for name, (count, _) in sums.items()})
+        return [
+            NamedSums(name, int(count), total, *recent[name])
+            for name, (count, total) in sums.items()
+            if count
+        ]
+
+    def _newest(self, at_s: float, counts: dict[str, int]) -> dict[str, tuple[Float64, Float64]]:
+        """The last 100 of each name; first looked for among the newest rows."""
+        found: dict[str, tuple[Float64, Float64]] = {}
+        begun = [block for block, _, first_s, *_ in self._blocks if first_s <= at_s]
+        low = (max(begun) - 1) * BLOCK_ROWS if begun else 0
+        for first in (low, 0):
+            rows = self._connection.execute(
+                f"SELECT name, max_by({{'t': end_s, 'v': value}}, end_s, {RECENT_EPISODES})"
+                f" FROM {self._source.where('rowid >= ? AND end_s <= ?')} GROUP BY name",
+                [first, at_s],
+            ).fetchall()
+            found = {
+                name: (
+                    np.array([each["t"] for each in newest[::-1]], np.float64),
+                    np.array([each["v"] for each in newest[::-1]], np.float64),
+                )
+                for name, newest in rows
+            }
+            if all(
+                len(found[name][0]) >= min(RECENT_EPISODES, count) if name in found else not count
+                for name, count in counts.items()
+            ):
+                break
+        return found
+
+
+class NamedReader:
+    """What an open recording says of named scalars and of agents, up to any instant."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._values = {
+            source: NamedValues(connection, source) for source in sources_of(connection)
+        }
+        self._has_agents = "agent_totals" in tables_of(connection)
+
+    def scalars(self, at_s: float = math.inf) -> ScalarFigures:
+        """Of the info of the episodes that ended by then."""
+        if INFO not in self._values:
+            return ScalarFigures()
+        sums = self._values[INFO].up_to(at_s)
+        return ScalarFigures(
+            names=tuple(each.name for each in sums),
+            mean=np.array([each.total / each.count for each in sums], np.float64),
+            recent_mean=np.array([each.recent.mean() for each in sums], np.float64),
+            count=np.array([each.count for each in sums], np.int64),
+        )
+
+    def agents(self, at_s: float = math.inf) -> AgentFigures | None:
+        """Of the agents by then; None: there was none."""
+        steps = agent_steps(self._connection, at_s) if self._has_agents else {}
+        if not steps:
+            return None
+        sums = self._values[AGENTS].up_to(at_s) if AGENTS in self._values else []
+        by_name = {each.name: each for each in sums}
+        known = [by_name.get(name) for name in steps]
+        return AgentFigures(
+            names=tuple(steps),
+            num_steps=np.array(list(steps.values()), np.int64),
+            episode_return_mean=np.array([e.total / e.count if e else math.nan for e in known]),
+            recent_return_mean=np.array([e.recent.mean() if e else math.nan for e in known]),
+            num_episodes=np.array([e.count if e else 0 for e in known], np.int64),
+        )
+
+
+def agent_steps(connection: Connection, at_s: float) -> dict[str, int]:
+    """Actions of each agent by an instant, over all lives of all workers."""
+    rows = connection.execute(
+        "SELECT agent, sum(steps)::BIGINT FROM (SELECT agent, max(num_steps) AS steps,"
+        " min(rowid) AS met FROM agent_totals WHERE t_s <= ?"
+        " GROUP BY worker_index, incarnation, agent) GROUP BY agent ORDER BY min(met)",
+        [at_s],
+    ).fetchall()
+    return dict(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class BucketSums:
+    """One row per bucket and name.
+
+    Attributes:
+        bucket: Its number.
+        name: As a metric.
+        n: Episodes that had it.
+        total: Their sum.
+    """
+
+    bucket: Int64
+    name: tuple[str, ...]
+    n: Int64
+    total: Float64
+
+
+def bucket_sums(
+    connection: Connection, bucket_s: float, from_s: float, end_s: float
+) -> Iterator[BucketSums]:
+    """Named values of the episodes that ended in a range, by time buckets, a source at a time."""
+    for source in sources_of(connection):
+        rows = connection.execute(
+            "SELECT floor(end_s / ?)::BIGINT AS bucket, name, count(*) AS n, sum(value) AS total"
+            f" FROM {source.where('end_s >= ? AND end_s < ?')} GROUP BY ALL ORDER BY bucket, name",
+            [bucket_s, from_s, end_s],
+        ).fetchnumpy()
+        yield BucketSums(
+            np.asarray(rows["bucket"], np.int64),
+            tuple(source.prefix + str(name) for name in rows["name"]),
+            np.asarray(rows["n"], np.int64),
+            np.asarray(rows["total"], np.float64),
+        )
+
+
+def kept_bucket_sums(connection: Connection, first: int, end: int) -> BucketSums:
+    """Buckets `first` to `end` (not with it) as table `history_scalars` has them."""
+    rows = connection.execute(
+        "SELECT bucket, name, n, total FROM history_scalars WHERE bucket >= ? AND bucket < ?",
+        [first, end],
+    ).fetchnumpy()
+    return BucketSums(
+        np.asarray(rows["bucket"], np.int64),
+        tuple(str(name) for name in rows["name"]),
+        np.asarray(rows["n"], np.int64),
+        np.asarray(rows["total"], np.float64),
+    )

@@ -1,0 +1,151 @@
+"""Questions to a recording that nobody writes any more."""
+
+import math
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from raydash.core.faults import FaultError
+from raydash.core.states import EndedBy, Ending, RunState
+from raydash.record.file.database import connect, reading_fault
+from raydash.record.file.schema import Connection, SchemaError, check_readable
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFigures:
+    """What a recording says of its whole run; names are RLlib's where it has one.
+
+    Attributes:
+        run_id: Unique.
+        env_id: Of the environment.
+        started_utc: ISO 8601.
+        state: None: never closed (the run was interrupted).
+        ended_by: Why it ended.
+        cause: Of a failure, in words.
+        elapsed_s: Without the time paused or without a worker.
+        num_env_steps_sampled_lifetime: By the workers' totals.
+        num_episodes_lifetime: Rows of `episodes`, errors included.
+        num_episodes_terminated_lifetime: With that flag, alone or with the other.
+        num_episodes_truncated_lifetime: With that flag, alone or with the other.
+        num_episodes_error_lifetime: That ended in an exception.
+        episode_return_mean: Without error episodes, like the next three; NaN if there are none.
+        episode_return_min: Smallest.
+        episode_return_max: Largest.
+        episode_len_mean: Steps.
+    """
+
+    run_id: str
+    env_id: str
+    started_utc: str
+    state: RunState | None
+    ended_by: EndedBy | None
+    cause: str
+    elapsed_s: float
+    num_env_steps_sampled_lifetime: int
+    num_episodes_lifetime: int
+    num_episodes_terminated_lifetime: int
+    num_episodes_truncated_lifetime: int
+    num_episodes_error_lifetime: int
+    episode_return_mean: float
+    episode_return_min: float
+    episode_return_max: float
+    episode_len_mean: float
+
+
+def open_read_only(path: Path) -> Connection:
+    """A DuckDB connection that can't change the recording; the caller closes it.
+
+    Raises:
+        FaultError: if the file can't be read.
+    """
+    try:
+        connection = connect(path, read_only=True)
+        try:
+            check_readable(connection)
+        except BaseException:
+            connection.close()
+            raise
+    except (duckdb.Error, SchemaError) as error:
+        raise FaultError(reading_fault(path, error)) from error
+    return connection
+
+
+def tables_of(connection: Connection) -> frozenset[str]:
+    """Names of the tables of a recording; one of an older schema has fewer."""
+    rows = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+    return frozenset(name for (name,) in rows)
+
+
+def recorded_until_s(connection: Connection) -> float:
+    """The run's clock at the end of a recording."""
+    (ended_s,) = connection.execute("SELECT max(ended_s) FROM run").fetchone()
+    if ended_s is not None:
+        return float(ended_s)
+    newest = ["SELECT max(t_s) FROM commits", "SELECT max(end_s) FROM episodes"]
+    if "scalars" in tables_of(connection):
+        newest.append("SELECT max(t_s) FROM scalars")
+    rows = connection.execute(" UNION ALL ".join(newest)).fetchall()
+    return float(max((value for (value,) in rows if value is not None), default=0.0))
+
+
+def figures(path: Path) -> RecordedFigures:
+    """The figures of a whole run.
+
+    Raises:
+        FaultError: if the file can't be read or holds no run.
+    """
+    with closing(open_read_only(path)) as connection:
+        try:
+            return figures_of(connection)
+        except (duckdb.Error, TypeError) as error:
+            raise FaultError(reading_fault(path, error)) from error
+
+
+def figures_of(connection: Connection) -> RecordedFigures:
+    """The figures of the recording that a connection looks into.
+
+    Raises:
+        duckdb.Error: if it can't be read.
+        TypeError: if it holds no run.
+    """
+    run_id, env_id, started_utc, state, ended_by, cause, elapsed_s = connection.execute(
+        "SELECT run_id, env_id, started_utc, state, ended_by, cause,"
+        " coalesce(elapsed_s, (SELECT max(elapsed_s) FROM commits), 0) FROM run"
+    ).fetchone()
+    (steps,) = connection.execute(
+        "SELECT coalesce(sum(steps), 0) FROM (SELECT max(num_env_steps) AS steps"
+        " FROM worker_totals GROUP BY worker_index, incarnation)"
+    ).fetchone()
+    both, error = int(Ending.BOTH), int(Ending.ERROR)
+    counts = connection.execute(
+        f"SELECT count(*), count(*) FILTER (ending IN ({int(Ending.TERMINATED)}, {both})),"
+        f" count(*) FILTER (ending IN ({int(Ending.TRUNCATED)}, {both})),"
+        f" count(*) FILTER (ending = {error}) FROM episodes"
+    ).fetchone()
+    returns = connection.execute(
+        # A return of NaN has no place in an order; DuckDB would take it for the largest.
+        "SELECT avg(episode_return), min(episode_return) FILTER (NOT isnan(episode_return)),"
+        " max(episode_return) FILTER (NOT isnan(episode_return)), avg(episode_len)"
+        f" FROM episodes WHERE ending IS DISTINCT FROM {error}"  # NULL: imported, not known
+    ).fetchone()
+    mean, low, high, len_mean = (math.nan if value is None else value for value in returns)
+    return RecordedFigures(
+        run_id=run_id,
+        env_id=env_id,
+        started_utc=started_utc,
+        state=RunState(state) if state else None,
+        ended_by=EndedBy(ended_by) if ended_by else None,
+        cause=cause or "",
+        elapsed_s=elapsed_s,
+        num_env_steps_sampled_lifetime=int(steps),
+        num_episodes_lifetime=counts[0],
+        num_episodes_terminated_lifetime=counts[1],
+        num_episodes_truncated_lifetime=counts[2],
+        num_episodes_error_lifetime=counts[3],
+        episode_return_mean=mean,
+        episode_return_min=low,
+        episode_return_max=high,
+        episode_len_mean=len_mean,
+    )

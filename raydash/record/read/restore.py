@@ -1,0 +1,506 @@
+"""What a restarted supervisor needs from the recording to go on with its run.
+
+Everything here runs before the `Recorder` opens the file: DuckDB lets one connection write.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from raydash.core.events import Event, EventKind
+from raydash.core.faults import Fault, FaultError
+from raydash.core.history.history import CAPACITY, HistoryRows
+from raydash.core.machine.generation_plan import PastLearning
+from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.stimuli import PolicyVersion
+from raydash.core.records import EpisodeColumns, Float64, Int32, Int64, WorkerTotals
+from raydash.core.spec import RunSpec, SpecError, spec_from_table
+from raydash.core.states import EndedBy, Ending
+from raydash.core.updates import Generations
+from raydash.record.file.database import connect, is_damage, reading_fault, wal_of
+from raydash.record.file.schema import Connection, SchemaError, bring_up_to_date, check_readable
+from raydash.record.read.generations import past_learning
+from raydash.record.read.named_values import (
+    AGENTS,
+    INFO,
+    NamedSums,
+    NamedValues,
+    agent_steps,
+    kept_bucket_sums,
+    sources_of,
+)
+from raydash.record.read.policy_column import policy_from_json
+from raydash.record.read.restarts import num_restarts
+
+RECENT_EPISODES = 100
+BATCH_ROWS = 100_000
+LATE_ROWS = 200_000
+"""Among so many of the newest episodes the newest of each worker are looked for first."""
+FIRST_SPAN_S = 0.5
+"""How long a life is taken to have stepped before its first commit."""
+_EPISODES = ", ".join(EpisodeColumns.__slots__)
+_TOTALS = tuple(WorkerTotals.__slots__)
+_NONE: tuple[tuple[()], ...] = ((), (), (), ())
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredWorker:
+    """What is recorded of one worker.
+
+    Attributes:
+        worker_index: 1..N.
+        incarnation: Of its newest life that was heard of.
+        totals: Of all its lives together.
+        recent_returns: Of its last 100 episodes without error, oldest first.
+    """
+
+    worker_index: int
+    incarnation: int
+    totals: WorkerTotals
+    recent_returns: Float64
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A run as far as it was committed.
+
+    Attributes:
+        run_id: Unique.
+        spec: What was asked for.
+        is_closed: It had ended: its last state is written.
+        num_incarnations: Lives of the supervisor so far.
+        last_t_s: The run's clock at the last commit.
+        elapsed_s: Without the time paused or without a worker.
+        commanded: What was asked of the run.
+        num_restarts: Workers made anew after a death or on demand.
+        workers: By index.
+        ending_counts: Episodes by `Ending` number.
+        return_n: Episodes without error, behind the next four.
+        return_sum: Of their returns.
+        return_min: Smallest; NaN if none.
+        return_max: Largest; NaN if none.
+        len_sum: Of their steps.
+        recent: The last 100 episodes without error by finish time, all workers, oldest first.
+        events: All of them.
+        next_event_number: For the next one.
+        history: The whole run in buckets, as far as they were recorded; None: they were not, or
+            make no sense.
+        scalars: Of the episodes' info, in the order in which their names were met.
+        agent_returns: Likewise, what each agent got.
+        agent_steps: Actions of each agent.
+        learning: What its learner did, if it has one.
+        generations: Of it; of very many the newest, and some of the older ones.
+    """
+
+    run_id: str
+    spec: RunSpec
+    is_closed: bool
+    num_incarnations: int
+    last_t_s: float
+    elapsed_s: float
+    commanded: Commanded
+    num_restarts: int
+    workers: tuple[RestoredWorker, ...]
+    ending_counts: Int64
+    return_n: int
+    return_sum: float
+    return_min: float
+    return_max: float
+    len_sum: int
+    recent: EpisodeColumns
+    events: tuple[Event, ...]
+    next_event_number: int
+    history: HistoryRows | None
+    scalars: tuple[NamedSums, ...] = ()
+    agent_returns: tuple[NamedSums, ...] = ()
+    agent_steps: Mapping[str, int] = field(default_factory=dict)
+    learning: PastLearning = field(default_factory=PastLearning)
+    generations: Generations = field(default_factory=Generations)
+
+
+@dataclass(frozen=True, slots=True)
+class StepsColumns:
+    """What workers stepped from one commit to the next that has news of them, oldest first.
+
+    Attributes:
+        t_s: When the later commit was.
+        since_s: When the earlier one was; of a life's first, half a second before.
+        worker_index: 1..N.
+        num_env_steps: Steps between the two.
+    """
+
+    t_s: Float64
+    since_s: Float64
+    worker_index: Int32
+    num_env_steps: Int64
+
+    def __len__(self) -> int:
+        return len(self.t_s)
+
+
+def restore(path: Path) -> Restored | None:
+    """Read back what a run's earlier lives committed.
+
+    Returns:
+        None if there is no such file, or nothing was committed to it.
+
+    Raises:
+        FaultError: if it can't be read. A damaged file has then been renamed, not deleted, so
+            that the run can begin another.
+    """
+    if not path.exists():
+        return None
+    try:
+        connection = connect(path)
+        try:
+            bring_up_to_date(connection)
+            return _read(connection, path)
+        finally:
+            connection.close()
+    except (duckdb.Error, SchemaError) as error:
+        if is_damage(error):
+            raise FaultError(_set_aside(path, error)) from error
+        raise FaultError(reading_fault(path, error)) from error
+    except SpecError as error:
+        raise FaultError(
+            Fault(f"The spec in {path.name} is not understood", str(error), detail=str(path))
+        ) from error
+
+
+def episodes_in_time_order(
+    path: Path, *, from_s: float = -math.inf, batch_rows: int = BATCH_ROWS
+) -> Iterator[EpisodeColumns]:
+    """Recorded episodes, in the order in which the supervisor heard of them.
+
+    Args:
+        path: A recording that nobody writes.
+        from_s: Only those that ended then or later.
+        batch_rows: Rows looked at per batch; each batch is sorted by its end times.
+
+    Raises:
+        FaultError: if the file can't be read.
+    """
+    with _reading(path) as connection:
+        # Rows are only ever appended, so row ids have no gaps.
+        first, end = connection.execute(
+            "SELECT coalesce(min(rowid) FILTER (end_s >= $from_s), count(*)), count(*)"
+            " FROM episodes",
+            {"from_s": from_s},
+        ).fetchone()
+        for row in range(first, end, batch_rows):
+            columns = connection.execute(
+                f"SELECT {_EPISODES} FROM episodes"
+                " WHERE rowid >= $row AND rowid < $row + $count AND end_s >= $from_s",
+                {"row": row, "count": batch_rows, "from_s": from_s},
+            ).fetchnumpy()
+            yield _in_time_order(columns)
+
+
+def late_episodes(path: Path, *, until_s: float, num_known: int) -> EpisodeColumns:
+    """Episodes that ended before some time, but were heard of later than others.
+
+    Args:
+        path: A recording that nobody writes.
+        until_s: Only those that ended before.
+        num_known: How many of them, the first that were heard of, are left out.
+
+    Raises:
+        FaultError: if the file can't be read.
+    """
+    with _reading(path) as connection:
+        (count,) = connection.execute(
+            "SELECT count(*) FROM episodes WHERE end_s < ?", [until_s]
+        ).fetchone()
+        columns = connection.execute(
+            f"SELECT {_EPISODES} FROM episodes WHERE end_s < ? ORDER BY rowid DESC LIMIT ?",
+            [until_s, max(0, count - num_known)],
+        ).fetchnumpy()
+    return _in_time_order(columns)
+
+
+def worker_steps_over_time(
+    path: Path, *, from_s: float = -math.inf, batch_rows: int = BATCH_ROWS
+) -> Iterator[StepsColumns]:
+    """Steps of every life of every worker from one commit to the next, oldest first.
+
+    Args:
+        path: A recording that nobody writes.
+        from_s: Only of commits then or later.
+        batch_rows: Rows per batch at most.
+
+    Raises:
+        FaultError: if the file can't be read.
+    """
+    with _reading(path) as connection:
+        # What a life had at its newest commit so far: (when, steps).
+        seen: dict[tuple[int, int], tuple[float, int]] = {
+            (index, life): (t_s, steps)
+            for index, life, t_s, steps in connection.execute(
+                "SELECT worker_index, incarnation, max(t_s), max(num_env_steps)"
+                " FROM worker_totals WHERE t_s < ? GROUP BY ALL",
+                [from_s],
+            ).fetchall()
+        }
+        first, end = connection.execute(
+            "SELECT coalesce(min(rowid) FILTER (t_s >= $from_s), count(*)), count(*)"
+            " FROM worker_totals",
+            {"from_s": from_s},
+        ).fetchone()
+        for row in range(first, end, batch_rows):
+            rows = connection.execute(
+                "SELECT t_s, worker_index, incarnation, num_env_steps FROM worker_totals"
+                " WHERE rowid >= $row AND rowid < $row + $count AND t_s >= $from_s",
+                {"row": row, "count": batch_rows, "from_s": from_s},
+            ).fetchall()
+            grown: list[tuple[float, float, int, int]] = []
+            for t_s, index, life, steps in rows:
+                since_s, before = seen.get((index, life), (max(0.0, t_s - FIRST_SPAN_S), 0))
+                grown.append((t_s, since_s, index, steps - before))
+                seen[index, life] = (t_s, steps)
+            t_column, since_column, workers, counts = zip(*grown, strict=True) if grown else _NONE
+            yield StepsColumns(
+                np.array(t_column, np.float64),
+                np.array(since_column, np.float64),
+                np.array(workers, np.int32),
+                np.array(counts, np.int64),
+            )
+
+
+def _in_time_order(columns: dict[str, np.ndarray]) -> EpisodeColumns:
+    order = np.argsort(columns["end_s"], kind="stable")
+    return EpisodeColumns(*(columns[name][order] for name in EpisodeColumns.__slots__))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Connection]:
+    try:
+        connection = connect(path, read_only=True)
+        try:
+            check_readable(connection)
+            yield connection
+        finally:
+            connection.close()
+    except (duckdb.Error, SchemaError) as error:
+        raise FaultError(reading_fault(path, error)) from error
+
+
+def _read(connection: Connection, path: Path) -> Restored | None:
+    run = connection.execute("SELECT run_id, spec_json, state FROM run").fetchone()
+    if run is None:
+        return None
+    t_s, elapsed_s = connection.execute(
+        "SELECT t_s, elapsed_s FROM commits ORDER BY number DESC LIMIT 1"
+    ).fetchone() or (0.0, 0.0)
+    (lives,) = connection.execute("SELECT count(*) FROM incarnations").fetchone()
+    good = f"FROM episodes WHERE ending <> {int(Ending.ERROR)}"
+    return_n, return_sum, low, high, len_sum = connection.execute(
+        "SELECT count(*), coalesce(sum(episode_return), 0),"
+        " min(episode_return) FILTER (NOT isnan(episode_return)),"
+        " max(episode_return) FILTER (NOT isnan(episode_return)),"
+        f" coalesce(sum(episode_len), 0) {good}"
+    ).fetchone()
+    ending_counts = np.zeros(len(Ending), np.int64)
+    for ending, count in connection.execute(
+        "SELECT ending, count(*) FROM episodes GROUP BY ending"
+    ).fetchall():
+        ending_counts[ending] = count
+    recent = connection.execute(
+        f"SELECT {_EPISODES} {good} ORDER BY end_s DESC, rowid DESC LIMIT {RECENT_EPISODES}"
+    ).fetchnumpy()
+    events = _events(connection)
+    learning, generations = past_learning(connection, path)
+    named = {
+        source: tuple(NamedValues(connection, source).up_to(math.inf))
+        for source in sources_of(connection)
+    }
+    return Restored(
+        run_id=run[0],
+        spec=spec_from_table(json.loads(run[1])),
+        is_closed=run[2] is not None,
+        num_incarnations=lives,
+        last_t_s=t_s,
+        elapsed_s=elapsed_s,
+        commanded=_commanded(connection),
+        num_restarts=num_restarts(connection),
+        workers=_workers(connection, good),
+        ending_counts=ending_counts,
+        return_n=return_n,
+        return_sum=float(return_sum),
+        return_min=np.nan if low is None else low,
+        return_max=np.nan if high is None else high,
+        len_sum=int(len_sum),
+        recent=EpisodeColumns(*(recent[name][::-1] for name in EpisodeColumns.__slots__)),
+        events=events,
+        next_event_number=1 + (events[-1].number if events else 0),
+        history=_history(connection),
+        scalars=named.get(INFO, ()),
+        agent_returns=named.get(AGENTS, ()),
+        agent_steps=agent_steps(connection, math.inf) if AGENTS in named else {},
+        learning=learning,
+        generations=generations,
+    )
+
+
+def _commanded(connection: Connection) -> Commanded:
+    newest = connection.execute(
+        "SELECT num_workers, keep, paused, paused_workers, stopped_workers, failed_workers,"
+        " last_worker, ended_by, policy_json, weights_seq_no"
+        " FROM commits ORDER BY number DESC LIMIT 1"
+    ).fetchone()
+    if newest is None:
+        return Commanded()
+    num_workers, keep, paused, *lists, last_worker, ended_by, policy_json, number = newest
+    paused_workers, stopped_workers, failed_workers = (tuple(each or ()) for each in lists)
+    policy = policy_from_json(policy_json)
+    return Commanded(
+        num_workers=num_workers,
+        keep=keep,
+        paused=paused,
+        paused_workers=paused_workers,
+        stopped_workers=stopped_workers,
+        failed_workers=failed_workers,
+        last_worker=last_worker or 0,
+        ended_by=EndedBy(ended_by) if ended_by else None,
+        # Without a swap the number is that of a learner's generation.
+        version=PolicyVersion() if policy is None else PolicyVersion(policy, number or 0),
+    )
+
+
+def _workers(connection: Connection, good: str) -> tuple[RestoredWorker, ...]:
+    # Counters only grow within a life, so its last row is its largest.
+    newest = ", ".join(f"max({name}) AS {name}" for name in _TOTALS)
+    summed = ", ".join(f"sum({name})" for name in _TOTALS)
+    rows = connection.execute(
+        f"SELECT worker_index, max(incarnation), {summed} FROM"
+        f" (SELECT worker_index, incarnation, {newest} FROM worker_totals GROUP BY ALL)"
+        " GROUP BY worker_index ORDER BY worker_index"
+    ).fetchall()
+    (num_episodes,) = connection.execute("SELECT count(*) FROM episodes").fetchone()
+    recent = _recent_returns(connection, good, f"rowid >= {num_episodes - LATE_ROWS}")
+    # Whoever has more episodes than were found there has been silent for long.
+    num_good = _TOTALS.index("num_episodes"), _TOTALS.index("num_error")
+    missing = [
+        index
+        for index, _, *sums in rows
+        if len(recent.get(index, [])) < min(RECENT_EPISODES, sums[num_good[0]] - sums[num_good[1]])
+    ]
+    if missing:
+        recent |= _recent_returns(connection, good, f"worker_index IN {(*missing, 0)}")
+    return tuple(
+        RestoredWorker(
+            worker_index=index,
+            incarnation=life,
+            totals=WorkerTotals(*sums),
+            recent_returns=np.array(recent.get(index, [])[::-1], np.float64),
+        )
+        for index, life, *sums in rows
+    )
+
+
+def _recent_returns(connection: Connection, good: str, where: str) -> dict[int, list[float]]:
+    """By worker, newest first."""
+    return dict(
+        connection.execute(
+            f"SELECT worker_index, max_by(episode_return, end_s, {RECENT_EPISODES}) {good}"
+            f" AND {where} GROUP BY worker_index"
+        ).fetchall()
+    )
+
+
+def _history(connection: Connection) -> HistoryRows | None:
+    """The recorded buckets; without them the history is made of the episodes again."""
+    (count,) = connection.execute("SELECT count(*) FROM history").fetchone()
+    if not 0 < count <= CAPACITY:
+        return None
+    rows = connection.execute("FROM history ORDER BY bucket").fetchnumpy()
+    columns = {
+        name: np.ma.filled(rows[name].astype(np.float64), np.nan)
+        for name in (
+            "num_env_steps", "return_sum", "return_min", "return_max", "return_p10", "return_p90",
+        )
+    }  # fmt: skip
+    kinds = [rows[f"num_{ending.name.lower()}"] for ending in Ending]
+    if len(np.unique(rows["bucket_s"])) != 1:
+        return None
+    width = max(len(steps) for steps in rows["worker_steps"])
+    names, scalar_sum, scalar_n = _history_scalars(connection, rows["bucket"])
+    return HistoryRows(
+        bucket_s=float(rows["bucket_s"][0]),
+        bucket=rows["bucket"],
+        endings=np.stack(kinds, axis=1),
+        return_n=rows["return_n"],
+        worker_steps=_matrix(rows["worker_steps"], width, np.float32),
+        worker_return_sum=_matrix(rows["worker_return_sum"], width, np.float64),
+        worker_return_n=_matrix(rows["worker_return_n"], width, np.int32),
+        returns=tuple(bytes(data or b"") for data in rows["returns"]),
+        num_env_steps=columns["num_env_steps"],
+        return_sum=columns["return_sum"],
+        return_min=columns["return_min"],
+        return_max=columns["return_max"],
+        return_p10=columns["return_p10"],
+        return_p90=columns["return_p90"],
+        scalar_names=names,
+        scalar_sum=scalar_sum,
+        scalar_n=scalar_n,
+    )
+
+
+def _history_scalars(
+    connection: Connection, bucket: Int64
+) -> tuple[tuple[str, ...], Float64, Int64]:
+    """Names, sums and counts of the named scalars of recorded buckets."""
+    kept = kept_bucket_sums(connection, int(bucket[0]), int(bucket[-1]) + 1)
+    names = tuple(dict.fromkeys(kept.name))
+    places = {name: place for place, name in enumerate(names)}
+    total, count = (
+        np.zeros((len(bucket), len(names))),
+        np.zeros((len(bucket), len(names)), np.int64),
+    )
+    for number, name, n, one in zip(kept.bucket, kept.name, kept.n, kept.total, strict=True):
+        row = int(np.searchsorted(bucket, number))
+        if bucket[row] == number:
+            total[row, places[name]], count[row, places[name]] = one, n
+    return names, total, count
+
+
+def _matrix(lists: np.ndarray, width: int, dtype: type) -> np.ndarray:
+    """One row per list; workers that came later have nothing in older ones."""
+    matrix: np.ndarray = np.zeros((len(lists), width), dtype)
+    for row, values in enumerate(lists):
+        matrix[row, : len(values)] = values
+    return matrix
+
+
+def _events(connection: Connection) -> tuple[Event, ...]:
+    rows = connection.execute(
+        'SELECT number, t_s, kind, text, worker_index, detail, "count" FROM events ORDER BY number'
+    ).fetchall()
+    return tuple(
+        Event(number, t_s, EventKind(kind), text, worker_index, detail, count)
+        for number, t_s, kind, text, worker_index, detail, count in rows
+    )
+
+
+def _set_aside(path: Path, error: Exception) -> Fault:
+    """Rename a damaged file and its WAL; the name says what they are."""
+    count = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{count}")).exists():
+        count += 1
+    try:
+        path.rename(aside)
+        if wal_of(path).exists():
+            wal_of(path).rename(wal_of(aside))
+    except OSError:
+        return reading_fault(path, error)
+    return Fault(
+        what=f"The recording {path.name} is damaged",
+        why="It can't be read back after a crash of the disk or of another program",
+        remedy=f"It was kept as {aside.name}; the run begins a new recording",
+        detail=f"{path}\n{error}",
+    )

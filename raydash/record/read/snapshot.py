@@ -1,0 +1,465 @@
+"""A recorded run as it was at an instant, in the words in which live runs are told.
+
+So the window shows both in the same views.
+"""
+
+import json
+import math
+import threading
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from raydash.core.events import Event, EventKind
+from raydash.core.faults import Fault, FaultError
+from raydash.core.history.histogram import HistogramError
+from raydash.core.history.history import BUCKET_S, CAPACITY
+from raydash.core.history.time_shares import time_shares
+from raydash.core.library import RunSource
+from raydash.core.messages import PROTOCOL_VERSION
+from raydash.core.records import EpisodeColumns, Float64
+from raydash.core.spec import PolicySpec, RunSpec, SpecError, spec_from_table
+from raydash.core.states import EndedBy, Ending, RunState
+from raydash.core.updates import (
+    MAX_EPISODES_PER_UPDATE,
+    HistoryDelta,
+    RunFigures,
+    RunInfo,
+    RunUpdate,
+    SupervisorHealth,
+)
+from raydash.record.file.database import reading_fault, size_of
+from raydash.record.file.folder import shown_name
+from raydash.record.file.schema import Connection
+from raydash.record.read import history_query
+from raydash.record.read.episode_sums import NOT_KNOWN, EpisodeSums, Sums
+from raydash.record.read.generations import learning_figures, worker_versions
+from raydash.record.read.named_values import NamedReader
+from raydash.record.read.policy_column import policy_from_json
+from raydash.record.read.query import open_read_only, recorded_until_s, tables_of
+from raydash.record.read.restarts import num_restarts
+from raydash.record.read.worker_columns import (
+    doings,
+    ended,
+    growth,
+    recent_returns,
+    totals_at,
+    worker_columns,
+)
+from raydash.record.read.worker_curves import WorkerCurve, worker_curves
+
+RECENT_EPISODES = 100
+MAX_EVENTS = 5000
+RATE_SPANS_S = (1.0, 10.0, 60.0)
+_LOOK_BACK_S = 75.0
+"""For rates over the last minute: where it begins a row must be known."""
+_SEGMENT = 120
+"""Buckets of the last ten minutes are kept in parts of this many while the moment moves."""
+
+
+def snapshot(path: Path, at_s: float | None = None) -> RunUpdate:
+    """A recorded run as it was at an instant; None: at its end.
+
+    Raises:
+        FaultError: if the file can't be read or holds no run.
+    """
+    with RecordingReader(path) as reader:
+        return reader.snapshot(at_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clocks:
+    """What the commits say of an instant."""
+
+    elapsed_s: float
+    num_workers: int
+    paused: bool
+    ended_by: EndedBy | None
+    keep: bool
+    policy: PolicySpec | None = None
+    weights_seq_no: int = 0
+
+
+class RecordingReader:
+    """An open recording, read-only, and what of it does not depend on the instant that is shown.
+
+    While it is open no other program can write to the file. Every method may be called from any
+    thread.
+
+    Attributes:
+        path: The file.
+        info: What does not change during the run.
+        spec: What was asked for.
+        until_s: The run's clock at the end of the recording.
+    """
+
+    def __init__(self, path: Path, *, shown_as: Path | None = None, is_live: bool = False) -> None:
+        """Open it.
+
+        Args:
+            path: The file.
+            shown_as: Of a copy: the recording that it is a copy of.
+            is_live: Some process writes that one: the run has not ended.
+
+        Raises:
+            FaultError: if the file can't be read or holds no run.
+        """
+        self.path = shown_as or path
+        self._is_live = is_live
+        self._lock = threading.Lock()
+        self._connection = open_read_only(path)
+        try:
+            self._read_head()
+        except (duckdb.Error, ValueError, KeyError, TypeError) as error:
+            self._connection.close()
+            raise FaultError(self._fault(error)) from error
+        except BaseException:
+            self._connection.close()
+            raise
+        self._sums: EpisodeSums | None = None
+        self._named: NamedReader | None = None
+        self._whole: HistoryDelta | None = None
+        self._segments: dict[int, HistoryDelta] = {}
+
+    def __enter__(self) -> "RecordingReader":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+
+    def snapshot(self, at_s: float | None = None) -> RunUpdate:
+        """The run as it was at an instant of its clock; None, or later than its end: at its end.
+
+        Raises:
+            FaultError: if the file is damaged, or was closed meanwhile.
+        """
+        if at_s is not None and math.isnan(at_s):
+            raise FaultError(Fault("There is no such moment in a run", f"{at_s} s"))
+        with self._lock:
+            try:
+                return self._snapshot(at_s)
+            except (duckdb.Error, ValueError) as error:
+                raise FaultError(self._fault(error)) from error
+
+    def history(self, start_s: float, end_s: float, num_buckets: int) -> HistoryDelta:
+        """A range of its history: see `history_query.history`.
+
+        Raises:
+            FaultError: as `snapshot`.
+        """
+        if not start_s <= end_s:  # nor if one is NaN
+            raise FaultError(Fault("There is no such part of a run", f"{start_s} to {end_s} s"))
+        with self._lock:
+            try:
+                return history_query.history(
+                    self._connection, start_s=start_s, end_s=end_s, num_buckets=num_buckets
+                )
+            except (duckdb.Error, HistogramError) as error:
+                raise FaultError(self._fault(error)) from error
+
+    def _fault(self, error: Exception) -> Fault:
+        if isinstance(error, SpecError):
+            return Fault(
+                f"The spec in {self.path.name} is not understood", str(error), detail=str(self.path)
+            )
+        return reading_fault(self.path, error)
+
+    # --- what does not depend on the instant --------------------------------------------------
+
+    def _read_head(self) -> None:
+        connection = self._connection
+        if "run" not in tables_of(connection) or not (runs := _rows(connection, "FROM run")):
+            raise FaultError(
+                Fault(f"{self.path.name} holds no run", "nothing was committed to it", "Delete it")
+            )
+        self._run = run = runs[0]
+        lives = _rows(connection, "FROM incarnations ORDER BY incarnation")
+        self.until_s = recorded_until_s(connection)
+        self.spec: RunSpec = spec_from_table(json.loads(run["spec_json"]))
+        # As in the library: so a copy under another name stands beside what it is a copy of.
+        run_id = shown_name(self.path.name.removesuffix(".duckdb"))
+        self.info = RunInfo(
+            run_id=run_id,
+            owner=run["owner"],
+            started_utc=run["started_utc"],
+            recording=shown_name(str(self.path)),
+            log_dir=shown_name(str(self.path.with_name(f"{run_id}.logs"))),
+            node=lives[-1]["node"] if lives else "",
+            raydash_version=str(json.loads(run["versions_json"]).get("raydash", "")),
+            protocol_version=PROTOCOL_VERSION,
+            source=RunSource(run.get("source") or RunSource.RAYDASH),
+            recorded_until_s=self.until_s,
+        )
+        self._num_lives = len(lives)
+        self._nodes = tuple(dict.fromkeys(life["node"] for life in lives))
+        self._events = tuple(
+            Event(
+                row["number"],
+                row["t_s"],
+                EventKind(row["kind"]),
+                row["text"],
+                row["worker_index"],
+                row["detail"],
+                row["count"],
+            )
+            for row in _rows(connection, "FROM events ORDER BY number")
+        )
+        self._event_times = [event.t_s for event in self._events]
+
+    def _whole_until(self, at_s: float) -> HistoryDelta:
+        """The run in as many buckets as updates have of it; the one with the instant is cut."""
+        if self._whole is None:
+            width_s = history_query.bucket_width_s(0.0, self.until_s, CAPACITY)
+            last = int(self.until_s // width_s)
+            self._whole = history_query.buckets(self._connection, width_s, 0, last)
+        whole = self._whole
+        last = int(at_s // whole.bucket_s)
+        if at_s >= self.until_s:
+            return whole
+        cut = history_query.buckets(self._connection, whole.bucket_s, last, last, until_s=at_s)
+        return history_query.joined([history_query.sliced(whole, 0, last), cut])
+
+    def _recent_until(self, at_s: float) -> HistoryDelta:
+        """The last ten minutes; parts that are behind the instant are kept for the next one."""
+        last = int(at_s // BUCKET_S)
+        first = max(0, last + 1 - CAPACITY)
+        wanted = range(first // _SEGMENT, last // _SEGMENT)
+        self._segments = {k: part for k, part in self._segments.items() if k in wanted}
+        for low, end in _runs_of([k for k in wanted if k not in self._segments]):
+            part = history_query.buckets(
+                self._connection, BUCKET_S, low * _SEGMENT, end * _SEGMENT - 1
+            )
+            for k in range(low, end):
+                self._segments[k] = history_query.sliced(part, k * _SEGMENT, (k + 1) * _SEGMENT)
+        start = wanted.stop * _SEGMENT
+        until_s = at_s if at_s < self.until_s else math.inf
+        tail = history_query.buckets(self._connection, BUCKET_S, start, last, until_s=until_s)
+        parts = [*(self._segments[k] for k in wanted), tail]
+        return history_query.sliced(history_query.joined(parts), first, last + 1)
+
+    # --- at an instant ------------------------------------------------------------------------
+
+    def _snapshot(self, at_s: float | None) -> RunUpdate:
+        at_end = at_s is None or at_s >= self.until_s
+        at_s = self.until_s if at_s is None else min(max(at_s, 0.0), self.until_s)
+        if self._sums is None:
+            self._sums = EpisodeSums(self._connection)
+        clocks = self._clocks(at_s)
+        curves = {
+            curve.worker_index: curve
+            for curve in worker_curves(
+                self._connection, from_s=max(0.0, at_s - _LOOK_BACK_S), until_s=at_s
+            )
+        }
+        num_events = len(self._events) if at_end else bisect_right(self._event_times, at_s)
+        events = self._events[:num_events]
+        count = max(
+            clocks.num_workers,
+            max((event.worker_index or 0 for event in events), default=0),
+            max((index for index, curve in curves.items() if curve.t_s[0] <= at_s), default=0),
+        )
+        curves = {index: curve for index, curve in curves.items() if index <= count}
+        doing = doings(count, events, curves, at_s)
+        state, ended_by, cause = self._state(clocks, at_end=at_end)
+        if state.is_over:
+            doing = [ended(one, at_s) for one in doing]
+        upto_s = math.inf if at_end else at_s
+        sums = self._sums.up_to(upto_s)
+        newest = self._sums.newest(upto_s, MAX_EPISODES_PER_UPDATE)
+        totals = np.floor(totals_at(curves, count, at_s) + 1e-6)
+        counts = {row + 1: int(totals[row, 1] - totals[row, 4]) for row in range(count)}
+        returns = recent_returns(newest, self._sums, counts, upto_s)
+        workers = worker_columns(
+            doing, curves, returns, at_s, node=-1 if self._run["cluster"] or not self._nodes else 0
+        )
+        good = _rows_of(newest, newest.ending != Ending.ERROR)
+        recent = good.tail(RECENT_EPISODES)
+        if len(recent) < min(RECENT_EPISODES, sums.return_n):
+            recent = self._sums.newest(upto_s, RECENT_EPISODES, with_errors=False)
+        figures = replace(
+            _figures(sums, recent, totals, _rates(curves, count, at_s)),
+            elapsed_s=clocks.elapsed_s,
+            num_restarts=num_restarts(self._connection, upto_s),
+        )
+        if not self._sums.has_any:
+            figures = self._with_ready_figures(figures, at_s)
+        if self._named is None:
+            self._named = NamedReader(self._connection)
+        learning = learning_figures(self._connection, self.path, upto_s)
+        if learning is not None:
+            versions = worker_versions(self._connection, count, upto_s)
+            workers = replace(workers, weights_seq_no=versions)
+        shown = _rows_of(newest, newest.ending != NOT_KNOWN)  # an update has no word for it
+        return RunUpdate(
+            run_id=self.info.run_id,
+            seq=1,
+            since_seq=0,
+            t_s=at_s,
+            state=state,
+            ended_by=ended_by,
+            cause=cause,
+            paused=clocks.paused,
+            num_workers=clocks.num_workers or count,
+            info=self.info,
+            spec=self.spec,
+            figures=figures,
+            workers=workers,
+            nodes=self._nodes,
+            pending={},
+            episodes=shown,
+            num_episodes_omitted=max(0, figures.num_episodes_lifetime - len(shown)),
+            recent=self._recent_until(at_s),
+            whole=self._whole_until(at_s),
+            events=events[-MAX_EVENTS:],
+            health=SupervisorHealth(
+                incarnation=max(0, self._num_lives - 1),
+                recording_bytes=size_of(self.path),
+                keep=clocks.keep,
+            ),
+            last=True,
+            policy=clocks.policy,
+            weights_seq_no=clocks.weights_seq_no if learning is None else learning.weights_seq_no,
+            scalars=self._named.scalars(upto_s),
+            agents=self._named.agents(upto_s),
+            learning=learning,
+        )
+
+    def _clocks(self, at_s: float) -> _Clocks:
+        """By the commits on both sides of the instant."""
+        if at_s >= self.until_s and self._run["elapsed_s"] is not None:
+            exact: float | None = self._run["elapsed_s"]
+        else:
+            exact = None
+        before = _rows(
+            self._connection, "FROM commits WHERE t_s <= ? ORDER BY number DESC LIMIT 1", at_s
+        )
+        after = _rows(self._connection, "FROM commits WHERE t_s > ? ORDER BY number LIMIT 1", at_s)
+        if not before and not after:  # imported
+            return _Clocks(at_s if exact is None else exact, 0, False, None, False)
+        known = (before or after)[0]
+        points = [(row["t_s"], row["elapsed_s"]) for row in (*before, *after)]
+        times, elapsed = zip(*([(0.0, 0.0), *points] if not before else points), strict=True)
+        ended_by = known.get("ended_by") if before else None
+        return _Clocks(
+            elapsed_s=float(np.interp(at_s, times, elapsed)) if exact is None else exact,
+            num_workers=known["num_workers"],
+            paused=bool(before) and known["paused"],
+            ended_by=EndedBy(ended_by) if ended_by else None,
+            keep=known["keep"],
+            policy=policy_from_json(known.get("policy_json") if before else None),
+            weights_seq_no=(known.get("weights_seq_no") or 0) if before else 0,
+        )
+
+    def _state(self, clocks: _Clocks, *, at_end: bool) -> tuple[RunState, EndedBy | None, str]:
+        run = self._run
+        if at_end and run["state"]:
+            ended_by = EndedBy(run["ended_by"]) if run["ended_by"] else None
+            return RunState(run["state"]), ended_by, run["cause"] or ""
+        if at_end and not self._is_live:
+            why = "its recording was not closed: its supervisor or its machine went down"
+            return RunState.INTERRUPTED, EndedBy.CLUSTER_LOST, why
+        if clocks.ended_by is not None:
+            return RunState.STOPPING, clocks.ended_by, ""
+        return (RunState.PAUSED if clocks.paused else RunState.RUNNING), None, ""
+
+    def _with_ready_figures(self, figures: RunFigures, at_s: float) -> RunFigures:
+        """Of an imported run without episodes: the newest of each metric that it came with."""
+        if "scalars" not in tables_of(self._connection):
+            return figures
+        rows = self._connection.execute(
+            "SELECT tag, arg_max(value, t_s) FROM scalars WHERE t_s <= ? GROUP BY tag", [at_s]
+        ).fetchall()
+        kinds = {name: type(getattr(figures, name)) for name in RunFigures.__slots__}
+        known = {
+            tag: kinds[tag](value) for tag, value in rows if tag in kinds and math.isfinite(value)
+        }
+        return replace(figures, **known)
+
+
+def _rows(connection: Connection, question: str, *values: object) -> list[dict[str, Any]]:
+    """Rows by column name: an older schema has fewer columns."""
+    cursor = connection.execute(question, list(values))
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _runs_of(numbers: list[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as ranges without gaps: (first, end)."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number:
+            runs[-1] = (runs[-1][0], number + 1)
+        else:
+            runs.append((number, number + 1))
+    return runs
+
+
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    env_steps_per_s: tuple[float, ...]
+    episodes_per_s: float
+    shares: Float64
+
+
+def _rates(curves: dict[int, WorkerCurve], num_workers: int, at_s: float) -> _Rates:
+    def per_s(span_s: float) -> Float64:
+        grown = growth(curves, num_workers, at_s, span_s).sum(axis=0)
+        return np.asarray(grown / max(min(span_s, at_s), 1e-9))
+
+    ten = growth(curves, num_workers, at_s, 10.0).sum(axis=0, keepdims=True)
+    return _Rates(
+        env_steps_per_s=tuple(float(per_s(span_s)[0]) for span_s in RATE_SPANS_S),
+        episodes_per_s=float(per_s(10.0)[1]),
+        shares=time_shares(ten)[0],
+    )
+
+
+def _rows_of(episodes: EpisodeColumns, which: NDArray[np.bool_]) -> EpisodeColumns:
+    return EpisodeColumns(*(getattr(episodes, name)[which] for name in EpisodeColumns.__slots__))
+
+
+def _figures(sums: Sums, newest: EpisodeColumns, totals: Float64, rates: _Rates) -> RunFigures:
+    steps, episodes, terminated, truncated, error = (int(n) for n in totals.sum(axis=0)[:5])
+    recent, lens = newest.episode_return, newest.episode_len
+    some = len(recent) > 0
+    return RunFigures(
+        num_env_steps_sampled_lifetime=steps,
+        num_episodes_lifetime=episodes,
+        num_episodes_terminated_lifetime=terminated,
+        num_episodes_truncated_lifetime=truncated,
+        num_episodes_error_lifetime=error,
+        num_episodes_both_lifetime=sums.num_both,
+        episode_return_mean=sums.return_sum / sums.return_n if sums.return_n else math.nan,
+        episode_return_min=sums.return_min,
+        episode_return_max=sums.return_max,
+        episode_len_mean=sums.len_sum / sums.return_n if sums.return_n else math.nan,
+        recent_return_mean=float(recent.mean()) if some else math.nan,
+        recent_return_min=float(recent.min()) if some else math.nan,
+        recent_return_max=float(recent.max()) if some else math.nan,
+        recent_len_mean=float(lens.mean()) if some else math.nan,
+        recent_n=len(recent),
+        env_steps_per_s_1s=rates.env_steps_per_s[0],
+        env_steps_per_s_10s=rates.env_steps_per_s[1],
+        env_steps_per_s_60s=rates.env_steps_per_s[2],
+        episodes_per_s_10s=rates.episodes_per_s,
+        share_step=float(rates.shares[0]),
+        share_reset=float(rates.shares[1]),
+        share_policy=float(rates.shares[2]),
+        share_idle=float(rates.shares[3]),
+    )

@@ -1,0 +1,146 @@
+"""Cumulative counters of each worker over time, at any instant, all its lives added up."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from raydash.core.records import Float64, Int64, WorkerTotals
+from raydash.core.states import Ending
+from raydash.record.file.schema import Connection
+from raydash.record.read.query import tables_of
+
+TOTALS = tuple(item.name for item in fields(WorkerTotals))
+LATE_S = 10.0
+"""How much later than its first step a chunk may be written: a slice, a slow step, a commit."""
+_FIRST_S = 0.5
+
+_BOTH = int(Ending.BOTH)
+_NO_TIMES = ", ".join(f"0.0 AS {name}" for name in TOTALS if name.endswith("_s"))
+_EPISODE = f"""SELECT end_s AS t_s, worker_index, episode_len AS num_env_steps, 1 AS num_episodes,
+    coalesce(ending IN ({int(Ending.TERMINATED)}, {_BOTH}), false)::INTEGER AS num_terminated,
+    coalesce(ending IN ({int(Ending.TRUNCATED)}, {_BOTH}), false)::INTEGER AS num_truncated,
+    coalesce(ending = {int(Ending.ERROR)}, false)::INTEGER AS num_error, {_NO_TIMES}
+    FROM episodes"""
+_SCALARS = f"""(SELECT t_s, 1 AS worker_index, 0 AS incarnation,
+    max(num_env_steps) AS num_env_steps, 0 AS num_episodes, 0 AS num_terminated,
+    0 AS num_truncated, 0 AS num_error, {_NO_TIMES}
+    FROM scalars WHERE t_s IS NOT NULL AND num_env_steps IS NOT NULL GROUP BY t_s)"""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCurve:
+    """One worker's counters over time: straight lines between points.
+
+    Attributes:
+        worker_index: 1..N.
+        incarnation: Of the newest life in these rows.
+        t_s: When each point is, ascending.
+        totals: Counters there, shape (points, counters asked for).
+        heard_s: Of the newest row.
+    """
+
+    worker_index: int
+    incarnation: int
+    t_s: Float64
+    totals: Float64
+    heard_s: float
+
+    def at(self, times_s: Float64) -> Float64:
+        """The counters at those times, shape (times, counters); zero before the first point."""
+        columns = [
+            np.interp(times_s, self.t_s, self.totals[:, place], left=0.0)
+            for place in range(self.totals.shape[1])
+        ]
+        return np.stack(columns, axis=-1)
+
+
+def worker_curves(
+    connection: Connection,
+    *,
+    from_s: float,
+    until_s: float,
+    counters: Sequence[str] = TOTALS,
+) -> list[WorkerCurve]:
+    """Curves that are true from `from_s` to `until_s`.
+
+    A worker's steps are spread evenly over the time for which it was busy before they were
+    written, at most back to the row before. Of imported runs without such rows, the episodes
+    tell, else the metrics.
+
+    Args:
+        connection: Of a recording.
+        from_s: Begin of the range.
+        until_s: End of it.
+        counters: Fields of `WorkerTotals`.
+    """
+    before_sql, within_sql = _questions(connection, ("busy_time_s", *counters))
+    before = connection.execute(before_sql, [from_s]).fetchnumpy()
+    within = connection.execute(within_sql, [from_s, until_s + LATE_S]).fetchnumpy()
+    columns = [
+        np.concatenate([np.asarray(one, np.float64), np.asarray(other, np.float64)])
+        for one, other in zip(before.values(), within.values(), strict=True)
+    ]
+    order = np.lexsort((columns[2], columns[1], columns[0]))
+    worker, life, t_s, busy_s, *values = (column[order] for column in columns)
+    if not len(worker):
+        return []
+    return list(
+        _curves(worker.astype(np.int64), life.astype(np.int64), t_s, busy_s, np.stack(values, -1))
+    )
+
+
+def _questions(connection: Connection, counters: Sequence[str]) -> tuple[str, str]:
+    """SQL for each life's counters at a time, and for its rows between two times."""
+    names = ", ".join(counters)
+    summed = ", ".join(f"sum({name}) AS {name}" for name in counters)
+    running = ", ".join(f"sum({name}) OVER one AS {name}" for name in counters)
+    if _has_rows(connection, "worker_totals") or not _has_rows(connection, "episodes"):
+        source = "worker_totals"
+        if not _has_rows(connection, source) and "scalars" in tables_of(connection):
+            source = _SCALARS
+        # Counters only grow within a life, so its newest row is its largest.
+        largest = ", ".join(f"max({name}) AS {name}" for name in counters)
+        return (
+            f"SELECT worker_index, incarnation, max(t_s) AS t_s, {largest} FROM {source}"
+            " WHERE t_s <= ? GROUP BY worker_index, incarnation",
+            f"SELECT worker_index, incarnation, t_s, {names} FROM {source}"
+            " WHERE t_s > ? AND t_s <= ?",
+        )
+    # What was before the range becomes a life of its own: so nothing before it has to be ordered.
+    return (
+        f"SELECT worker_index, -1 AS incarnation, max(t_s) AS t_s, {summed} FROM ({_EPISODE})"
+        " WHERE t_s <= ? GROUP BY worker_index",
+        f"SELECT worker_index, 0 AS incarnation, t_s, {running} FROM"
+        f" ({_EPISODE} WHERE end_s > ? AND end_s <= ?)"
+        " WINDOW one AS (PARTITION BY worker_index ORDER BY t_s ROWS UNBOUNDED PRECEDING)",
+    )
+
+
+def _has_rows(connection: Connection, table: str) -> bool:
+    return connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
+
+
+def _curves(
+    worker: Int64, life: Int64, t_s: Float64, busy_s: Float64, values: Float64
+) -> Iterator[WorkerCurve]:
+    """Rows sorted by worker, life and time become curves."""
+    is_first = np.append(True, worker[1:] != worker[:-1])
+    begins = is_first | np.append(True, life[1:] != life[:-1])
+    old = np.where(begins[:, None], 0.0, np.roll(values, 1, axis=0))
+    grown = np.maximum(values - old, 0.0)
+    busy = busy_s - np.where(begins, 0.0, np.roll(busy_s, 1))
+    row_before_s = np.where(is_first, 0.0, np.roll(t_s, 1))
+    since_s = np.where(busy > 0, t_s - busy, np.where(begins, t_s - _FIRST_S, row_before_s))
+    since_s = np.minimum(np.maximum(since_s, row_before_s), t_s)
+    starts = np.flatnonzero(is_first)
+    for start, end in zip(starts, [*starts[1:], len(worker)], strict=True):
+        rows = slice(start, end)
+        after = grown[rows].cumsum(axis=0)
+        yield WorkerCurve(
+            worker_index=int(worker[start]),
+            incarnation=max(0, int(life[end - 1])),
+            t_s=np.stack([since_s[rows], t_s[rows]], axis=-1).ravel(),
+            totals=np.stack([after - grown[rows], after], axis=1).reshape(-1, values.shape[1]),
+            heard_s=float(t_s[end - 1]),
+        )

@@ -1,0 +1,88 @@
+"""Lets other threads read a recording that is being written.
+
+DuckDB lets one process open a file for writing, and nobody else read it; within that process any
+number of connections may ask. Each reader gets one of its own. The recorder never waits for them:
+when it closes the file, what they ask is broken off.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from raydash.core.faults import Fault, FaultError
+from raydash.record.file.database import let_go_of_memory, reading_fault
+from raydash.record.file.schema import Connection
+
+LEAVE_S = 1.0
+RETRY_S = 0.05
+
+
+class ReadersDoor:
+    """Open while the recording is."""
+
+    def __init__(self, path: Path) -> None:
+        """A closed door to the recording at `path`."""
+        self._path = path
+        self._changed = threading.Condition()
+        self._way_in: Connection = None
+        self._inside: set[Connection] = set()
+
+    def open(self, connection: Connection) -> None:
+        """Let readers in, beside that connection."""
+        with self._changed:
+            self._way_in = connection.cursor()
+
+    def close(self) -> None:
+        """Let nobody in any more, and those who are inside out; returns soon in any case."""
+        with self._changed:
+            way_in, self._way_in = self._way_in, None
+            # A question may begin just now: it is told again until its reader has left.
+            until_s = time.monotonic() + LEAVE_S
+            while self._inside and time.monotonic() < until_s:
+                for reader in self._inside:
+                    reader.interrupt()
+                self._changed.wait(RETRY_S)
+        if way_in is not None:
+            # It would close those who are still inside too, and a busy one refuses: then the file
+            # stays locked until that one has left.
+            with contextlib.suppress(duckdb.Error):
+                way_in.close()
+
+    def let_go_of_memory(self) -> None:
+        """Make the database smaller, unless somebody is inside, who may need it."""
+        with self._changed:
+            if self._way_in is not None and not self._inside:
+                let_go_of_memory(self._way_in)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for questions.
+
+        Raises:
+            FaultError: if the recording is not open, or a question failed or was broken off.
+        """
+        with self._changed:
+            if self._way_in is None:
+                raise FaultError(
+                    Fault(
+                        f"The recording {self._path.name} can't be read now",
+                        "it is not open: it begins, ends, or its disk fails",
+                        "Try again in a moment",
+                    )
+                )
+            reader = self._way_in.cursor()
+            self._inside.add(reader)
+        try:
+            yield reader
+        except duckdb.Error as error:
+            raise FaultError(reading_fault(self._path, error)) from error
+        finally:
+            reader.close()
+            with self._changed:
+                self._inside.discard(reader)
+                self._changed.notify_all()

@@ -1,0 +1,321 @@
+"""Writes a run to disk from a thread of its own. A failing disk never touches the run.
+
+`append` puts a batch on a list and returns. The thread commits everything that has gathered as one
+transaction, every 0.7 s: with the time that gathers before (0.2 s), what a crash can take is less
+than a second old; `settle` has it commit at once, and waits for that. If a commit fails the thread
+keeps what it has, says why (`fault`), and tries again with a new connection; one whose outcome is
+unknown is recognised by its number, so nothing is written twice. What it keeps is bounded: beyond
+`max_pending_episodes` new episodes are let go, counted, and that is said too.
+"""
+
+import logging
+import threading
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from raydash.core.clock import Clock
+from raydash.core.records import EpisodeColumns, EpisodeExtras
+from raydash.record.file.card import remove_card, write_card
+from raydash.record.file.database import connect, size_of, why_not
+from raydash.record.file.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
+from raydash.record.file.schema import Connection, bring_up_to_date
+from raydash.record.write.concurrent_readers import ReadersDoor
+from raydash.record.write.writer import RecordWriter
+
+MAX_PENDING_EPISODES = 2_000_000
+"""About 75 MB."""
+MAX_PENDING_EVENTS = 10_000
+MAX_PENDING_BATCHES = 1000
+MAX_RETRY_S = 10.0
+COMMITS_BETWEEN_SLIMMING = 100
+"""About a minute; in that time DuckDB gathers some 2 MB."""
+
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """A recording that is being written. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        commit_interval_s: float = 0.7,
+        max_pending_episodes: int = MAX_PENDING_EPISODES,
+    ) -> None:
+        """Nothing is opened before `begin`.
+
+        Args:
+            path: The DuckDB file; made if missing, gone on with if it is there.
+            clock: Monotonic seconds.
+            commit_interval_s: From the beginning of a commit to that of the next.
+            max_pending_episodes: Kept at most while the disk fails.
+        """
+        self.path = path
+        self._clock = clock
+        self._interval_s = commit_interval_s
+        self._max_pending = max_pending_episodes
+        self._run: RunRow | None = None
+        self._incarnation: IncarnationRow | None = None
+
+        self._lock = threading.Lock()  # never held while the disk is touched
+        self._arrived: list[RecordBatch] = []
+        self._oldest_s: float | None = None
+        self._num_pending = 0
+        self._num_dropped = 0
+        self._fault = ""
+        self._num_bytes = 0
+        self._settled = threading.Event()
+        self._settled.set()
+
+        self._door = ReadersDoor(path)
+
+        # The thread's own:
+        self._writer: RecordWriter | None = None
+        self._held: list[RecordBatch] = []
+        self._held_since_s: float | None = None
+        self._number = 0
+        self._doubtful: tuple[int, int] | None = None
+        self._retry_s = 0.0
+        self._end: RunEndRow | None = None
+        self._close_by_s = 0.0
+
+        self._closing = threading.Event()
+        self._wanted = threading.Event()
+        """Somebody waits for the next commit."""
+        self._is_closed_well = False
+        self._thread = threading.Thread(target=self._loop, name="recorder", daemon=True)
+
+    # --- any thread --------------------------------------------------------------------------
+
+    def begin(self, run: RunRow, incarnation: IncarnationRow) -> None:
+        """Start writing. The run's row is written once, the incarnation's in any case."""
+        self._run, self._incarnation = run, incarnation
+        self._thread.start()
+
+    def append(self, batch: RecordBatch) -> None:
+        """Take a batch in. Never waits for the disk, never raises for it."""
+        with self._lock:
+            count = len(batch.episodes)
+            if count and self._num_pending + count > self._max_pending:
+                self._num_dropped += count
+                batch = replace(batch, episodes=EpisodeColumns(), extras=EpisodeExtras())
+                count = 0
+            self._num_pending += count
+            self._arrived.append(batch)
+            if self._oldest_s is None:
+                self._oldest_s = self._clock()
+            self._settled.clear()
+
+    def settle(self, timeout_s: float) -> None:
+        """Have everything that was appended committed now, and wait for it; not for a bad disk.
+
+        Args:
+            timeout_s: How long at most.
+        """
+        if not self._fault:
+            self._wanted.set()
+            self._settled.wait(timeout_s)
+
+    @property
+    def fault(self) -> str:
+        """Why recording fails, in words; empty if it does not."""
+        with self._lock:
+            parts = [self._fault] if self._fault else []
+            if self._num_dropped:
+                parts.append(f"{self._num_dropped} episodes could not be kept")
+            return "; ".join(parts)
+
+    @property
+    def lag_s(self) -> float:
+        """Age of the oldest batch that is not committed; 0 if there is none."""
+        with self._lock:
+            times = [since for since in (self._oldest_s, self._held_since_s) if since is not None]
+            return max(0.0, self._clock() - min(times)) if times else 0.0
+
+    @property
+    def num_bytes(self) -> int:
+        """Size on disk after the last commit."""
+        return self._num_bytes
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A connection for questions to what is committed, beside the writing of the rest.
+
+        It must be used on the calling thread only, and not after the block. When the recording is
+        closed, a question that is under way is broken off.
+
+        Raises:
+            FaultError: if the file is not open now, or a question was broken off.
+        """
+        return self._door.reading()
+
+    def close(self, end: RunEndRow | None = None, *, timeout_s: float = 10.0) -> bool:
+        """Commit what is left, write how the run ended, and close the file.
+
+        Args:
+            end: The end; None leaves the run open, as a crash would.
+            timeout_s: How long to try if the disk fails.
+
+        Returns:
+            Whether everything was written.
+        """
+        self._end = end
+        self._close_by_s = self._clock() + timeout_s
+        self._closing.set()
+        self._wanted.set()
+        if self._thread.ident is not None:
+            # Twice, because a single commit may hang in a stalled disk: the thread is a daemon.
+            self._thread.join(2 * timeout_s)
+        return self._is_closed_well
+
+    # --- the recorder's thread ---------------------------------------------------------------
+
+    def _loop(self) -> None:
+        wait_s = 0.0
+        while True:
+            self._wanted.wait(wait_s)
+            self._wanted.clear()
+            if self._closing.is_set():
+                break
+            began_s = self._clock()
+            if self._commit():
+                took_s = self._clock() - began_s
+                wait_s = max(self._interval_s - took_s, self._interval_s / 4)  # not all the time
+            else:
+                wait_s = self._backed_off_s()
+        pause = threading.Event()
+        while not (self._commit() and self._finish()):
+            if self._clock() >= self._close_by_s:
+                log.warning("recording %s was not closed well: %s", self.path, self.fault)
+                break
+            pause.wait(min(0.2, self._interval_s))
+        self._let_go()
+
+    def _backed_off_s(self) -> float:
+        self._retry_s = min(max(2 * self._retry_s, self._interval_s), MAX_RETRY_S)
+        return self._retry_s
+
+    def _commit(self) -> bool:
+        """Write everything that has gathered; False if the disk did not take it."""
+        with self._lock:
+            self._held += self._arrived
+            self._arrived = []
+            if self._held_since_s is None:
+                self._held_since_s = self._oldest_s
+            self._oldest_s = None
+        try:
+            if self._writer is None:
+                self._open()
+            if self._held:
+                self._write(RecordBatch.merged(self._held))
+                self._forget(len(self._held))
+            if not self.path.exists():
+                raise FileNotFoundError("No such file or directory: somebody deleted it")
+        except Exception as error:
+            # Whatever a disk or a database may raise: the run goes on, and the user is told.
+            self._fail(error)
+            return False
+        self._retry_s = 0.0
+        self._num_bytes = size_of(self.path)
+        with self._lock:
+            self._fault = ""
+        return True
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        assert self._run is not None
+        assert self._incarnation is not None
+        connection = self._connected()
+        try:
+            bring_up_to_date(connection)
+            (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM commits").fetchone()
+            writer = RecordWriter(connection)
+            writer.header(self._run, self._incarnation)
+            write_card(self.path, self._run)
+        except BaseException:
+            connection.close()
+            raise
+        self._writer = writer
+        self._door.open(connection)
+        self._number = last
+        if self._doubtful is not None:
+            number, count = self._doubtful
+            self._doubtful = None
+            if last >= number:
+                self._forget(count)
+
+    def _connected(self) -> Connection:
+        """A connection to the file, which is made if there is none.
+
+        What a full disk leaves of a new file is no database, and would be in the way for ever.
+        """
+        if self.path.exists() and not (self.path.is_file() and size_of(self.path) == 0):
+            return connect(self.path)
+        try:
+            self.path.unlink(missing_ok=True)
+            return connect(self.path)
+        except BaseException:
+            self.path.unlink(missing_ok=True)
+            raise
+
+    def _write(self, batch: RecordBatch) -> None:
+        assert self._writer is not None
+        self._doubtful = (self._number + 1, len(self._held))
+        self._writer.write(self._number + 1, batch)
+        self._number += 1
+        self._doubtful = None
+        if self._number % COMMITS_BETWEEN_SLIMMING == 0:
+            self._door.let_go_of_memory()
+
+    def _forget(self, count: int) -> None:
+        """The oldest batches are on disk."""
+        done, self._held = self._held[:count], self._held[count:]
+        with self._lock:
+            self._num_pending -= sum(len(batch.episodes) for batch in done)
+            if not self._held:
+                self._held_since_s = None
+                if not self._arrived:
+                    self._settled.set()
+
+    def _fail(self, error: Exception) -> None:
+        fault, _ = why_not(error)
+        with self._lock:
+            news, self._fault = fault != self._fault, fault
+        if news:
+            log.info("recording %s fails: %s", self.path, error)
+        self._let_go()
+        start = self._doubtful[1] if self._doubtful else 0
+        if len(self._held) - start > MAX_PENDING_BATCHES:
+            merged = RecordBatch.merged(self._held[start:])
+            events = merged.events[-MAX_PENDING_EVENTS:]
+            self._held[start:] = [replace(merged, events=events)]
+
+    def _finish(self) -> bool:
+        assert self._writer is not None
+        try:
+            if self._end is not None:
+                self._writer.end(self._end)
+            self._door.close()
+            self._writer.connection.execute("CHECKPOINT")
+        except Exception as error:
+            self._fail(error)
+            return False
+        self._let_go()
+        if self._end is not None:
+            remove_card(self.path)
+        self._num_bytes = size_of(self.path)
+        self._is_closed_well = True
+        return True
+
+    def _let_go(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        self._door.close()
+        try:
+            writer.connection.close()
+        except Exception as error:
+            # Closing checkpoints: on a full disk that fails, and the rows stay in the WAL.
+            log.info("closing %s: %s", self.path, error)

@@ -1,0 +1,150 @@
+"""A run's history out of its recording: recorded buckets, and the rest replayed.
+
+The whole run was recorded in buckets; only what came after the newest of them is made of episodes
+and totals again, and of the last ten minutes only those. So going on takes as long after a week as
+after ten minutes.
+"""
+
+import logging
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from raydash.core.history.history import BUCKET_S, CAPACITY, History, Tier
+from raydash.core.records import Float64
+from raydash.record.read.history_query import buckets
+from raydash.record.read.named_values import bucket_sums
+from raydash.record.read.query import open_read_only
+from raydash.record.read.restore import (
+    Restored,
+    StepsColumns,
+    episodes_in_time_order,
+    late_episodes,
+    worker_steps_over_time,
+)
+
+LATE_S = 120.0
+"""How far before the end of the recorded buckets steps are looked for that they lack: a chunk
+brings those of all the time it took."""
+REPLAYED_S = 5.0
+"""The last seconds before the end: chunks that went into them may have been in flight."""
+_ROUNDING_STEPS = 0.5
+_RECORDED_SEQ, _REPLAYED_SEQ = 0, 1
+
+log = logging.getLogger(__name__)
+
+
+def read_history(restored: Restored, path: Path) -> History:
+    """Both resolutions, as they were at the last commit.
+
+    Steps since the newest recorded bucket are known per commit, so in these few buckets they are
+    spread a little differently than they were. Nothing else is.
+
+    Raises:
+        FaultError: if the file can't be read.
+    """
+    history = History()
+    history.widen(max((worker.worker_index for worker in restored.workers), default=0))
+    num_known = 0
+    if restored.history is not None:
+        try:
+            history.restore(restored.history)
+            num_known = int(restored.history.endings.sum())
+        except ValueError as error:
+            log.warning("%s: %s; its history is counted anew", path, error)
+    kept_s = history.whole.num_buckets * history.whole.bucket_s
+    recent_s = max(0.0, restored.last_t_s - BUCKET_S * CAPACITY)
+    if not kept_s:
+        _replay_everything(history, path)
+    else:
+        _replay_recent(history.recent, path, recent_s, restored.last_t_s)
+        _replay_rest(history.whole, path, kept_s, num_known, restored)
+    for tier in (history.recent, history.whole):
+        tier.pass_time(restored.last_t_s, _REPLAYED_SEQ)
+        _restore_scalars(tier, path)
+    return history
+
+
+def _restore_scalars(tier: Tier, path: Path) -> None:
+    """Named scalars of all that is held, by query: few runs have any."""
+    end_s = tier.num_buckets * tier.bucket_s
+    with closing(open_read_only(path)) as connection:
+        for sums in bucket_sums(
+            connection, tier.bucket_s, tier.first_bucket * tier.bucket_s, end_s
+        ):
+            names = np.array(sums.name, object)
+            for name in dict.fromkeys(sums.name):
+                rows = names == name
+                tier.restore_scalar(
+                    name, sums.bucket[rows], sums.n[rows], sums.total[rows], _REPLAYED_SEQ
+                )
+
+
+def _replay_everything(history: History, path: Path) -> None:
+    for episodes in episodes_in_time_order(path):
+        history.add_episodes(episodes, _REPLAYED_SEQ)
+    for steps in worker_steps_over_time(path):
+        for t_s, since_s, index, count in _rows(steps):
+            history.add_steps(index, since_s, t_s, count, _REPLAYED_SEQ)
+
+
+def _replay_recent(recent: Tier, path: Path, from_s: float, until_s: float) -> None:
+    """The last minutes: by query up to the last seconds, whose buckets may still change."""
+    first, replayed = int(from_s // BUCKET_S), max(0, int((until_s - REPLAYED_S) // BUCKET_S))
+    if replayed > first:
+        with closing(open_read_only(path)) as connection:
+            recent.begin_with(buckets(connection, BUCKET_S, first, replayed - 1))
+    else:
+        replayed = first
+        recent.pass_time(from_s, _REPLAYED_SEQ)
+    start_s = replayed * BUCKET_S
+    for episodes in episodes_in_time_order(path, from_s=start_s):
+        recent.add_episodes(episodes, _REPLAYED_SEQ)
+    for steps in worker_steps_over_time(path, from_s=start_s):
+        for t_s, since_s, index, count in _rows(steps):
+            # Of a span that began before, the rest is in the buckets of the query.
+            share = 1.0 if since_s >= start_s else (t_s - start_s) / (t_s - since_s)
+            recent.add_steps(index, max(since_s, start_s), t_s, count * share, _REPLAYED_SEQ)
+
+
+def _replay_rest(
+    whole: Tier, path: Path, kept_s: float, num_known: int, restored: Restored
+) -> None:
+    """What the recorded buckets of the whole run lack: all after them, and what came late."""
+    late = late_episodes(path, until_s=kept_s, num_known=num_known)
+    whole.add_episodes(late, _REPLAYED_SEQ)
+    lacking = _lacking_steps(whole, restored)
+    for episodes in episodes_in_time_order(path, from_s=kept_s):
+        whole.add_episodes(episodes, _REPLAYED_SEQ)
+    parts = list(worker_steps_over_time(path, from_s=kept_s - LATE_S))
+    for t_s, since_s, index, count in reversed([row for part in parts for row in _rows(part)]):
+        if lacking[index - 1] <= _ROUNDING_STEPS:
+            continue
+        added = min(float(count), lacking[index - 1])
+        lacking[index - 1] -= added
+        # Of a span that is counted in part, that is its beginning.
+        start_s = since_s if added == count else min(max(since_s, kept_s), t_s)
+        whole.add_steps(index, start_s, t_s, round(added), _REPLAYED_SEQ)
+
+
+def _lacking_steps(whole: Tier, restored: Restored) -> Float64:
+    """Per worker: steps that are in its totals and not in the recorded buckets."""
+    counted = whole.worker_steps_total()
+    lacking = np.zeros(len(counted))
+    for worker in restored.workers:
+        row = worker.worker_index - 1
+        lacking[row] = worker.totals.num_env_steps - counted[row]
+    return lacking
+
+
+def _rows(steps: StepsColumns) -> list[tuple[float, float, int, int]]:
+    return list(
+        zip(
+            steps.t_s.tolist(),
+            steps.since_s.tolist(),
+            steps.worker_index.tolist(),
+            steps.num_env_steps.tolist(),
+            strict=True,
+        )
+    )

@@ -1,0 +1,241 @@
+"""Between a supervisor and its recording: what is written, and what a restart goes on from."""
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from raydash.core.clock import Clock
+from raydash.core.events import Event
+from raydash.core.faults import FaultError
+from raydash.core.history.history import History
+from raydash.core.machine.generation_plan import PastLearning
+from raydash.core.machine.requested_state import Commanded
+from raydash.core.spec import RunSpec
+from raydash.core.states import Ending
+from raydash.core.updates import Generations, HistoryDelta, RunInfo, RunUpdate
+from raydash.record.file.folder import learner_state_of
+from raydash.record.file.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
+from raydash.record.read.restore import Restored, restore
+from raydash.record.write.recorder import Recorder
+from raydash.supervise.account.ledger import Ledger
+from raydash.supervise.keeping.past_history import read_history
+from raydash.supervise.supervisor import Recording
+
+LOCK_PATIENCE_S = 5.0
+COMMIT_PATIENCE_S = 0.2
+"""What was commanded is on disk before anybody is told of it, if the disk is that fast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What earlier lives of a run's supervisor left; the defaults are those of a new run.
+
+    Attributes:
+        supervisor_incarnation: 0 for the first life.
+        is_closed: The run had ended before the supervisor died.
+        commanded: What was asked of the run.
+        num_restarts: Workers made anew after a death or on demand.
+        elapsed_s: Of stepping.
+        last_t_s: The run's clock at the last commit.
+        incarnations: The next incarnation of each worker.
+        ledger: Totals.
+        history: Buckets.
+        events: So far.
+        learning: What the run learnt.
+        generations: Of its learner.
+        fault: Why an earlier recording could not be gone on with, in words.
+        is_unreadable: It is still there, and must not be written to.
+    """
+
+    supervisor_incarnation: int = 0
+    is_closed: bool = False
+    commanded: Commanded = Commanded()  # noqa: RUF009  it is frozen
+    num_restarts: int = 0
+    elapsed_s: float = 0.0
+    last_t_s: float = 0.0
+    incarnations: dict[int, int] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    history: History = field(default_factory=History)
+    events: tuple[Event, ...] = ()
+    learning: PastLearning = field(default_factory=PastLearning)
+    generations: Generations = field(default_factory=Generations)
+    fault: str = ""
+    is_unreadable: bool = False
+
+
+class NotRecorded:
+    """A `Recording` that keeps nothing: simulated runs, and runs whose file can't be had.
+
+    Attributes:
+        fault: Why nothing is kept, in words; empty if that is as it should be.
+    """
+
+    lag_s = 0.0
+    num_bytes = 0
+
+    def __init__(self, fault: str = "") -> None:
+        self.fault = fault
+
+    def add(self, batch: RecordBatch, *, urgent: bool) -> None:
+        """See `Recording`."""
+
+    def history(self, start_s: float, end_s: float, num_buckets: int) -> None:
+        """See `Recording`."""
+
+    def close(self, last: RunUpdate) -> None:
+        """See `Recording`."""
+
+
+class DuckRecording:
+    """A `Recording` in a DuckDB file."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    @property
+    def fault(self) -> str:
+        """See `Recording`."""
+        return self._recorder.fault
+
+    @property
+    def lag_s(self) -> float:
+        """See `Recording`."""
+        return self._recorder.lag_s
+
+    @property
+    def num_bytes(self) -> int:
+        """See `Recording`."""
+        return self._recorder.num_bytes
+
+    def add(self, batch: RecordBatch, *, urgent: bool) -> None:
+        """See `Recording`."""
+        self._recorder.append(batch)
+        if urgent:
+            self._recorder.settle(COMMIT_PATIENCE_S)
+
+    def history(self, start_s: float, end_s: float, num_buckets: int) -> HistoryDelta:
+        """See `Recording`."""
+        from raydash.record.read import history_query
+
+        with self._recorder.reading() as connection:
+            return history_query.history(
+                connection, start_s=start_s, end_s=end_s, num_buckets=num_buckets
+            )
+
+    def close(self, last: RunUpdate) -> None:
+        """See `Recording`."""
+        # Of no use any more: it is what a restarted supervisor would have gone on from.
+        with contextlib.suppress(OSError):
+            learner_state_of(self._recorder.path).unlink(missing_ok=True)
+        self._recorder.close(
+            RunEndRow(
+                state=last.state,
+                ended_by=last.ended_by,
+                cause=last.cause,
+                ended_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+                ended_s=last.t_s,
+                elapsed_s=last.figures.elapsed_s,
+            )
+        )
+
+
+def read_past(path: Path) -> Past:
+    """What a recording says of the run so far; a damaged one is set aside and the run begins anew.
+
+    A file that is there but can't be read is waited for: a supervisor that was killed may hold its
+    lock a moment longer than Ray believes. If that does not help, nothing may be written to it.
+
+    Args:
+        path: The DuckDB file; need not exist.
+    """
+    until_s = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            restored = restore(path)
+            return Past() if restored is None else _past_of(restored, path)
+        except FaultError as error:
+            if not path.exists():  # it was set aside
+                return Past(fault=error.fault.sentence())
+            if time.monotonic() > until_s:
+                return Past(fault=error.fault.sentence(), is_unreadable=True)
+        time.sleep(0.1)
+
+
+def open_recording(
+    spec: RunSpec, info: RunInfo, past: Past, *, clock: Clock, pid: int, cluster: str
+) -> Recording:
+    """Begin (or go on) to write a run.
+
+    Args:
+        spec: What is run.
+        info: What does not change during it.
+        past: What the file holds already.
+        clock: Monotonic.
+        pid: Of the supervisor.
+        cluster: Address of an attached cluster; empty: launched.
+    """
+    recorder = Recorder(Path(info.recording), clock=clock)
+    life = IncarnationRow(
+        incarnation=past.supervisor_incarnation,
+        started_s=past.last_t_s,
+        started_utc=datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
+        node=info.node,
+        pid=pid,
+    )
+    run = RunRow(
+        run_id=info.run_id,
+        spec=spec,
+        owner=info.owner,
+        started_utc=info.started_utc,
+        cluster=cluster,
+    )
+    recorder.begin(run, life)
+    return DuckRecording(recorder)
+
+
+def _past_of(restored: Restored, path: Path) -> Past:
+    ledger = Ledger()
+    for worker in restored.workers:
+        ledger.restore(
+            worker.worker_index, worker.totals, worker.recent_returns, worker.incarnation + 1
+        )
+    ledger.restore_recent(restored.recent)
+    for named in restored.scalars:
+        ledger.scalars.restore(
+            named.name,
+            count=named.count,
+            total=named.total,
+            end_s=named.end_s,
+            recent=named.recent,
+        )
+    for agent, num_steps in restored.agent_steps.items():
+        ledger.agents.restore(agent, num_steps=num_steps)
+    for named in restored.agent_returns:
+        ledger.agents.restore_returns(
+            named.name,
+            count=named.count,
+            total=named.total,
+            end_s=named.end_s,
+            recent=named.recent,
+        )
+    returns = ledger.returns
+    returns.count, returns.total = restored.return_n, restored.return_sum
+    returns.minimum, returns.maximum = restored.return_min, restored.return_max
+    returns.total_len = restored.len_sum
+    returns.num_both = int(restored.ending_counts[Ending.BOTH])
+    return Past(
+        supervisor_incarnation=restored.num_incarnations,
+        is_closed=restored.is_closed,
+        commanded=restored.commanded,
+        num_restarts=restored.num_restarts,
+        elapsed_s=restored.elapsed_s,
+        last_t_s=restored.last_t_s,
+        incarnations={worker.worker_index: worker.incarnation + 1 for worker in restored.workers},
+        ledger=ledger,
+        history=read_history(restored, path),
+        events=restored.events,
+        learning=restored.learning,
+        generations=restored.generations,
+    )

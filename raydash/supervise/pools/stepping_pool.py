@@ -1,0 +1,423 @@
+"""Workers of the modes `lockstep` and `tasks`: seats at one stepping loop, an actor beside us.
+
+To the machine they are workers like all others: created, asked for slices, hurried, closed, killed.
+Here their requests are gathered into calls of the loop, at most two of which are in flight; a call
+gives back a chunk for each worker that made progress, and a worker that gave none keeps its request
+outstanding. Where an environment lives (its *home*) is a `RayPool` of environment actors, or
+`Slots`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from functools import partial
+from typing import Any, Protocol
+
+import ray
+
+from raydash.core.clock import Clock
+from raydash.core.machine.stimuli import DeathCause, PolicyVersion
+from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerFault, WorkerReady
+from raydash.protocol.codec import decode
+from raydash.supervise.pools.pool import Closed, CostFound, Died, Report, WorkerReport
+from raydash.supervise.pools.ray_pool import PING_AFTER_S, SLOW_TO_PLACE_S, died_from
+from raydash.worker.moves import Seat
+from raydash.worker.progress import set_call_wanted, set_hurry
+from raydash.worker.ray_transport import values_of
+from raydash.worker.stepping_actor import Told, Where
+from raydash.worker.stepping_loop import Order, Wish
+
+MAX_CALLS = 2
+FIRST_BUDGET_S = 0.1
+"""Of a call before anybody has asked for a slice."""
+OVERDUE_S = 5.0
+"""A call that is out for so long after its budget hangs: nothing in the loop waits but a policy."""
+
+
+class Homes(Protocol):
+    """Where environments live: as a `WorkerPool`, but nobody is asked for slices."""
+
+    def create(self, worker_index: int, incarnation: int) -> None:
+        """Reports `WorkerReady` or `Died`."""
+
+    def handle_of(self, worker_index: int, incarnation: int) -> Any:
+        """What the stepping loop sends moves to, if the environment has a process of its own."""
+
+    def note_heard(self, worker_index: int, incarnation: int) -> None:
+        """The environment has just answered the stepping loop."""
+
+    def ask_after(self, worker_index: int, incarnation: int, error: Exception) -> None:
+        """The stepping loop lost it: reports `Died`."""
+
+    def close_worker(self, worker_index: int, incarnation: int) -> None:
+        """Reports `Closed` or `Died`."""
+
+    def kill(self, worker_index: int, incarnation: int) -> None:
+        """Reports `Died`."""
+
+    def collect(self) -> list[WorkerReport]:
+        """Everything since the last call. Never waits."""
+
+    def waiting(self, silent: Iterable[int]) -> dict[int, str | None]:
+        """Actor ids of those that may wait for a place, by worker index; None: it has no actor.
+
+        Args:
+            silent: Workers of whom the stepping loop has long waited to hear.
+        """
+
+    def shut_down(self) -> None:
+        """End all that is left."""
+
+
+class _Phase(Enum):
+    MOVING_IN = auto()
+    """Its home is not ready."""
+    OPENING = auto()
+    """The loop is to open its environment."""
+    LIVE = auto()
+    LEAVING = auto()
+    """The loop is to bring it to rest."""
+    LOST = auto()
+    """The loop knows it no longer; its home is asked what happened."""
+    CLOSING = auto()
+
+
+@dataclass(slots=True)
+class _Seated:
+    version: PolicyVersion
+    phase: _Phase = _Phase.MOVING_IN
+    ready: WorkerReady | None = None
+    num_requests: int = 0
+    num_called: int = 0
+    """Calls in flight that are about it."""
+    drain: bool = False
+    heard_s: float = 0.0
+    """When it last had what it asked for, or was asked for something after a rest."""
+
+    @property
+    def awaits(self) -> bool:
+        """Something is asked of its environment."""
+        return self.phase is _Phase.OPENING or (self.phase is _Phase.LIVE and self.num_requests > 0)
+
+
+@dataclass(slots=True)
+class _Call:
+    number: int
+    orders: list[Order]
+    overdue_s: float
+
+
+@dataclass(slots=True)
+class _Loop:
+    """One life of the stepping loop."""
+
+    handle: Any
+    where_ref: Any
+    where: Where | None = None
+    calls: dict[Any, _Call] = field(default_factory=dict)
+    num_calls: int = 0
+    ping_ref: Any = None
+    policy_refs: set[Any] = field(default_factory=set)
+    heard_s: float = 0.0
+
+    @property
+    def refs(self) -> list[Any]:
+        """Everything that is out."""
+        others = [self.where_ref if self.where is None else None, self.ping_ref]
+        return [*self.calls, *self.policy_refs, *(ref for ref in others if ref is not None)]
+
+
+class SteppingPool:
+    """A `WorkerPool` of seats at a stepping loop.
+
+    Args of the constructor:
+        homes: Of the environments.
+        make_loop: Creates the actor of a stepping loop.
+        node_id: The node that it is on, hex.
+        clock: Monotonic.
+    """
+
+    def __init__(
+        self, homes: Homes, make_loop: Callable[[], Any], *, node_id: str, clock: Clock
+    ) -> None:
+        self._homes = homes
+        self._make_loop = make_loop
+        self._node_id = node_id
+        self._clock = clock
+        self._loop: _Loop | None = None
+        self._seats: dict[Seat, _Seated] = {}
+        self._forgotten: list[Seat] = []
+        self._budget_s = FIRST_BUDGET_S
+        self._reports: list[Report] = []
+        self._reasons: dict[int, str] = {}
+
+    # --- as a WorkerPool ----------------------------------------------------------------------
+
+    def create(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
+        """See `WorkerPool`."""
+        self._seats[worker_index, incarnation] = _Seated(version)
+        self._homes.create(worker_index, incarnation)
+        self._the_loop()  # its process starts while environments do
+
+    def set_policy(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
+        """See `WorkerPool`. The loop has the policies; it is told between two calls."""
+        loop = self._the_loop()
+        loop.policy_refs.add(loop.handle.set_policy.remote((worker_index, incarnation), version))
+
+    def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
+        """See `WorkerPool`."""
+        seated = self._seats.get((worker_index, incarnation))
+        if seated is not None:
+            if not seated.num_requests:
+                seated.heard_s = self._clock()
+            seated.num_requests += 1
+            seated.drain = drain
+            self._budget_s = budget_s
+
+    def play(
+        self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: Any
+    ) -> None:
+        """See `WorkerPool`. A spec that asks for learning in these modes is refused."""
+        raise AssertionError("candidates are played by workers of the mode actors")
+
+    def pending(self) -> Sequence[Any]:
+        """See `WorkerPool`."""
+        return ()
+
+    def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
+        """See `WorkerPool`. The stepping loop is on this node, wherever the environment is."""
+        seated = self._seats.get((worker_index, incarnation))
+        if seated is not None and seated.ready is not None:
+            set_hurry(seated.ready.progress_path, wanted)
+
+    def close_worker(self, worker_index: int, incarnation: int) -> None:
+        """See `WorkerPool`. A last chunk may come before the report."""
+        seated = self._seats.get((worker_index, incarnation))
+        if seated is not None:
+            seated.phase = _Phase.LEAVING
+
+    def kill(self, worker_index: int, incarnation: int) -> None:
+        """See `WorkerPool`. If it is the loop that hangs, that is ended too."""
+        seat = (worker_index, incarnation)
+        if seat not in self._seats:
+            return
+        self._drop(seat)
+        died = Died(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
+        self._reports.append(died)
+        loop, now_s = self._loop, self._clock()
+        if loop is not None and any(call.overdue_s < now_s for call in loop.calls.values()):
+            ray.kill(loop.handle, no_restart=True)
+            text = "its stepping loop hung and was ended: does the policy come back?"
+            self._lose_loop(lambda index, life: Died(index, life, DeathCause.KILLED, text))
+
+    def collect(self) -> list[Report]:
+        """See `WorkerPool`."""
+        self._take_homes(self._homes.collect())
+        if self._loop is not None:
+            self._take_loop(self._loop)
+        if self._loop is not None:
+            self._send_calls(self._loop)
+            self._ping_if_quiet(self._loop)
+        reports, self._reports = self._reports, []
+        return reports
+
+    def waiting(self) -> dict[int, str | None]:
+        """See `Homes`."""
+        late_s = self._clock() - SLOW_TO_PLACE_S
+        seats = list(self._seats.items())
+        return self._homes.waiting(
+            [index for (index, _), seated in seats if seated.awaits and seated.heard_s < late_s]
+        )
+
+    def set_pending_reasons(self, reasons: dict[int, str]) -> None:
+        """See `RayPool`."""
+        self._reasons = reasons
+
+    def pending_reasons(self) -> dict[int, str]:
+        """See `WorkerPool`."""
+        return self._reasons
+
+    def shut_down(self) -> None:
+        """See `WorkerPool`."""
+        if self._loop is not None:
+            ray.kill(self._loop.handle, no_restart=True)
+            self._loop = None
+        self._homes.shut_down()
+        self._seats.clear()
+        self._reports.clear()
+
+    # --- homes --------------------------------------------------------------------------------
+
+    def _take_homes(self, reports: Iterable[WorkerReport]) -> None:
+        for report in reports:
+            seat = (report.worker_index, report.incarnation)
+            seated = self._seats.get(seat)
+            if seated is None:
+                continue  # we ended it ourselves, and have said so
+            match report:
+                case WorkerReady():
+                    seated.ready = report
+                    seated.phase = _Phase.OPENING
+                    seated.heard_s = self._clock()
+                    self._the_loop()
+                case Closed() | Died():
+                    self._forget(seat)
+                    self._reports.append(report)
+                case RolloutChunk() | PolicySet():
+                    raise AssertionError("homes are asked for no chunks and have no policy")
+
+    def _drop(self, seat: Seat) -> None:
+        """End a worker whose end was, or will be, reported by us."""
+        self._forget(seat)
+        self._homes.kill(*seat)
+
+    def _forget(self, seat: Seat) -> None:
+        del self._seats[seat]
+        self._forgotten.append(seat)
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    def _the_loop(self) -> _Loop:
+        if self._loop is None:
+            handle = self._make_loop()
+            self._loop = _Loop(handle, handle.where.remote(), heard_s=self._clock())
+        return self._loop
+
+    def _take_loop(self, loop: _Loop) -> None:
+        refs = loop.refs
+        if not refs:
+            return
+        ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
+        for ref, value in zip(ready, values_of(ready), strict=True):
+            if isinstance(value, Exception):
+                self._lose_loop(partial(_loop_died, value))
+                return
+            loop.heard_s = self._clock()
+            if ref == loop.where_ref:
+                loop.where = value
+            elif ref == loop.ping_ref:
+                loop.ping_ref = None
+            elif ref in loop.policy_refs:
+                loop.policy_refs.remove(ref)
+                self._reports.append(decode(value))
+            else:
+                self._take_told(loop.calls.pop(ref), value)
+
+    def _lose_loop(self, died: Callable[[int, int], Died]) -> None:
+        """All that sat at it are gone; those whose homes are on their way will sit at the next."""
+        self._loop = None
+        self._forgotten.clear()
+        for seat, seated in list(self._seats.items()):
+            if seated.phase in (_Phase.MOVING_IN, _Phase.LOST, _Phase.CLOSING):
+                continue
+            self._drop(seat)
+            self._reports.append(died(*seat))
+        self._forgotten.clear()
+        if self._seats:
+            self._the_loop()
+
+    def _take_told(self, call: _Call, told: Told) -> None:
+        for order in call.orders:
+            seated = self._seats.get(order.seat)
+            if seated is not None:
+                seated.num_called -= 1
+        for payload in told.chunks:
+            self._take_chunk(decode(payload))
+        for seat, progress_path in told.opened:
+            self._take_opened(seat, progress_path)
+        for payload in told.faults:
+            self._take_fault(decode(payload))
+        for seat in told.left:
+            if (seated := self._seats.get(seat)) is not None:
+                seated.phase = _Phase.CLOSING
+                self._homes.close_worker(*seat)
+        for seat, error in told.lost:
+            if (seated := self._seats.get(seat)) is not None:
+                seated.phase = _Phase.LOST
+                self._homes.ask_after(*seat, error)
+        self._reports.extend(CostFound(text) for text in told.costs)
+
+    def _take_chunk(self, chunk: RolloutChunk) -> None:
+        seat = (chunk.worker_index, chunk.incarnation)
+        seated = self._seats.get(seat)
+        if seated is None:
+            return
+        if seated.phase is _Phase.LIVE:
+            seated.num_requests -= 1
+        seated.heard_s = self._clock()
+        self._homes.note_heard(*seat)
+        self._reports.append(chunk)
+
+    def _take_opened(self, seat: Seat, progress_path: str) -> None:
+        seated = self._seats.get(seat)
+        if seated is None or seated.ready is None:
+            return
+        where = self._loop.where if self._loop is not None else None
+        seated.ready = replace(
+            seated.ready,
+            progress_path=progress_path,
+            progress_node_id=self._node_id,
+            # An environment without a process prints where its tasks do; the loop has more to say.
+            log_paths=seated.ready.log_paths or (where.log_paths if where else ()),
+        )
+        if seated.phase is _Phase.OPENING:
+            seated.phase = _Phase.LIVE
+            seated.heard_s = self._clock()
+        self._reports.append(seated.ready)
+
+    def _take_fault(self, said: WorkerFault) -> None:
+        seat = (said.worker_index, said.incarnation)
+        if seat not in self._seats:
+            return
+        self._drop(seat)
+        fault = said.fault
+        text = f"{fault.what}: {fault.why}" if fault.why else fault.what
+        died = Died(*seat, DeathCause.COULD_NOT_START, text, fault.detail)
+        self._reports.append(died)
+
+    def _send_calls(self, loop: _Loop) -> None:
+        """Bring every request that is in no call on its way; who waits for a call gets one now."""
+        if loop.calls and loop.where is not None and any(map(_waits, self._seats.values())):
+            set_call_wanted(loop.where.progress_path, loop.num_calls)
+        while len(loop.calls) < MAX_CALLS:
+            orders = [Order(seat, Wish.FORGET) for seat in self._forgotten]
+            self._forgotten.clear()
+            for seat, seated in self._seats.items():
+                wish = _wish_of(seated)
+                if wish is not None:
+                    handle = self._homes.handle_of(*seat) if wish is Wish.OPEN else None
+                    orders.append(Order(seat, wish, handle, seated.version))
+                    seated.num_called += 1
+            if not orders:
+                return
+            loop.num_calls += 1
+            ref = loop.handle.run.remote(loop.num_calls, orders, self._budget_s)
+            ahead_s = (len(loop.calls) + 1) * self._budget_s
+            loop.calls[ref] = _Call(loop.num_calls, orders, self._clock() + ahead_s + OVERDUE_S)
+
+    def _ping_if_quiet(self, loop: _Loop) -> None:
+        """While all are paused no call is out, so nothing would tell of its death."""
+        quiet_s = self._clock() - loop.heard_s
+        if not loop.refs and self._seats and quiet_s > PING_AFTER_S:
+            loop.ping_ref = loop.handle.ping.remote()
+
+
+def _waits(seated: _Seated) -> bool:
+    """It has something to ask of the loop, and no call that is out is about it."""
+    return seated.num_called == 0 and _wish_of(seated) is not None
+
+
+def _wish_of(seated: _Seated) -> Wish | None:
+    match seated.phase:
+        case _Phase.OPENING if not seated.num_called:
+            return Wish.OPEN
+        case _Phase.LEAVING if not seated.num_called:
+            return Wish.LEAVE
+        case _Phase.LIVE if seated.num_requests > seated.num_called:
+            return Wish.DRAIN if seated.drain else Wish.STEP
+    return None
+
+
+def _loop_died(error: Exception, worker_index: int, incarnation: int) -> Died:
+    died = died_from(error, worker_index, incarnation)
+    return replace(died, text=f"its stepping loop is gone: {died.text}")
