@@ -13,13 +13,13 @@ from PySide6.QtCore import QObject, QSocketNotifier, QTimer
 from PySide6.QtWidgets import QApplication
 
 import raydash
-from raydash.commands.display import why_no_window
-from raydash.commands.options import source_dirs
 from raydash.core.messages import ClusterStatus
 from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.core.states import ClusterPhase, EndedBy
 from raydash.link.engine_process import DEFAULT_COMMAND, EngineProcess
 from raydash.link.session import Session
+from raydash.terminal.commands.display import why_no_window
+from raydash.terminal.commands.options import source_dirs
 from raydash.ui.garbage import GarbageCollector
 from raydash.ui.main_window import MainWindow
 from raydash.ui.settings import remember_spec, settings

@@ -15,7 +15,7 @@ from raydash.core.messages import Answer, Connect, StartRun
 from raydash.core.spec import ClusterSpec, RunSpec, spec_from_table
 from raydash.core.states import EndedBy
 from raydash.core.updates import RunUpdate
-from raydash.engine.client import EngineClient
+from raydash.terminal.engine_client import EngineClient
 
 SEEDS = 5
 

@@ -30,7 +30,7 @@ from raydash.core.faults import FaultError
 from raydash.core.messages import Answer, CommandRun, Connect, StartRun, Verb
 from raydash.core.spec import ClusterSpec, spec_from_table
 from raydash.core.updates import RunUpdate
-from raydash.engine.client import EngineClient
+from raydash.terminal.engine_client import EngineClient
 from raydash.worker.policies.weights import Weights, write_weights
 
 PAIRS = 7

@@ -29,7 +29,7 @@ from raydash.core.records import EpisodeColumns
 from raydash.core.spec import ClusterSpec, PolicySpec, RunSpec, spec_from_table
 from raydash.core.states import Activity, ClusterPhase
 from raydash.core.updates import RunInfo, RunUpdate
-from raydash.engine.client import EngineClient
+from raydash.terminal.engine_client import EngineClient
 
 CEILING_S = 30.0
 SOURCE_DIRS = (str(Path(__file__).parents[2]),)

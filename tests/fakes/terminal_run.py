@@ -6,9 +6,9 @@ Options: `--detach`, `--json`, `--steps=N`.
 import sys
 from functools import partial
 
-from raydash.commands.options import spec_from_options
-from raydash.commands.run import run_headless
-from raydash.engine.client import EngineClient
+from raydash.terminal.commands.options import spec_from_options
+from raydash.terminal.commands.run import run_headless
+from raydash.terminal.engine_client import EngineClient
 from tests.fakes import terminal_engine
 
 

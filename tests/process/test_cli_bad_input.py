@@ -12,12 +12,12 @@ import pytest
 import typer.main
 from typer.testing import CliRunner, Result
 
-from raydash.cli import SECTIONS, app
-from raydash.commands import display, doctor
-from raydash.commands.listing import list_runs, stop_runs
-from raydash.commands.options import why_wrong_platform
-from raydash.engine.client import EngineClient
 from raydash.engine.owner import owner
+from raydash.terminal.cli import SECTIONS, app
+from raydash.terminal.commands import display, doctor
+from raydash.terminal.commands.listing import list_runs, stop_runs
+from raydash.terminal.commands.options import why_wrong_platform
+from raydash.terminal.engine_client import EngineClient
 from tests.fakes import terminal_engine
 from tests.fakes.terminal_engine import RUN_ID
 
@@ -27,7 +27,7 @@ CONSTRUCTOR = '{"where": "constructor"}'
 @pytest.fixture(autouse=True)
 def _nothing_is_started(private_dirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any engine would be a program that does not exist."""
-    monkeypatch.setattr("raydash.engine.client.DEFAULT_COMMAND", ("/nonexistent",))
+    monkeypatch.setattr("raydash.terminal.engine_client.DEFAULT_COMMAND", ("/nonexistent",))
 
 
 def typed(*words: str) -> Result:

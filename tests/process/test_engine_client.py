@@ -21,7 +21,7 @@ from raydash.core.messages import (
 )
 from raydash.core.spec import ClusterSpec, EnvSpec, RunSpec, StopSpec
 from raydash.core.updates import RunUpdate
-from raydash.engine.client import EngineClient, EngineGoneError, child_environment
+from raydash.terminal.engine_client import EngineClient, EngineGoneError, child_environment
 from tests.fakes import terminal_engine
 
 Start = Callable[..., EngineClient]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import raydash
-from raydash.commands.summary import Summary
 from raydash.core.events import EventKind
 from raydash.record.export.document import figures_table
 from raydash.record.read.query import open_read_only
+from raydash.terminal.commands.summary import Summary
 from tests.fakes.recount import check_recording
 from tests.fakes.terminal import SeenRun, Terminal
 

@@ -11,9 +11,9 @@ from raydash.cluster import processes
 from raydash.cluster.launch import LaunchedCluster
 from raydash.core.messages import StartRun
 from raydash.core.states import EndedBy, RunState
-from raydash.engine.client import EngineGoneError
 from raydash.record.read.query import figures
 from raydash.record.read.restore import restore
+from raydash.terminal.engine_client import EngineGoneError
 from tests.fakes.chaos import MAX_LOST_S, chaos
 from tests.fakes.clusters import is_gone, members_of, record_of
 from tests.fakes.terminal import SOURCE_DIRS, Terminal

@@ -10,8 +10,8 @@ from raydash.cluster import processes
 from raydash.cluster.cluster_file import ClusterRecord
 from raydash.core.messages import StartRun
 from raydash.core.states import ClusterPhase, EndedBy, RunState
-from raydash.engine.client import EngineGoneError
 from raydash.record.read.query import figures
+from raydash.terminal.engine_client import EngineGoneError
 from tests.fakes.clusters import is_gone, members_of, record_of
 from tests.fakes.terminal import SOURCE_DIRS, Terminal
 

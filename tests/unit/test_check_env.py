@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from raydash.cli import app
 from raydash.core.analysis.env_check_words import lines_of, rows_of, verdict_of
 from raydash.core.env_check import AgentSpaces, CheckPhase, EnvCheck, EnvProblem
 from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec, RolloutSpec
+from raydash.terminal.cli import app
 from raydash.worker.checking import examine
 from raydash.worker.trial import check_environment
 from tests.fakes.clock import clock_of_a_hang

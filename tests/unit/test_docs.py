@@ -9,8 +9,8 @@ import click
 import pytest
 import typer
 
-from raydash.cli import app
 from raydash.protocol.spec_file import read_spec, spec_from_toml
+from raydash.terminal.cli import app
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "assets" / "examples").glob("*.toml"))

@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from raydash.cli import app
-from raydash.commands.summary import Summary
 from raydash.core.faults import FaultError
 from raydash.core.library import ExportFormat
 from raydash.core.records import EpisodeColumns
@@ -25,6 +23,8 @@ from raydash.record.export.export import export
 from raydash.record.export.stage import staged
 from raydash.record.file.database import connect
 from raydash.record.read import query
+from raydash.terminal.cli import app
+from raydash.terminal.commands.summary import Summary
 from tests.fakes.finished_run import mixed_episodes, record_run, tensorboard_events
 
 WORDS = {

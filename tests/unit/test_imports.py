@@ -14,7 +14,6 @@ import pytest
 from typer.testing import CliRunner
 
 import raydash
-from raydash.cli import app
 from raydash.core.faults import FaultError
 from raydash.core.library import ExportFormat, RunSource
 from raydash.core.states import Ending, RunState
@@ -26,6 +25,7 @@ from raydash.record.library.library import open_library
 from raydash.record.opened_run import UNKNOWN_ENDING
 from raydash.record.read import query
 from raydash.record.read.query import open_read_only
+from raydash.terminal.cli import app
 from tests.fakes.finished_run import mixed_episodes, record_run
 
 HEAD = '#{"t_start": 1795342500.0, "env_id": "CartPole-v1"}\n'

@@ -16,7 +16,7 @@ RAY_SIDE = {"ray", "gymnasium", "duckdb"}
 QT_SIDE = {"PySide6", "pyqtgraph", "shiboken6"}
 
 WINDOW_SIDE = ["app", "ui", "link"]
-TERMINAL = ["cli", "terminal", "commands"]
+TERMINAL = ["cli", "terminal"]
 CLUSTER_SIDE = ["engine", "supervise", "learn", "worker", "record", "sinks", "cluster"]
 BOTH = ["protocol", "core", "paths"]
 
@@ -54,12 +54,12 @@ def imported(parts: list[str], blocked: set[str] = frozenset()) -> set[str]:  # 
 
     Commands about recordings are a part of their own: of all commands only they load DuckDB.
     """
-    apart = "raydash.commands.recordings."
+    apart = "raydash.terminal.commands.recordings."
     wanted = [
         name
         for part in parts
         for name in modules_of(part)
-        if part == "commands/recordings" or not name.startswith(apart)
+        if part == "terminal/commands/recordings" or not name.startswith(apart)
     ]
     done = subprocess.run(
         [sys.executable, "-c", _CHILD, json.dumps([sorted(blocked), wanted])],
@@ -107,7 +107,7 @@ def test_terminal_imports_where_there_is_neither_ray_nor_qt() -> None:
 
 
 def test_commands_about_recordings_need_duckdb_alone() -> None:
-    loaded = imported(["commands/recordings"], blocked=(RAY_SIDE - {"duckdb"}) | QT_SIDE)
+    loaded = imported(["terminal/commands/recordings"], blocked=(RAY_SIDE - {"duckdb"}) | QT_SIDE)
     assert not parts_of(loaded) & set(WINDOW_SIDE)
 
 
@@ -137,7 +137,7 @@ def test_cluster_knows_nothing_of_what_runs_on_it() -> None:
 
 
 def test_engine_of_the_terminal_is_spoken_to_without_ray() -> None:
-    child = "import sys, raydash.engine.client; print(sorted(sys.modules))"
+    child = "import sys, raydash.terminal.engine_client; print(sorted(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", child],
         capture_output=True,

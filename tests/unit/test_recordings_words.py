@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.commands.recordings.words import (
+from raydash.terminal.commands.recordings.words import (
     aligned,
     clipped,
     duration,

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from raydash.commands.recordings.reporting import report_recordings
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import FaultError
 from raydash.core.machine.requested_state import Commanded
@@ -30,6 +29,7 @@ from raydash.record.report.facts import read_facts
 from raydash.record.report.report import render, write_report
 from raydash.record.report.svg import HEIGHT, WIDTH, Axis, Band, Bars, Line, chart, nice_step
 from raydash.record.write.recorder import Recorder
+from raydash.terminal.commands.recordings.reporting import report_recordings
 from tests.fakes.finished_run import mixed_episodes, totals_of
 from tests.fakes.recordings import incarnation_row, write_schema_1
 

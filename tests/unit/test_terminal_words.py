@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raydash.commands.options import spec_from_options
-from raydash.commands.progress import Progress, words_for_cluster, words_for_run
-from raydash.commands.summary import Summary, named_lines
 from raydash.core.faults import Fault
 from raydash.core.messages import ClusterStatus
 from raydash.core.spec import RunSpec, StopSpec
 from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.core.updates import AgentFigures, RunFigures, RunUpdate, ScalarFigures
+from raydash.terminal.commands.options import spec_from_options
+from raydash.terminal.commands.progress import Progress, words_for_cluster, words_for_run
+from raydash.terminal.commands.summary import Summary, named_lines
 from tests.fakes.updates import make_info, make_update
 
 

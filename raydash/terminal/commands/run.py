@@ -14,11 +14,6 @@ from typing import TextIO
 from raydash import paths
 from raydash.cluster.capacity import why_too_many
 from raydash.cluster.launch import cluster_status
-from raydash.commands.faults import words_for
-from raydash.commands.options import fault_of, unwritable_folder
-from raydash.commands.progress import Progress, words_for_cluster, words_for_run
-from raydash.commands.summary import Summary
-from raydash.commands.trust import agree
 from raydash.core.clock import Clock
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault, FaultError
@@ -36,7 +31,12 @@ from raydash.core.messages import (
 from raydash.core.spec import RunSpec, SpecError
 from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.core.updates import RunInfo, RunUpdate
-from raydash.engine.client import EngineClient, EngineGoneError
+from raydash.terminal.commands.faults import words_for
+from raydash.terminal.commands.options import fault_of, unwritable_folder
+from raydash.terminal.commands.progress import Progress, words_for_cluster, words_for_run
+from raydash.terminal.commands.summary import Summary
+from raydash.terminal.commands.trust import agree
+from raydash.terminal.engine_client import EngineClient, EngineGoneError
 from raydash.worker.trial import try_environment
 
 EXIT_DONE = 0

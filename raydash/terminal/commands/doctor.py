@@ -15,8 +15,8 @@ import psutil
 
 from raydash import paths
 from raydash.cluster.launch import cluster_status
-from raydash.commands.display import APT_LINE, missing_library, why_no_window
-from raydash.commands.options import why_wrong_platform
+from raydash.terminal.commands.display import APT_LINE, missing_library, why_no_window
+from raydash.terminal.commands.options import why_wrong_platform
 
 RAY_ALLOWED = ((2, 55), (2, 60))
 """Oldest and newest minor version of Ray that are allowed; the newest is the tried one."""

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperCommand
 
 from raydash.core.faults import Fault
-from raydash.terminal.shared import (
+from raydash.terminal.options.shared import (
     ENV_OPTION,
     LIVE_RUN_ARGUMENT,
     POLICY_WORDS,
@@ -48,7 +48,7 @@ class _Run(TyperCommand):
             # `--help` leaves by an exception too, which says nothing.
             said = getattr(error, "format_message", str)
             if wants_json and not isinstance(error, typer.Exit):
-                from raydash.commands.summary import Summary
+                from raydash.terminal.commands.summary import Summary
 
                 fault = Fault("The options were refused", said(), bad_input=True)
                 print(Summary(None, fault=fault).json())
@@ -93,9 +93,9 @@ def gui(
     data_dir: DataDir = None,
 ) -> None:
     """Open the window. This is what happens without a command too."""
-    from raydash.commands.display import why_no_picture, why_no_window
-    from raydash.commands.options import spec_from_options, unwritable_folder
     from raydash.core.spec import SpecError
+    from raydash.terminal.commands.display import why_no_picture, why_no_window
+    from raydash.terminal.commands.options import spec_from_options, unwritable_folder
 
     try:
         spec = spec_from_options(spec_path, {"cluster.address": address})
@@ -205,8 +205,8 @@ def run(
     conditions, and the first that is met ends the run. Ctrl-C stops the run and the summary still
     comes; a second Ctrl-C leaves at once.
     """
-    from raydash.commands.options import policy_options, source_dirs, spec_from_options
-    from raydash.commands.run import run_headless
+    from raydash.terminal.commands.options import policy_options, source_dirs, spec_from_options
+    from raydash.terminal.commands.run import run_headless
 
     options = {
         "env.id": env,
@@ -237,7 +237,7 @@ def run(
 @commands.command()
 def ps(address: LiveAddress = None, as_json: Json = False) -> None:
     """List the live runs, whoever they belong to. Launches nothing."""
-    from raydash.commands.listing import list_runs
+    from raydash.terminal.commands.listing import list_runs
 
     exit_with(lambda: list_runs(address, as_json=as_json))
 
@@ -249,7 +249,7 @@ def stop(
     address: LiveAddress = None,
 ) -> None:
     """Stop a run of yours, or all of them. Other people's runs are left alone."""
-    from raydash.commands.listing import stop_runs
+    from raydash.terminal.commands.listing import stop_runs
 
     if (run_id is None) != everything:
         raise typer.Exit(refuse("say which: raydash stop RUN, or raydash stop --all"))
@@ -274,10 +274,10 @@ def swap(
 
     It is tried first: one that does not fit changes nothing.
     """
-    from raydash.commands.listing import swap_policy
-    from raydash.commands.options import policy_options, spec_from_options
-    from raydash.commands.trust import agree
     from raydash.core.spec import SpecError
+    from raydash.terminal.commands.listing import swap_policy
+    from raydash.terminal.commands.options import policy_options, spec_from_options
+    from raydash.terminal.commands.trust import agree
 
     try:
         chosen = spec_from_options(None, policy_options(policy, policy_path, action)).policy
@@ -289,7 +289,7 @@ def swap(
 @cluster_commands.command("status")
 def cluster_status(as_json: Json = False) -> None:
     """Say how the cluster is. Launches nothing."""
-    from raydash.commands.listing import print_cluster_status
+    from raydash.terminal.commands.listing import print_cluster_status
 
     exit_with(lambda: print_cluster_status(as_json=as_json))
 
@@ -297,6 +297,6 @@ def cluster_status(as_json: Json = False) -> None:
 @cluster_commands.command("stop")
 def cluster_stop() -> None:
     """End the cluster, and every run on it."""
-    from raydash.commands.listing import end_cluster
+    from raydash.terminal.commands.listing import end_cluster
 
     exit_with(end_cluster)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raydash import paths
-from raydash.commands.recordings.words import say
-from raydash.commands.run import EXIT_DONE
 from raydash.record.library.library import open_library
 from raydash.record.report.report import write_report
+from raydash.terminal.commands.recordings.words import say
+from raydash.terminal.commands.run import EXIT_DONE
 
 
 def report_recordings(wanted: Sequence[str], out: Path, *, force: bool = False) -> int:

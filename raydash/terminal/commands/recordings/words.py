@@ -8,9 +8,9 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from raydash.commands.progress import grouped
 from raydash.core.library import RecordedRun
 from raydash.record.file.times import unix_s
+from raydash.terminal.commands.progress import grouped
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}

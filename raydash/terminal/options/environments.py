@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from raydash.terminal.shared import (
+from raydash.terminal.options.shared import (
     ENV_OPTION,
     EnvId,
     EnvKwargs,
@@ -40,7 +40,7 @@ def check_env(
     several together if a worker is to step several. Exit code 2 if it breaks their rules; warnings
     alone are fine.
     """
-    from raydash.commands.checking import check_and_print
+    from raydash.terminal.commands.checking import check_and_print
 
     options = {
         "env.id": env_id,
@@ -81,7 +81,7 @@ def evaluate(
 
     A learner saves the best policy of its run as RUN.best.npz beside the recording.
     """
-    from raydash.commands.evaluating import evaluate_and_print
+    from raydash.terminal.commands.evaluating import evaluate_and_print
 
     exit_with(
         lambda: evaluate_and_print(

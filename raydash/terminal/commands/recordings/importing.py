@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raydash import paths
-from raydash.commands.recordings.words import say_aside
-from raydash.commands.run import EXIT_DONE
 from raydash.record.imports.imports import import_runs
+from raydash.terminal.commands.recordings.words import say_aside
+from raydash.terminal.commands.run import EXIT_DONE
 
 
 def import_files(wanted: Sequence[Path]) -> int:

@@ -8,8 +8,6 @@ from dataclasses import asdict
 
 from raydash import paths
 from raydash.cluster.launch import cluster_status, stop_cluster
-from raydash.commands.progress import grouped
-from raydash.commands.run import EXIT_BAD_INPUT, EXIT_DONE
 from raydash.core.messages import (
     AttachRun,
     CommandRun,
@@ -21,8 +19,10 @@ from raydash.core.messages import (
 )
 from raydash.core.spec import ClusterSpec, PolicySpec
 from raydash.core.updates import RunUpdate
-from raydash.engine.client import EngineClient
 from raydash.engine.owner import owner
+from raydash.terminal.commands.progress import grouped
+from raydash.terminal.commands.run import EXIT_BAD_INPUT, EXIT_DONE
+from raydash.terminal.engine_client import EngineClient
 
 _LIST_TIMEOUT_S = 5.0
 _STOP_TIMEOUT_S = 60.0
@@ -96,7 +96,7 @@ def swap_policy(
     *,
     open_engine: OpenEngine = EngineClient,
 ) -> int:
-    """Give a live run another policy; `policy` may be loaded (`raydash.commands.trust`).
+    """Give a live run another policy; `policy` may be loaded (`raydash.terminal.commands.trust`).
 
     Raises:
         FaultError: if the cluster cannot be reached, or the run does not take the policy.

@@ -6,19 +6,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from raydash import paths
-from raydash.commands.progress import grouped
-from raydash.commands.recordings.words import (
-    aligned,
-    duration,
-    local_time,
-    notes_table,
-    number,
-    plain,
-    say,
-    say_json,
-)
-from raydash.commands.run import EXIT_BAD_INPUT, EXIT_DONE
-from raydash.commands.summary import learning_lines, named_lines
 from raydash.core.analysis.run_table import RunFacts
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import Notes, RecordedRun, RunSource
@@ -29,6 +16,19 @@ from raydash.record.library.index import line_of
 from raydash.record.library.library import open_library
 from raydash.record.library.retention import words_for_bytes
 from raydash.record.read.details import RunDetails, details
+from raydash.terminal.commands.progress import grouped
+from raydash.terminal.commands.recordings.words import (
+    aligned,
+    duration,
+    local_time,
+    notes_table,
+    number,
+    plain,
+    say,
+    say_json,
+)
+from raydash.terminal.commands.run import EXIT_BAD_INPUT, EXIT_DONE
+from raydash.terminal.commands.summary import learning_lines, named_lines
 
 _SHOWN_WORKERS = 16
 

@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raydash import paths
-from raydash.commands.recordings.words import (
+from raydash.core.faults import Fault, FaultError
+from raydash.core.library import LibrarySettings, RecordedRun
+from raydash.record.library.library import LibraryFolder, open_library
+from raydash.record.library.retention import words_for_bytes
+from raydash.terminal.commands.recordings.words import (
     aligned,
     clipped,
     local_time,
@@ -14,11 +18,7 @@ from raydash.commands.recordings.words import (
     say,
     state_words,
 )
-from raydash.commands.run import EXIT_BAD_INPUT, EXIT_CLUSTER_FAILED, EXIT_DONE
-from raydash.core.faults import Fault, FaultError
-from raydash.core.library import LibrarySettings, RecordedRun
-from raydash.record.library.library import LibraryFolder, open_library
-from raydash.record.library.retention import words_for_bytes
+from raydash.terminal.commands.run import EXIT_BAD_INPUT, EXIT_CLUSTER_FAILED, EXIT_DONE
 
 _TITLE_WIDTH = 40
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from raydash.terminal.shared import (
+from raydash.terminal.options.shared import (
     DataDir,
     Force,
     Json,
@@ -41,7 +41,7 @@ def list_library(
     data_dir: DataDir = None,
 ) -> None:
     """List the recordings, newest first."""
-    from raydash.commands.recordings.listing import list_recordings
+    from raydash.terminal.commands.recordings.listing import list_recordings
 
     exit_with(lambda: list_recordings(tags=tag or (), search=search, limit=limit, as_json=as_json))
 
@@ -49,7 +49,7 @@ def list_library(
 @commands.command()
 def show(run: Recording, as_json: Json = False, data_dir: DataDir = None) -> None:
     """Show everything about a recording but its episodes."""
-    from raydash.commands.recordings.showing import show_recording
+    from raydash.terminal.commands.recordings.showing import show_recording
 
     exit_with(lambda: show_recording(run, as_json=as_json))
 
@@ -76,7 +76,7 @@ def note(
     data_dir: DataDir = None,
 ) -> None:
     """Write a title, tags or words to a recording, or pin it. Without options: print them."""
-    from raydash.commands.recordings.showing import edit_notes
+    from raydash.terminal.commands.recordings.showing import edit_notes
 
     exit_with(
         lambda: edit_notes(
@@ -93,7 +93,7 @@ def delete(
     data_dir: DataDir = None,
 ) -> None:
     """Delete recordings with their notes and logs. A live run is refused."""
-    from raydash.commands.recordings.deleting import delete_recordings
+    from raydash.terminal.commands.recordings.deleting import delete_recordings
 
     exit_with(lambda: delete_recordings(runs, yes=yes, even_pinned=even_pinned))
 
@@ -125,7 +125,7 @@ def prune_library(
 
     Never a live or pinned run, the newest one, or what can't be read.
     """
-    from raydash.commands.recordings.deleting import prune
+    from raydash.terminal.commands.recordings.deleting import prune
 
     exit_with(lambda: prune(older_than=older_than, max_size=max_size, yes=yes, dry_run=dry_run))
 
@@ -157,7 +157,7 @@ def export_run(
     csv, parquet: a file of all episodes. monitor: a folder with one SB3 N.monitor.csv per worker.
     tensorboard: a folder with an event file. json: everything as one document.
     """
-    from raydash.commands.recordings.exporting import export_recording
+    from raydash.terminal.commands.recordings.exporting import export_recording
 
     exit_with(lambda: export_recording(run, to, out, force=force, all_tables=all_tables))
 
@@ -173,7 +173,7 @@ def report(
 
     Of several runs it shows them over one another first, then their figures side by side.
     """
-    from raydash.commands.recordings.reporting import report_recordings
+    from raydash.terminal.commands.recordings.reporting import report_recordings
 
     exit_with(lambda: report_recordings(runs, out, force=force))
 
@@ -190,6 +190,6 @@ def import_runs(
     SB3's monitor.csv (a folder of them is one run), RLlib's result.json and progress.csv,
     TensorBoard's event files. Prints the new runs' ids.
     """
-    from raydash.commands.recordings.importing import import_files
+    from raydash.terminal.commands.recordings.importing import import_files
 
     exit_with(lambda: import_files(sources))

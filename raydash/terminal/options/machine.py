@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from raydash.terminal.shared import Json, exit_with, refuse
+from raydash.terminal.options.shared import Json, exit_with, refuse
 
 commands = typer.Typer()
 
@@ -29,7 +29,7 @@ BENCHES: Mapping[str, str] = {
 @commands.command()
 def doctor(as_json: Json = False) -> None:
     """Say what this machine lacks, and the line that mends it. Exit code 2 if it lacks anything."""
-    from raydash.commands.doctor import print_report
+    from raydash.terminal.commands.doctor import print_report
 
     exit_with(lambda: print_report(as_json=as_json))
 
@@ -58,7 +58,7 @@ def engine() -> None:
 
     It speaks frames on stdin and stdout, and ends with its input.
     """
-    from raydash.engine.client import DEFAULT_COMMAND, child_environment
+    from raydash.terminal.engine_client import DEFAULT_COMMAND, child_environment
 
     # A fresh interpreter in the same process: byte-code settings count from its very start.
     os.execve(DEFAULT_COMMAND[0], DEFAULT_COMMAND, child_environment())

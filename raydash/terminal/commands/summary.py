@@ -4,8 +4,6 @@ import json
 import math
 from dataclasses import asdict, dataclass
 
-from raydash.commands.progress import grouped
-from raydash.commands.recordings.words import number, plain
 from raydash.core.analysis.run_table import RunFacts, env_steps_per_s
 from raydash.core.faults import Fault
 from raydash.core.spec import RunSpec
@@ -18,6 +16,8 @@ from raydash.core.updates import (
     RunUpdate,
     ScalarFigures,
 )
+from raydash.terminal.commands.progress import grouped
+from raydash.terminal.commands.recordings.words import number, plain
 
 _SHOWN_AGENTS = 16
 

@@ -5,11 +5,16 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
-from raydash.commands.options import fault_of, policy_options, source_dirs, spec_from_options
-from raydash.commands.progress import grouped
 from raydash.core.analysis.policy_evaluation import PolicyEvaluation
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import SpecError
+from raydash.terminal.commands.options import (
+    fault_of,
+    policy_options,
+    source_dirs,
+    spec_from_options,
+)
+from raydash.terminal.commands.progress import grouped
 from raydash.worker.trial import evaluate_policy
 
 EXIT_DONE = 0

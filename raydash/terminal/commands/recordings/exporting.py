@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 from raydash import paths
-from raydash.commands.recordings.words import say_aside
-from raydash.commands.run import EXIT_BAD_INPUT, EXIT_DONE
 from raydash.core.library import ExportFormat
 from raydash.record.export.export import export
 from raydash.record.library.library import open_library
+from raydash.terminal.commands.recordings.words import say_aside
+from raydash.terminal.commands.run import EXIT_BAD_INPUT, EXIT_DONE
 
 
 def export_recording(

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from raydash import paths
-from raydash.commands.progress import grouped
-from raydash.commands.recordings.words import (
+from raydash.core.library import DiskUse, RecordedRun
+from raydash.record.library.library import open_library
+from raydash.record.library.retention import words_for_bytes
+from raydash.terminal.commands.progress import grouped
+from raydash.terminal.commands.recordings.words import (
     aligned,
     clipped,
     duration,
@@ -18,10 +21,7 @@ from raydash.commands.recordings.words import (
     say_json,
     state_words,
 )
-from raydash.commands.run import EXIT_DONE
-from raydash.core.library import DiskUse, RecordedRun
-from raydash.record.library.library import open_library
-from raydash.record.library.retention import words_for_bytes
+from raydash.terminal.commands.run import EXIT_DONE
 
 _TITLE_WIDTH = 32
 _TAGS_WIDTH = 40

@@ -129,8 +129,8 @@ def examples(*lines: str) -> str:
 
 def exit_with(command: Callable[[], int]) -> None:
     """Exit with what the command gives; a fault becomes a sentence on stderr."""
-    from raydash.commands.faults import words_for
     from raydash.core.faults import FaultError
+    from raydash.terminal.commands.faults import words_for
 
     try:
         code = command()
