@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raydash.version import __version__
+
 if TYPE_CHECKING:
     from raydash.record.opened_run import OpenedRun
 
-__version__ = "0.1.0"
+__all__ = ["__version__", "open_run"]
 
 
 def open_run(path_or_id: str | Path) -> "OpenedRun":

@@ -12,7 +12,6 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QSocketNotifier, QTimer
 from PySide6.QtWidgets import QApplication
 
-import raydash
 from raydash.core.messages import ClusterStatus
 from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.core.states import ClusterPhase, EndedBy
@@ -24,6 +23,7 @@ from raydash.ui.garbage import GarbageCollector
 from raydash.ui.main_window import MainWindow
 from raydash.ui.settings import remember_spec, settings
 from raydash.ui.theme import Appearance, ThemeManager, apply
+from raydash.version import __version__
 
 EXIT_FAILED, EXIT_INTERRUPTED = 3, 130
 
@@ -67,7 +67,7 @@ def run_window(
     app = QApplication.instance() or QApplication(["raydash"])
     assert isinstance(app, QApplication)
     app.setApplicationName("raydash")
-    app.setApplicationVersion(raydash.__version__)
+    app.setApplicationVersion(__version__)
     app.setDesktopFileName("raydash")
     app.setQuitOnLastWindowClosed(False)
     garbage = GarbageCollector(app)

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 
 from raydash.core.spec import EnvSpec
-from raydash.worker.environments import make_env
+from raydash.worker.envs.environments import make_env
 
 WARM_UP_S = 1.0
 

@@ -367,7 +367,7 @@ class WorkerReady:
         node_id: Ray's id of the node, hex.
         seed: The seed of its first reset.
         log_paths: Its stdout and stderr files on the node.
-        progress_path: The mapped file with its phase and step count (`raydash.worker.progress`).
+        progress_path: The mapped file with its phase and step count (`worker/node/progress.py`).
         num_inputs: Numbers in a flattened observation, if a policy is to be learnt; else 0.
         num_outputs: That a policy gives for an action, likewise.
         progress_node_id: Where that file is; empty: on its own node.
@@ -425,7 +425,7 @@ class ProbeReading:
     Attributes:
         cpu_percent: Of one core, since the reading before; NaN if unknown.
         rss_bytes: Resident memory; NaN if the process is gone.
-        phase: `raydash.worker.progress.Phase` numbers; 255 if unknown, the next three then -1.
+        phase: `raydash.worker.node.progress.Phase` numbers; 255 if unknown, the next three then -1.
         num_env_steps: Steps of this incarnation.
         episode_len: Steps of the unfinished episode.
         counter: Grows with every batch of steps and every reset.

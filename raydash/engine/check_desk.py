@@ -12,7 +12,7 @@ from raydash.core.env_check import EnvCheck
 from raydash.core.faults import Fault
 from raydash.core.messages import Answer, CancelCheck, CheckEnv, EnvChecked, EnvCheckPhase
 from raydash.engine.loop import MainLoop
-from raydash.worker.trial import check_environment
+from raydash.trial.trial import check_environment
 
 LEAVE_S = 2.0
 

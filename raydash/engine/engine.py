@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psutil
 
-import raydash
 from raydash import paths
 from raydash.cluster import launch, private_ray
 from raydash.core.faults import Fault, FaultError
@@ -50,7 +49,8 @@ from raydash.engine.run_desk import RunDesk
 from raydash.engine.watch import ClusterWatch
 from raydash.engine.wire import Wire
 from raydash.engine.worker_output import WorkerOutput
-from raydash.worker.trial import list_names
+from raydash.trial.trial import list_names
+from raydash.version import __version__
 
 HEALTH_S = 1.0
 STATUS_S = 0.25
@@ -90,7 +90,7 @@ class Engine:
 
     def run(self) -> None:
         """Serve until the input ends."""
-        self._wire.send(Hello(PROTOCOL_VERSION, raydash.__version__, os.getpid()))
+        self._wire.send(Hello(PROTOCOL_VERSION, __version__, os.getpid()))
         self._wire.start(
             on_message=lambda message: self._loop.post(lambda: self._on_message(message)),
             on_end=lambda reason: self._loop.post(lambda: self._on_input_end(reason)),

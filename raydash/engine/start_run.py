@@ -22,7 +22,7 @@ from raydash.engine.connection import NAMESPACE, Connection
 from raydash.engine.live_runs import ACTOR_PREFIX, supervisor_class
 from raydash.engine.owner import owner
 from raydash.protocol.codec import decode, encode
-from raydash.worker.trial import try_environment
+from raydash.trial.trial import try_environment
 
 HELLO_TIMEOUT_S = 60.0
 
@@ -110,7 +110,7 @@ def _create(message: StartRun, connection: Connection, num_workers: int) -> tupl
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from raydash.supervise.actor import Posting
+    from raydash.supervise.placement import SupervisorPlacement
 
     run_id = new_run_id(message.spec.env.id)
     folder = paths.data_dir() / "runs"
@@ -124,7 +124,7 @@ def _create(message: StartRun, connection: Connection, num_workers: int) -> tupl
                 "Make it writable, or set RAYDASH_DATA_DIR",
             )
         ) from error
-    posting = Posting(
+    placement = SupervisorPlacement(
         run_id=run_id,
         owner=owner(),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -146,7 +146,7 @@ def _create(message: StartRun, connection: Connection, num_workers: int) -> tupl
                 lifetime="detached",
                 scheduling_strategy=NodeAffinitySchedulingStrategy(connection.node_id, soft=False),
             )
-            .remote(encode(message), posting)
+            .remote(encode(message), placement)
         )
         decode(ray.get(handle.hello.remote(), timeout=HELLO_TIMEOUT_S))
     except Exception as error:

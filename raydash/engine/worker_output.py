@@ -1,7 +1,7 @@
 """What workers print, tagged and folded, for the engine's log.
 
 Ray writes each process's stdout and stderr to files of its session; those on this machine are read
-here once a second. A process says whose words follow (`raydash.worker.tag`): a worker's own one in
+here once a second. A process says whose words follow (`worker/node/tag.py`): a worker's own one in
 its first line, one of tasks, which works for all workers, whenever they print something. Like
 lines in a row become one with a count, and a worker that prints without end is cut off for the
 rest of the second: the log stays readable, the count of folded lines says what is missing.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from raydash.worker.tag import TAG
+from raydash.worker.node.tag import TAG
 
 LOOK_S = 1.0
 MAX_LINES_PER_LOOK = 20

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from raydash.core.faults import FaultError
 from raydash.core.records import Float64
 from raydash.core.spec import LearnerSpec, PolicySpec
-from raydash.learn.learner import Learner, checked_candidates, make_learner, raised
+from raydash.learn.learner import Learner, checked_candidates, raised
+from raydash.learn.make import make_learner
 from raydash.learn.normaliser import Normaliser
 from raydash.worker.policies.network import Space, network_policy, num_inputs, num_outputs
 from raydash.worker.policies.parameters import Layout

@@ -11,7 +11,7 @@ Nothing has to be inherited from.
 """
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,9 +19,6 @@ from numpy.typing import NDArray
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.records import Float64
-from raydash.core.spec import LearnerSpec
-from raydash.worker.environments import add_source_dirs
-from raydash.worker.own_code import own_callable
 from raydash.worker.words import one_line
 
 State = Mapping[str, NDArray[Any]]
@@ -60,46 +57,6 @@ class RestorableLearner(Learner, Protocol):
 
     def restore(self, state: State) -> None:
         """Go on from such a state; called right after it was made."""
-
-
-def make_learner(
-    spec: LearnerSpec, start: Float64, seed: int, source_dirs: Sequence[str] = ()
-) -> Learner:
-    """The learner that a spec asks for.
-
-    Args:
-        spec: Which one.
-        start: Where the search begins, shape (num_parameters,).
-        seed: Of its random numbers.
-        source_dirs: Folders to import the user's modules from.
-
-    Raises:
-        FaultError: if it can't be had, naming `learner.kind` and the traceback.
-    """
-    assert spec.kind is not None
-    common = {
-        "num_parameters": len(start),
-        "start": start,
-        "population": spec.population,
-        "sigma": spec.sigma,
-        "seed": seed,
-    }
-    creator = _class_of(spec.kind, source_dirs)
-    try:
-        made = creator(**common, **dict(spec.options))
-    except Exception as error:
-        raise FaultError(raised(spec.kind, error, "when it was made")) from error
-    if not isinstance(made, Learner):
-        raise FaultError(
-            Fault(
-                f"{spec.kind} is no learner",
-                f"a {type(made).__name__} has no ask and tell",
-                "See raydash.learn.learner.Learner for what a learner has",
-                keys=("learner.kind",),
-                bad_input=True,
-            )
-        )
-    return made
 
 
 def raised(kind: str, error: Exception, when: str) -> Fault:
@@ -143,12 +100,3 @@ def checked_candidates(kind: str, candidates: Any, num_parameters: int) -> Float
             )
         )
     return matrix
-
-
-def _class_of(kind: str, source_dirs: Sequence[str]) -> Callable[..., Any]:
-    if kind == "cmaes":
-        from raydash.learn.cmaes_learner import CmaesLearner
-
-        return CmaesLearner
-    add_source_dirs(source_dirs)
-    return own_callable("learner", kind, "learner.kind")

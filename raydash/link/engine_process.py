@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
-import raydash
 from raydash import paths
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault
@@ -33,6 +32,7 @@ from raydash.core.messages import (
 )
 from raydash.protocol.codec import CodecError, decode, encode
 from raydash.protocol.frames import FrameError, FrameReader, frame
+from raydash.version import __version__
 
 STDERR_BYTES = 64 * 1024
 DEFAULT_COMMAND = (sys.executable, "-m", "raydash.engine")
@@ -197,7 +197,7 @@ class EngineProcess(QObject):
         self._ping_is_out = False
         self._born_s = self._heard_s = self._ticked_s = self._clock()
         self._process.start(self._command[0], list(self._command[1:]))
-        self._write(Hello(PROTOCOL_VERSION, raydash.__version__, os.getpid()))
+        self._write(Hello(PROTOCOL_VERSION, __version__, os.getpid()))
         self._ping_timer.start(round(self._timings.ping_s * 1000))
 
     def _write(self, message: ToEngine) -> None:
@@ -256,7 +256,7 @@ class EngineProcess(QObject):
                     Fault(
                         "The engine speaks another protocol than this window",
                         f"the engine is raydash {message.raydash_version} (protocol {version}), "
-                        f"the window is raydash {raydash.__version__} "
+                        f"the window is raydash {__version__} "
                         f"(protocol {PROTOCOL_VERSION})",
                         "Install one version for both, then press Retry",
                     ),

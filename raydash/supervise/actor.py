@@ -11,17 +11,17 @@ import os
 import threading
 import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 
-import raydash
 from raydash.cluster.leases import Lease
 from raydash.core.messages import PROTOCOL_VERSION, CommandRun, Hello, StartRun, Verb
 from raydash.core.states import EndedBy
 from raydash.protocol.codec import decode, encode
+from raydash.supervise.placement import SupervisorPlacement
+from raydash.version import __version__
 
 READER_THREADS = 8
 LAST_REPLY_S = 0.5
@@ -29,61 +29,34 @@ LAST_REPLY_S = 0.5
 the reader would have to ask the recording, which knows no unfinished episodes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Posting:
-    """Where a supervisor works; plain values, so that Ray can carry it.
-
-    Attributes:
-        run_id: Of its run.
-        owner: `user@host` of whoever starts it.
-        started_utc: ISO 8601.
-        started_s: The same instant on the node's monotonic clock.
-        recording: Path of the DuckDB file.
-        log_dir: Folder of worker logs that are kept.
-        scratch_dir: Folder for progress files, the same path on every node.
-        leases_dir: Where to take a lease on a launched cluster; empty on an attached one.
-        cluster: Address of an attached cluster; empty: launched.
-        num_workers: Workers to begin with.
-    """
-
-    run_id: str
-    owner: str
-    started_utc: str
-    started_s: float
-    recording: str
-    log_dir: str
-    scratch_dir: str
-    leases_dir: str
-    cluster: str
-    num_workers: int
-
-
 class SupervisorActor:
     """The remote face of a run's supervisor. `hello`, `status` and `stop` never change."""
 
-    def __init__(self, order: bytes, posting: Posting) -> None:
+    def __init__(self, order: bytes, placement: SupervisorPlacement) -> None:
         """Begin the run, or go on with it after a restart.
 
         Args:
             order: An encoded `StartRun`.
-            posting: Where to work.
+            placement: Where to work.
         """
         from raydash.supervise.compose import compose
 
         os.environ["PYTHONBREAKPOINT"] = "0"
-        self._run_id = posting.run_id
+        self._run_id = placement.run_id
         self._lease = (
-            Lease.acquire(Path(posting.leases_dir), "supervisor") if posting.leases_dir else None
+            Lease.acquire(Path(placement.leases_dir), "supervisor")
+            if placement.leases_dir
+            else None
         )
         start: StartRun = decode(order)
-        self._supervisor, self._is_over = compose(start, posting)
+        self._supervisor, self._is_over = compose(start, placement)
         threading.Thread(target=self._loop, name="supervisor", daemon=True).start()
 
     # --- what never changes ------------------------------------------------------------------
 
     def hello(self) -> bytes:
         """Encoded `Hello`."""
-        return encode(Hello(PROTOCOL_VERSION, raydash.__version__, os.getpid()))
+        return encode(Hello(PROTOCOL_VERSION, __version__, os.getpid()))
 
     def status(self) -> bytes:
         """Encoded `RunSummary`."""

@@ -12,7 +12,6 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import raydash
 from raydash.cluster import private_ray
 from raydash.core.machine.machine import RunMachine
 from raydash.core.machine.stimuli import PolicyVersion
@@ -23,8 +22,8 @@ from raydash.learn.actor import LearnerProcess
 from raydash.protocol.codec import encode
 from raydash.record.file.folder import best_policy_of, learner_state_of
 from raydash.supervise.account.roster import NoProbes, Probes
-from raydash.supervise.actor import Posting
 from raydash.supervise.keeping.recording import NotRecorded, Past, open_recording, read_past
+from raydash.supervise.placement import SupervisorPlacement
 from raydash.supervise.pools.learners import LearnerDesk, RayLearner
 from raydash.supervise.pools.pool import WorkerPool
 from raydash.supervise.pools.probes import NodeProbes
@@ -34,9 +33,10 @@ from raydash.supervise.pools.slots import Slots
 from raydash.supervise.pools.stepping_pool import Homes, SteppingPool
 from raydash.supervise.sinks import open_sinks
 from raydash.supervise.supervisor import Recording, Supervisor
+from raydash.version import __version__
 from raydash.worker.actor import RolloutWorker
-from raydash.worker.env_actor import EnvActor
-from raydash.worker.stepping_actor import SteppingActor
+from raydash.worker.remote.env_actor import EnvActor
+from raydash.worker.remote.stepping_actor import SteppingActor
 
 PENDING_LOOK_S = 1.0
 MAX_EXPLAINED = 8
@@ -44,39 +44,39 @@ UNRECORDED = "RAYDASH_BENCH_UNRECORDED"
 """Set: nothing is recorded. Only for `raydash bench recording`, which measures what that costs."""
 
 
-def compose(start: StartRun, posting: Posting) -> tuple[Supervisor, bool]:
+def compose(start: StartRun, placement: SupervisorPlacement) -> tuple[Supervisor, bool]:
     """The supervisor of a run, not started yet, and whether the run had ended already.
 
     Args:
         start: The order of the run.
-        posting: Where it works.
+        placement: Where it works.
     """
     info = RunInfo(
-        run_id=posting.run_id,
-        owner=posting.owner,
-        started_utc=posting.started_utc,
-        recording=posting.recording,
-        log_dir=posting.log_dir,
+        run_id=placement.run_id,
+        owner=placement.owner,
+        started_utc=placement.started_utc,
+        recording=placement.recording,
+        log_dir=placement.log_dir,
         node=ray.util.get_node_ip_address(),
-        raydash_version=raydash.__version__,
+        raydash_version=__version__,
         protocol_version=PROTOCOL_VERSION,
         source_dirs=start.source_dirs,
     )
     spec = start.spec
-    past = Past() if start.simulated else read_past(Path(posting.recording))
+    past = Past() if start.simulated else read_past(Path(placement.recording))
     pid = os.getpid()
     recording: Recording = (
         NotRecorded(past.fault)
         if start.simulated or past.is_closed or past.is_unreadable or UNRECORDED in os.environ
         else open_recording(
-            spec, info, past, clock=time.monotonic, pid=pid, cluster=posting.cluster
+            spec, info, past, clock=time.monotonic, pid=pid, cluster=placement.cluster
         )
     )
     machine = RunMachine(
         spec,
         replace(
             past.commanded,
-            num_workers=past.commanded.num_workers or posting.num_workers,
+            num_workers=past.commanded.num_workers or placement.num_workers,
             keep=start.keep or past.commanded.keep,
         ),
         elapsed_s=past.elapsed_s,
@@ -87,8 +87,8 @@ def compose(start: StartRun, posting: Posting) -> tuple[Supervisor, bool]:
         learning=past.learning,
     )
     # The machine's monotonic clock went on while we were dead, unless it was rebooted.
-    started_s = min(posting.started_s, time.monotonic() - past.last_t_s)
-    pool, probes = _workers(start, posting, started_s)
+    started_s = min(placement.started_s, time.monotonic() - past.last_t_s)
+    pool, probes = _workers(start, placement, started_s)
     supervisor = Supervisor(
         spec,
         info,
@@ -104,7 +104,7 @@ def compose(start: StartRun, posting: Posting) -> tuple[Supervisor, bool]:
         health=SupervisorHealth(pid=pid, incarnation=past.supervisor_incarnation),
         trouble=past.fault,
         sinks=None if past.is_closed else open_sinks(spec, info),
-        learner=None if spec.learner.kind is None else _learner(start, posting),
+        learner=None if spec.learner.kind is None else _learner(start, placement),
         generations=past.generations,
     )
     return supervisor, past.is_closed
@@ -117,33 +117,35 @@ def worker_demand(spec: RunSpec, *, launched: bool) -> dict[str, float]:
     return {"CPU": num_cpus, "GPU": cluster.num_gpus, **cluster.resources}
 
 
-def _workers(start: StartRun, posting: Posting, started_s: float) -> tuple[WorkerPool, Probes]:
+def _workers(
+    start: StartRun, placement: SupervisorPlacement, started_s: float
+) -> tuple[WorkerPool, Probes]:
     if start.simulated:
         return SimulatedPool(time.monotonic, seed=start.spec.rollout.seed, spread_s=1.0), NoProbes()
-    demand = worker_demand(start.spec, launched=bool(posting.leases_dir))
+    demand = worker_demand(start.spec, launched=bool(placement.leases_dir))
     node_id = ray.get_runtime_context().get_node_id()
-    pool = _pool(start, posting, demand, node_id)
+    pool = _pool(start, placement, demand, node_id)
     explain = threading.Thread(target=_explain_pending, args=(pool, demand), daemon=True)
     explain.start()
     probes = NodeProbes(
         clock=lambda: time.monotonic() - started_s,
-        log_dir=Path(posting.log_dir),
-        scratch_dir=Path(posting.scratch_dir),
+        log_dir=Path(placement.log_dir),
+        scratch_dir=Path(placement.scratch_dir),
     )
     return pool, probes
 
 
 def _pool(
-    start: StartRun, posting: Posting, demand: dict[str, float], node_id: str
+    start: StartRun, placement: SupervisorPlacement, demand: dict[str, float], node_id: str
 ) -> RayPool | SteppingPool:
     """Workers in the mode that the spec asks for."""
     mode = start.spec.rollout.mode
     if mode == "actors":
-        make = _worker_factory(RolloutWorker, start, posting, demand)
+        make = _worker_factory(RolloutWorker, start, placement, demand)
         return RayPool(make, node_id=node_id, clock=time.monotonic)
     homes: Homes = Slots(seed=start.spec.rollout.seed, node_id=node_id)
     if mode == "lockstep":
-        make = _worker_factory(EnvActor, start, posting, demand)
+        make = _worker_factory(EnvActor, start, placement, demand)
         homes = RayPool(make, node_id=node_id, clock=time.monotonic)
     loop_class = ray.remote(SteppingActor).options(
         num_cpus=0,
@@ -155,14 +157,14 @@ def _pool(
 
     def make_loop() -> Any:
         return loop_class.remote(
-            order, demand=demand, run_id=posting.run_id, progress_dir=posting.scratch_dir
+            order, demand=demand, run_id=placement.run_id, progress_dir=placement.scratch_dir
         )
 
     return SteppingPool(homes, make_loop, node_id=node_id, clock=time.monotonic)
 
 
 def _worker_factory(
-    worker_class: type, start: StartRun, posting: Posting, demand: dict[str, float]
+    worker_class: type, start: StartRun, placement: SupervisorPlacement, demand: dict[str, float]
 ) -> Callable[[int, int, PolicyVersion], Any]:
     actor_class = ray.remote(worker_class)
     custom = {name: amount for name, amount in demand.items() if name not in ("CPU", "GPU")}
@@ -173,7 +175,7 @@ def _worker_factory(
         "max_restarts": 0,
         "max_task_retries": 0,
     }
-    if posting.leases_dir:
+    if placement.leases_dir:
         # One machine: the supervisor's own node, whatever else may have joined it.
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
@@ -188,16 +190,16 @@ def _worker_factory(
             worker_index,
             incarnation,
             **numbered,
-            run_id=posting.run_id,
-            progress_dir=posting.scratch_dir,
+            run_id=placement.run_id,
+            progress_dir=placement.scratch_dir,
         )
 
     return make
 
 
-def _learner(start: StartRun, posting: Posting) -> LearnerDesk:
+def _learner(start: StartRun, placement: SupervisorPlacement) -> LearnerDesk:
     """On the supervisor's own node: what it writes lies beside the recording."""
-    recording = Path(posting.recording)
+    recording = Path(placement.recording)
     actor = ray.remote(LearnerProcess).options(
         num_cpus=0,
         max_restarts=0,

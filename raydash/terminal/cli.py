@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-import raydash
 from raydash.terminal.options import environments, machine, recordings, running
 from raydash.terminal.options.shared import examples, refuse, use_data_dir
+from raydash.version import __version__
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Runs": ("gui", "run", "ps", "stop", "swap", "cluster"),
@@ -85,7 +85,7 @@ for each in (running, recordings, environments, machine):
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"raydash {raydash.__version__}")
+        print(f"raydash {__version__}")
         raise typer.Exit
 
 

@@ -19,7 +19,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-import raydash
 from raydash import paths
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault, FaultError
@@ -36,6 +35,7 @@ from raydash.core.messages import (
 )
 from raydash.protocol.codec import CodecError, decode, encode
 from raydash.protocol.frames import FrameError, FrameReader, frame
+from raydash.version import __version__
 
 DEFAULT_COMMAND = (sys.executable, "-m", "raydash.engine")
 LOG_TAIL_BYTES = 16 * 1024
@@ -242,7 +242,7 @@ class EngineClient:
     # --- inside -------------------------------------------------------------------------------
 
     def _greet(self, timeout_s: float) -> Hello:
-        self._write(Hello(PROTOCOL_VERSION, raydash.__version__, os.getpid()))
+        self._write(Hello(PROTOCOL_VERSION, __version__, os.getpid()))
         match self.receive(timeout_s):
             case Hello(protocol_version=version) as hello if version == PROTOCOL_VERSION:
                 return hello
@@ -251,7 +251,7 @@ class EngineClient:
                     Fault(
                         "The engine speaks another protocol than this command",
                         f"the engine is raydash {theirs} (protocol {version}), this is raydash "
-                        f"{raydash.__version__} (protocol {PROTOCOL_VERSION})",
+                        f"{__version__} (protocol {PROTOCOL_VERSION})",
                         "Install one version for both",
                     )
                 )

@@ -15,21 +15,21 @@ from raydash.core.messages import StartRun
 from raydash.core.records import Parameters, PolicySet, Work, WorkerFault, WorkerReady
 from raydash.core.spec import PolicySpec
 from raydash.protocol.codec import decode, encode
-from raydash.worker.candidates import CandidateLoop
-from raydash.worker.environments import first_reset, make_any_env, make_env
-from raydash.worker.multi_agent import is_multi_agent
-from raydash.worker.multi_agent_rollout import MultiAgentLoop
+from raydash.worker.envs.environments import first_reset, make_any_env, make_env
+from raydash.worker.envs.multi_agent import is_multi_agent
+from raydash.worker.envs.seeds import env_seeds, policy_seed
+from raydash.worker.envs.vector_environments import make_vector_env
+from raydash.worker.loops.candidates import CandidateLoop
+from raydash.worker.loops.multi_agent_rollout import MultiAgentLoop
+from raydash.worker.loops.rollout import RolloutLoop
+from raydash.worker.loops.sliced import Life
+from raydash.worker.loops.vector_rollout import VectorRolloutLoop
+from raydash.worker.node.process import log_paths, settle_in, stand_back, whereabouts
+from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.agents import AgentPolicies
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
 from raydash.worker.policies.network import num_inputs, num_outputs
 from raydash.worker.policies.policy import Policy, forget_module, make_policy
-from raydash.worker.process import log_paths, settle_in, stand_back, whereabouts
-from raydash.worker.progress import ProgressWriter
-from raydash.worker.rollout import RolloutLoop
-from raydash.worker.seeds import env_seeds, policy_seed
-from raydash.worker.sliced import Life
-from raydash.worker.vector_environments import make_vector_env
-from raydash.worker.vector_rollout import VectorRolloutLoop
 from raydash.worker.words import one_line
 
 AnyLoop: TypeAlias = RolloutLoop | VectorRolloutLoop | MultiAgentLoop

@@ -13,15 +13,15 @@ from raydash.core.records import RolloutChunk, WorkerReady
 from raydash.core.spec import EnvSpec, PolicySpec, RolloutSpec, RunSpec
 from raydash.core.states import Ending
 from raydash.protocol.codec import decode, encode
+from raydash.trial.trial import check_environment, try_environment
 from raydash.worker.actor import RolloutWorker
-from raydash.worker.environments import first_reset
-from raydash.worker.envpool_env import EnvPoolEnv
+from raydash.worker.envs.environments import first_reset
+from raydash.worker.envs.envpool_env import EnvPoolEnv
+from raydash.worker.envs.vector_environments import make_vector_env
+from raydash.worker.loops.sliced import Life
+from raydash.worker.loops.vector_rollout import VectorRolloutLoop
+from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
-from raydash.worker.progress import ProgressWriter
-from raydash.worker.sliced import Life
-from raydash.worker.trial import check_environment, try_environment
-from raydash.worker.vector_environments import make_vector_env
-from raydash.worker.vector_rollout import VectorRolloutLoop
 
 NUM_ENVS = 5
 SEEDS = [2**31 - 1 - index for index in range(NUM_ENVS)]  # as great as ours may be

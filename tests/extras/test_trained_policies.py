@@ -16,9 +16,9 @@ from gymnasium.vector.utils import batch_space
 
 from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec, PolicySpec
+from raydash.trial.trial import try_environment
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
 from raydash.worker.policies.policy import check_action, make_policy
-from raydash.worker.trial import try_environment
 
 NUM_ENVS = 4
 ENVS = ("CartPole-v1", "Pendulum-v1")

@@ -10,9 +10,9 @@ from typing import Any
 from raydash.core.messages import StartRun
 from raydash.core.spec import RunSpec
 from raydash.protocol.codec import encode
-from raydash.worker import tasks
-from raydash.worker.env_actor import EnvActor
-from raydash.worker.moves import Answer, Seat, pack
+from raydash.worker.remote import tasks
+from raydash.worker.remote.env_actor import EnvActor
+from raydash.worker.remote.moves import Answer, Seat, pack
 from tests.fakes.envs import FakeClock
 
 MOVE_S = 0.001

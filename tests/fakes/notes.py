@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-from raydash.worker.seeds import env_seeds, remade_seed
+from raydash.worker.envs.seeds import env_seeds, remade_seed
 
 Episode = tuple[float | str, int, str]
 """Return, or "none" where there is none; length; ending."""

@@ -129,7 +129,7 @@ def _env_states(address: str) -> dict[str, Any]:
     from raydash.core.messages import StartRun
     from raydash.core.spec import spec_from_table
     from raydash.protocol.codec import encode
-    from raydash.worker.env_actor import EnvActor
+    from raydash.worker.remote.env_actor import EnvActor
 
     ray = _connect(address)
     folders = (str(Path(__file__).parents[2]),)

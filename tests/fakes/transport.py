@@ -9,7 +9,7 @@ from copy import deepcopy
 from typing import Any
 
 from raydash.core.faults import Fault
-from raydash.worker.moves import (
+from raydash.worker.remote.moves import (
     Answer,
     Lost,
     Opened,

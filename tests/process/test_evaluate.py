@@ -12,8 +12,8 @@ import pytest
 from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec, PolicySpec
 from raydash.core.states import Ending
+from raydash.trial.trial import evaluate_policy
 from raydash.worker.policies.weights import Weights, write_weights
-from raydash.worker.trial import evaluate_policy
 from tests.fakes.clock import clock_of_a_hang
 
 

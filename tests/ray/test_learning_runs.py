@@ -17,7 +17,7 @@ from raydash.core.states import EndedBy, RunState
 from raydash.core.updates import Generations
 from raydash.record.read.query import open_read_only
 from raydash.record.read.snapshot import snapshot
-from raydash.worker.trial import evaluate_policy
+from raydash.trial.trial import evaluate_policy
 from tests.fakes.recount import check_recording
 from tests.fakes.terminal import SeenRun, Terminal
 

@@ -18,7 +18,7 @@ from raydash.core.states import Activity, EndedBy, Ending, RunState
 from raydash.core.updates import RunUpdate
 from raydash.paths import state_dir
 from raydash.record.read.query import open_read_only
-from raydash.worker.seeds import env_seeds
+from raydash.worker.envs.seeds import env_seeds
 from tests.fakes.clusters import ask_ray
 from tests.fakes.notes import Episode, comparable, lines, num_noted_steps, played
 from tests.fakes.recount import check_recording

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from raydash.core.records import ObservationSums, Parameters, RolloutChunk, Work
 from raydash.core.states import Ending
-from raydash.worker.candidates import OBSERVATIONS_AT_ONCE, CandidateLoop, ObservationBuffer
-from raydash.worker.progress import HURRY, ProgressWriter
-from raydash.worker.seeds import candidate_seed, evaluation_seed
-from raydash.worker.sliced import Life
+from raydash.worker.envs.seeds import candidate_seed, evaluation_seed
+from raydash.worker.loops.candidates import OBSERVATIONS_AT_ONCE, CandidateLoop, ObservationBuffer
+from raydash.worker.loops.sliced import Life
+from raydash.worker.node.progress import HURRY, ProgressWriter
 from tests.fakes.clock import FakeClock
 
 SECOND = 1.0

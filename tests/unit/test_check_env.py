@@ -11,8 +11,8 @@ from raydash.core.env_check import AgentSpaces, CheckPhase, EnvCheck, EnvProblem
 from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec, RolloutSpec
 from raydash.terminal.cli import app
-from raydash.worker.checking import examine
-from raydash.worker.trial import check_environment
+from raydash.trial.checking import examine
+from raydash.trial.trial import check_environment
 from tests.fakes.clock import clock_of_a_hang
 
 FAKES = "tests.fakes.envs"

@@ -9,8 +9,8 @@ import pytest
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec
-from raydash.worker.environments import first_reset, make_env, registry_ids
-from raydash.worker.vector_environments import make_vector_env
+from raydash.worker.envs.environments import first_reset, make_env, registry_ids
+from raydash.worker.envs.vector_environments import make_vector_env
 from tests.fakes.envs import CountingEnv
 
 FAKES = "tests.fakes.envs"

@@ -10,15 +10,10 @@ from gymnasium.experimental.functional import FuncEnv
 
 from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec, WrapperSpec
-from raydash.worker.environments import make_env
-from raydash.worker.functional import (
-    FunctionalEnv,
-    FunctionalLaw,
-    ObjectLaw,
-    law_of,
-    pack_state,
-    try_stateless,
-)
+from raydash.trial.stateless import try_stateless
+from raydash.worker.envs.environments import make_env
+from raydash.worker.envs.functional import FunctionalEnv
+from raydash.worker.remote.dynamics import FunctionalLaw, ObjectLaw, law_of, pack_state
 from tests.fakes.func_envs import LimitedFunc
 
 HERE = "tests.fakes.func_envs"

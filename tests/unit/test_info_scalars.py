@@ -12,13 +12,13 @@ from gymnasium.vector import AutoresetMode
 from raydash.core.records import RolloutChunk
 from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec, violations_of
 from raydash.protocol.codec import decode, encode
-from raydash.worker.environments import first_reset
-from raydash.worker.info_scalars import InfoScalars, number_of
-from raydash.worker.progress import ProgressWriter
-from raydash.worker.rollout import RolloutLoop
-from raydash.worker.sliced import MAX_EPISODES, Life, episodes_that_fit
-from raydash.worker.vector_environments import GuardedVectorEnv
-from raydash.worker.vector_rollout import VectorRolloutLoop
+from raydash.worker.envs.environments import first_reset
+from raydash.worker.envs.info_scalars import InfoScalars, number_of
+from raydash.worker.envs.vector_environments import GuardedVectorEnv
+from raydash.worker.loops.rollout import RolloutLoop
+from raydash.worker.loops.sliced import MAX_EPISODES, Life, episodes_that_fit
+from raydash.worker.loops.vector_rollout import VectorRolloutLoop
+from raydash.worker.node.progress import ProgressWriter
 from tests.fakes.goals import GoalEnv
 
 KEYS = ("score", "picture", "absent")

@@ -17,8 +17,8 @@ QT_SIDE = {"PySide6", "pyqtgraph", "shiboken6"}
 
 WINDOW_SIDE = ["app", "ui", "link"]
 TERMINAL = ["cli", "terminal"]
-CLUSTER_SIDE = ["engine", "supervise", "learn", "worker", "record", "sinks", "cluster"]
-BOTH = ["protocol", "core", "paths"]
+CLUSTER_SIDE = ["engine", "supervise", "trial", "learn", "worker", "record", "sinks", "cluster"]
+BOTH = ["protocol", "core", "paths", "version"]
 
 _CHILD = """
 import importlib, json, sys
@@ -133,7 +133,7 @@ def test_protocol_stands_on_the_core_alone() -> None:
 
 def test_cluster_knows_nothing_of_what_runs_on_it() -> None:
     loaded = parts_of(imported(["cluster"]))
-    assert not loaded & {"engine", "supervise", "learn", "worker", "record", "sinks"}
+    assert not loaded & {"engine", "supervise", "trial", "learn", "worker", "record", "sinks"}
 
 
 def test_engine_of_the_terminal_is_spoken_to_without_ray() -> None:

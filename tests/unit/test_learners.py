@@ -27,10 +27,10 @@ from raydash.learn.beginning import try_learner
 from raydash.learn.cmaes_learner import MAX_FULL, CmaesLearner
 from raydash.learn.normaliser import Normaliser
 from raydash.protocol.codec import decode, encode
+from raydash.trial.trial import try_environment
 from raydash.worker.policies.parameters import Layout
 from raydash.worker.policies.policy import make_policy
 from raydash.worker.policies.weights import Weights, read_weights, write_weights
-from raydash.worker.trial import try_environment
 from tests.fakes.clock import FakeClock
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"

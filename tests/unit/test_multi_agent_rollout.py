@@ -16,15 +16,15 @@ from raydash.core.records import RolloutChunk, WorkerFault
 from raydash.core.spec import EnvSpec, PolicySpec, RolloutSpec, RunSpec, WrapperSpec
 from raydash.core.states import Ending
 from raydash.protocol.codec import decode, encode
+from raydash.trial.trial import try_environment
 from raydash.worker.actor import RolloutWorker
-from raydash.worker.environments import first_reset, make_any_env, make_env
-from raydash.worker.multi_agent import MAX_AGENTS, OTHERS
-from raydash.worker.multi_agent_rollout import MultiAgentLoop
+from raydash.worker.envs.environments import first_reset, make_any_env, make_env
+from raydash.worker.envs.multi_agent import MAX_AGENTS, OTHERS
+from raydash.worker.loops.multi_agent_rollout import MultiAgentLoop
+from raydash.worker.loops.sliced import MAX_FAILURES_IN_A_ROW, Life
+from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.agents import AgentPolicies
 from raydash.worker.policies.weights import Weights, write_weights
-from raydash.worker.progress import ProgressWriter
-from raydash.worker.sliced import MAX_FAILURES_IN_A_ROW, Life
-from raydash.worker.trial import try_environment
 from tests.fakes.agents import Account, Crowd, Flock, Nobody, Queue
 from tests.fakes.envs import FakeClock
 

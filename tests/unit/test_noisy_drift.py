@@ -7,8 +7,8 @@ from gymnasium.experimental.functional import FuncEnv
 from gymnasium.utils.env_checker import check_env
 
 from raydash.core.spec import EnvSpec
-from raydash.worker.environments import make_env, register_own, registry_ids
-from raydash.worker.noisy_drift import NoisyDriftFunc
+from raydash.worker.envs.environments import make_env, register_own, registry_ids
+from raydash.worker.envs.noisy_drift import NoisyDriftFunc
 
 ID = "raydash/NoisyDrift-v0"
 

@@ -11,8 +11,8 @@ import pytest
 
 from raydash.core.records import ProbeReading
 from raydash.protocol.codec import decode
-from raydash.worker.probe import UNKNOWN_PHASE, NodeProbe, ProbeActor
-from raydash.worker.progress import COUNTER, NUM_ENV_STEPS, PHASE, Phase, ProgressWriter
+from raydash.worker.node.probe import UNKNOWN_PHASE, NodeProbe, ProbeActor
+from raydash.worker.node.progress import COUNTER, NUM_ENV_STEPS, PHASE, Phase, ProgressWriter
 from tests.fakes.envs import FakeClock
 
 

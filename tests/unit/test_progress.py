@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from raydash.worker.progress import (
+from raydash.worker.node.progress import (
     COUNTER,
     EPISODE_LEN,
     NUM_ENV_STEPS,

@@ -14,11 +14,11 @@ import pytest
 from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec, PolicySpec
 from raydash.core.states import Ending
-from raydash.worker.environments import Env, first_reset, make_env, registry_ids
+from raydash.worker.envs.environments import Env, first_reset, make_env, registry_ids
+from raydash.worker.loops.rollout import RolloutLoop
+from raydash.worker.loops.sliced import Life
+from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.policy import make_policy
-from raydash.worker.progress import ProgressWriter
-from raydash.worker.rollout import RolloutLoop
-from raydash.worker.sliced import Life
 
 OWN_OF_TESTS = "raydash_tests/"
 SECONDS = float(os.environ.get("RAYDASH_REGISTRY_S", "0.3"))

@@ -17,12 +17,10 @@ from raydash.core.records import RolloutChunk
 from raydash.core.spec import EnvSpec, PolicySpec
 from raydash.core.states import Ending
 from raydash.protocol.codec import encode
-from raydash.worker.environments import first_reset, make_env
-from raydash.worker.policies.policy import make_policy
-from raydash.worker.progress import Phase, ProgressWriter, set_hurry
-from raydash.worker.rollout import RolloutLoop
-from raydash.worker.seeds import remade_seed
-from raydash.worker.sliced import (
+from raydash.worker.envs.environments import first_reset, make_env
+from raydash.worker.envs.seeds import remade_seed
+from raydash.worker.loops.rollout import RolloutLoop
+from raydash.worker.loops.sliced import (
     MAX_EPISODES,
     MAX_ERRORS,
     MAX_FAILURES_IN_A_ROW,
@@ -30,6 +28,8 @@ from raydash.worker.sliced import (
     MAX_STEP_SAMPLES,
     Life,
 )
+from raydash.worker.node.progress import Phase, ProgressWriter, set_hurry
+from raydash.worker.policies.policy import make_policy
 from tests.fakes.envs import CountingEnv, FakeClock, RaisingEnv, ScriptedEnv, Step
 
 TICK_S = 1e-5

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raydash.core.spec import PolicySpec
+from raydash.worker.envs.seeds import env_seeds, remade_seed
 from raydash.worker.policies.policy import make_policy
-from raydash.worker.seeds import env_seeds, remade_seed
 
 
 @given(

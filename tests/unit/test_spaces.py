@@ -18,21 +18,21 @@ from raydash.core.spec import EnvSpec, LearnerSpec, PolicySpec, RunSpec, spec_fr
 from raydash.core.states import Ending
 from raydash.learn.beginning import try_learner
 from raydash.protocol.codec import decode, encode
+from raydash.trial.checking import examine
+from raydash.trial.stateless import try_stateless
 from raydash.worker.actor import RolloutWorker
-from raydash.worker.checking import examine
-from raydash.worker.environments import first_reset, make_env
-from raydash.worker.functional import try_stateless
-from raydash.worker.multi_agent_rollout import MultiAgentLoop
+from raydash.worker.envs.environments import first_reset, make_env
+from raydash.worker.envs.vector_environments import first_seed, make_vector_env
+from raydash.worker.loops.multi_agent_rollout import MultiAgentLoop
+from raydash.worker.loops.sliced import Life
+from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.agents import AgentPolicies
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
 from raydash.worker.policies.network import num_inputs, num_outputs
 from raydash.worker.policies.parameters import Layout
 from raydash.worker.policies.policy import check_action, make_policy
 from raydash.worker.policies.weights import Weights, write_weights
-from raydash.worker.progress import ProgressWriter
-from raydash.worker.sliced import Life
-from raydash.worker.stepping_loop import Order, SteppingLoop, Wish
-from raydash.worker.vector_environments import first_seed, make_vector_env
+from raydash.worker.remote.stepping_loop import Order, SteppingLoop, Wish
 from tests.fakes.agents import Choir
 from tests.fakes.envs import ROUND, FakeClock
 from tests.fakes.moves_here import ActorsHere, TasksHere
@@ -63,7 +63,7 @@ each_space = pytest.mark.parametrize("name", SPACES)
 def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """What workers and tasks do to their process is not to be done to this one."""
     monkeypatch.setenv("PYTHONBREAKPOINT", "0")
-    monkeypatch.setattr("raydash.worker.tasks.be_nice", lambda: None)
+    monkeypatch.setattr("raydash.worker.remote.tasks.be_nice", lambda: None)
 
 
 def run_of(folder: Path, name: str, **more: Any) -> RunSpec:

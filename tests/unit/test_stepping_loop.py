@@ -16,18 +16,18 @@ from raydash.core.faults import Fault
 from raydash.core.records import RolloutChunk
 from raydash.core.spec import RunSpec, spec_from_table
 from raydash.core.states import Ending
-from raydash.worker.moves import Answer, Raised, Seat, Stepped
-from raydash.worker.policies.policy import make_policy
-from raydash.worker.progress import (
+from raydash.worker.envs.seeds import env_seeds, remade_seed
+from raydash.worker.loops.sliced import MAX_FAILURES_IN_A_ROW
+from raydash.worker.node.progress import (
     Phase,
     ProgressReader,
     ProgressWriter,
     set_call_wanted,
     set_hurry,
 )
-from raydash.worker.seeds import env_seeds, remade_seed
-from raydash.worker.sliced import MAX_FAILURES_IN_A_ROW
-from raydash.worker.stepping_loop import Order, Said, SteppingLoop, Wish
+from raydash.worker.policies.policy import make_policy
+from raydash.worker.remote.moves import Answer, Raised, Seat, Stepped
+from raydash.worker.remote.stepping_loop import Order, Said, SteppingLoop, Wish
 from tests.fakes.envs import FakeClock, Step
 from tests.fakes.transport import NEVER_S, FakeTransport
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
-from raydash.worker.tag import TAG, Speaking
+from raydash.worker.node.tag import TAG, Speaking
 
 Streams = tuple[io.StringIO, io.StringIO]
 

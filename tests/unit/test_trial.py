@@ -13,7 +13,7 @@ import pytest
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault
 from raydash.core.spec import EnvSpec, LearnerSpec, PolicySpec, RolloutSpec
-from raydash.worker.trial import list_names, try_environment
+from raydash.trial.trial import list_names, try_environment
 from tests.fakes.clock import clock_of_a_hang
 
 FAKES = "tests.fakes.envs"
@@ -193,7 +193,7 @@ def test_listing_gives_the_ids_of_the_registry_and_the_names_of_wrappers() -> No
 
 def test_callers_side_imports_neither_gymnasium_nor_ray() -> None:
     code = (
-        "import sys, raydash.worker.trial;"
+        "import sys, raydash.trial.trial;"
         "print([name for name in ('gymnasium', 'ray', 'PySide6') if name in sys.modules])"
     )
     done = subprocess.run(

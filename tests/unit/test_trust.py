@@ -10,7 +10,7 @@ from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec, PolicySpec, RunSpec
 from raydash.terminal.commands.run import run_headless
 from raydash.terminal.commands.trust import agree
-from raydash.worker.trial import try_environment
+from raydash.trial.trial import try_environment
 
 MODEL = PolicySpec("sb3", "/models/ppo.zip")
 

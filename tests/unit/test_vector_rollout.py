@@ -16,13 +16,13 @@ from raydash.core.records import RolloutChunk
 from raydash.core.spec import EnvSpec, PolicySpec
 from raydash.core.states import Ending
 from raydash.protocol.codec import encode
-from raydash.worker.environments import first_reset
+from raydash.worker.envs.environments import first_reset
+from raydash.worker.envs.seeds import remade_seed
+from raydash.worker.envs.vector_environments import GuardedVectorEnv, VectorEnv, make_vector_env
+from raydash.worker.loops.sliced import MAX_EPISODES, MAX_FAILURES_IN_A_ROW, Life
+from raydash.worker.loops.vector_rollout import VectorRolloutLoop
+from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
-from raydash.worker.progress import ProgressWriter
-from raydash.worker.seeds import remade_seed
-from raydash.worker.sliced import MAX_EPISODES, MAX_FAILURES_IN_A_ROW, Life
-from raydash.worker.vector_environments import GuardedVectorEnv, VectorEnv, make_vector_env
-from raydash.worker.vector_rollout import VectorRolloutLoop
 from tests.fakes.envs import (
     CountingEnv,
     FakeClock,

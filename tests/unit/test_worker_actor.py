@@ -13,8 +13,8 @@ from raydash.core.records import PolicySet, RolloutChunk, WorkerFault, WorkerRea
 from raydash.core.spec import EnvSpec, PolicySpec, RolloutSpec, RunSpec
 from raydash.protocol.codec import decode, encode
 from raydash.worker.actor import RolloutWorker
-from raydash.worker.progress import Phase, ProgressReader
-from raydash.worker.seeds import env_seeds
+from raydash.worker.envs.seeds import env_seeds
+from raydash.worker.node.progress import Phase, ProgressReader
 
 FAKES = "tests.fakes.envs"
 

@@ -8,7 +8,7 @@ from raydash.engine.worker_output import (
     WorkerOutput,
     folded,
 )
-from raydash.worker.tag import TAG
+from raydash.worker.node.tag import TAG
 
 
 def test_each_line_says_who_printed_it() -> None:

@@ -11,9 +11,9 @@ from raydash.core.messages import StartRun
 from raydash.core.spec import EnvSpec, PolicySpec, RolloutSpec, RunSpec, WrapperSpec
 from raydash.protocol.codec import decode, encode
 from raydash.protocol.spec_file import spec_from_toml, toml_from_spec
-from raydash.worker.environments import make_env
-from raydash.worker.trial import try_environment
-from raydash.worker.vector_environments import make_vector_env
+from raydash.trial.trial import try_environment
+from raydash.worker.envs.environments import make_env
+from raydash.worker.envs.vector_environments import make_vector_env
 
 MODULE = "tests.unit.test_wrappers"
 

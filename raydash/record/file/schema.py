@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS run (
     schema_version INTEGER NOT NULL,
     name VARCHAR NOT NULL,           -- for people
     env_id VARCHAR NOT NULL,
-    seed BIGINT NOT NULL,            -- every worker derives its own: raydash.worker.seeds
+    seed BIGINT NOT NULL,            -- every worker derives its own: raydash.worker.envs.seeds
     spec_json VARCHAR NOT NULL,      -- the whole spec
     owner VARCHAR NOT NULL,          -- user@host
     cluster VARCHAR NOT NULL,        -- address; empty: launched by raydash

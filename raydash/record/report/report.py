@@ -13,13 +13,13 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, Template
 
-import raydash
 from raydash.core.analysis.compare import figures_table, interval, seed_groups, spec_differences
 from raydash.core.faults import Fault, FaultError
 from raydash.record.export.stage import staged
 from raydash.record.report import words
 from raydash.record.report.facts import RunFacts, read_facts, spec_rows
 from raydash.record.report.pictures import overlay_pictures, run_pictures
+from raydash.version import __version__
 
 MAX_RUNS = 50
 MAX_WORKERS = 500
@@ -75,7 +75,7 @@ def render(runs: Sequence[RunFacts], *, now: datetime, titles: Sequence[str] | N
         spec_rows=spec_rows,
         max_workers=MAX_WORKERS,
         words=words,
-        version=raydash.__version__,
+        version=__version__,
         now=now,
         style=resources.files("raydash.record.report").joinpath("report.css").read_text("utf-8"),
     )

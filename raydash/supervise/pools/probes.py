@@ -20,8 +20,8 @@ from raydash.core.clock import Clock
 from raydash.core.records import ProbeReading, WorkerReady
 from raydash.protocol.codec import decode
 from raydash.supervise.account.roster import WorkerVitals
-from raydash.worker.probe import UNKNOWN_PHASE, NodeProbe, ProbeActor
-from raydash.worker.progress import Phase, ProgressReader
+from raydash.worker.node.probe import UNKNOWN_PHASE, NodeProbe, ProbeActor
+from raydash.worker.node.progress import Phase, ProgressReader
 
 READ_S = 1.0
 REMOTE_TIMEOUT_S = 3.0

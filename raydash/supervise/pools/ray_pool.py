@@ -26,8 +26,8 @@ from raydash.core.machine.stimuli import DeathCause, PolicyVersion
 from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerFault, WorkerReady
 from raydash.protocol.codec import CodecError, decode
 from raydash.supervise.pools.pool import Closed, Died, WorkerReport
-from raydash.worker.progress import set_hurry
-from raydash.worker.ray_transport import values_of
+from raydash.worker.node.progress import set_hurry
+from raydash.worker.remote.ray_transport import values_of
 
 PING_AFTER_S = 1.0
 SLOW_TO_PLACE_S = 2.0

@@ -6,7 +6,7 @@ from raydash.core.machine.stimuli import DeathCause
 from raydash.core.records import WorkerReady
 from raydash.supervise.pools.pool import Closed, Died, WorkerReport
 from raydash.supervise.pools.ray_pool import died_from
-from raydash.worker.seeds import env_seeds
+from raydash.worker.envs.seeds import env_seeds
 
 
 class Slots:

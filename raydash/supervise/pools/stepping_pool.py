@@ -21,11 +21,11 @@ from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerFault, Wor
 from raydash.protocol.codec import decode
 from raydash.supervise.pools.pool import Closed, CostFound, Died, Report, WorkerReport
 from raydash.supervise.pools.ray_pool import PING_AFTER_S, SLOW_TO_PLACE_S, died_from
-from raydash.worker.moves import Seat
-from raydash.worker.progress import set_call_wanted, set_hurry
-from raydash.worker.ray_transport import values_of
-from raydash.worker.stepping_actor import Told, Where
-from raydash.worker.stepping_loop import Order, Wish
+from raydash.worker.node.progress import set_call_wanted, set_hurry
+from raydash.worker.remote.moves import Seat
+from raydash.worker.remote.ray_transport import values_of
+from raydash.worker.remote.stepping_actor import Told, Where
+from raydash.worker.remote.stepping_loop import Order, Wish
 
 MAX_CALLS = 2
 FIRST_BUDGET_S = 0.1

@@ -8,7 +8,7 @@ from raydash.core.analysis.env_check_words import lines_of
 from raydash.core.faults import FaultError
 from raydash.core.spec import SpecError
 from raydash.terminal.commands.options import fault_of, source_dirs, spec_from_options
-from raydash.worker.trial import check_environment
+from raydash.trial.trial import check_environment
 
 EXIT_FINE, EXIT_BAD = 0, 2
 

@@ -15,7 +15,7 @@ from raydash.terminal.commands.options import (
     spec_from_options,
 )
 from raydash.terminal.commands.progress import grouped
-from raydash.worker.trial import evaluate_policy
+from raydash.trial.trial import evaluate_policy
 
 EXIT_DONE = 0
 _KINDS = {".npz": "mlp", ".onnx": "onnx"}

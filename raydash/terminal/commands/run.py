@@ -37,7 +37,7 @@ from raydash.terminal.commands.progress import Progress, words_for_cluster, word
 from raydash.terminal.commands.summary import Summary
 from raydash.terminal.commands.trust import agree
 from raydash.terminal.engine_client import EngineClient, EngineGoneError
-from raydash.worker.trial import try_environment
+from raydash.trial.trial import try_environment
 
 EXIT_DONE = 0
 EXIT_BAD_INPUT = 2

@@ -9,7 +9,7 @@ import numpy as np
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import PolicySpec
-from raydash.worker.multi_agent import Game, action_mask, game_of
+from raydash.worker.envs.multi_agent import Game, action_mask, game_of
 from raydash.worker.policies.policy import Policy, Space, check_action, make_policy
 
 

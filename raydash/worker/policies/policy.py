@@ -11,8 +11,8 @@ import numpy as np
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import PolicySpec
-from raydash.worker.environments import add_source_dirs
-from raydash.worker.own_code import own_callable
+from raydash.worker.envs.environments import add_source_dirs
+from raydash.worker.envs.own_code import own_callable
 from raydash.worker.policies.network import answering, network_policy
 from raydash.worker.policies.onnx_file import OnnxModel
 from raydash.worker.policies.rllib_checkpoint import RllibPolicy

@@ -1,0 +1,242 @@
+"""The child's part of a check of an environment: Gymnasium's checker, then a short timing."""
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from gymnasium.envs.registration import registry
+from gymnasium.utils.env_checker import check_env
+
+from raydash.core.clock import Clock
+from raydash.core.env_check import CheckPhase, EnvCheck, EnvProblem
+from raydash.core.faults import FaultError
+from raydash.core.spec import EnvSpec
+from raydash.trial.check_timing import (
+    NUM_LOOKED_AT,
+    Timing,
+    close_told,
+    in_words,
+    raised,
+    told_once,
+)
+from raydash.trial.checking_agents import agents_of, check_agents, kind_of, time_agents
+from raydash.trial.checking_together import time_together
+from raydash.trial.stateless import try_stateless
+from raydash.worker.envs.environments import Env, first_reset, make_any_env, make_env
+from raydash.worker.envs.multi_agent import is_multi_agent
+from raydash.worker.envs.vector_environments import make_vector_env
+
+TIMING_S = 2.0
+LEAK_BYTES = 16 * 2**20
+MAX_PROBLEMS = 30
+
+_Tell = Callable[[CheckPhase], None]
+
+
+def examine(
+    spec: EnvSpec,
+    source_dirs: Sequence[str] = (),
+    *,
+    num_envs: int = 1,
+    vectorization: str = "none",
+    tell: _Tell = lambda _phase: None,
+    timing_s: float = TIMING_S,
+    clock: Clock = time.perf_counter,
+) -> EnvCheck:
+    """Check and time one environment, and then several together if they are to be stepped so.
+
+    Of a pool of EnvPool's there are only the spaces and the time together.
+
+    Args:
+        spec: Which.
+        source_dirs: Folders to import the user's modules from.
+        num_envs: How many a worker steps together.
+        vectorization: How, a word of `raydash.core.spec.VECTORIZATIONS`.
+        tell: Called with each phase before it.
+        timing_s: How long to step one; several together half as long.
+        clock: Monotonic seconds.
+
+    Raises:
+        FaultError: if it can't be made or reset; what it raises later is a problem.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tell(CheckPhase.MAKE)
+        if vectorization == "envpool":
+            timing, problems = Timing(), list[EnvProblem]()
+            found = _look_at_pool(spec, num_envs, source_dirs)
+        else:
+            started_s = clock()
+            env = make_any_env(spec, source_dirs)
+            found = EnvCheck(spec.id, make_time_s=clock() - started_s)
+            look = _look_at_agents if is_multi_agent(env) else _look_at_one
+            found, timing, problems = look(env, found, spec, source_dirs, tell, timing_s, clock)
+        found = timing.put_into(found)
+        if vectorization != "none":
+            tell(CheckPhase.TOGETHER)
+            rate, more = time_together(
+                spec, num_envs, vectorization, source_dirs, timing_s / 2, clock
+            )
+            problems += more
+            found = replace(
+                found,
+                num_envs=num_envs,
+                vectorization=vectorization,
+                together_env_steps_per_s=rate,
+            )
+    problems += _oddities(found, timing)
+    problems += told_once(caught)
+    problems.sort(key=lambda problem: not problem.is_error)
+    return replace(found, problems=tuple(problems[:MAX_PROBLEMS]))
+
+
+def _look_at_pool(spec: EnvSpec, num_envs: int, source_dirs: Sequence[str]) -> EnvCheck:
+    """EnvPool's environments are not Gymnasium's of the same name, and there are none alone."""
+    pool = make_vector_env(spec, num_envs, "envpool", source_dirs)
+    found = EnvCheck(
+        spec.id,
+        observation_space=in_words(pool.single_observation_space),
+        action_space=in_words(pool.single_action_space),
+    )
+    pool.close()
+    return found
+
+
+def _look_at_one(
+    env: Env,
+    found: EnvCheck,
+    spec: EnvSpec,
+    source_dirs: Sequence[str],
+    tell: _Tell,
+    timing_s: float,
+    clock: Clock,
+) -> tuple[EnvCheck, Timing, list[EnvProblem]]:
+    found = replace(
+        found,
+        observation_space=in_words(env.observation_space),
+        action_space=in_words(env.action_space),
+        max_episode_steps=env.spec.max_episode_steps if env.spec else None,
+        has_vector_entry_point=_has_vector_entry_point(spec.id),
+    )
+    tell(CheckPhase.CHECK)
+    problems = _check(env)
+    found = _with_state(found, spec)
+    # The checker leaves an environment in any state, closed too: the timing gets a new one.
+    env = make_env(spec, source_dirs)
+    tell(CheckPhase.RESET)
+    first_reset(env, spec, 0)
+    tell(CheckPhase.TIMING)
+    timing, more = _time(env, timing_s, clock)
+    return found, timing, problems + more
+
+
+def _look_at_agents(
+    env: Any,
+    found: EnvCheck,
+    spec: EnvSpec,
+    source_dirs: Sequence[str],
+    tell: _Tell,
+    timing_s: float,
+    clock: Clock,
+) -> tuple[EnvCheck, Timing, list[EnvProblem]]:
+    tell(CheckPhase.RESET)
+    found = replace(found, multi_agent=kind_of(env), agents=agents_of(env, spec))
+    tell(CheckPhase.CHECK)
+    problems = check_agents(env)
+    tell(CheckPhase.TIMING)
+    # PettingZoo's test changes it: the timing gets a new one, too.
+    env = make_any_env(spec, source_dirs)
+    timing, more = time_agents(env, spec, source_dirs, timing_s, clock)
+    return found, timing, problems + more
+
+
+def _has_vector_entry_point(env_id: str) -> bool:
+    entry = registry.get(env_id.rpartition(":")[2])
+    return entry is not None and entry.vector_entry_point is not None
+
+
+def _with_state(found: EnvCheck, spec: EnvSpec) -> EnvCheck:
+    try:
+        cost = try_stateless(spec)
+    except FaultError:
+        return found  # no problem: only the mode tasks asks for it
+    return replace(
+        found,
+        is_functional=cost.is_functional,
+        state_bytes=cost.num_bytes,
+        state_time_s=cost.time_s,
+    )
+
+
+def _check(env: Env) -> list[EnvProblem]:
+    try:
+        # Rendering needs a display and is no part of a rollout.
+        check_env(env.unwrapped, skip_render_check=True)
+    except Exception as error:
+        return [raised("Gymnasium's checker says", error)]
+    return []
+
+
+def _time(env: Env, timing_s: float, clock: Clock) -> tuple[Timing, list[EnvProblem]]:
+    """Step with random actions until the time is over or something is raised."""
+    timing, problems = Timing(), []
+    env.action_space.seed(0)
+    started_s = clock()
+    where = "reset"
+    try:
+        while clock() - started_s < timing_s:
+            where = "reset"
+            reset_at_s = clock()
+            env.reset()
+            now_s = clock()
+            timing.resets_s.append(now_s - reset_at_s)
+            where = "step"
+            over = False
+            while not over and now_s - started_s < timing_s:
+                action = env.action_space.sample()
+                acted_s = clock()
+                observation, reward, terminated, truncated, _ = env.step(action)
+                now_s = clock()
+                timing.stepped(now_s - acted_s, past_half=now_s - started_s > timing_s / 2)
+                timing.odd_rewards += not np.isfinite(float(reward))
+                if timing.num_env_steps <= NUM_LOOKED_AT:
+                    timing.outside += not env.observation_space.contains(observation)
+                over = bool(terminated or truncated)
+                if over:
+                    timing.ended(terminated=bool(terminated), truncated=bool(truncated))
+    except Exception as error:
+        steps = timing.num_env_steps
+        problems.append(raised(f"{where} raised after {steps} random steps", error))
+    timing.took_s = clock() - started_s
+    return timing, problems + close_told(env.close)
+
+
+def _oddities(found: EnvCheck, timing: Timing) -> list[EnvProblem]:
+    """What the checkers do not look for."""
+    odd = []
+    if timing.odd_rewards:
+        what = f"{timing.odd_rewards:,} rewards were NaN or infinite".replace(",", " ")
+        if found.multi_agent is not None:
+            what = f"The return of an agent was NaN or infinite in {timing.odd_rewards} episodes"
+        odd.append(EnvProblem(True, what))
+    if timing.outside:
+        steps = min(NUM_LOOKED_AT, timing.num_env_steps)
+        where = f"the first {steps} observations were outside the observation space"
+        if found.multi_agent is not None:
+            where = f"the first {steps} steps' observations were outside their agent's space"
+        odd.append(EnvProblem(True, f"{timing.outside} of {where}"))
+    if timing.num_env_steps and not timing.num_episodes and found.max_episode_steps is None:
+        odd.append(
+            EnvProblem(
+                False,
+                f"No episode ended within {timing.num_env_steps} random steps, and no limit is "
+                "known: returns come only from finished episodes",
+            )
+        )
+    if (found.memory_growth_bytes or 0) > LEAK_BYTES:
+        grown = (found.memory_growth_bytes or 0) / 2**20
+        odd.append(EnvProblem(False, f"Memory grew by {grown:.0f} MiB within a second: a leak?"))
+    return odd

@@ -1,0 +1,50 @@
+"""The account of a worker with one environment: its episode under way, and those that finished."""
+
+import numpy as np
+
+from raydash.core.records import Float64, Int32
+from raydash.worker.loops.sliced import Finished, Slice, SliceBook
+
+
+class EpisodeBook(SliceBook):
+    """Counts one environment's episodes. Whoever steps it keeps the figures of the present one."""
+
+    _episode_return = 0.0
+    _episode_len = 0
+    _episode_started_s = 0.0
+    _num_finished_steps = 0
+
+    def _is_drained(self) -> bool:
+        return self._between_episodes or self._episode_len == 0
+
+    def _num_env_steps(self) -> int:
+        return self._num_finished_steps + self._episode_len
+
+    def _unfinished(self) -> tuple[Int32, Float64]:
+        return np.array([self._episode_len], np.int32), np.array([self._episode_return])
+
+    def _record(
+        self, slice_: Slice, now_s: float, episode_return: float, episode_len: int, ending: int
+    ) -> None:
+        """An episode is over."""
+        duration_s = now_s - self._episode_started_s
+        slice_.num_episodes += 1
+        slice_.finished.append((episode_return, episode_len, ending, now_s, duration_s))
+        self._num_by_ending[ending] += 1
+        self._num_finished_steps += episode_len
+        self._episode_return, self._episode_len = 0.0, 0
+        self._between_episodes = True
+
+    def _columns(self, slice_: Slice) -> Finished:
+        count = slice_.num_episodes
+        returns, lens, endings, ends_s, durations_s = (
+            zip(*slice_.finished, strict=True) if count else ((),) * 5
+        )
+        return (
+            np.zeros(count, np.int32),
+            np.array(returns, np.float64),
+            np.array(lens, np.int32),
+            np.array(endings, np.uint8),
+            np.array(ends_s, np.float64),
+            np.array(durations_s, np.float64),
+        )

@@ -1,0 +1,110 @@
+"""What the loops of one environment, of one agent or many, have in common: seeds and resets."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from raydash.worker.envs.seeds import remade_seed
+from raydash.worker.loops.episode_book import EpisodeBook
+from raydash.worker.loops.sliced import (
+    MAX_RESET_SAMPLES,
+    RESETTING,
+    STEPPING,
+    Life,
+    Slice,
+    SlicedLoop,
+)
+from raydash.worker.node.progress import COUNTER, EPISODE_LEN, NUM_ENV_STEPS, PHASE
+
+
+class Resettable(Protocol):
+    """An environment, as far as its resets go."""
+
+    def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode: its first observation, and an info."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+OneEnv = TypeVar("OneEnv", bound=Resettable)
+
+
+class EpisodeLoop(EpisodeBook, SlicedLoop[OneEnv]):
+    """Steps one environment of one worker, episode after episode."""
+
+    def __init__(
+        self,
+        life: Life,
+        env: OneEnv,
+        policy: Callable[[Any], Any],
+        *,
+        reset_seed: int,
+        make_env: Callable[[], OneEnv],
+    ) -> None:
+        """Take over an environment that is not reset yet.
+
+        Args:
+            life: Of which worker.
+            env: The environment.
+            policy: Chooses the actions.
+            reset_seed: Of the first reset. Later ones go on with the environment's own
+                generator; an environment that was made anew gets `seeds.remade_seed`, so that it
+                does not repeat its predecessor's episodes.
+            make_env: Makes the environment anew after an error; may raise anything.
+        """
+        super().__init__(life, env, policy, make_env=make_env)
+        self._reset_seed = reset_seed
+        self._next_seed: int | None = reset_seed
+
+    @abstractmethod
+    def _fail(self, slice_: Slice, where: str, error: Exception) -> None:
+        """Record an episode that ended in an exception, and give its environment up."""
+
+    def _first_reset(self, first_reset: Callable[[OneEnv, int], Any], started_s: float) -> Any:
+        assert self._env is not None
+        self._episode_started_s = started_s
+        observation = first_reset(self._env, self._reset_seed)
+        self._next_seed = None
+        return observation
+
+    def _close_env(self, env: OneEnv) -> None:
+        env.close()
+
+    def _begin_episode(self, slice_: Slice, now_s: float) -> bool:
+        """Reset the environment, which is made anew first if it failed before."""
+        cells = self._progress.cells
+        cells[PHASE] = RESETTING
+        cells[NUM_ENV_STEPS] = self._num_finished_steps
+        cells[EPISODE_LEN] = 0
+        cells[COUNTER] += 1
+        self._episode_started_s = now_s
+        where = "make"
+        env = self._env
+        try:
+            if env is None:
+                self._num_remakes += 1
+                self._next_seed = self._seed_of_remade()
+                env = self._env = self._make_env()
+                now_s = self._clock()
+            where = "reset"
+            try:
+                if self._next_seed is None:
+                    self._observation, _ = env.reset()
+                else:
+                    self._observation, _ = env.reset(seed=self._next_seed)
+                    self._next_seed = None
+            finally:
+                reset_s = self._clock() - now_s
+                self._reset_time_s += reset_s
+        except Exception as error:
+            self._fail(slice_, where, error)
+            return False
+        self._between_episodes = False
+        if len(slice_.reset_samples_s) < MAX_RESET_SAMPLES:
+            slice_.reset_samples_s.append(reset_s)
+        cells[PHASE] = STEPPING
+        return True
+
+    def _seed_of_remade(self) -> int | None:
+        return remade_seed(self._reset_seed, self._num_remakes)
