@@ -19,10 +19,10 @@ from raydash.link.engine_process import DEFAULT_COMMAND, EngineProcess
 from raydash.link.session import Session
 from raydash.terminal.commands.display import why_no_window
 from raydash.terminal.commands.options import source_dirs
-from raydash.ui.garbage import GarbageCollector
-from raydash.ui.main_window import MainWindow
-from raydash.ui.settings import remember_spec, settings
-from raydash.ui.theme import Appearance, ThemeManager, apply
+from raydash.ui.frame.main_window import MainWindow
+from raydash.ui.kit.garbage import GarbageCollector
+from raydash.ui.kit.settings import remember_spec, settings
+from raydash.ui.kit.theme import Appearance, ThemeManager, apply
 from raydash.version import __version__
 
 EXIT_FAILED, EXIT_INTERRUPTED = 3, 130

@@ -133,7 +133,7 @@ def _test_leaves_nothing() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_garbage_is_collected_within_events(request: pytest.FixtureRequest) -> None:
-    """As in the app (`raydash.ui.garbage`): what a test of the window leaves goes before the next.
+    """As in the app (`ui/kit/garbage.py`): what a test of the window leaves goes before the next.
 
     It would go sometime in the next one else, in a paint event if it so happens: that crashes.
     """

@@ -14,8 +14,8 @@ from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.link.engine_process import EngineProcess
 from raydash.link.session import Session
 from raydash.link.store import RunStore
-from raydash.ui.main_window import MainWindow
-from raydash.ui.theme import Appearance, apply
+from raydash.ui.frame.main_window import MainWindow
+from raydash.ui.kit.theme import Appearance, apply
 
 TIMEOUT_S = 120.0
 FOREIGN_ID = 1_000_000  # command ids of the bench, out of the session's way

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QApplication
 
 from raydash import app
 from raydash.core.spec import spec_from_table
-from raydash.ui.main_window import MainWindow
+from raydash.ui.frame.main_window import MainWindow
 
 POLL_MS = 10
 

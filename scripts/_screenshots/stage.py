@@ -17,7 +17,7 @@ from raydash import app
 from raydash.core.events import EventKind
 from raydash.core.states import ClusterPhase
 from raydash.link.store import RunStore
-from raydash.ui.main_window import MainWindow
+from raydash.ui.frame.main_window import MainWindow
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "assets" / "examples"

@@ -23,9 +23,9 @@ from raydash.core.updates import RunFigures
 from raydash.link.engine_process import EngineProcess
 from raydash.link.session import Session
 from raydash.link.store import RunStore
-from raydash.ui.main_window import MainWindow
-from raydash.ui.theme import Appearance, ThemeManager, apply
-from raydash.ui.workers.columns import COLUMN_OF
+from raydash.ui.frame.main_window import MainWindow
+from raydash.ui.kit.theme import Appearance, ThemeManager, apply
+from raydash.ui.tables.columns import COLUMN_OF
 from tests.fakes.recount import check_recording
 from tests.fakes.terminal import CEILING_S, SOURCE_DIRS, Terminal, spec
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raydash.core.history.series import HistorySeries
-from raydash.ui import words
-from raydash.ui.plots.placing import BySteps, ByTime, StepCount
-from raydash.ui.plots.ticks import step_ticks
+from raydash.ui.kit import words
+from raydash.ui.plots.chart.ticks import step_ticks
+from raydash.ui.plots.shown.placing import BySteps, ByTime, StepCount
 
 STEPS = st.lists(st.integers(0, 1000), min_size=1, max_size=30).filter(any)
 

@@ -11,9 +11,9 @@ from raydash.core.clock import Clock
 from raydash.core.faults import Fault
 from raydash.core.spec import ClusterSpec
 from raydash.link.session import Session
-from raydash.ui.main_window import MainWindow
-from raydash.ui.run_form import RunForm
-from raydash.ui.theme import Appearance, ThemeManager, apply
+from raydash.ui.form.run_form import RunForm
+from raydash.ui.frame.main_window import MainWindow
+from raydash.ui.kit.theme import Appearance, ThemeManager, apply
 from tests.fakes.engine import FakeEngine, summary
 
 

@@ -23,9 +23,9 @@ from raydash.core.spec import (
 )
 from raydash.core.states import Activity, ClusterPhase, RunState
 from raydash.link.session import Session
-from raydash.ui.command_line import command_from_spec
-from raydash.ui.main_window import MainWindow
-from raydash.ui.run_verbs import Moment, why_start_cannot, why_verb_cannot
+from raydash.ui.form.command_line import command_from_spec
+from raydash.ui.frame.main_window import MainWindow
+from raydash.ui.runs.run_verbs import Moment, why_start_cannot, why_verb_cannot
 from tests.fakes.engine import FakeEngine, summary
 from tests.fakes.updates import RUN_ID
 

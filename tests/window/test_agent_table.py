@@ -10,11 +10,11 @@ from pytestqt.qtbot import QtBot
 
 from raydash.core.events import Event, EventKind
 from raydash.link.session import Session
-from raydash.ui import words
-from raydash.ui.agent_table import AgentModel
-from raydash.ui.event_list import EventModel
-from raydash.ui.main_window import MainWindow
-from raydash.ui.theme import ThemeManager
+from raydash.ui.frame.main_window import MainWindow
+from raydash.ui.kit import words
+from raydash.ui.kit.theme import ThemeManager
+from raydash.ui.tables.agent_table import AgentModel
+from raydash.ui.tables.event_list import EventModel
 from tests.fakes.named_updates import AGENTS, with_names
 from tests.fakes.updates import make_update
 

@@ -9,8 +9,8 @@ from pytestqt.qtbot import QtBot
 from raydash.core.spec import LearnerSpec, PolicySpec, StopSpec, violations_of
 from raydash.link.session import Session
 from raydash.protocol.spec_file import read_spec
-from raydash.ui.examples import EXAMPLES, Example
-from raydash.ui.main_window import MainWindow
+from raydash.ui.form.examples import EXAMPLES, Example
+from raydash.ui.frame.main_window import MainWindow
 from tests.fakes.engine import FakeEngine, summary
 from tests.fakes.learning import BEST_POLICY, learning_spec, make_learning_update
 from tests.fakes.updates import RUN_ID, make_update

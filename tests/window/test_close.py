@@ -8,8 +8,8 @@ from raydash.core.messages import CommandRun, RunList, StartRun, Verb
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, RunState
 from raydash.link.session import Session
-from raydash.ui.close_dialog import CloseDialog
-from raydash.ui.main_window import MainWindow
+from raydash.ui.dialogs.close_dialog import CloseDialog
+from raydash.ui.frame.main_window import MainWindow
 from tests.fakes.engine import FakeEngine, summary
 
 OWN = "20261122-120000-own"

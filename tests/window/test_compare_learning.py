@@ -12,8 +12,8 @@ from pytestqt.qtbot import QtBot
 from raydash.core.states import RunState
 from raydash.link.session import Session
 from raydash.ui.compare.page import ComparePage
+from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.runs.numbers import RunNumbers
-from raydash.ui.theme import ThemeManager
 from tests.fakes.learning import make_generations, make_learning_update
 from tests.fakes.updates import make_update
 from tests.window.conftest import Hands

@@ -22,10 +22,10 @@ from raydash.ui.compare.curves import Choice, CurveBook, Entry
 from raydash.ui.compare.labels import axis_ticks, axis_value, metric_value, wall_ticks
 from raydash.ui.compare.page import MAX_RUNS, ComparePage
 from raydash.ui.compare.plot import NO_RUNS, NOTHING_SHOWN
-from raydash.ui.draw_clock import DrawClock
-from raydash.ui.run_style import is_dashed, is_strong, line_colour
+from raydash.ui.kit.draw_clock import DrawClock
+from raydash.ui.kit.run_style import is_dashed, is_strong, line_colour
+from raydash.ui.kit.theme import DARK, LIGHT, Theme, ThemeManager
 from raydash.ui.runs.numbers import RunNumbers
-from raydash.ui.theme import DARK, LIGHT, Theme, ThemeManager
 from tests.fakes.updates import make_update
 from tests.window.conftest import Hands
 from tests.window.test_theme import _DEUTAN, _PROTAN, contrast, lab, linear

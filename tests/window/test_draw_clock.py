@@ -4,7 +4,7 @@ from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from raydash.ui.draw_clock import DrawClock, DrawFigures
+from raydash.ui.kit.draw_clock import DrawClock, DrawFigures
 from tests.window.conftest import Hands
 
 

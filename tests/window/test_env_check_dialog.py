@@ -17,8 +17,8 @@ from raydash.core.messages import CancelCheck, CheckEnv, EnvChecked, EnvCheckPha
 from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec, StopSpec, WrapperSpec
 from raydash.link.engine_process import EngineProcess
 from raydash.link.session import Session
-from raydash.ui.main_window import MainWindow
-from raydash.ui.theme import ThemeManager
+from raydash.ui.frame.main_window import MainWindow
+from raydash.ui.kit.theme import ThemeManager
 from tests.fakes.engine import FakeEngine
 from tests.window.conftest import Hands
 

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
 from raydash.core.spec import LearnerSpec, PolicySpec, RolloutSpec, RunSpec, SpecError, StopSpec
-from raydash.ui.run_form import RunForm
+from raydash.ui.form.run_form import RunForm
 
 LEARNS = RunSpec(
     policy=PolicySpec("mlp", hidden=(64, 32)),

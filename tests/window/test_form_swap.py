@@ -10,7 +10,7 @@ from raydash.core.messages import CommandRun, Verb
 from raydash.core.spec import PolicySpec
 from raydash.core.states import RunState
 from raydash.link.session import Session
-from raydash.ui.run_form import RunForm
+from raydash.ui.form.run_form import RunForm
 from tests.fakes.engine import FakeEngine
 from tests.fakes.updates import RUN_ID
 

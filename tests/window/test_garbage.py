@@ -8,9 +8,9 @@ import pytest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from raydash.ui.garbage import GarbageCollector, collect_due
-from raydash.ui.plots.return_plot import ReturnPlot
-from raydash.ui.theme import DARK
+from raydash.ui.kit.garbage import GarbageCollector, collect_due
+from raydash.ui.kit.theme import DARK
+from raydash.ui.plots.views.return_plot import ReturnPlot
 from tests.fakes.named_updates import AGENTS, make_named_store
 
 

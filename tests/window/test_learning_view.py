@@ -14,14 +14,14 @@ from raydash.core.states import RunState
 from raydash.core.updates import LearningFigures
 from raydash.link.session import Session
 from raydash.link.store import RunStore, Store
-from raydash.ui import words
-from raydash.ui.main_window import MainWindow
-from raydash.ui.overview import Overview
-from raydash.ui.plots.learning_plot import LearningPlot
-from raydash.ui.plots.scope import DrawnRun
-from raydash.ui.theme import DARK
-from raydash.ui.tiles import tile_texts
-from raydash.ui.workers.columns import COLUMN_OF
+from raydash.ui.figures.tiles import tile_texts
+from raydash.ui.frame.main_window import MainWindow
+from raydash.ui.frame.overview import Overview
+from raydash.ui.kit import words
+from raydash.ui.kit.theme import DARK
+from raydash.ui.plots.shown.scope import DrawnRun
+from raydash.ui.plots.views.learning_plot import LearningPlot
+from raydash.ui.tables.columns import COLUMN_OF
 from tests.fakes.engine import FakeEngine, summary
 from tests.fakes.learning import (
     make_generations,

@@ -26,12 +26,12 @@ from raydash.core.messages import (
 )
 from raydash.core.states import RunState
 from raydash.link.session import Session
+from raydash.ui.frame.main_window import MainWindow
 from raydash.ui.library import lines
 from raydash.ui.library.details import tags_of, why_tags_cannot
 from raydash.ui.library.dialogs import DeleteDialog, ExportDialog, LimitsDialog
 from raydash.ui.library.lines import COLUMN_OF, COLUMNS, Line, lines_of, matches, ordered
 from raydash.ui.library.page import LibraryPage, can_be_imported, shared_widths
-from raydash.ui.main_window import MainWindow
 from tests.fakes.engine import FakeEngine, summary
 from tests.fakes.library import DISK, make_library, opened, recorded
 

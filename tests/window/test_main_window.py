@@ -19,15 +19,15 @@ from raydash.core.states import ClusterPhase, RunState
 from raydash.link.engine_process import EngineProcess, Timings
 from raydash.link.session import Session
 from raydash.protocol.spec_file import toml_from_spec
-from raydash.ui import words
-from raydash.ui.cluster_badge import cluster_words
-from raydash.ui.connect_dialog import ConnectDialog, why_address_cannot
-from raydash.ui.event_list import event_words
-from raydash.ui.main_window import MainWindow
-from raydash.ui.plots.plot_base import FIRST_SECONDS
+from raydash.ui.dialogs.connect_dialog import ConnectDialog, why_address_cannot
+from raydash.ui.frame.cluster_badge import cluster_words
+from raydash.ui.frame.main_window import MainWindow
+from raydash.ui.kit import words
+from raydash.ui.kit.settings import recent_specs, settings
+from raydash.ui.kit.theme import ThemeManager
+from raydash.ui.plots.views.plot_base import FIRST_SECONDS
 from raydash.ui.runs.lines import run_lines
-from raydash.ui.settings import recent_specs, settings
-from raydash.ui.theme import ThemeManager
+from raydash.ui.tables.event_list import event_words
 from tests.fakes.engine import UP, FakeEngine, summary
 from tests.fakes.updates import RUN_ID
 

@@ -9,11 +9,11 @@ from PySide6.QtWidgets import QToolButton
 from pytestqt.qtbot import QtBot
 
 from raydash.link.store import RunStore, Store
-from raydash.ui import words
-from raydash.ui.plots.metric_choice import EPISODE_RETURN, metric_words, metrics_of
-from raydash.ui.plots.return_plot import ReturnPlot
-from raydash.ui.theme import DARK
-from raydash.ui.tiles import tile_texts
+from raydash.ui.figures.tiles import tile_texts
+from raydash.ui.kit import words
+from raydash.ui.kit.theme import DARK
+from raydash.ui.plots.views.metric_choice import EPISODE_RETURN, metric_words, metrics_of
+from raydash.ui.plots.views.return_plot import ReturnPlot
 from tests.fakes.named_updates import AGENTS, make_named_store, with_names
 from tests.fakes.updates import make_store_with_run, make_update
 

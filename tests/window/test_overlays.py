@@ -10,15 +10,15 @@ from pytestqt.qtbot import QtBot
 
 from raydash.core.states import RunState
 from raydash.link.store import RunStore, Store
-from raydash.ui import words
-from raydash.ui.overview import Overview
-from raydash.ui.plots.key_row import LegendItem, _fitted
-from raydash.ui.plots.placing import ByTime
-from raydash.ui.plots.plot_base import Plot
-from raydash.ui.plots.scope import DrawnRun
-from raydash.ui.run_style import line_colour
-from raydash.ui.theme import DARK, LIGHT, ThemeManager
-from raydash.ui.view_controls import ViewControls
+from raydash.ui.frame.overview import Overview
+from raydash.ui.frame.view_controls import ViewControls
+from raydash.ui.kit import words
+from raydash.ui.kit.run_style import line_colour
+from raydash.ui.kit.theme import DARK, LIGHT, ThemeManager
+from raydash.ui.plots.chart.key_row import LegendItem, _fitted
+from raydash.ui.plots.shown.placing import ByTime
+from raydash.ui.plots.shown.scope import DrawnRun
+from raydash.ui.plots.views.plot_base import Plot
 from tests.fakes.updates import make_update
 from tests.window.conftest import Hands
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.ui import words
-from raydash.ui.plots.geometry import band, bundled, closed, stairs, torn, widest_gap
-from raydash.ui.plots.reduce import group_sums, high_mark, lowest_of_each
-from raydash.ui.plots.ticks import (
+from raydash.ui.kit import words
+from raydash.ui.plots.chart.geometry import band, bundled, closed, stairs, torn, widest_gap
+from raydash.ui.plots.chart.reduce import group_sums, high_mark, lowest_of_each
+from raydash.ui.plots.chart.ticks import (
     ago_ticks,
     clock_ticks,
     nice_limits,

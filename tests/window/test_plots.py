@@ -14,16 +14,16 @@ from pytestqt.qtbot import QtBot
 from raydash.core.events import Event, EventKind
 from raydash.core.states import Ending, RunState
 from raydash.link.store import RunStore, Store
-from raydash.ui import words
-from raydash.ui.draw_clock import DrawClock, TimesItsPaint
-from raydash.ui.overview import Overview
-from raydash.ui.plots.heatmap import ThroughputHeatmap
-from raydash.ui.plots.plot_base import NO_RUN, NO_STEP, Plot
-from raydash.ui.plots.return_plot import ReturnPlot
-from raydash.ui.plots.scope import PlotScope, Range, TimeAxis
-from raydash.ui.plots.seen_run import settle_s
-from raydash.ui.plots.throughput_plot import ThroughputPlot
-from raydash.ui.theme import DARK, LIGHT
+from raydash.ui.frame.overview import Overview
+from raydash.ui.kit import words
+from raydash.ui.kit.draw_clock import DrawClock, TimesItsPaint
+from raydash.ui.kit.theme import DARK, LIGHT
+from raydash.ui.plots.shown.scope import PlotScope, Range, TimeAxis
+from raydash.ui.plots.shown.seen_run import settle_s
+from raydash.ui.plots.views.heatmap import ThroughputHeatmap
+from raydash.ui.plots.views.plot_base import NO_RUN, NO_STEP, Plot
+from raydash.ui.plots.views.return_plot import ReturnPlot
+from raydash.ui.plots.views.throughput_plot import ThroughputPlot
 from tests.fakes.updates import make_store_with_run, make_update
 
 Show = Callable[..., tuple[Overview, Store, RunStore]]

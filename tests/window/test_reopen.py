@@ -20,10 +20,10 @@ from raydash.core.messages import (
 )
 from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.link.session import Session
-from raydash.ui import words
-from raydash.ui.main_window import MainWindow
-from raydash.ui.plots.scope import PlotScope, Range
-from raydash.ui.plots.seen_run import DetailWish
+from raydash.ui.frame.main_window import MainWindow
+from raydash.ui.kit import words
+from raydash.ui.plots.shown.scope import PlotScope, Range
+from raydash.ui.plots.shown.seen_run import DetailWish
 from raydash.ui.runs.lines import run_lines
 from tests.fakes.engine import UP, FakeEngine
 from tests.fakes.library import NEWEST, history_range, opened, recorded

@@ -36,8 +36,8 @@ from raydash.core.spec import (
 from raydash.core.states import RunState
 from raydash.link.session import Session
 from raydash.protocol.spec_file import spec_from_toml, toml_from_spec
+from raydash.ui.form.run_form import RunForm
 from raydash.ui.form.values import wrappers_in, wrappers_text
-from raydash.ui.run_form import RunForm
 from tests.fakes.engine import FakeEngine
 from tests.fakes.updates import RUN_ID
 

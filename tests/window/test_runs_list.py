@@ -13,8 +13,8 @@ from raydash.core.messages import CommandRun, RunList, StartRun, Verb
 from raydash.core.spec import RolloutSpec, RunSpec
 from raydash.core.states import RunState
 from raydash.link.session import Session
-from raydash.ui import words
-from raydash.ui.main_window import MainWindow
+from raydash.ui.frame.main_window import MainWindow
+from raydash.ui.kit import words
 from raydash.ui.runs.lines import RunLine, run_lines
 from raydash.ui.runs.numbers import RunNumbers
 from tests.fakes.engine import FakeEngine, summary

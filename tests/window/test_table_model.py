@@ -9,9 +9,9 @@ from PySide6.QtTest import QAbstractItemModelTester
 
 from raydash.core.states import Activity
 from raydash.core.updates import RunUpdate
-from raydash.ui.theme import ThemeManager
-from raydash.ui.workers.columns import COLUMN_OF, COLUMNS
-from raydash.ui.workers.table_model import WorkerTableModel
+from raydash.ui.kit.theme import ThemeManager
+from raydash.ui.tables.columns import COLUMN_OF, COLUMNS
+from raydash.ui.tables.table_model import WorkerTableModel
 from tests.fakes.updates import make_update
 
 ASCENDING, DESCENDING = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder

@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from raydash.core.states import Activity, Ending, RunState
-from raydash.ui.icons import IconName, activity_icon, app_icon, icon
-from raydash.ui.theme import DARK, LIGHT, Appearance, Theme, apply, stylesheet
+from raydash.ui.kit.icons import IconName, activity_icon, app_icon, icon
+from raydash.ui.kit.theme import DARK, LIGHT, Appearance, Theme, apply, stylesheet
 
 # Viénot 1999: what a person without green-sensitive (or red-sensitive) cones sees, linear RGB.
 _DEUTAN = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])

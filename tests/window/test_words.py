@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from raydash.core.events import Event, EventKind
 from raydash.core.states import Activity, EndedBy, Ending, RunState
-from raydash.ui import words
+from raydash.ui.kit import words
 
 
 def plain(text: str) -> str:

@@ -17,11 +17,11 @@ from raydash.core.analysis.compare import XAxis
 from raydash.core.records import Float64
 from raydash.ui.compare.curves import Line
 from raydash.ui.compare.labels import axis_ticks
-from raydash.ui.plots.geometry import Bool, band, bundled
-from raydash.ui.plots.items import Axis, StrongLine
-from raydash.ui.plots.ticks import nice_limits, value_ticks
-from raydash.ui.run_style import is_dashed, is_strong, line_colour
-from raydash.ui.theme import LIGHT, Theme
+from raydash.ui.kit.run_style import is_dashed, is_strong, line_colour
+from raydash.ui.kit.theme import LIGHT, Theme
+from raydash.ui.plots.chart.geometry import Bool, band, bundled
+from raydash.ui.plots.chart.items import Axis, StrongLine
+from raydash.ui.plots.chart.ticks import nice_limits, value_ticks
 
 pg.setConfigOptions(antialias=False, useOpenGL=False, imageAxisOrder="row-major")
 

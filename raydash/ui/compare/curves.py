@@ -26,8 +26,8 @@ from raydash.core.records import Float64, Int64
 from raydash.core.spec import RunSpec
 from raydash.link.store import RunStore
 from raydash.ui.compare.labels import AnyMetric, spec_value
-from raydash.ui.plots.seen_run import settle_s
-from raydash.ui.run_names import told_apart
+from raydash.ui.kit.run_names import told_apart
+from raydash.ui.plots.shown.seen_run import settle_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from datetime import datetime, tzinfo
 
 from raydash.core.analysis.compare import Centre, Metric, XAxis
 from raydash.core.analysis.learning_curve import LearningMetric
-from raydash.ui import words
-from raydash.ui.plots.ticks import Ticks, clock_ticks, multiples, time_step, value_ticks
+from raydash.ui.kit import words
+from raydash.ui.plots.chart.ticks import Ticks, clock_ticks, multiples, time_step, value_ticks
 
 AnyMetric = Metric | LearningMetric
 

@@ -26,17 +26,17 @@ from raydash.core.analysis.compare import Centre, XAxis
 from raydash.core.analysis.learning_curve import LearningMetric
 from raydash.link.session import Session
 from raydash.link.store import RunStore
-from raydash.ui import words
-from raydash.ui.card import Card
 from raydash.ui.compare import labels
 from raydash.ui.compare.curves import Choice, Entry, groups_of, labels_of
 from raydash.ui.compare.plot import REDRAW_S, ComparePlot
 from raydash.ui.compare.run_list import CompareRunList
 from raydash.ui.compare.tables_card import TablesCard
-from raydash.ui.draw_clock import DrawClock
-from raydash.ui.icons import IconName, icon
+from raydash.ui.kit import words
+from raydash.ui.kit.card import Card
+from raydash.ui.kit.draw_clock import DrawClock
+from raydash.ui.kit.icons import IconName, icon
+from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.runs.numbers import RunNumbers
-from raydash.ui.theme import ThemeManager
 
 MAX_RUNS = 20
 

@@ -14,14 +14,14 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QToolButton, QWi
 
 from raydash.core.analysis.compare import Metric
 from raydash.core.clock import Clock
-from raydash.ui.card import Card
 from raydash.ui.compare import labels
 from raydash.ui.compare.curves import Choice, CurveBook, Entry, Line
 from raydash.ui.compare.read_out import Reading, ReadOut
-from raydash.ui.icons import IconName, icon
-from raydash.ui.plots.key_row import KeyRow, LegendItem
-from raydash.ui.run_style import line_colour
-from raydash.ui.theme import LIGHT, Theme
+from raydash.ui.kit.card import Card
+from raydash.ui.kit.icons import IconName, icon
+from raydash.ui.kit.run_style import line_colour
+from raydash.ui.kit.theme import LIGHT, Theme
+from raydash.ui.plots.chart.key_row import KeyRow, LegendItem
 
 if TYPE_CHECKING:
     from raydash.ui.compare.chart import CompareChart

@@ -7,8 +7,8 @@ from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
-from raydash.ui.run_style import draw_line
-from raydash.ui.theme import LIGHT, Theme
+from raydash.ui.kit.run_style import draw_line
+from raydash.ui.kit.theme import LIGHT, Theme
 
 _MARGIN, _KEY, _GAP = 9.0, 18.0, 8.0
 _MAX_LABEL_PX = 260.0

@@ -6,10 +6,10 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
-from raydash.ui import words
 from raydash.ui.compare.curves import Entry
-from raydash.ui.run_style import line_icon
-from raydash.ui.theme import Theme
+from raydash.ui.kit import words
+from raydash.ui.kit.run_style import line_icon
+from raydash.ui.kit.theme import Theme
 
 _RUN_ID = Qt.ItemDataRole.UserRole
 

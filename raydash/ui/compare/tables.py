@@ -15,11 +15,11 @@ from PySide6.QtWidgets import (
 
 from raydash.core.analysis.compare import Centre, figures_table, interval, spec_differences
 from raydash.core.spec import FIELDS
-from raydash.ui import words
 from raydash.ui.compare import labels
 from raydash.ui.compare.curves import Choice, Entry, group_labels, groups_of
-from raydash.ui.run_style import line_icon
-from raydash.ui.theme import LIGHT, Theme
+from raydash.ui.kit import words
+from raydash.ui.kit.run_style import line_icon
+from raydash.ui.kit.theme import LIGHT, Theme
 
 
 @dataclass(frozen=True, slots=True)

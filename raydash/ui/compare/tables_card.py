@@ -7,12 +7,12 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QLabel, QPushButton, QStackedWidget, QTabBar
 
 from raydash.core.clock import Clock
-from raydash.ui.card import Card
 from raydash.ui.compare import labels
 from raydash.ui.compare.curves import Choice, Entry
 from raydash.ui.compare.plot import REDRAW_S
 from raydash.ui.compare.tables import CompareTable, differences_of, figures_of
-from raydash.ui.theme import ThemeManager
+from raydash.ui.kit.card import Card
+from raydash.ui.kit.theme import ThemeManager
 
 _NO_DIFFERENCES = "the specs of these runs do not differ"
 

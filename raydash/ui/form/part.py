@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from raydash.core.spec import FIELDS, RunSpec, Violation
-from raydash.ui.settings import settings
+from raydash.ui.kit.settings import settings
 
 _ARROW_PX = 16
 

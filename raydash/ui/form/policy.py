@@ -19,8 +19,8 @@ from raydash.core.spec import (
     spec_from_table,
 )
 from raydash.link.session import Session
+from raydash.ui.dialogs.trust_dialog import when_trusted
 from raydash.ui.form.part import FormPart
-from raydash.ui.trust_dialog import when_trusted
 
 _FILTERS = {
     "linear": "Weights (*.npz)",

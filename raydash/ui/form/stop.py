@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from PySide6.QtWidgets import QLineEdit
 
 from raydash.core.spec import RunSpec
-from raydash.ui.command_line import plain_number
+from raydash.ui.form.command_line import plain_number
 from raydash.ui.form.part import FormPart
 from raydash.ui.form.values import number_in
 

@@ -4,9 +4,9 @@ from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, Qt
 from PySide6.QtGui import QColor, QIcon, QPainter
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
+from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.library.lines import COLUMNS
 from raydash.ui.library.model import LibraryModel
-from raydash.ui.theme import ThemeManager
 
 _MARGIN = 7
 _ICON = 14

@@ -18,8 +18,8 @@ from PySide6.QtWidgets import (
 )
 
 from raydash.core.library import MAX_NOTE, MAX_TAG, MAX_TAGS, MAX_TITLE, Notes
-from raydash.ui import words
-from raydash.ui.card import Card, ElidedLabel
+from raydash.ui.kit import words
+from raydash.ui.kit.card import Card, ElidedLabel
 from raydash.ui.library.lines import Line, source_words
 
 _SAVE_AFTER_MS = 1000

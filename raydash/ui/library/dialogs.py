@@ -20,9 +20,9 @@ from PySide6.QtWidgets import (
 )
 
 from raydash.core.library import ExportFormat, LibrarySettings
-from raydash.ui import words
-from raydash.ui.card import ElidedLabel
-from raydash.ui.fault_banner import widen_for_bold
+from raydash.ui.dialogs.fault_banner import widen_for_bold
+from raydash.ui.kit import words
+from raydash.ui.kit.card import ElidedLabel
 from raydash.ui.library.lines import Line
 
 MAX_NAMED = 12

@@ -4,8 +4,8 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
 from raydash.core.messages import Library
-from raydash.ui import words
-from raydash.ui.card import ElidedLabel
+from raydash.ui.kit import words
+from raydash.ui.kit.card import ElidedLabel
 
 _STEPS = 1000
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from raydash.core.library import RecordedRun, RunSource
 from raydash.core.messages import RunSummary
 from raydash.core.states import RunState
-from raydash.ui import words
+from raydash.ui.kit import words
 
 MAX_COMPARED = 20
 _SOURCES = {

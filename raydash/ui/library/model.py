@@ -14,10 +14,10 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QColor
 
 from raydash.core.messages import RunSummary
-from raydash.ui import words
-from raydash.ui.icons import IconName, icon, run_state_icon
+from raydash.ui.kit import words
+from raydash.ui.kit.icons import IconName, icon, run_state_icon
+from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.library.lines import COLUMN_OF, COLUMNS, Line, matches, ordered
-from raydash.ui.theme import ThemeManager
 
 Index = QModelIndex | QPersistentModelIndex
 

@@ -42,9 +42,10 @@ from raydash.core.library import ExportFormat, LibrarySettings, Notes
 from raydash.core.messages import Answer
 from raydash.core.spec import RunSpec
 from raydash.link.session import Session
-from raydash.ui import words
-from raydash.ui.card import Card, ElidedLabel
-from raydash.ui.icons import IconName, icon
+from raydash.ui.kit import words
+from raydash.ui.kit.card import Card, ElidedLabel
+from raydash.ui.kit.icons import IconName, icon
+from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.library import lines
 from raydash.ui.library.cells import LibraryCells
 from raydash.ui.library.details import RunDetails
@@ -52,7 +53,6 @@ from raydash.ui.library.dialogs import DeleteDialog, ExportDialog, LimitsDialog
 from raydash.ui.library.disk_bar import DiskBar
 from raydash.ui.library.lines import COLUMN_OF, COLUMNS, Line
 from raydash.ui.library.model import LibraryModel
-from raydash.ui.theme import ThemeManager
 
 _ROW_HEIGHT = 26
 _CELL_PADDING = 18

@@ -8,9 +8,10 @@ from PySide6.QtWidgets import QMenu, QWidget
 
 from raydash.core.spec import RunSpec
 from raydash.link.session import Session
-from raydash.ui import words
-from raydash.ui.icons import IconName, icon
-from raydash.ui.run_verbs import (
+from raydash.ui.kit import words
+from raydash.ui.kit.icons import IconName, icon
+from raydash.ui.kit.theme import ThemeManager
+from raydash.ui.runs.run_verbs import (
     DRAIN,
     KEEP,
     PAUSE,
@@ -20,7 +21,6 @@ from raydash.ui.run_verbs import (
     run_moment,
     why_verb_cannot,
 )
-from raydash.ui.theme import ThemeManager
 
 
 class RunCommands(QObject):

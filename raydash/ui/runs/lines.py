@@ -8,8 +8,8 @@ from raydash.core.messages import RunSummary
 from raydash.core.states import RunState
 from raydash.link.session import Session
 from raydash.link.store import RunStore
-from raydash.ui import words
-from raydash.ui.run_names import told_apart
+from raydash.ui.kit import words
+from raydash.ui.kit.run_names import told_apart
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from PySide6.QtGui import QColor, QKeySequence, QMouseEvent, QPainter, QPaintEve
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from raydash.link.session import Session
+from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.runs.commands import RunCommands
 from raydash.ui.runs.lines import RunLine, run_lines
 from raydash.ui.runs.numbers import RunNumbers
 from raydash.ui.runs.painter import LINE_PADDING, LINE_ROLE, RunLinePainter
-from raydash.ui.theme import ThemeManager
 
 _RUN_ID = Qt.ItemDataRole.UserRole
 

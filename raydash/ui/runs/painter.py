@@ -14,11 +14,11 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from raydash.ui.icons import run_state_icon
-from raydash.ui.run_style import draw_line
+from raydash.ui.kit.icons import run_state_icon
+from raydash.ui.kit.run_style import draw_line
+from raydash.ui.kit.theme import Theme, ThemeManager
 from raydash.ui.runs.lines import RunLine
 from raydash.ui.runs.numbers import RunNumbers
-from raydash.ui.theme import Theme, ThemeManager
 
 LINE_ROLE = Qt.ItemDataRole.UserRole + 1
 LINE_PADDING = 4

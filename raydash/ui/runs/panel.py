@@ -3,12 +3,12 @@
 from PySide6.QtWidgets import QWidget
 
 from raydash.link.session import Session
-from raydash.ui import words
-from raydash.ui.card import Card
+from raydash.ui.kit import words
+from raydash.ui.kit.card import Card
+from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.runs.commands import RunCommands
 from raydash.ui.runs.list import RunList
 from raydash.ui.runs.numbers import RunNumbers
-from raydash.ui.theme import ThemeManager
 
 
 class RunsPanel(Card):

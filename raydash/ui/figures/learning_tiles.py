@@ -1,0 +1,64 @@
+"""What the key figures of a run that learns say. Pure functions from an update."""
+
+import math
+
+from raydash.core.updates import LearningFigures, RunUpdate
+from raydash.ui.figures.tile_text import TileText, joined, steady
+from raydash.ui.kit import words
+
+
+def evaluation_text(learning: LearningFigures) -> TileText:
+    """The newest evaluation, beside the target; green once it is reached."""
+    mean, target = learning.evaluation_episode_return_mean, learning.target_return
+    best = learning.best_episode_return_mean
+    best_words = f"best candidate {words.decimal(best)}" if math.isfinite(best) else ""
+    aim = f"target {words.decimal(target)}" if target is not None else ""
+    if not math.isfinite(mean):
+        waiting = "no evaluation yet"
+        return TileText(
+            words.UNKNOWN,
+            (joined(waiting, aim, best_words), joined(waiting, aim), waiting),
+            "muted",
+        )
+    is_reached = target is not None and mean >= target
+    over = f"{words.plural(learning.evaluation_n, 'episode')}"
+    return TileText(
+        steady(mean),
+        (
+            joined(f"mean of {over} of the best guess", aim, best_words),
+            joined(f"mean of {over}", aim, best_words),
+            joined(f"n = {words.count(learning.evaluation_n)}", aim, best_words),
+            joined(f"n = {words.count(learning.evaluation_n)}", aim),
+        ),
+        "good" if is_reached else "text",
+    )
+
+
+def generation_text(update: RunUpdate, learning: LearningFigures) -> TileText:
+    """Which parameters are being played, how old they are, and how far their generation is."""
+    if not learning.weights_seq_no:
+        return TileText(words.UNKNOWN, ("the learner is starting",), "muted")
+    extra = [
+        words.plural(number, noun)
+        for number, noun in (
+            (learning.num_restarts, "restart"),
+            (learning.num_stale, "stale result"),
+        )
+        if number
+    ]
+    extras = [joined(*extra), joined(*extra[:1]), ""]
+    if update.state.is_over:
+        said = words.plural(learning.num_generations, "finished generation")
+        parameters = words.plural(learning.num_parameters, "parameter")
+        longest = [joined(said, parameters, text) for text in extras]
+        return TileText(words.count(learning.num_generations), (*longest, said))
+    age = f"{words.span(learning.weights_age_s)} old"
+    played = (
+        f"{words.count(learning.num_played)} of {words.count(learning.population)} played"
+        if learning.population
+        else ""
+    )
+    return TileText(
+        words.count(learning.weights_seq_no),
+        (*(joined(age, played, text) for text in extras), played or age),
+    )

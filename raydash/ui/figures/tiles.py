@@ -1,0 +1,445 @@
+"""The row of key figures. Each says over which span and how many episodes it speaks.
+
+What the tiles say is made by pure functions from an update (`tile_texts`); the widgets only show
+it, in the longest wording that has room.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from raydash.core.spec import IS_SUCCESS
+from raydash.core.states import Activity, RunState
+from raydash.core.updates import LearningFigures, RunFigures, RunUpdate, ScalarFigures
+from raydash.link.store import RunStore
+from raydash.ui.figures.learning_tiles import evaluation_text, generation_text
+from raydash.ui.figures.tile_text import TileText, joined, steady
+from raydash.ui.kit import words
+from raydash.ui.kit.card import ElidedLabel
+from raydash.ui.kit.theme import LIGHT, Theme
+
+_SMALL_LINES = 2
+_DRAWINGS_PER_S = 4
+_WIDE_PX = 1560
+
+
+@dataclass(frozen=True, slots=True)
+class TileKind:
+    """A tile: what it is called and what its figure means.
+
+    Attributes:
+        key: Stable name.
+        label: What it is called.
+        definition: What its figure means.
+        stretch: How much of the row it gets.
+        learns: Only a run that learns has it.
+        gives_way: It makes room for those of a run that learns, in a window of usual width.
+    """
+
+    key: str
+    label: str
+    definition: str
+    stretch: int
+    learns: bool = False
+    gives_way: bool = False
+
+
+TILES = (
+    TileKind(
+        "evaluation",
+        "Evaluation",
+        "The mean return of the newest evaluation: the learner's best guess plays some episodes "
+        "that count nowhere else. The run ends when it reaches the target return, if it has one, "
+        "and fresh episodes confirm it. The best candidate is the best mean return of any so far.",
+        13,
+        learns=True,
+    ),
+    TileKind(
+        "generation",
+        "Generation",
+        "The version of the parameters that is being played, the time since they came from the "
+        "learner, and how many of its candidates have played all their episodes. Stale results "
+        "are those of earlier generations that came too late and were let go.",
+        11,
+        learns=True,
+    ),
+    TileKind(
+        "episode_return",
+        "Episode return, mean",
+        "The return of an episode is the undiscounted sum of its rewards. Shown is the mean over "
+        "the last 100 episodes by finish time, all workers pooled; episodes that ended in an error "
+        "have no return and are left out. Success is the mean of is_success in their last infos.",
+        12,
+        gives_way=True,
+    ),
+    TileKind(
+        "env_steps",
+        "Env steps/s",
+        "Calls of env.step that returned, all workers together, taken from two totals over the "
+        "last 10 s; once the run is over: over the whole run, without the time in which it was "
+        "paused or had no worker.",
+        10,
+    ),
+    TileKind(
+        "episodes",
+        "Episodes",
+        "Episodes that ended since the run's start. Terminated and truncated count Gymnasium's "
+        "flags: an episode with both flags counts in both. An error episode ended in an exception.",
+        12,
+    ),
+    TileKind(
+        "workers",
+        "Workers",
+        "What the workers are doing now. Resetting between two episodes counts as stepping. "
+        "A stalled worker has been silent for the time shown.",
+        10,
+    ),
+    TileKind(
+        "time_share",
+        "Time share",
+        "Where the workers' time of the last 10 s went: env.step, env.reset, the policy, and "
+        "waiting for the next request. In the modes lockstep and tasks, step is the way there and "
+        "back, as the stepping loop sees it. What is missing to 100 % is the loop around them.",
+        10,
+        gives_way=True,
+    ),
+)
+
+
+def tile_texts(update: RunUpdate | None, *, is_starting: bool = False) -> dict[str, TileText]:
+    """What the tiles say of a run, by key; `is_starting`: it has been asked for."""
+    if update is None:
+        said = (
+            ("the run is starting",) if is_starting else ("no run yet: press Start", "no run yet")
+        )
+        nothing = TileText(words.UNKNOWN, said, "muted")
+        return {tile.key: nothing for tile in TILES}
+    learning = update.learning or LearningFigures()
+    return {
+        "evaluation": evaluation_text(learning),
+        "generation": generation_text(update, learning),
+        "episode_return": _episode_return(update.figures, update.scalars),
+        "env_steps": _env_steps(update),
+        "episodes": _episodes(update.figures),
+        "workers": _workers(update),
+        "time_share": _time_share(update),
+    }
+
+
+def _episode_return(figures: RunFigures, scalars: ScalarFigures) -> TileText:
+    if not figures.recent_n or not math.isfinite(figures.recent_return_mean):
+        steps = words.plural(figures.num_env_steps_sampled_lifetime, "step")
+        return TileText(words.UNKNOWN, (f"no episode finished yet, {steps} so far",), "muted")
+    n = words.count(figures.recent_n)
+    low = words.decimal(figures.recent_return_min)
+    high = words.decimal(figures.recent_return_max)
+    success = ""
+    if IS_SUCCESS in scalars.names:
+        rate = float(scalars.recent_mean[scalars.names.index(IS_SUCCESS)])
+        success = f"success {words.percent(rate)}"
+    figures_text = joined(success, f"n = {n}", f"min {low}", f"max {high}")
+    return TileText(
+        steady(figures.recent_return_mean),
+        (
+            joined("last 100 episodes by finish time, all workers pooled", figures_text),
+            joined("last 100 episodes, all workers pooled", figures_text),
+            joined("last 100 episodes", figures_text),
+            joined(f"n = {n}", f"{low} to {high}"),
+        ),
+    )
+
+
+def _env_steps(update: RunUpdate) -> TileText:
+    figures = update.figures
+    total = figures.num_env_steps_sampled_lifetime
+    if update.state.is_over:
+        mean = total / figures.elapsed_s if figures.elapsed_s > 0 else 0.0
+        over = f"mean of the whole run, {words.clock_time(figures.elapsed_s)}"
+        return TileText(
+            words.count(mean),
+            (joined(over, f"{words.count(total)} steps"), over, "whole run"),
+        )
+    last_second = f"1{words.NBSP}s: {words.count(figures.env_steps_per_s_1s)}"
+    last_minute = f"60{words.NBSP}s: {words.count(figures.env_steps_per_s_60s)}"
+    span = f"last 10{words.NBSP}s"
+    return TileText(
+        words.count(figures.env_steps_per_s_10s),
+        (
+            joined(span, last_second, last_minute, f"{words.count(total)} steps in total"),
+            joined(span, last_second, last_minute, f"{words.compact(total)} in total"),
+            joined(span, last_second, last_minute),
+            joined(span, last_minute),
+            span,
+        ),
+    )
+
+
+def _episodes(figures: RunFigures) -> TileText:
+    def kinds(number: "type[_Exact] | type[_Short]", *, both: bool) -> str:
+        said = [
+            f"terminated {number.of(figures.num_episodes_terminated_lifetime)}",
+            f"truncated {number.of(figures.num_episodes_truncated_lifetime)}",
+        ]
+        if both and figures.num_episodes_both_lifetime:
+            said.append(f"both {number.of(figures.num_episodes_both_lifetime)}")
+        said.append(f"error {number.of(figures.num_episodes_error_lifetime)}")
+        return joined(*said)
+
+    return TileText(
+        words.count(figures.num_episodes_lifetime),
+        (
+            joined(kinds(_Exact, both=True), f"{words.compact(figures.episodes_per_s_10s)} per s"),
+            kinds(_Exact, both=True),
+            kinds(_Exact, both=False),
+            kinds(_Short, both=False),
+        ),
+    )
+
+
+class _Exact:
+    @staticmethod
+    def of(number: int) -> str:
+        return words.count(number)
+
+
+class _Short:
+    @staticmethod
+    def of(number: int) -> str:
+        return words.compact(number)
+
+
+_TROUBLE = (Activity.STALLED, Activity.UNREACHABLE, Activity.FAILED, Activity.RESTARTING)
+_TALK_ORDER = (
+    *_TROUBLE,
+    Activity.PAUSED,
+    Activity.PAUSING,
+    Activity.STARTING,
+    Activity.IDLE,
+    Activity.DRAINING,
+    Activity.STOPPING,
+    Activity.STOPPED,
+)
+
+
+def _workers(update: RunUpdate) -> TileText:
+    activities = update.workers.activity.copy()
+    ages_s = update.workers.activity_age_s
+    if not len(activities):
+        return TileText("0", ("none has been made yet", "none yet"), "muted")
+    activities[activities == Activity.RESETTING] = Activity.STEPPING
+    counts = {
+        activity: int(np.count_nonzero(activities == activity))
+        for activity in (Activity.STEPPING, *_TALK_ORDER)
+    }
+    main = (
+        Activity.STEPPING
+        if counts[Activity.STEPPING]
+        else max(_TALK_ORDER, key=lambda activity: counts[activity])
+    )
+    others: list[str] = []
+    for activity in _TALK_ORDER:
+        if activity is main or not counts[activity]:
+            continue
+        age_s = float(np.max(ages_s[activities == activity]))
+        others.append(f"{counts[activity]}{words.NBSP}{words.activity(activity, age_s)}")
+    if update.pending:
+        why = next(iter(update.pending.values()))
+        others.append(f"{len(update.pending)}{words.NBSP}not placed: {why}")
+    tone = "text"
+    if any(counts[activity] for activity in _TROUBLE):
+        tone = "warn" if counts[Activity.STEPPING] else "bad"
+    elif update.state is RunState.RUNNING and not update.paused and counts[Activity.PAUSED]:
+        tone = "warn"
+    restarts = words.plural(update.figures.num_restarts, "restart")
+    everyone = f"all {words.plural(len(activities), 'worker')}"
+    if len(activities) == 1:
+        everyone = "the only worker"
+    small = (
+        (joined(*others, restarts), joined(*others), others[0])
+        if others
+        else (joined(everyone, restarts), everyone)
+    )
+    return TileText(f"{words.count(counts[main])} {main.word}", small, tone)
+
+
+def _time_share(update: RunUpdate) -> TileText:
+    figures = update.figures
+    shares = {
+        "step": figures.share_step,
+        "policy": figures.share_policy,
+        "reset": figures.share_reset,
+        "idle": figures.share_idle,
+    }
+    if update.state.is_over or not any(share > 0 for share in shares.values()):
+        why = "the run is over" if update.state.is_over else "nothing stepped in the last 10 s"
+        return TileText(words.UNKNOWN, (why,), "muted")
+    main = max(shares, key=lambda name: shares[name])
+    said = [f"{name} {words.percent(share)}" for name, share in shares.items() if name != main]
+    return TileText(
+        f"{main} {words.percent(shares[main])}",
+        (joined(*said, f"last 10{words.NBSP}s"), joined(*said)),
+    )
+
+
+class FittedLabel(QLabel):
+    """Shows the longest of several wordings that fits into its two lines, whole words only."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._wordings: tuple[str, ...] = ("",)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setWordWrap(True)
+        self.setProperty("role", "small")
+        self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    def set_wordings(self, wordings: tuple[str, ...]) -> None:
+        """From the longest to the shortest."""
+        if wordings != self._wordings:
+            self._wordings = wordings
+            self._fit()
+
+    def full_text(self) -> str:
+        """The longest wording."""
+        return self._wordings[0]
+
+    def sizeHint(self) -> QSize:
+        """Two lines."""
+        return QSize(120, self.fontMetrics().lineSpacing() * _SMALL_LINES + 1)
+
+    def minimumSizeHint(self) -> QSize:
+        """Two lines of a few words."""
+        return QSize(60, self.sizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Choose anew."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        chosen = next((text for text in self._wordings if self._fits(text)), None)
+        if chosen is None:
+            parts = self._wordings[-1].split(" ")
+            while len(parts) > 1 and not self._fits(" ".join(parts) + " …"):
+                parts.pop()
+            chosen = " ".join(parts) + " …"
+        if chosen != self.text():
+            self.setText(chosen)
+
+    def _fits(self, text: str) -> bool:
+        flags = int(Qt.TextFlag.TextWordWrap.value)
+        around = self.fontMetrics().boundingRect(0, 0, self.width(), 10_000, flags, text)
+        return (
+            around.height() <= self.fontMetrics().lineSpacing() * _SMALL_LINES + 1
+            and around.width() <= self.width()
+        )
+
+
+class Tile(QFrame):
+    """One key figure: label, value, small print."""
+
+    def __init__(self, kind: TileKind, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("card", True)
+        self.setObjectName(f"tile_{kind.key}")
+        self.setAccessibleName(kind.label)
+        self.setToolTip(f"<p>{kind.definition}</p>")
+        self._label = kind.label
+        self._colour = ""
+        label = ElidedLabel(kind.label)
+        label.setProperty("role", "muted")
+        self.value = ElidedLabel(words.UNKNOWN)
+        self.value.setProperty("role", "value")
+        self.value.setObjectName(f"{self.objectName()}_value")
+        font = self.value.font()
+        font.setPointSizeF(font.pointSizeF() * 1.55)
+        font.setBold(True)
+        self.value.setFont(font)
+        self.small = FittedLabel()
+        self.small.setObjectName(f"{self.objectName()}_small")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 7, 10, 7)
+        column.setSpacing(1)
+        for part in (label, self.value, self.small):
+            column.addWidget(part)
+
+    def show_text(self, text: TileText, theme: Theme) -> None:
+        """Say something."""
+        self.value.set_text(text.value)
+        self.small.set_wordings(text.small)
+        colour = getattr(theme, text.tone)
+        if colour != self._colour:
+            self._colour = colour
+            self.value.setStyleSheet(f"color: {colour}")
+        said = f"{self._label}: {text.value}, {text.small[0]}"
+        if said != self.accessibleDescription():
+            self.setAccessibleDescription(said)
+
+
+class TilesRow(QWidget):
+    """The key figures of a run. A `View` of the draw clock."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("tiles")
+        self._run: RunStore | None = None
+        self._is_starting = False
+        self._theme = LIGHT
+        self._drawn: tuple[object, ...] | None = None
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(10)
+        self.tiles = {kind.key: Tile(kind) for kind in TILES}
+        for kind in TILES:
+            row.addWidget(self.tiles[kind.key], kind.stretch)
+        self._choose()
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def set_run(self, run: RunStore | None) -> None:
+        """Speak of another run."""
+        self._run = run
+
+    def set_starting(self, is_starting: bool) -> None:
+        """A run has been asked for, and is not there yet."""
+        self._is_starting = is_starting
+
+    def set_theme(self, theme: Theme) -> None:
+        """Wear other colours."""
+        self._theme = theme
+
+    def is_dirty(self) -> bool:
+        """Four times a second at most, or figures could not be read for flicker."""
+        return self._state() != self._drawn
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """A wide window has room for all of them."""
+        super().resizeEvent(event)
+        self._choose()
+
+    def _choose(self) -> None:
+        """Of a run that learns other figures count; beside them there is room for three."""
+        learns = self._run is not None and self._run.learns
+        crowded = learns and self.width() < _WIDE_PX
+        for kind in TILES:
+            shown = learns if kind.learns else not (crowded and kind.gives_way)
+            self.tiles[kind.key].setVisible(shown)
+
+    def draw(self) -> None:
+        """Say what the newest update says."""
+        self._drawn = self._state()
+        self._choose()
+        awaited = self._is_starting or self._run is not None
+        texts = tile_texts(self._run.latest if self._run else None, is_starting=awaited)
+        for key, tile in self.tiles.items():
+            tile.show_text(texts[key], self._theme)
+
+    def _state(self) -> tuple[object, ...]:
+        latest = self._run.latest if self._run else None
+        if latest is None:
+            return (self._run, self._theme, self._is_starting)
+        beat = int(latest.t_s * _DRAWINGS_PER_S)
+        return (self._run, self._theme, beat, latest.state, latest.paused, latest.num_workers)

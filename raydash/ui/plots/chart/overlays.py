@@ -1,0 +1,130 @@
+"""Curves of other runs on a chart: reduced to its pixels, coloured and read as in the legend."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QPen
+
+from raydash.core.records import Float64
+from raydash.ui.kit import words
+from raydash.ui.kit.run_style import is_dashed, is_strong, line_colour
+from raydash.ui.kit.theme import Theme
+from raydash.ui.plots.chart.key_row import LegendItem
+from raydash.ui.plots.shown.scope import Overlay
+
+if TYPE_CHECKING:
+    import pyqtgraph as pg
+
+    from raydash.ui.plots.chart.chart import Chart
+
+Curve = tuple[Float64, Float64, NDArray[np.bool_]]
+"""x on the run's own clock, y, and which points are joined to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverlaidCurve:
+    """A run's curve.
+
+    Attributes:
+        overlay: Which run, and where it lies.
+        x: On the axis.
+        y: As many.
+        joined: Which points are joined to the next.
+    """
+
+    overlay: Overlay
+    x: Float64
+    y: Float64
+    joined: NDArray[np.bool_]
+
+
+class OverlaidCurves:
+    """The curves of one plot. Line items are made when they are first needed, and used again.
+
+    Args:
+        curve_of: What to draw of a part of a run.
+        value_of: What to read of one bucket of it, NaN if nothing is known.
+    """
+
+    def __init__(
+        self,
+        curve_of: Callable[[Overlay], Curve],
+        value_of: Callable[[Overlay, int], float],
+    ) -> None:
+        self.curves: list[OverlaidCurve] = []
+        self._curve_of = curve_of
+        self._value_of = value_of
+        self._items: list[tuple[pg.PlotCurveItem, tuple[object, ...]]] = []
+
+    def take(self, overlays: list[Overlay]) -> bool:
+        """Take the data over; whether there is any to be seen."""
+        self.curves = []
+        for overlay in overlays:
+            x, y, joined = self._curve_of(overlay)
+            self.curves.append(OverlaidCurve(overlay, overlay.placing.onto_axis(x), y, joined))
+        return any(len(curve.y) for curve in self.curves)
+
+    @property
+    def values(self) -> list[Float64]:
+        """All that is drawn, for the value axis."""
+        return [curve.y for curve in self.curves if len(curve.y)]
+
+    def place(self, chart: "Chart", theme: Theme, z: int) -> None:
+        """Give the items their data."""
+        while len(self._items) < len(self.curves):
+            self._items.append((chart.add_line(z, strong=True), ()))
+        for number, (item, worn) in enumerate(self._items):
+            if number >= len(self.curves):
+                item.clear()
+                continue
+            curve = self.curves[number]
+            look = (theme.name, curve.overlay.number)
+            if look != worn:
+                self._items[number] = (item, look)
+                item.setPen(_pen(curve.overlay.number, theme))
+            item.setData(curve.x, curve.y, connect=curve.joined)
+
+    def legend(self, theme: Theme, at_s: float | None) -> list[LegendItem]:
+        """The runs, with their values at a moment of the axis, if one is read."""
+        return [
+            LegendItem(
+                QColor(line_colour(curve.overlay.number, theme)),
+                curve.overlay.label,
+                self._read(curve.overlay, at_s) if at_s is not None else "",
+                elides=True,
+            )
+            for curve in self.curves
+        ]
+
+    def _read(self, overlay: Overlay, at_s: float) -> str:
+        index = overlay.part.index_at(float(overlay.placing.own(at_s)))
+        return words.decimal(self._value_of(overlay, index)) if index is not None else words.UNKNOWN
+
+    def columns(self, name: str, middles_s: Float64) -> dict[str, Float64]:
+        """Each run's values at the middles of other buckets, for a CSV file."""
+        made = {}
+        for curve in self.curves:
+            overlay = curve.overlay
+            own_s = overlay.placing.own(middles_s)
+            found = [overlay.part.index_at(t_s) for t_s in own_s.tolist()]
+            values = [
+                self._value_of(overlay, index) if index is not None else np.nan for index in found
+            ]
+            made[f"{name}_{overlay.run_id}"] = np.array(values, np.float64)
+        return made
+
+
+def _pen(number: int, theme: Theme) -> QPen:
+    """Strong lines are drawn as two thin ones; weaker ones are a little transparent."""
+    colour = QColor(line_colour(number, theme))
+    if not is_strong(number):
+        colour.setAlpha(150)
+    pen = QPen(colour, 1)
+    pen.setCosmetic(True)
+    if is_dashed(number):
+        pen.setStyle(Qt.PenStyle.DashLine)
+    return pen

@@ -1,0 +1,370 @@
+"""What all plots show together: one run and those laid over it, one range of time, one cursor.
+
+::
+
+    following --zoom, pan--> zoomed --follow--> following        freeze holds the data in both
+
+The axis is the clock of the run that is shown. Others are placed on it by what the axis says: with
+"time ago" where they were at the same moment, with "run clock" from their own start, with "env
+steps" where that run had made as many; a recording has no now, and is placed by its start instead.
+
+Plots look at `stamp` on the draw clock; the signal is for buttons and selectors only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from PySide6.QtCore import QObject, Signal
+
+from raydash.core.events import Event
+from raydash.core.history.generation_series import GenerationSeries
+from raydash.core.history.series import HistorySeries
+from raydash.core.updates import RunUpdate
+from raydash.link.store import RunStore
+from raydash.ui.plots.shown.placing import BySteps, ByTime, Placing, StepCount
+from raydash.ui.plots.shown.seen_run import DetailWish, Part, SeenRun
+
+MIN_SPAN_S = 2.0
+_YOUNG_SPAN_S = 5.0
+
+
+class Range(StrEnum):
+    """The part of the run that is followed."""
+
+    ONE_MINUTE = "1min"
+    TEN_MINUTES = "10min"
+    WHOLE = "whole"
+
+    @property
+    def span_s(self) -> float:
+        """How much of the run's end, in seconds."""
+        return {"1min": 60.0, "10min": 600.0, "whole": float("inf")}[self.value]
+
+
+class TimeAxis(StrEnum):
+    """What the ticks of the time axis say."""
+
+    AGO = "ago"
+    CLOCK = "clock"
+    ENV_STEPS = "env_steps"
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnRun:
+    """A run whose curves are drawn.
+
+    Attributes:
+        run: Its store.
+        label: What it is called in the legend.
+        number: Its colour (`run_style`).
+    """
+
+    run: RunStore
+    label: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """The visible part of a run that is laid over the one shown.
+
+    Attributes:
+        label: What it is called in the legend.
+        number: Its colour.
+        run_id: Which run.
+        part: Its buckets, on its own clock.
+        placing: Where its clock lies on the axis.
+        generations: All that it has learnt in; empty if it does not learn.
+    """
+
+    label: str
+    number: int
+    run_id: str
+    part: Part
+    placing: Placing
+    generations: GenerationSeries
+
+
+class PlotScope(QObject):
+    """What all plots show together.
+
+    Attributes:
+        stamp: Counts changes of anything here but the cursor; new data of the runs do not count.
+        following: The right edge is now; False after the user zoomed or panned.
+        frozen: Data stand still.
+        is_starting: A run has been asked for, and is not there yet.
+        range: The part that is followed.
+        time_axis: What the ticks say while following.
+        cursor: Where the mouse is, as a fraction of the range's width; None: over no plot.
+        label: What the run that is shown is called in legends.
+        number: Its colour.
+
+    Signals:
+        changed: Range, following, freeze, axis or runs changed (not the cursor).
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.stamp = 0
+        self.following = True
+        self.frozen = False
+        self.is_starting = False
+        self.range = Range.TEN_MINUTES
+        self.time_axis = TimeAxis.AGO
+        self.cursor: float | None = None
+        self.label = ""
+        self.number = 0
+        self._zoomed: tuple[float, float] = (0.0, 1.0)
+        self._shown: SeenRun | None = None
+        self._drawn: tuple[DrawnRun, ...] = ()
+        self._overlaid: tuple[SeenRun, ...] = ()
+
+    # --- what is shown ---
+
+    def set_run(self, run: RunStore | None) -> None:
+        """Show another run, from its end."""
+        if run is not (self._shown.going if self._shown else None):
+            self._shown = SeenRun(run, frozen=self.frozen) if run is not None else None
+            self.following = True
+            self._change()
+
+    def set_starting(self, is_starting: bool) -> None:
+        """A run has been asked for, and is not there yet."""
+        if is_starting != self.is_starting:
+            self.is_starting = is_starting
+            self._change()
+
+    def set_look(self, label: str, number: int) -> None:
+        """What the run that is shown is called, and its colour."""
+        if (label, number) != (self.label, self.number):
+            self.label, self.number = label, number
+            self._change()
+
+    def set_overlaid(self, drawn: Sequence[DrawnRun]) -> None:
+        """Lay these runs over the one that is shown."""
+        if tuple(drawn) != self._drawn:
+            seen = {each.going.run_id: each for each in self._overlaid}
+            self._drawn = tuple(drawn)
+            self._overlaid = tuple(
+                known
+                if (known := seen.get(each.run.run_id)) and known.going is each.run
+                else SeenRun(each.run, frozen=self.frozen)
+                for each in drawn
+            )
+            self._change()
+
+    @property
+    def has_overlays(self) -> bool:
+        """More than one run is drawn: colours stand for runs."""
+        return bool(self._overlaid)
+
+    @property
+    def run(self) -> RunStore | None:
+        """The run; while frozen, as it was then."""
+        return self._shown.held if self._shown else None
+
+    @property
+    def latest(self) -> RunUpdate | None:
+        """The newest update; while frozen, of then."""
+        return self._shown.latest if self._shown else None
+
+    @property
+    def now_s(self) -> float:
+        """The run's clock."""
+        return self._shown.now_s if self._shown else 0.0
+
+    @property
+    def has_now(self) -> bool:
+        """The axis is about how long ago. Not so in a recording, where nothing is now."""
+        recorded = self._shown is not None and self._shown.going.is_recording
+        return self.time_axis is TimeAxis.AGO and not recorded
+
+    @property
+    def counts_back(self) -> bool:
+        """Ticks say how long ago."""
+        return self.following and self.has_now
+
+    def extent(self) -> tuple[float, float]:
+        """From the first to the last moment of all that is drawn, on the axis."""
+        first_s, last_s = 0.0, self.now_s
+        for seen in self._overlaid:
+            begin_s, end_s = self._placing(seen).onto_axis((0.0, seen.now_s)).tolist()
+            first_s = min(first_s, begin_s)
+            if not self.has_now:
+                last_s = max(last_s, end_s)
+        return first_s, last_s
+
+    def view(self) -> tuple[float, float]:
+        """The visible range on the run's clock."""
+        if not self.following:
+            return self._zoomed
+        last_s, now_s, begun_s = self.extent()[1], self.now_s, self._begun_s()
+        # A young run fills the width as it grows; a very young one is not blown up.
+        youngest_s = _YOUNG_SPAN_S
+        ended_s = self._ended_s()
+        if ended_s is not None:
+            youngest_s = min(youngest_s, max(ended_s - begun_s, MIN_SPAN_S))
+        low_s = now_s - min(self.range.span_s, max(now_s - begun_s, youngest_s))
+        return low_s, last_s if self.range is Range.WHOLE else now_s
+
+    def _begun_s(self) -> float:
+        """When the first of the runs made its first step, on the axis: before there is nothing."""
+        if self._shown is None:
+            return 0.0
+        others = (float(self._placing(seen).onto_axis(seen.begun_s)) for seen in self._overlaid)
+        return min(self._shown.begun_s, *others) if self._overlaid else self._shown.begun_s
+
+    def _ended_s(self) -> float | None:
+        """When the run that is shown ended; None: it goes on."""
+        if self._shown is None or self._shown.going.recorded_until_s is not None:
+            return self._shown.going.recorded_until_s if self._shown else None
+        latest = self.latest
+        return latest.t_s if latest is not None and latest.state.is_over else None
+
+    def series(self) -> HistorySeries | None:
+        """The finest history of the run that reaches back to the left edge."""
+        return self._shown.series(self.view()) if self._shown else None
+
+    def part(self) -> Part | None:
+        """The buckets to draw; None while there is no run."""
+        return self._shown.part(self.view()) if self._shown else None
+
+    def overlays(self) -> list[Overlay]:
+        """What is laid over the run, in the order in which it was asked for."""
+        view = self.view()
+        made = []
+        for drawn, seen in zip(self._drawn, self._overlaid, strict=True):
+            placing = self._placing(seen)
+            part = seen.part(placing.own_view(view))
+            look = (drawn.label, drawn.number, drawn.run.run_id)
+            made.append(Overlay(*look, part, placing, seen.held.generations))
+        return made
+
+    @property
+    def step_count(self) -> StepCount | None:
+        """Of the run that is shown, if the axis says env steps."""
+        counts = self._shown is not None and self.time_axis is TimeAxis.ENV_STEPS
+        return self._shown.step_count if counts and self._shown is not None else None
+
+    def _placing(self, seen: SeenRun) -> Placing:
+        """Where a run's clock lies on the clock of the run that is shown."""
+        shown_count = self.step_count
+        if shown_count is not None:
+            return BySteps(seen.step_count, shown_count)
+        if self._shown is None or not self.has_now or seen.going.is_recording:
+            return ByTime()
+        offset_s = seen.held.began_s - self._shown.held.began_s
+        return ByTime(offset_s if offset_s == offset_s else 0.0)
+
+    def wanted_details(self, width_px: float) -> list[tuple[DetailWish, float]]:
+        """What plots of that width lack, run by run, with the clock of each."""
+        view = self.view()
+        found = []
+        for seen in (*((self._shown,) if self._shown else ()), *self._overlaid):
+            own_view = view if seen is self._shown else self._placing(seen).own_view(view)
+            wish = seen.wanted_detail(own_view, width_px, following=self.following)
+            if wish is not None:
+                found.append((wish, seen.now_s))
+        return found
+
+    def marks(self) -> list[Event]:
+        """Events of the run that are drawn as lines, oldest first."""
+        run = self.run
+        return [event for event in run.events if event.kind.is_mark] if run else []
+
+    def progress(self, px_s: float) -> tuple[int, int, int]:
+        """Changes whenever following moves the picture by a pixel of `px_s` seconds."""
+        if self._shown is None:
+            return (0, -1, 0)
+        view = self.view()
+        moved = int(view[1] / px_s) if self.following and px_s > 0 else 0
+        return (self._shown.end_bucket(view), moved, self._shown.data_version)
+
+    def overlay_progress(self, px_s: float) -> tuple[tuple[int, int], ...]:
+        """Changes when there is more to see of what is laid over the run.
+
+        While that goes on its own buckets have the plots drawn twice a second, and those of all
+        others are drawn along: five overlays cost no more drawings than none.
+        """
+        latest = self.latest
+        if latest is not None and not (latest.state.is_over or latest.last):
+            return ()
+        view = self.view()
+        made = []
+        for seen in self._overlaid:
+            own_view = self._placing(seen).own_view(view)
+            end_s = seen.end_bucket(own_view) * seen.series(own_view).bucket_s
+            made.append((int(end_s / px_s) if px_s > 0 else 0, seen.data_version))
+        return tuple(made)
+
+    # --- what the user does ---
+
+    def set_range(self, chosen: Range) -> None:
+        """Follow another part of the run."""
+        self.range = chosen
+        self.following = True
+        self._change()
+
+    def set_time_axis(self, axis: TimeAxis) -> None:
+        """Choose what ticks say while following."""
+        if axis is not self.time_axis:
+            self.time_axis = axis
+            self._change()
+
+    def set_frozen(self, frozen: bool) -> None:
+        """Hold the data of all runs, or let them go on."""
+        if frozen != self.frozen:
+            self.frozen = frozen
+            if self._shown is not None:
+                self._shown = SeenRun(self._shown.going, frozen=frozen)
+            self._overlaid = tuple(SeenRun(each.going, frozen=frozen) for each in self._overlaid)
+            self._change()
+
+    def zoom_to(self, low_s: float, high_s: float) -> None:
+        """Show that range until `follow`; it is kept to lengths and places that make sense."""
+        first_s, last_s = self.extent()
+        longest = max((last_s - first_s) * 1.2, 60.0)
+        span = min(max(high_s - low_s, MIN_SPAN_S), longest)
+        middle = (low_s + high_s) / 2
+        middle = min(max(middle, first_s), max(last_s, first_s))
+        self._zoomed = (middle - span / 2, middle + span / 2)
+        self.following = False
+        self._change()
+
+    def zoom(self, factor: float, at: float) -> None:
+        """Make the range `factor` times as long; the moment at fraction `at` stays in place."""
+        low_s, high_s = self.view()
+        span = high_s - low_s
+        longer = max(span * factor, MIN_SPAN_S)
+        fixed = low_s + at * span
+        self.zoom_to(fixed - at * longer, fixed + (1 - at) * longer)
+
+    def pan(self, fraction: float) -> None:
+        """Move later by a fraction of the range."""
+        low_s, high_s = self.view()
+        shift = fraction * (high_s - low_s)
+        self.zoom_to(low_s + shift, high_s + shift)
+
+    def follow(self) -> None:
+        """Back to now."""
+        if not self.following:
+            self.following = True
+            self._change()
+
+    def set_cursor(self, fraction: float | None) -> None:
+        """The mouse is there (or gone)."""
+        self.cursor = fraction
+
+    def cursor_s(self) -> float | None:
+        """The moment under the mouse."""
+        if self.cursor is None:
+            return None
+        low_s, high_s = self.view()
+        return low_s + self.cursor * (high_s - low_s)
+
+    def _change(self) -> None:
+        self.stamp += 1
+        self.changed.emit()

@@ -1,0 +1,137 @@
+"""Env steps per second of each worker over time, as colours, with the scale beside them."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySide6.QtCore import QRectF
+from PySide6.QtWidgets import QWidget
+
+from raydash.core.records import UInt8
+from raydash.ui.kit import words
+from raydash.ui.plots.chart.key_row import LegendItem
+from raydash.ui.plots.chart.reduce import group_sums, high_mark, lowest_of_each
+from raydash.ui.plots.chart.ticks import nice_limits
+from raydash.ui.plots.shown.scope import PlotScope
+from raydash.ui.plots.shown.seen_run import Part
+from raydash.ui.plots.views.plot_base import NO_STEP, Columns, Plot
+
+if TYPE_CHECKING:
+    from raydash.ui.plots.chart.chart import Chart
+
+
+class ThroughputHeatmap(Plot):
+    """Env steps per second per worker.
+
+    Where there are more workers than pixels, a row stands for several and shows the slowest of
+    them: one stuck worker among a thousand must be seen.
+    """
+
+    def __init__(self, scope: PlotScope | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(
+            "Throughput per worker",
+            "",
+            object_name="heatmap_throughput",
+            unit="worker",
+            whole_numbers=True,
+            scope=scope,
+            parent=parent,
+        )
+        self._pixels: UInt8 = np.zeros((1, 1), np.uint8)
+        self._image_s = (0.0, 1.0)
+        self._top_per_s = 1.0
+        self._num_workers = 0
+        self._workers_per_row = 1
+        self._taken: tuple[object, ...] | None = None
+        self._is_placed = True
+
+    def take(self, part: Part) -> str:
+        """Reduce to what pixels can show; skipped while the same buckets are shown."""
+        area = self.canvas.area()
+        steps = part.series.worker_steps
+        self._num_workers = steps.shape[1]
+        if not self._num_workers:
+            return "no worker has answered yet"
+        latest = self.scope.latest
+        if latest is not None and not latest.figures.num_env_steps_sampled_lifetime:
+            return NO_STEP
+        wanted = (
+            *(id(part.series), part.version, part.series.bucket_s, part.first_bucket, len(part)),
+            *(self._num_workers, area.width(), area.height()),
+        )
+        if wanted == self._taken:
+            return ""
+        self._taken = wanted
+        starts, edges_s = part.grouped(area.width())
+        widths_s = np.diff(edges_s).astype(np.float32)
+        per_s = group_sums(steps[part.rows], starts) / widths_s[:, None]
+        self._workers_per_row = max(1, math.ceil(self._num_workers / area.height()))
+        if self._workers_per_row > 1:
+            per_s = lowest_of_each(per_s, self._workers_per_row)
+        # The last bars may hold few buckets; one lucky burst must not dim all the others.
+        self._top_per_s = nice_limits(0.0, max(high_mark(per_s), 1.0), 40)[1]
+        scale = np.float32(255.0 / self._top_per_s)
+        levels = np.minimum(per_s * scale, np.float32(255.0)).astype(np.uint8)
+        # Always a copy: of a single worker the turned array would count as contiguous as it is, but
+        # with a step from row to row that makes no picture.
+        self._pixels = levels.T.copy()
+        self._is_placed = False
+        self._image_s = (float(edges_s[0]), float(edges_s[-1]))
+        return ""
+
+    def value_limits(self) -> tuple[float, float]:
+        """All workers; half a row beyond the first and the last."""
+        return 0.5, self._num_workers + 0.5
+
+    def current_subtitle(self) -> str:
+        """What a row is."""
+        if not self._num_workers or self.empty_words:
+            return ""
+        if self._workers_per_row > 1:
+            each = words.plural(self._workers_per_row, "worker")
+            return f"a row is the slowest of {each}"
+        return words.plural(self._num_workers, "worker")
+
+    def furnish(self, chart: "Chart") -> None:
+        """A picture, and the scale of its colours."""
+        self._image = chart.add_image()
+
+    def dress(self) -> None:
+        """The colours are the same in every theme."""
+
+    def place(self, chart: "Chart") -> None:
+        """The picture where its buckets and workers are."""
+        if self._is_placed:
+            return
+        self._is_placed = True
+        begin_s, end_s = self._image_s
+        self._image.setImage(self._pixels, autoLevels=False)
+        self._image.setRect(
+            QRectF(begin_s, 0.5, end_s - begin_s, self._workers_per_row * len(self._pixels))
+        )
+        chart.set_scale(self._top_per_s)
+
+    def legend(self) -> list[LegendItem]:
+        """What the scale of colours counts."""
+        return [LegendItem(None, "env steps/s")]
+
+    def read_out(self, part: Part, index: int) -> str:
+        """The worker under the mouse; without one, the slowest and the fastest."""
+        width_s = float(part.edges_s[index + 1] - part.edges_s[index])
+        per_s = part.series.worker_steps[part.rows.start + index] / width_s
+        if not len(per_s):
+            return ""
+        if self.canvas.hover is not None:
+            worker = round(self.canvas.value_at(self.canvas.hover.y()))
+            if 1 <= worker <= len(per_s):
+                return f"worker {worker}: {words.compact(float(per_s[worker - 1]))} env steps/s"
+        slowest = int(np.argmin(per_s)) + 1
+        return (
+            f"slowest worker {slowest}: {words.compact(float(per_s.min()))}, "
+            f"fastest {words.compact(float(per_s.max()))} env steps/s"
+        )
+
+    def columns(self, part: Part) -> Columns:
+        """The rate of each worker."""
+        per_s = part.series.worker_steps[part.rows] / np.diff(part.edges_s)[:, None]
+        return {f"env_steps_per_s_worker_{k + 1}": per_s[:, k] for k in range(per_s.shape[1])}

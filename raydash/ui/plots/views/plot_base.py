@@ -1,0 +1,438 @@
+"""A plot on a card: heading, read-out, chart, and what is common to all four.
+
+A plot is a `View` of the draw clock: `is_dirty` compares what was drawn last with what is there;
+`draw` takes the visible part of the run over and gives it to the chart's items.
+
+The chart comes right after the card was painted for the first time, and never before: it needs
+pyqtgraph, whose import would keep the window from its user for a third of a second.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QPoint, QSize, Qt, QTimer
+from PySide6.QtGui import QColor, QGuiApplication, QPaintEvent
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QGridLayout,
+    QLabel,
+    QMenu,
+    QMessageBox,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
+
+from raydash.link.store import RunStore
+from raydash.ui.kit import words
+from raydash.ui.kit.card import Card
+from raydash.ui.kit.icons import IconName, icon
+from raydash.ui.kit.run_style import line_colour
+from raydash.ui.kit.theme import LIGHT, Theme
+from raydash.ui.plots.chart.key_row import KeyRow, LegendItem
+from raydash.ui.plots.shown.scope import Overlay, PlotScope, Range
+from raydash.ui.plots.shown.seen_run import Part
+
+if TYPE_CHECKING:
+    from raydash.ui.plots.chart.chart import Chart
+
+Columns = dict[str, NDArray[np.generic]]
+
+NO_RUN = "no run yet: press Start"
+STARTING = "the run is starting"
+FIRST_SECONDS = "the first seconds are being gathered"
+NO_STEP = "no env step yet: workers are starting"
+
+
+class _Words(QLabel):
+    """Words in the middle of a chart; as large as a chart, and nothing to the mouse."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setProperty("role", "muted")
+        self.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.setWordWrap(True)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumSize(180, 70)
+
+    def sizeHint(self) -> QSize:
+        """As of a chart."""
+        return QSize(420, 200)
+
+
+class Plot(Card):
+    """A plot over time. Subclasses say what they draw.
+
+    Attributes:
+        needs_buckets: Until the first bucket of the run's history is complete there is nothing to
+            draw.
+        draws_overlays: Other runs are laid over the one that is shown.
+
+    Args:
+        title: What is shown.
+        subtitle: How it is shown.
+        object_name: Of the card; its parts derive theirs from it.
+        unit: Of the values.
+        labelled: Marks have labels here.
+        whole_numbers: Ticks of the value axis are at whole numbers only.
+        scope: What it shows together with others.
+        parent: As of any widget.
+    """
+
+    needs_buckets = True
+    draws_overlays = False
+
+    def __init__(
+        self,
+        title: str,
+        subtitle: str,
+        *,
+        object_name: str,
+        unit: str,
+        labelled: bool = False,
+        whole_numbers: bool = False,
+        scope: PlotScope | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(title, subtitle, parent)
+        self.setObjectName(object_name)
+        self.scope = scope or PlotScope(self)
+        self.theme = LIGHT
+        self.selected_workers: list[int] = []
+        self._plain_subtitle = subtitle
+        self._own_stamp = 0
+        self._placed: tuple[object, ...] | None = None
+        self._drawn: tuple[object, ...] | None = None
+        self._worn: tuple[object, ...] = ()
+        self._labelled = labelled
+        self._whole_numbers = whole_numbers
+        self._chart: Chart | None = None
+        self._was_painted = False
+        self._key = KeyRow(unit)
+        self._words = _Words(NO_RUN)
+        self._follow = QToolButton()
+        self._follow.setObjectName(f"{object_name}_follow")
+        self._follow.setText("Follow")
+        self._follow.setAccessibleName(f"Follow the run again in {title}")
+        self._follow.setToolTip("Back to now, with a value axis that fits (double-click, Escape)")
+        self._follow.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self._follow.setIconSize(QSize(12, 12))
+        self._follow.setFixedHeight(20)
+        self._follow.setStyleSheet("padding: 0 5px; min-height: 0;")
+        self._follow.clicked.connect(self.follow)
+        self._follow.hide()
+        self.add_corner(self._follow)
+        # The words lie over the chart, so that they can be seen before there is one.
+        self._stage = QGridLayout()
+        self._stage.addWidget(self._words, 0, 0)
+        self.body.setSpacing(0)
+        self.body.addWidget(self._key)
+        self.body.addLayout(self._stage, 1)
+        self.scope.changed.connect(self._show_follow)
+
+    # --- what subclasses say ---
+
+    def take(self, part: Part) -> str:
+        """Take the data over; give the words to show instead if there are none yet."""
+        raise NotImplementedError
+
+    def value_limits(self) -> tuple[float, float]:
+        """The range of values that holds what was taken."""
+        raise NotImplementedError
+
+    def read_out(self, part: Part, index: int) -> str:
+        """The values of one bucket, in words."""
+        raise NotImplementedError
+
+    def columns(self, part: Part) -> Columns:
+        """What the plot shows of each bucket, for a CSV file."""
+        raise NotImplementedError
+
+    def furnish(self, chart: "Chart") -> None:
+        """Make the items that show the data."""
+        raise NotImplementedError
+
+    def dress(self) -> None:
+        """Give the items the theme's colours."""
+        raise NotImplementedError
+
+    def place(self, chart: "Chart") -> None:
+        """Give the items what was taken; the chart's ranges are as they will be shown."""
+        raise NotImplementedError
+
+    def legend(self) -> list[LegendItem]:
+        """None, in plots of one thing."""
+        return []
+
+    def data_stamp(self) -> object:
+        """Changes with data that do not come with the history's buckets."""
+        return None
+
+    def reading(self, part: Part, at_s: float) -> str:
+        """The values at a moment, in words; empty: there are none."""
+        index = part.index_at(at_s)
+        return self.read_out(part, index) if index is not None else ""
+
+    def take_overlays(self, overlays: list[Overlay]) -> bool:
+        """Take the data of the other runs over; whether there are any to be seen."""
+        return False
+
+    def take_nothing(self) -> None:
+        """Of the run that is shown there is nothing in this range, but others are seen."""
+
+    @property
+    def run_colour(self) -> QColor:
+        """The colour of the run that is shown."""
+        return QColor(line_colour(self.scope.number, self.theme))
+
+    # --- what the window sets ---
+
+    def set_run(self, run: RunStore | None) -> None:
+        """Show another run."""
+        self.scope.set_run(run)
+
+    def set_theme(self, theme: Theme) -> None:
+        """Wear other colours."""
+        self.theme = theme
+        self._key.set_theme(theme)
+        if self._chart is not None:
+            self._chart.set_theme(theme)
+        self._follow.setIcon(icon(IconName.FOLLOW, theme))
+        self._on_touched()
+
+    def set_selected_workers(self, workers: list[int]) -> None:
+        """Stress these workers, where the plot knows workers."""
+        if workers != self.selected_workers:
+            self.selected_workers = list(workers)
+            self._on_touched()
+
+    def set_range(self, chosen: Range | str) -> None:
+        """Follow `1min`, `10min` or `whole`."""
+        self.scope.set_range(Range(chosen))
+
+    def set_frozen(self, frozen: bool) -> None:
+        """Hold the data, or let them go on."""
+        self.scope.set_frozen(frozen)
+
+    def follow(self) -> None:
+        """Back to now, with a value axis that fits."""
+        if self._chart is not None:
+            self._chart.reset()
+        else:
+            self.scope.follow()
+
+    # --- the chart ---
+
+    @property
+    def canvas(self) -> "Chart":
+        """The chart; made when it is first asked for."""
+        if self._chart is None:
+            self._chart = self._make_chart()
+        return self._chart
+
+    @property
+    def has_chart(self) -> bool:
+        """Whether the chart is there; before that there is nothing to draw."""
+        return self._chart is not None
+
+    @property
+    def empty_words(self) -> str:
+        """Shown in the middle instead of data; empty: there are data."""
+        return self._words.text()
+
+    def _make_chart(self) -> "Chart":
+        from raydash.ui.plots.chart.chart import Chart
+
+        name, title = self.objectName(), self.accessibleName()
+        chart = Chart(self.scope, labelled=self._labelled, whole_numbers=self._whole_numbers)
+        chart.setObjectName(f"{name}_canvas")
+        chart.setAccessibleName(title)
+        chart.setAccessibleDescription(
+            f"{title}, {self._plain_subtitle}. "
+            "Arrow keys move in time, plus and minus zoom, Escape follows."
+        )
+        chart.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        chart.customContextMenuRequested.connect(self._on_menu_wanted)
+        chart.touched.connect(self._on_touched)
+        self.furnish(chart)
+        chart.set_theme(self.theme)
+        self._stage.addWidget(chart, 0, 0)
+        chart.show()
+        self._words.raise_()
+        self._stage.activate()  # what is drawn next needs its size
+        return chart
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Once the card was seen, the chart may take its time."""
+        super().paintEvent(event)
+        if not self._was_painted:
+            self._was_painted = True
+            QTimer.singleShot(0, self, self.draw)
+
+    # --- drawing ---
+
+    def is_dirty(self) -> bool:
+        """Whether a drawing would show something new."""
+        return self._chart is not None and self._state(self._chart) != self._drawn
+
+    def draw(self) -> None:
+        """Take the visible data over and show them."""
+        chart = self.canvas
+        self._drawn = self._state(chart)
+        part = self.scope.part()
+        if self._drawn[:-2] != self._placed:
+            self._placed = self._drawn[:-2]
+            self._show(chart, part)
+        self._key.show_items(None if self.empty_words else self.legend())
+        chart.show_cursor(has_data=not self.empty_words)
+        self.set_subtitle(self._heading(chart, part))
+
+    def take_paint_s(self) -> float:
+        """Seconds spent painting since the last call."""
+        return self._chart.take_paint_s() if self._chart is not None else 0.0
+
+    def current_subtitle(self) -> str:
+        """What stands beside the title while nothing is read."""
+        return self._plain_subtitle
+
+    def _show(self, chart: "Chart", part: Part | None) -> None:
+        worn = (self.theme.name, self.scope.number)
+        if worn != self._worn:
+            self._worn = worn
+            self.dress()
+        if part is None:
+            said = STARTING if self.scope.is_starting else NO_RUN
+        elif self.needs_buckets and not len(part):
+            said = FIRST_SECONDS if self.scope.following else "nothing here"
+        else:
+            said = self.take(part)
+        overlays = self.scope.overlays() if self.draws_overlays and part is not None else []
+        if self.take_overlays(overlays) and said:
+            self.take_nothing()
+            said = ""
+        has_data = not said
+        if has_data and not chart.y_locked:
+            chart.y_range = self.value_limits()
+        self._words.setText(said)
+        self._words.setVisible(not has_data)
+        if has_data:
+            self.place(chart)
+        chart.show_data(has_data=has_data)
+
+    def _state(self, chart: "Chart") -> tuple[object, ...]:
+        """What a drawing depends on; the last two concern the read-out only."""
+        latest = self.scope.latest
+        return (
+            self.scope.stamp,
+            self._own_stamp,
+            chart.size(),
+            *self.scope.progress(chart.px_s()),
+            self.scope.overlay_progress(chart.px_s()) if self.draws_overlays else (),
+            len(self.scope.run.events) if self.scope.run else -1,
+            latest.state if latest else None,
+            latest.num_workers if latest else 0,
+            self.data_stamp(),
+            self.scope.cursor,
+            chart.hover,
+        )
+
+    def _heading(self, chart: "Chart", part: Part | None) -> str:
+        at_s = self.scope.cursor_s()
+        if part is not None and at_s is not None and not self.empty_words:
+            mark = chart.mark_at_cursor()
+            if mark is not None:
+                return f"{words.run_clock(mark.t_s)} · {mark.text}"
+            count = self.scope.step_count
+            clock = words.run_clock(max(at_s, 0.0))
+            if count is not None:
+                clock = f"{words.compact(float(count.at(at_s)))} steps · {clock}"
+            said = self.reading(part, at_s)
+            return f"{clock} · {said}" if said else clock
+        if self.scope.frozen:
+            return f"frozen at {words.run_clock(self.scope.now_s)} · {self.current_subtitle()}"
+        return self.current_subtitle()
+
+    def _on_touched(self) -> None:
+        self._own_stamp += 1
+        self._show_follow()
+
+    def _show_follow(self) -> None:
+        self._follow.setVisible(
+            not self.scope.following or (self._chart is not None and self._chart.y_locked)
+        )
+
+    # --- export ---
+
+    def save_picture(self, path: Path) -> bool:
+        """Write the card as it looks now; the ending of the name says the format."""
+        return self.grab().save(str(path))
+
+    def csv(self) -> str:
+        """What is visible, one line a bucket; unknown values are empty."""
+        part = self.scope.part()
+        if part is None or not len(part):
+            return ""
+        edges_s = {"start_s": part.edges_s[:-1], "end_s": part.edges_s[1:]}
+        return csv_of({**edges_s, **self.columns(part)})
+
+    def menu(self) -> QMenu:
+        """The context menu."""
+        menu = QMenu(self)
+        menu.setObjectName(f"{self.objectName()}_menu")
+        menu.addAction(icon(IconName.FOLLOW, self.theme), "Follow", self.follow)
+        menu.addSeparator()
+        menu.addAction(icon(IconName.COPY, self.theme), "Copy picture", self._on_copy_wanted)
+        menu.addAction(icon(IconName.SAVE, self.theme), "Save picture…", self._on_picture_wanted)
+        menu.addAction(icon(IconName.SAVE, self.theme), "Save data as CSV…", self._on_csv_wanted)
+        return menu
+
+    def _on_menu_wanted(self, where: QPoint) -> None:
+        menu = self.menu()
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(self.canvas.mapToGlobal(where))
+
+    def _on_copy_wanted(self) -> None:
+        QGuiApplication.clipboard().setPixmap(self.grab())
+
+    def _on_picture_wanted(self) -> None:
+        self._ask_where("png", "Picture (*.png)").fileSelected.connect(self._on_picture_chosen)
+
+    def _on_csv_wanted(self) -> None:
+        kinds = "Comma-separated values (*.csv)"
+        self._ask_where("csv", kinds).fileSelected.connect(self._on_csv_chosen)
+
+    def _on_picture_chosen(self, path: str) -> None:
+        if not self.save_picture(Path(path)):
+            self._refuse(path, "no picture can be written there")
+
+    def _on_csv_chosen(self, path: str) -> None:
+        try:
+            Path(path).write_text(self.csv(), encoding="utf-8")
+        except OSError as error:
+            self._refuse(path, error.strerror or str(error))
+
+    def _refuse(self, path: str, why: str) -> None:
+        box = QMessageBox(QMessageBox.Icon.Warning, "Not saved", f"{path} was not saved: {why}.")
+        box.setParent(self, Qt.WindowType.Dialog)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()
+
+    def _ask_where(self, suffix: str, kinds: str) -> QFileDialog:
+        dialog = QFileDialog(self, f"Save {self.accessibleName()}", "", kinds)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix(suffix)
+        dialog.selectFile(f"{self.objectName().removeprefix('plot_')}.{suffix}")
+        dialog.open()
+        return dialog
+
+
+def csv_of(columns: Columns) -> str:
+    """Columns as a CSV file; unknown values are empty."""
+    lines = [",".join(columns)]
+    for row in zip(*(column.tolist() for column in columns.values()), strict=True):
+        lines.append(",".join("" if value != value else f"{value:.10g}" for value in row))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,136 @@
+"""What can be asked of a whole run, by tool bar and menu: words, icon, and when."""
+
+from dataclasses import dataclass
+
+from raydash.core.machine.permissions import why_cannot_start, why_run_cannot
+from raydash.core.messages import PROTOCOL_VERSION, Verb
+from raydash.core.states import RunState
+from raydash.link.session import Session
+from raydash.ui.kit.icons import IconName
+
+
+@dataclass(frozen=True, slots=True)
+class RunVerb:
+    """A verb as people see it.
+
+    Attributes:
+        verb: What is sent.
+        text: On buttons and in menus.
+        doing: While it is not answered yet.
+        help: What it does.
+        icon: Its picture, if it has one.
+        keys: Its shortcut for the run on screen.
+    """
+
+    verb: Verb
+    text: str
+    doing: str
+    help: str
+    icon: IconName | None = None
+    keys: str = ""
+
+
+PAUSE = RunVerb(
+    Verb.PAUSE, "Pause", "Pausing…", "Keep half-finished episodes", IconName.PAUSE, "Ctrl+P"
+)
+RESUME = RunVerb(
+    Verb.RESUME, "Resume", "Resuming…", "Go on after a pause", IconName.RESUME, "Ctrl+Shift+P"
+)
+STOP = RunVerb(
+    Verb.STOP, "Stop", "Stopping…", "End the run and close its recording", IconName.STOP, "Ctrl+."
+)
+DRAIN = RunVerb(
+    Verb.DRAIN,
+    "Drain",
+    "Draining…",
+    "Finish the episodes under way, then end the run",
+    IconName.DRAIN,
+    "Ctrl+D",
+)
+KEEP = RunVerb(
+    Verb.KEEP, "Keep running", "Keeping…", "Let it go on when its last window has been closed"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What decides which run buttons can be pressed.
+
+    Attributes:
+        engine_ready: The engine answers.
+        connected: Commands reach the cluster.
+        state: Of the run; None when there is none.
+        paused: The run is asked to pause.
+        starting: A run was asked for and is not accepted yet.
+        pending: Verbs asked of the run and not answered yet.
+        form_mistakes: Keys of the form's fields that are wrong.
+        foreign_version: The run's raydash, if it speaks another protocol.
+        recording: The run is shown from its file.
+        kept: Somebody chose to keep the run.
+        can_connect: There is no cluster, and starting a run brings one.
+    """
+
+    engine_ready: bool = True
+    connected: bool = True
+    state: RunState | None = None
+    paused: bool = False
+    starting: bool = False
+    pending: frozenset[Verb] = frozenset()
+    form_mistakes: str = ""
+    foreign_version: str = ""
+    recording: bool = False
+    kept: bool = False
+    can_connect: bool = False
+
+
+def why_start_cannot(moment: Moment) -> str:
+    """Why the form's run cannot be started now; empty if it can."""
+    if not moment.engine_ready:
+        return "the engine is not there yet"
+    if reason := why_cannot_start(cluster_up=moment.connected or moment.can_connect):
+        return reason
+    if moment.starting:
+        return "a run is being started"
+    return f"the form has a mistake in {moment.form_mistakes}" if moment.form_mistakes else ""
+
+
+def why_verb_cannot(verb: Verb, moment: Moment) -> str:
+    """Why a run cannot be asked that now; empty if it can."""
+    if moment.recording:
+        return "this is a recording"
+    if moment.state is None or moment.state.is_over:
+        return why_run_cannot(verb, moment.state, paused=moment.paused)
+    if not moment.engine_ready:
+        return "the engine is being started again; the run itself is not affected"
+    if not moment.connected:
+        return "the cluster is not connected"
+    if moment.foreign_version and verb is not Verb.STOP:
+        return f"it runs raydash {moment.foreign_version}, which takes only stop from this one"
+    if verb in moment.pending:
+        return "it has been asked already"
+    if verb is Verb.KEEP and moment.kept:
+        return "it is kept already"
+    return why_run_cannot(verb, moment.state, paused=moment.paused)
+
+
+def run_moment(session: Session, run_id: str) -> Moment:
+    """The moment of one run, on screen or not, as the session has it; empty id: of no run."""
+    store = session.store
+    run = store.runs.get(run_id)
+    latest, info = (run.latest, run.info) if run is not None else (None, None)
+    live = next((each for each in store.live_runs if each.run_id == run_id), None)
+    spoken = info or live
+    foreign = spoken is not None and spoken.protocol_version != PROTOCOL_VERSION
+    state = latest.state if latest else live.state if live else None
+    return Moment(
+        engine_ready=store.engine_state == "ready",
+        connected=session.is_connected,
+        can_connect=session.can_connect,
+        state=state,
+        paused=latest.paused if latest else state is RunState.PAUSED,
+        starting=session.is_starting_run,
+        pending=frozenset(verb for verb in Verb if session.pending_verb(verb, run_id)),
+        foreign_version=spoken.raydash_version if spoken and foreign else "",
+        recording=run is not None and run.is_recording,
+        kept=(latest is not None and latest.health.keep) or (live is not None and live.keep),
+    )

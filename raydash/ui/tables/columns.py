@@ -1,0 +1,293 @@
+"""The columns of the worker table, declared: what each shows, means and sorts by."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raydash.core.states import Activity
+from raydash.core.updates import RunUpdate, WorkerColumns
+from raydash.ui.kit import words
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What the cells are made from: one update's workers, and how old it is.
+
+    Attributes:
+        workers: All workers of the run.
+        nodes: Node addresses that `workers.node` points into.
+        since_s: Time since the update came; added to every age.
+    """
+
+    workers: WorkerColumns
+    nodes: tuple[str, ...]
+    since_s: float = 0.0
+
+    def node(self, row: int) -> str:
+        """The address of a worker's node; empty before it is placed."""
+        number = int(self.workers.node[row])
+        return self.nodes[number] if 0 <= number < len(self.nodes) else ""
+
+    def activity(self, row: int) -> Activity:
+        """What a worker does."""
+        return Activity(int(self.workers.activity[row]))
+
+    def activity_age_s(self, row: int) -> float:
+        """For how long it has been doing that."""
+        return float(self.workers.activity_age_s[row]) + self.since_s
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: Stable name, for settings and filters (`node:10.`).
+        title: In the header.
+        help: The definition, as a tool tip.
+        text: The cell's text.
+        sort_by: One number per worker; NaN sorts last.
+        sample: A wide cell's text: the column is made as wide as that, or as its title.
+        is_number: Right-aligned.
+        is_hidden: Not shown until chosen.
+        concerns: Of runs of which this does not hold, the column says nothing and is left out.
+    """
+
+    key: str
+    title: str
+    help: str
+    text: Callable[[Rows, int], str]
+    sort_by: Callable[[Rows], NDArray[np.generic]]
+    sample: str = ""
+    is_number: bool = True
+    is_hidden: bool = False
+    concerns: Callable[[RunUpdate], bool] | None = None
+
+
+# Who needs looking at comes first; stepping, resetting and, where something learns, idling
+# alternate too fast to be told apart.
+_SEVERITY = np.zeros(len(Activity), np.int32)
+for _rank, _activities in enumerate(
+    (
+        (Activity.FAILED,),
+        (Activity.UNREACHABLE,),
+        (Activity.STALLED,),
+        (Activity.RESTARTING,),
+        (Activity.STARTING,),
+        (Activity.PAUSING, Activity.PAUSED),
+        (Activity.DRAINING,),
+        (Activity.STOPPING,),
+        (Activity.IDLE, Activity.STEPPING, Activity.RESETTING),
+        (Activity.STOPPED,),
+    )
+):
+    for _activity in _activities:
+        _SEVERITY[_activity] = _rank
+
+
+def _share(part: str) -> Callable[[Rows], NDArray[np.generic]]:
+    def shares(rows: Rows) -> NDArray[np.generic]:
+        whole = rows.workers.num_episodes.astype(np.float64)
+        parts = getattr(rows.workers, part)
+        return np.where(whole > 0, parts / np.maximum(whole, 1), np.nan)
+
+    return shares
+
+
+def _share_text(part: str) -> Callable[[Rows, int], str]:
+    return lambda rows, row: words.percent_of(
+        float(getattr(rows.workers, part)[row]), float(rows.workers.num_episodes[row])
+    )
+
+
+def _nodes_in_order(rows: Rows) -> NDArray[np.generic]:
+    rank = {node: number for number, node in enumerate(sorted(rows.nodes))}
+    ranks = np.array([rank[node] for node in rows.nodes] + [-1], np.int32)
+    return ranks[np.clip(rows.workers.node, -1, len(rows.nodes))]
+
+
+def _versions(rows: Rows) -> NDArray[np.generic]:
+    """Where none are told nothing was ever changed."""
+    versions = rows.workers.weights_seq_no
+    return versions if len(versions) else np.zeros(len(rows.workers), np.int32)
+
+
+def _mean_return(rows: Rows, row: int) -> str:
+    n = int(rows.workers.return_n[row])
+    mean = words.decimal(float(rows.workers.return_mean[row]))
+    return f"{mean}{words.NBSP}·{words.NBSP}{n}" if n else words.UNKNOWN
+
+
+def _partial(rows: Rows, row: int) -> str:
+    steps = int(rows.workers.partial_len[row])
+    if not steps:
+        return words.UNKNOWN
+    so_far = words.decimal(float(rows.workers.partial_return[row]))
+    return f"{so_far}{words.NBSP}in{words.NBSP}{words.count(steps)}"
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column(
+        "worker",
+        "Worker",
+        "Number of the worker within its run, from 1.",
+        lambda rows, row: str(rows.workers.worker_index[row]),
+        lambda rows: rows.workers.worker_index,
+        sample="9999",
+    ),
+    Column(
+        "activity",
+        "Activity",
+        "What the worker is doing; a silent worker is stalled, with the time since its last word; "
+        "an idle one waits for the learner, or for others to end their part of a generation.",
+        lambda rows, row: words.activity(rows.activity(row), rows.activity_age_s(row)),
+        lambda rows: _SEVERITY[rows.workers.activity],
+        sample="stalled 999 s",
+        is_number=False,
+    ),
+    Column(
+        "node",
+        "Node",
+        "Address of the machine that it runs on.",
+        lambda rows, row: rows.node(row) or words.UNKNOWN,
+        _nodes_in_order,
+        sample="10.0.0.111",
+        is_number=False,
+    ),
+    Column(
+        "pid",
+        "Pid",
+        "Its process id on that machine.",
+        lambda rows, row: str(rows.workers.pid[row]) if rows.workers.pid[row] else words.UNKNOWN,
+        lambda rows: rows.workers.pid,
+        sample="481234",
+    ),
+    Column(
+        "env_steps_per_s",
+        "Steps/s",
+        "Environment steps per second, over the last 10 s.",
+        lambda rows, row: words.compact(float(rows.workers.env_steps_per_s[row])),
+        lambda rows: rows.workers.env_steps_per_s,
+        sample="3.16 k",
+    ),
+    Column(
+        "version",
+        "Version",
+        "Version of the parameters that its newest data were played with: the generation of a "
+        "learner, or how often the policy was swapped.",
+        lambda rows, row: words.count(float(_versions(rows)[row])),
+        _versions,
+        sample="9 999",
+        concerns=lambda update: update.weights_seq_no > 0 or update.learning is not None,
+    ),
+    Column(
+        "return_mean",
+        "Return · n",
+        "Mean return of its last 100 episodes, and over how many episodes that is.",
+        _mean_return,
+        lambda rows: rows.workers.return_mean,
+        sample="185.1 · 100",
+    ),
+    Column(
+        "last_return",
+        "Last",
+        "Return of its newest finished episode: the undiscounted sum of its rewards.",
+        lambda rows, row: words.decimal(float(rows.workers.last_return[row])),
+        lambda rows: rows.workers.last_return,
+        sample="1 204.5",
+    ),
+    Column(
+        "partial",
+        "So far",
+        "Return so far of the unfinished episode of its first environment, in how many steps.",
+        _partial,
+        lambda rows: rows.workers.partial_len,
+        sample="165 in 520",
+    ),
+    Column(
+        "episodes",
+        "Episodes",
+        "Episodes that ended, all its incarnations together, errors included.",
+        lambda rows, row: words.count(float(rows.workers.num_episodes[row])),
+        lambda rows: rows.workers.num_episodes,
+        sample="1 204 331",
+    ),
+    Column(
+        "terminated",
+        "Term.",
+        "Share of its episodes with the flag terminated, alone or with the other.",
+        _share_text("num_terminated"),
+        _share("num_terminated"),
+        sample="98.2 %",
+    ),
+    Column(
+        "truncated",
+        "Trunc.",
+        "Share of its episodes with the flag truncated, alone or with the other.",
+        _share_text("num_truncated"),
+        _share("num_truncated"),
+        sample="98.2 %",
+    ),
+    Column(
+        "errors",
+        "Errors",
+        "Episodes that ended in an exception.",
+        lambda rows, row: words.count(float(rows.workers.num_error[row])),
+        lambda rows: rows.workers.num_error,
+        sample="9 999",
+    ),
+    Column(
+        "restarts",
+        "Restarts",
+        "Lives before this one: ended by a death or a restart, a change of scale, or with an "
+        "earlier supervisor. The restarts of the run are the first two only.",
+        lambda rows, row: str(rows.workers.incarnation[row]),
+        lambda rows: rows.workers.incarnation,
+        sample="99",
+    ),
+    Column(
+        "step_time_p95",
+        "Step p95",
+        "95 % of its sampled calls of env.step were faster than this. In the modes lockstep and "
+        "tasks: of its steps there and back, as the stepping loop sees them.",
+        lambda rows, row: words.small_time(float(rows.workers.step_time_p95_s[row])),
+        lambda rows: rows.workers.step_time_p95_s,
+        sample="99.8 µs",
+    ),
+    Column(
+        "cpu",
+        "CPU",
+        "Of one core.",
+        lambda rows, row: words.percent(float(rows.workers.cpu_percent[row]) / 100),
+        lambda rows: rows.workers.cpu_percent,
+        sample="100 %",
+    ),
+    Column(
+        "memory",
+        "Memory",
+        "Resident memory of its process.",
+        lambda rows, row: words.bytes_size(float(rows.workers.rss_bytes[row])),
+        lambda rows: rows.workers.rss_bytes,
+        sample="112 MiB",
+    ),
+    Column(
+        "data_age",
+        "Age",
+        "Time since its newest data came.",
+        lambda rows, row: words.span(float(rows.workers.data_age_s[row]) + rows.since_s),
+        lambda rows: rows.workers.data_age_s,
+        sample="999 s",
+    ),
+    Column(
+        "seed",
+        "Seed",
+        "Seed of the first reset of this incarnation.",
+        lambda rows, row: str(rows.workers.seed[row]),
+        lambda rows: rows.workers.seed,
+        sample="9223372036854775807",
+        is_hidden=True,
+    ),
+)
+COLUMN_OF = {column.key: number for number, column in enumerate(COLUMNS)}
