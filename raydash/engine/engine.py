@@ -41,14 +41,14 @@ from raydash.core.messages import (
     StopCluster,
 )
 from raydash.core.states import ClusterPhase
-from raydash.engine.check_desk import CheckDesk
-from raydash.engine.connection import Connection, Connector
-from raydash.engine.library_desk import LibraryDesk
+from raydash.engine.cluster.connection import Connection, Connector
+from raydash.engine.cluster.watch import ClusterWatch
+from raydash.engine.cluster.worker_output import WorkerOutput
+from raydash.engine.commands.check_commands import CheckDesk
+from raydash.engine.commands.library_commands import LibraryDesk
+from raydash.engine.commands.run_commands import RunDesk
 from raydash.engine.loop import MainLoop
-from raydash.engine.run_desk import RunDesk
-from raydash.engine.watch import ClusterWatch
 from raydash.engine.wire import Wire
-from raydash.engine.worker_output import WorkerOutput
 from raydash.trial.trial import list_names
 from raydash.version import __version__
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from raydash.core.faults import Fault, FaultError
-from raydash.engine.start_run import unexpected
+from raydash.engine.runs.start_run import unexpected
 
 Job = Callable[[], None]
 

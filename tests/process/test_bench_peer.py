@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from raydash.bench import peer
+from raydash.bench.rollouts import peer
 
 
 def test_a_peer_prints_its_steps_and_seconds() -> None:

@@ -23,8 +23,8 @@ from raydash.core.messages import (
     QueryHistory,
 )
 from raydash.core.updates import RunUpdate
-from raydash.engine.library_desk import LibraryDesk
-from raydash.engine.recordings import IDLE_S, OpenRecordings
+from raydash.engine.commands.library_commands import LibraryDesk
+from raydash.engine.commands.open_recordings import IDLE_S, OpenRecordings
 from tests.fakes.clock import FakeClock
 from tests.fakes.recorded_run import RecordedRun as Lived
 from tests.fakes.recorded_run import lived

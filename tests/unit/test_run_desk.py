@@ -25,10 +25,10 @@ from raydash.core.messages import (
 )
 from raydash.core.spec import PolicySpec, RunSpec
 from raydash.core.updates import RunUpdate
-from raydash.engine import live_runs
-from raydash.engine.connection import Connection
+from raydash.engine.cluster.connection import Connection
+from raydash.engine.commands.run_commands import RunDesk
 from raydash.engine.loop import MainLoop
-from raydash.engine.run_desk import RunDesk
+from raydash.engine.runs import live_runs
 from raydash.protocol.codec import decode, encode
 from tests.fakes.engine import summary
 from tests.fakes.supervised_run import RUN_ID, SupervisedRun
@@ -280,7 +280,7 @@ def test_a_run_whose_supervisor_has_just_left_is_shown_from_its_file(
     through_library: bool,
 ) -> None:
     monkeypatch.setattr(
-        "raydash.engine.start_run.is_dead", lambda error: isinstance(error, ActorDiedError)
+        "raydash.engine.runs.start_run.is_dead", lambda error: isinstance(error, ActorDiedError)
     )
     scene.know(LeftHandle(scene.run))
     if through_library:
@@ -414,7 +414,7 @@ def test_a_policy_that_fits_is_tried_and_passed_on(
 ) -> None:
     tried: list[PolicySpec] = []
     monkeypatch.setattr(
-        "raydash.engine.start_run.try_policy", lambda run, policy: tried.append(policy)
+        "raydash.engine.runs.start_run.try_policy", lambda run, policy: tried.append(policy)
     )
     policy = PolicySpec("constant", action=1)
     assert swapped(scene, policy).fault is None

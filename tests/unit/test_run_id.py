@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.engine.start_run import new_run_id
+from raydash.engine.runs.start_run import new_run_id
 
 NOW = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 

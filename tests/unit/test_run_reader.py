@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from raydash.engine import live_runs
-from raydash.engine.live_runs import Pulled, RunReader
+from raydash.engine.runs import live_runs
+from raydash.engine.runs.live_runs import Pulled, RunReader
 
 
 def test_a_question_that_is_out_for_too_long_is_overdue(monkeypatch: pytest.MonkeyPatch) -> None:

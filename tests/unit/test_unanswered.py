@@ -2,7 +2,7 @@
 
 from raydash.core.faults import Fault
 from raydash.core.messages import Answer, CommandRun, Pong, Verb
-from raydash.engine.unanswered import Unanswered
+from raydash.engine.runs.unanswered import Unanswered
 from raydash.protocol.codec import encode
 
 

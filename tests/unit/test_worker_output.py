@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from raydash.engine.worker_output import (
+from raydash.engine.cluster.worker_output import (
     MAX_LINES_PER_LOOK,
     MAX_READ_BYTES,
     WorkerOutput,

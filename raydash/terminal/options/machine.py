@@ -1,10 +1,9 @@
 """Commands about raydash itself on this machine."""
 
 import importlib
-import importlib.util
 import os
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -12,17 +11,49 @@ from raydash.terminal.options.shared import Json, exit_with, refuse
 
 commands = typer.Typer()
 
-BENCHES: Mapping[str, str] = {
-    "rollout": "rollouts, against the same loop with nothing around it",
-    "modes": "the three ways to execute, against a hand-written Ray loop",
-    "peers": "the same rollouts by other tools (installs them for it: 2 GB)",
-    "learning": "how long a policy takes to learn",
-    "startup": "how soon the window is there, and the first episode finished",
-    "reactions": "how soon the window shows what happened, and does what is asked",
-    "ui": "what a frame of the window costs with 256 workers",
-    "history": "how fast 50 million episodes answer for a plot",
-    "recording": "what recording costs, in throughput and on disk",
-    "memory": "whether a supervisor's memory stays flat over a day",
+
+class Bench(NamedTuple):
+    """One of the things that can be measured.
+
+    Attributes:
+        module: Has `run(as_json=...)`, which gives the exit code.
+        what: What it measures, for the help.
+    """
+
+    module: str
+    what: str
+
+
+BENCHES: Mapping[str, Bench] = {
+    "rollout": Bench(
+        "raydash.bench.rollouts.rollout", "rollouts, against the same loop with nothing around it"
+    ),
+    "modes": Bench(
+        "raydash.bench.rollouts.modes", "the three ways to execute, against a hand-written Ray loop"
+    ),
+    "peers": Bench(
+        "raydash.bench.rollouts.peers",
+        "the same rollouts by other tools (installs them for it: 2 GB)",
+    ),
+    "learning": Bench("raydash.bench.rollouts.learning", "how long a policy takes to learn"),
+    "startup": Bench(
+        "raydash.bench.window.startup",
+        "how soon the window is there, and the first episode finished",
+    ),
+    "reactions": Bench(
+        "raydash.bench.window.reactions",
+        "how soon the window shows what happened, and does what is asked",
+    ),
+    "ui": Bench("raydash.bench.window.ui", "what a frame of the window costs with 256 workers"),
+    "history": Bench(
+        "raydash.bench.disk.history", "how fast 50 million episodes answer for a plot"
+    ),
+    "recording": Bench(
+        "raydash.bench.disk.recording", "what recording costs, in throughput and on disk"
+    ),
+    "memory": Bench(
+        "raydash.bench.disk.memory", "whether a supervisor's memory stays flat over a day"
+    ),
 }
 
 
@@ -36,7 +67,7 @@ def doctor(as_json: Json = False) -> None:
 
 @commands.command(
     epilog="\b\nWhat can be measured (NAME):\n"
-    + "\n".join(f"  {name:<10} {what}" for name, what in BENCHES.items())
+    + "\n".join(f"  {name:<10} {bench.what}" for name, bench in BENCHES.items())
 )
 def bench(
     name: Annotated[
@@ -46,9 +77,9 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure raydash on this machine, which should have nothing else to do."""
-    if name not in BENCHES or importlib.util.find_spec(f"raydash.bench.{name}") is None:
+    if name is None or name not in BENCHES:
         raise typer.Exit(refuse(f"no bench {name or 'was named'}; there are {', '.join(BENCHES)}"))
-    module = importlib.import_module(f"raydash.bench.{name}")
+    module = importlib.import_module(BENCHES[name].module)
     exit_with(lambda: module.run(as_json=as_json))
 
 

@@ -9,7 +9,7 @@ import signal
 import time
 
 from raydash.bench.report import median, percentile, say, show
-from raydash.bench.stage import Stage, stage
+from raydash.bench.window.stage import Stage, stage
 from raydash.core.messages import Verb
 from raydash.core.spec import spec_from_table
 from raydash.core.states import Activity, RunState

@@ -1,4 +1,7 @@
-"""One real window with a real run, timed: `python -m raydash.bench.window_probe STARTED HOME`."""
+"""One real window with a real run, timed.
+
+`python -m raydash.bench.window.window_probe STARTED HOME`.
+"""
 
 import json
 import math

@@ -11,7 +11,7 @@ import sys
 
 from raydash.bench.own_cpu import private_home
 from raydash.bench.report import median, say, show
-from raydash.bench.rollout import measure_raydash
+from raydash.bench.rollouts.rollout import measure_raydash
 from raydash.core.spec import MODES
 
 ENV_IDS = ("raydash/NoisyDrift-v0", "CartPole-v1")
@@ -61,7 +61,14 @@ def _ours(env_id: str, workers: int, mode: str) -> float:
 def _hand(env_id: str, workers: int) -> float:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
-        [sys.executable, "-m", "raydash.bench.hand_loop", env_id, str(workers), str(SECONDS)],
+        [
+            sys.executable,
+            "-m",
+            "raydash.bench.rollouts.hand_loop",
+            env_id,
+            str(workers),
+            str(SECONDS),
+        ],
         env={**environment, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
         stdout=subprocess.PIPE,
         text=True,

@@ -23,9 +23,11 @@ from raydash.core.messages import (
 )
 from raydash.core.spec import PolicySpec
 from raydash.core.updates import RunUpdate
-from raydash.engine import start_run
-from raydash.engine.connection import Connection
-from raydash.engine.live_runs import (
+from raydash.engine.cluster.connection import Connection
+from raydash.engine.cluster.watch import ClusterWatch
+from raydash.engine.loop import MainLoop
+from raydash.engine.runs import start_run
+from raydash.engine.runs.live_runs import (
     LEAVE_S,
     MAX_BACKLOG,
     REST_S,
@@ -37,8 +39,6 @@ from raydash.engine.live_runs import (
     await_all,
     when_done,
 )
-from raydash.engine.loop import MainLoop
-from raydash.engine.watch import ClusterWatch
 from raydash.engine.wire import Wire
 from raydash.protocol.codec import encode
 
@@ -316,7 +316,7 @@ class RunDesk:
         info, spec = snapshot.info, snapshot.spec
 
         def work() -> RunUpdate:
-            from raydash.engine.last_words import last_words
+            from raydash.engine.runs.last_words import last_words
 
             return last_words(newest, info, spec)
 
@@ -332,7 +332,7 @@ class RunDesk:
         """Nothing was read of a run before its supervisor left: its file is the answer."""
 
         def work() -> None:
-            from raydash.engine.last_words import await_closed
+            from raydash.engine.runs.last_words import await_closed
 
             await_closed(_recording_of(reader.run_id))
 

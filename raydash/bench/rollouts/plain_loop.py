@@ -1,8 +1,8 @@
 """The stepping loop with nothing around it: what a rollout worker is measured against.
 
-`python -m raydash.bench.plain_loop SECONDS SEED NICE KIND [WEIGHTS]` prints `ready`, waits for a
-line, steps, and prints steps, episodes, sums of return and length, and the seconds it took. KIND:
-`random` (one CartPole-v1, random actions), `mlp` (one, an MLP in NumPy from WEIGHTS), or `make_vec`
+`python -m raydash.bench.rollouts.plain_loop SECONDS SEED NICE KIND [WEIGHTS]` prints `ready`, waits
+for a line, steps, and prints steps, episodes, sums of return and length, and the seconds it took.
+KIND: `random` (one CartPole-v1, random actions), `mlp` (one, an MLP in NumPy from WEIGHTS), or `make_vec`
 (64 of them in their own vector form, random actions).
 """
 

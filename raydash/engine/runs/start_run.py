@@ -18,9 +18,9 @@ from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import RunSummary, StartRun
 from raydash.core.spec import PolicySpec, RunSpec, violations_of
 from raydash.core.updates import RunUpdate
-from raydash.engine.connection import NAMESPACE, Connection
-from raydash.engine.live_runs import ACTOR_PREFIX, supervisor_class
+from raydash.engine.cluster.connection import NAMESPACE, Connection
 from raydash.engine.owner import owner
+from raydash.engine.runs.live_runs import ACTOR_PREFIX, supervisor_class
 from raydash.protocol.codec import decode, encode
 from raydash.trial.trial import try_environment
 

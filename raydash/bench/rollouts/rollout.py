@@ -24,8 +24,8 @@ import numpy as np
 import psutil
 
 from raydash.bench.own_cpu import OwnCpu, private_home
-from raydash.bench.plain_loop import ENV_ID, NUM_ENVS
 from raydash.bench.report import median, say, show, stolen_s
+from raydash.bench.rollouts.plain_loop import ENV_ID, NUM_ENVS
 from raydash.core.faults import FaultError
 from raydash.core.messages import Answer, CommandRun, Connect, StartRun, Verb
 from raydash.core.spec import ClusterSpec, spec_from_table
@@ -194,7 +194,7 @@ def _plain(case: Case, workers: int) -> Measured:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     # Ray gives its workers one thread of BLAS; the plain loop gets the same.
     environment["OMP_NUM_THREADS"] = "1"
-    command = [sys.executable, "-m", "raydash.bench.plain_loop", str(SECONDS)]
+    command = [sys.executable, "-m", "raydash.bench.rollouts.plain_loop", str(SECONDS)]
     children = [
         subprocess.Popen(
             [*command, str(index), str(RAY_WORKER_NICE), case.kind, case.weights],

@@ -14,8 +14,8 @@ from typing import Any
 from raydash.cluster import launch, private_ray
 from raydash.core.faults import Fault
 from raydash.core.messages import ClusterStatus, RunSummary
-from raydash.engine.connection import NAMESPACE, Connection
-from raydash.engine.live_runs import ACTOR_PREFIX
+from raydash.engine.cluster.connection import NAMESPACE, Connection
+from raydash.engine.runs.live_runs import ACTOR_PREFIX
 from raydash.protocol.codec import CodecError, decode
 
 LOOK_S = 2.0

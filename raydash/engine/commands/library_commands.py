@@ -31,8 +31,8 @@ from raydash.core.messages import (
     QueryHistory,
     WriteReport,
 )
-from raydash.engine.recordings import OpenRecordings
-from raydash.engine.start_run import unexpected
+from raydash.engine.commands.open_recordings import OpenRecordings
+from raydash.engine.runs.start_run import unexpected
 from raydash.protocol.codec import encode
 
 LOOK_S = 3.0

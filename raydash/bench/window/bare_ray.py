@@ -1,5 +1,6 @@
-"""The least that gets an episode out of Ray: `python -m raydash.bench.bare_ray STARTED HOME`.
+"""The least that gets an episode out of Ray.
 
+`python -m raydash.bench.window.bare_ray STARTED HOME`:
 `ray start --head`, `ray.init`, one actor that imports gymnasium and finishes one CartPole episode.
 Same flags and environment as a cluster that raydash launches.
 """

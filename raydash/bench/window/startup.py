@@ -60,7 +60,7 @@ def _child(name: str) -> dict[str, float]:
         }
         if not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")):
             environment["QT_QPA_PLATFORM"] = "offscreen"
-        command = [sys.executable, "-m", f"raydash.bench.{name}", repr(time.time()), home]
+        command = [sys.executable, "-m", f"raydash.bench.window.{name}", repr(time.time()), home]
         done = subprocess.run(
             command,
             env=environment,

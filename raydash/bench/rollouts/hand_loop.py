@@ -1,8 +1,8 @@
 """The least that steps environment actors in lockstep: what that mode is measured against.
 
-`python -m raydash.bench.hand_loop ENV_ID WORKERS SECONDS` prints the steps that it made and the
-seconds they took. The loop is an actor on a Ray of its own, as raydash's is, with random actions;
-a second of warm-up does not count.
+`python -m raydash.bench.rollouts.hand_loop ENV_ID WORKERS SECONDS` prints the steps that it made
+and the seconds they took. The loop is an actor on a Ray of its own, as raydash's is, with random
+actions; a second of warm-up does not count.
 """
 
 import sys

@@ -17,7 +17,7 @@ import numpy as np
 
 from raydash.bench.own_cpu import private_home
 from raydash.bench.report import median, say, show
-from raydash.bench.rollout import Measured, measure_raydash
+from raydash.bench.rollouts.rollout import Measured, measure_raydash
 from raydash.core.history.history import History
 from raydash.core.machine.requested_state import Commanded
 from raydash.core.machine.worker_record import MachineSettings

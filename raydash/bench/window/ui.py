@@ -9,7 +9,7 @@ import time
 from PySide6.QtCore import Qt, QTimer
 
 from raydash.bench.report import median, percentile, show
-from raydash.bench.stage import stage
+from raydash.bench.window.stage import stage
 from raydash.core.spec import spec_from_table
 
 WORKERS = 256

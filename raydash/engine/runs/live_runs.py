@@ -14,7 +14,7 @@ from typing import Any
 
 from raydash.core.messages import CommandRun
 from raydash.core.updates import RunUpdate
-from raydash.engine.unanswered import Unanswered
+from raydash.engine.runs.unanswered import Unanswered
 from raydash.protocol.codec import decode, name_of
 
 ACTOR_PREFIX = "run:"

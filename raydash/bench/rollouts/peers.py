@@ -16,10 +16,10 @@ from pathlib import Path
 
 import ray
 
-from raydash.bench import peer
 from raydash.bench.own_cpu import private_home
 from raydash.bench.report import median, say, show
-from raydash.bench.rollout import measure_raydash
+from raydash.bench.rollouts import peer
+from raydash.bench.rollouts.rollout import measure_raydash
 
 ROUNDS = 5
 SECONDS = 8.0
