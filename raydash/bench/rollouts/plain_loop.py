@@ -2,8 +2,8 @@
 
 `python -m raydash.bench.rollouts.plain_loop SECONDS SEED NICE KIND [WEIGHTS]` prints `ready`, waits
 for a line, steps, and prints steps, episodes, sums of return and length, and the seconds it took.
-KIND: `random` (one CartPole-v1, random actions), `mlp` (one, an MLP in NumPy from WEIGHTS), or `make_vec`
-(64 of them in their own vector form, random actions).
+KIND: `random` (one CartPole-v1, random actions), `mlp` (one, an MLP in NumPy from WEIGHTS), or
+`make_vec` (64 of them in their own vector form, random actions).
 """
 
 import os
