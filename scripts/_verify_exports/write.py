@@ -9,7 +9,7 @@ import numpy as np
 import raydash
 from raydash.core.library import ExportFormat
 from raydash.record.export.export import export
-from tests.fakes.finished_run import mixed_episodes, record_run
+from tests.fakes.recordings.finished_run import mixed_episodes, record_run
 
 NAMES = {
     ExportFormat.CSV: "run.csv",

@@ -186,7 +186,7 @@ def fault_of(env_id: str, **kwargs: Any) -> Fault:
 def test_unknown_name_is_answered_with_envpools_names() -> None:
     assert "CartPole-v1" in fault_of("CartPol-v1").remedy
     assert fault_of("ALE/Pong-v5").remedy == "Did you mean Pong-v5?"
-    assert "list_all_envs" in fault_of("tests.fakes.envs:CountingEnv").remedy
+    assert "list_all_envs" in fault_of("tests.fakes.user_code.envs:CountingEnv").remedy
 
 
 def test_keyword_arguments_that_it_does_not_take_are_named() -> None:

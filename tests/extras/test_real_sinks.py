@@ -14,7 +14,7 @@ from raydash.core.events import Event, EventKind
 from raydash.core.messages import Verb
 from raydash.core.spec import EnvSpec, RunSpec, SinksSpec
 from raydash.supervise.sinks import SinkFeed, open_sinks
-from tests.fakes.supervised_run import INFO, RUN_ID, Reader, SupervisedRun
+from tests.fakes.runs.supervised_run import INFO, RUN_ID, Reader, SupervisedRun
 
 WaitUntil = Callable[..., None]
 Series = list[tuple[int, float]]

@@ -9,8 +9,8 @@ import pytest
 from raydash.cluster.cluster_file import GuardianSettings
 from raydash.cluster.launch import LaunchedCluster, stop_cluster
 from raydash.paths import state_dir
-from tests.fakes.clusters import is_gone, launch, record_of
-from tests.fakes.terminal import CEILING_S, Terminal
+from tests.fakes.engines.clusters import is_gone, launch, record_of
+from tests.fakes.engines.terminal import CEILING_S, Terminal
 
 OpenTerminal = Callable[[], Terminal]
 

@@ -11,8 +11,8 @@ import typer
 
 from raydash.protocol.spec_file import read_spec, spec_from_toml
 from raydash.terminal.cli import app
+from tests.fakes.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "assets" / "examples").glob("*.toml"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "assets" / "docs").glob("*.md"))]
 

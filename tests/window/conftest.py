@@ -14,7 +14,7 @@ from raydash.link.session import Session
 from raydash.ui.form.run_form import RunForm
 from raydash.ui.frame.main_window import MainWindow
 from raydash.ui.kit.theme import Appearance, ThemeManager, apply
-from tests.fakes.engine import FakeEngine, summary
+from tests.fakes.engines.engine import FakeEngine, summary
 
 
 class Hands:

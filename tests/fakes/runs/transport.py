@@ -1,0 +1,135 @@
+"""Environments that a stepping loop reaches by moves which take their time, on a fake clock.
+
+Stands in for environment actors and for tasks: a move is made when its answer is due, so that what
+was really taken is known at any time.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import Any
+
+from raydash.core.faults import Fault
+from raydash.worker.remote.moves import (
+    Answer,
+    Lost,
+    Opened,
+    Raised,
+    Refused,
+    Seat,
+    Stepped,
+    WasReset,
+)
+from tests.fakes.user_code.envs import FakeClock, ScriptedEnv, Step
+
+NEVER_S = float("inf")
+
+
+class FakeTransport:
+    """A `Transport` to scripted environments.
+
+    Attributes:
+        envs: By seat; one that was renewed plays on where the one before failed.
+        taken: By seat, every answer to a step, reset or renewal that was handed over, in order.
+        renewed: By seat, the seeds of renewals.
+        lag_s: How long a move takes; a test may change it.
+        forgotten: Seats that were forgotten, in order.
+        lost: Seats whose next move is lost, with what is said then.
+        most_out: The greatest number of moves of one seat that were out at once.
+    """
+
+    def __init__(
+        self,
+        clock: FakeClock,
+        scripts: Sequence[Sequence[Step]] = (),
+        *,
+        lag_s: Callable[[Seat], float] = lambda _seat: 0.001,
+        failing_resets: Sequence[int] = (),
+    ) -> None:
+        self.clock = clock
+        self.scripts = scripts
+        self.lag_s = lag_s
+        self.failing_resets = failing_resets
+        self.envs: dict[Seat, ScriptedEnv] = {}
+        self.taken: dict[Seat, list[Answer]] = {}
+        self.renewed: dict[Seat, list[int]] = {}
+        self.forgotten: list[Seat] = []
+        self.lost: dict[Seat, Exception] = {}
+        self.refused: dict[Seat, Fault] = {}
+        self.said_costs: list[str] = []
+        self.most_out = 0
+        self._due: list[tuple[float, Seat, Callable[[], Answer]]] = []
+
+    def open(self, seat: Seat, handle: Any, seed: int) -> None:
+        script = self.scripts[(seat[0] - 1) % len(self.scripts)] if self.scripts else None
+        arguments = {} if script is None else {"script": script}
+        env = self.envs[seat] = ScriptedEnv(
+            clock=FakeClock(), failing_resets=self.failing_resets, **arguments
+        )
+        self.taken[seat], self.renewed[seat] = [], []
+
+        def opened() -> Answer:
+            if seat in self.refused:
+                return Refused(self.refused[seat])
+            observation, _ = env.reset(seed=seed)
+            # As they would have travelled: nobody shares them.
+            spaces = deepcopy((env.observation_space, env.action_space))
+            return Opened(*spaces, observation, 0.01)
+
+        self._send(seat, opened)
+
+    def reset(self, seat: Seat) -> None:
+        self._send(seat, lambda: self._reset(seat, None))
+
+    def renew(self, seat: Seat, seed: int) -> None:
+        self.renewed[seat].append(seed)
+        self._send(seat, lambda: self._reset(seat, seed))
+
+    def step(self, seat: Seat, action: Any) -> None:
+        self._send(seat, lambda: self._step(seat, action))
+
+    def forget(self, seat: Seat) -> None:
+        self.forgotten.append(seat)
+        self._due = [each for each in self._due if each[1] != seat]
+
+    def answers(self, timeout_s: float) -> Sequence[tuple[Seat, Answer]]:
+        """Lets time pass until the first answer is due, or until the patience is over."""
+        now_s = self.clock()
+        due_s = min((due_s for due_s, _, _ in self._due), default=NEVER_S)
+        self.clock.now_s = max(now_s, min(due_s, now_s + min(timeout_s, 0.02)))
+        came = [each for each in self._due if each[0] <= self.clock.now_s]
+        self._due = [each for each in self._due if each[0] > self.clock.now_s]
+        return [(seat, move()) for _, seat, move in came]
+
+    def costs(self) -> Sequence[str]:
+        costs, self.said_costs = self.said_costs, []
+        return costs
+
+    def num_out(self, seat: Seat) -> int:
+        """Moves that are out."""
+        return sum(whose == seat for _, whose, _ in self._due)
+
+    def _send(self, seat: Seat, move: Callable[[], Answer]) -> None:
+        def made() -> Answer:
+            return Lost(self.lost[seat]) if seat in self.lost else move()
+
+        self._due.append((self.clock.now_s + self.lag_s(seat), seat, made))
+        self.most_out = max(self.most_out, self.num_out(seat))
+
+    def _reset(self, seat: Seat, seed: int | None) -> Answer:
+        answer: Answer
+        try:
+            answer = WasReset(self.envs[seat].reset(seed=seed)[0])
+        except Exception as error:
+            answer = Raised.of("reset", error)
+        self.taken[seat].append(answer)
+        return answer
+
+    def _step(self, seat: Seat, action: Any) -> Answer:
+        answer: Answer
+        try:
+            observation, reward, terminated, truncated, info = self.envs[seat].step(action)
+            answer = Stepped(observation, float(reward), terminated, truncated, info)
+        except Exception as error:
+            answer = Raised.of("step", error)
+        self.taken[seat].append(answer)
+        return answer

@@ -1,0 +1,289 @@
+"""What a session says to the engine, and what it makes of the answers."""
+
+from pathlib import Path
+
+from pytestqt.qtbot import QtBot
+
+from raydash.app import join_if_live
+from raydash.core.clock import Clock
+from raydash.core.faults import Fault
+from raydash.core.messages import (
+    Answer,
+    AttachRun,
+    CancelConnect,
+    ClusterStatus,
+    CommandRun,
+    Connect,
+    RunList,
+    StartRun,
+    Verb,
+)
+from raydash.core.spec import ClusterSpec, EnvSpec, RunSpec
+from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
+from raydash.link.session import Session
+from tests.fakes.engines.engine import UP, FakeEngine, summary
+from tests.fakes.recordings.library import opened
+from tests.fakes.updates.updates import RUN_ID
+
+SPEC = RunSpec(env=EnvSpec("Acrobot-v1"))
+OWN = "20261122-120000-own"
+
+
+def started(session: Session, engine: FakeEngine) -> None:
+    """A run of this window, accepted and stepping."""
+    engine.come_up()
+    session.start_run(SPEC)
+    engine.answer(run_id=OWN)
+    engine.update(OWN)
+
+
+def test_connect_is_sent_once_the_engine_is_ready(session: Session, engine: FakeEngine) -> None:
+    assert engine.sent == []
+    engine.become("ready")
+    assert engine.sent == [Connect(1, ClusterSpec())]
+
+
+def test_newest_live_run_is_attached_and_shown_once_connected(
+    session: Session, engine: FakeEngine
+) -> None:
+    old = summary("old", started_utc="2026-11-22T09:00:00+00:00")
+    new = summary("new", started_utc="2026-11-22T10:00:00+00:00")
+    engine.come_up(new, old)
+    assert engine.sent[-1] == AttachRun(2, "new")
+    assert session.store.shown_run_id == "new"
+
+
+def test_run_list_that_comes_after_the_connect_is_attached_to_as_well(
+    session: Session, engine: FakeEngine
+) -> None:
+    engine.come_up()
+    engine.say(RunList((summary(),)))
+    assert engine.sent[-1] == AttachRun(2, RUN_ID)
+
+
+def test_accepted_run_is_own_shown_and_not_attached_twice(
+    session: Session, engine: FakeEngine
+) -> None:
+    engine.come_up()
+    session.start_run(SPEC)
+    assert engine.sent[-1] == StartRun(2, SPEC)
+    assert session.is_starting_run
+    engine.answer(run_id=OWN)
+    engine.say(RunList((summary(OWN),)))
+    assert session.own_runs == {OWN}
+    assert session.store.shown_run_id == OWN
+    assert not any(isinstance(command, AttachRun) for command in engine.sent)
+
+
+def test_run_asked_for_at_the_start_is_tried_while_the_cluster_comes_up(
+    session: Session, engine: FakeEngine
+) -> None:
+    session.start_when_up(SPEC)
+    engine.become("ready")
+    assert engine.sent[-1] == StartRun(2, SPEC)
+    engine.say(UP)
+    engine.answer(to=1)
+    engine.answer(run_id=OWN, to=2)
+    assert session.own_runs == {OWN}
+    assert sum(isinstance(command, StartRun) for command in engine.sent) == 1
+
+
+def test_run_asked_for_at_the_start_waits_for_the_next_cluster_if_none_came_up(
+    session: Session, engine: FakeEngine, faults: list[Fault]
+) -> None:
+    session.start_when_up(SPEC)
+    engine.become("ready")
+    failed = Fault("Ray did not start")
+    engine.answer(failed, to=1)
+    engine.answer(failed, to=2)
+    assert faults == [failed]
+    session.relaunch()
+    engine.become("starting")
+    engine.become("ready")
+    assert isinstance(engine.sent[-1], StartRun)
+
+
+def test_a_planned_cluster_comes_when_a_run_is_started_and_not_before(
+    engine: FakeEngine, hands: Clock, private_dirs: Path
+) -> None:
+    session = Session(engine, hands)  # type: ignore[arg-type]
+    session.start()
+    planned = ClusterSpec(num_gpus=1.0)
+    session.plan_cluster(planned)
+    engine.become("ready")
+    assert engine.sent == []
+    assert session.can_connect
+    session.start_run(SPEC)
+    assert engine.sent == [Connect(1, planned), StartRun(2, SPEC)]
+    assert not session.can_connect
+    engine.say(UP)
+    engine.answer(to=1)
+    engine.answer(run_id=OWN, to=2)
+    assert session.own_runs == {OWN}
+    session.deleteLater()
+
+
+def test_a_recording_that_is_still_written_is_followed_on_its_cluster(
+    engine: FakeEngine, hands: Clock, private_dirs: Path
+) -> None:
+    session = Session(engine, hands)  # type: ignore[arg-type]
+    session.start()
+    join_if_live(session)
+    engine.become("ready")
+    session.library.open(RUN_ID)
+    engine.say(opened(RUN_ID, 100.0))  # as its file was then, it was running
+    engine.answer(run_id=RUN_ID)
+    assert session.store.shown is not None
+    assert session.store.shown.is_recording
+    assert isinstance(engine.sent[-1], Connect)
+    engine.come_up(summary())
+    engine.say(RunList((summary(elapsed_s=601.0),)))
+    assert isinstance(engine.sent[-1], AttachRun)
+    engine.update()
+    assert session.store.shown is not None
+    assert not session.store.shown.is_recording
+    assert session.library.opened == ()
+    session.deleteLater()
+
+
+def test_bad_input_is_told_while_the_cluster_still_comes_up(
+    session: Session, engine: FakeEngine, faults: list[Fault]
+) -> None:
+    session.start_when_up(SPEC)
+    engine.become("ready")
+    fault = Fault("There is no such environment", keys=("env.id",), bad_input=True)
+    engine.answer(fault, to=2)
+    assert faults == [fault]
+
+
+def test_refused_run_raises_its_fault_and_calls_back(
+    session: Session, engine: FakeEngine, faults: list[Fault]
+) -> None:
+    answers: list[Answer] = []
+    engine.come_up()
+    session.start_run(SPEC, answers.append)
+    fault = Fault("There is no such environment", keys=("env.id",), bad_input=True)
+    engine.answer(fault)
+    assert faults == [fault]
+    assert answers[0].fault == fault
+    assert session.own_runs == set()
+
+
+def test_command_is_pending_until_it_is_answered(running: Session, engine: FakeEngine) -> None:
+    number = running.command(Verb.PAUSE)
+    assert engine.sent == [CommandRun(number, RUN_ID, Verb.PAUSE)]
+    assert running.pending == {number: "Pausing…"}
+    assert running.pending_verb(Verb.PAUSE)
+    engine.answer()
+    assert running.pending == {}
+    assert not running.pending_verb(Verb.PAUSE)
+
+
+def test_new_engine_connects_to_the_same_cluster_and_attaches_live_runs_again(
+    running: Session, engine: FakeEngine, faults: list[Fault]
+) -> None:
+    lost = Fault("The engine died", "killed by signal 9")
+    engine.become("reconnecting")
+    engine.lost.emit(lost)
+    assert faults == [lost]
+    assert not running.is_connected
+    assert running.store.shown is not None
+    assert running.store.shown.latest is not None
+    engine.come_up(summary())
+    assert [type(command) for command in engine.sent] == [Connect, AttachRun]
+    assert engine.sent[0].cluster == ClusterSpec()  # type: ignore[union-attr]
+    assert running.is_connected
+
+
+def test_run_that_the_new_engine_cannot_find_is_interrupted(
+    running: Session, engine: FakeEngine
+) -> None:
+    engine.become("reconnecting")
+    engine.come_up()
+    engine.answer(Fault("There is no such run"))
+    assert running.store.shown is not None
+    assert running.store.shown.state is RunState.INTERRUPTED
+
+
+def test_lost_cluster_interrupts_runs_but_keeps_their_data_and_waits_for_relaunch(
+    running: Session, engine: FakeEngine, faults: list[Fault]
+) -> None:
+    fault = Fault("The Ray cluster died", "its head node is gone")
+    engine.say(ClusterStatus(ClusterPhase.LOST, fault=fault))
+    assert faults == [fault]
+    run = running.store.shown
+    assert run is not None
+    assert run.state is RunState.INTERRUPTED
+    assert len(run.recent) > 0
+    assert run.latest is not None
+    assert set(run.latest.workers.activity) == {Activity.STOPPED}
+    engine.become("reconnecting")
+    engine.become("ready")
+    assert engine.sent == []
+    assert running.store.cluster.phase is ClusterPhase.LOST
+    running.relaunch()
+    assert engine.calls[-1] == "replace"
+    engine.become("ready")
+    assert isinstance(engine.sent[-1], Connect)
+
+
+def test_failed_connect_raises_its_fault_once(
+    session: Session, engine: FakeEngine, faults: list[Fault]
+) -> None:
+    fault = Fault("Nobody listens there")
+    engine.become("ready")
+    engine.say(ClusterStatus(ClusterPhase.FAILED, fault=fault))
+    engine.answer(fault)
+    assert faults == [fault]
+    assert session.store.cluster.phase is ClusterPhase.FAILED
+
+
+def test_cancelled_connect_leaves_the_cluster_absent_and_a_fresh_engine_idle(
+    session: Session, engine: FakeEngine, faults: list[Fault]
+) -> None:
+    engine.become("ready")
+    engine.say(ClusterStatus(ClusterPhase.LAUNCHING))
+    session.cancel_connect()
+    assert isinstance(engine.sent[-1], CancelConnect)
+    assert engine.calls[-1] == "expect_exit"
+    engine.answer(Fault("Cancelled"), to=1)
+    engine.become("reconnecting")
+    engine.become("ready")
+    assert len(engine.sent) == 2
+    assert session.store.cluster.phase is ClusterPhase.ABSENT
+    assert faults == []
+
+
+def test_other_cluster_gets_a_new_engine(running: Session, engine: FakeEngine) -> None:
+    other = ClusterSpec(address="10.0.0.5:6379")
+    running.connect_cluster(other)
+    assert engine.calls[-1] == "replace"
+    engine.become("ready")
+    assert engine.sent[-1].cluster == other  # type: ignore[union-attr]
+
+
+def test_stopping_own_runs_waits_for_the_last_word_of_each(
+    session: Session, engine: FakeEngine, qtbot: QtBot
+) -> None:
+    started(session, engine)
+    with qtbot.waitSignal(session.runs_stopped, timeout=30_000):
+        session.stop_own_runs(EndedBy.SIGNAL)
+        assert engine.sent[-1] == CommandRun(3, OWN, Verb.STOP, ended_by=EndedBy.SIGNAL)
+        engine.answer()
+        engine.update(OWN, state=RunState.STOPPED, snapshot=False, last=True)
+
+
+def test_runs_of_others_are_left_alone(running: Session, engine: FakeEngine, qtbot: QtBot) -> None:
+    with qtbot.waitSignal(running.runs_stopped, timeout=30_000):
+        running.stop_own_runs()
+    assert engine.sent == []
+
+
+def test_kept_runs_are_told_before_the_window_goes(
+    session: Session, engine: FakeEngine, qtbot: QtBot
+) -> None:
+    started(session, engine)
+    with qtbot.waitSignal(session.runs_stopped, timeout=30_000):
+        session.keep_own_runs()
+        assert engine.sent[-1] == CommandRun(3, OWN, Verb.KEEP)
+        engine.answer()
