@@ -34,8 +34,7 @@ from raydash.record.read import query
 from raydash.record.read.generations import generations_of
 from raydash.record.read.live_copy import connect_to_live_copy, is_locked
 from raydash.record.read.named_values import AGENTS, INFO, Source, sources_of
-from raydash.record.read.query import RecordedFigures, open_read_only, tables_of
-from raydash.record.read.worker_sums import WORKERS
+from raydash.record.read.query import WORKERS, RecordedFigures, open_read_only, tables_of
 
 UNKNOWN_ENDING = 255
 """Stands in `Episodes.ending` where an imported run does not say how an episode ended."""

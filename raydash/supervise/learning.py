@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from raydash.core.machine.generation_plan import Campaign
 from raydash.core.machine.stimuli import AskLearner, CreateLearner, SavePolicy
 from raydash.core.records import PlayedWork, RolloutChunk, WorkerReady
 from raydash.core.updates import Generations, LearningFigures
-from raydash.supervise.generation_log import GenerationLog
 from raydash.supervise.pools.learners import LearnerDesk, LearnerReport
 
 LEARNING_TURN_S = 0.02
@@ -109,3 +110,27 @@ class Learning:
     def told(self, figures: LearningFigures | None, since_seq: int) -> LearningFigures | None:
         """Figures with the generations that a reader has not been told of."""
         return figures and replace(figures, generations=self._log.since(since_seq))
+
+
+class GenerationLog:
+    """All of them while they are few; then every second one of the older ones is let go."""
+
+    def __init__(self, generations: Generations, *, seq: int) -> None:
+        """A log that begins at version `seq`, with what the recording holds."""
+        self._rows = Generations()
+        self._seqs = np.empty(0, np.int64)
+        self.add(generations, seq)
+
+    def add(self, generations: Generations, seq: int) -> None:
+        """These belong to the version `seq`."""
+        if not len(generations):
+            return
+        rows = Generations.joined([self._rows, generations])
+        seqs = np.concatenate([self._seqs, np.full(len(generations), seq, np.int64)])
+        kept = Generations.kept_of(len(rows))
+        self._rows, self._seqs = rows.rows(kept), seqs[kept]
+
+    def since(self, seq: int) -> Generations:
+        """Those of later versions; 0: all that are left."""
+        first = int(np.searchsorted(self._seqs, seq, side="right"))
+        return self._rows.rows(np.arange(first, len(self._rows)))

@@ -78,7 +78,8 @@ def tops(modules: set[str]) -> set[str]:
 
 
 def parts_of(modules: set[str]) -> set[str]:
-    return {name.split(".")[1] for name in modules if name.startswith("raydash.")}
+    """Which parts of raydash these are, but for the version: any import of raydash loads it."""
+    return {name.split(".")[1] for name in modules if name.startswith("raydash.")} - {"version"}
 
 
 def test_every_part_of_raydash_is_on_a_side() -> None:

@@ -17,8 +17,7 @@ from raydash.record.file.schema import Connection
 from raydash.record.read import query
 from raydash.record.read.generations import learning_figures
 from raydash.record.read.named_values import NamedReader
-from raydash.record.read.restarts import num_restarts
-from raydash.record.read.worker_sums import WORKERS
+from raydash.record.read.query import WORKERS, num_restarts
 
 FORMAT = "raydash-recording"
 _STREAMED = ("episodes", "agent_episodes", "generations", "evaluation_episodes", "scalars")

@@ -18,8 +18,7 @@ from raydash.record.file.rows import IncarnationRow
 from raydash.record.file.schema import Connection
 from raydash.record.read.generations import learning_figures
 from raydash.record.read.named_values import NamedReader
-from raydash.record.read.query import RecordedFigures, figures_of, open_read_only
-from raydash.record.read.restarts import num_restarts
+from raydash.record.read.query import RecordedFigures, figures_of, num_restarts, open_read_only
 
 NUM_EVENTS = 20
 _TOTALS = tuple(WorkerTotals.__slots__)

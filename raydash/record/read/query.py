@@ -1,13 +1,17 @@
 """Questions to a recording that nobody writes any more."""
 
+import json
 import math
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import duckdb
 
+from raydash.core.events import EventKind
 from raydash.core.faults import FaultError
+from raydash.core.records import WorkerTotals
+from raydash.core.spec import PolicySpec, spec_from_table
 from raydash.core.states import EndedBy, Ending, RunState
 from raydash.record.file.database import connect, reading_fault
 from raydash.record.file.schema import Connection, SchemaError, check_readable
@@ -149,3 +153,62 @@ def figures_of(connection: Connection) -> RecordedFigures:
         episode_return_max=high,
         episode_len_mean=len_mean,
     )
+
+
+_NAMES = tuple(item.name for item in fields(WorkerTotals))
+
+
+_NEWEST = ", ".join(f"max({name}) AS {name}" for name in _NAMES)
+
+
+_SUMS = ", ".join(
+    f"sum({name})::{'DOUBLE' if name.endswith('_s') else 'BIGINT'} AS {name}" for name in _NAMES
+)
+
+
+WORKERS = (
+    f"SELECT worker_index, max(incarnation) AS incarnation, {_SUMS}"
+    f" FROM (SELECT worker_index, incarnation, {_NEWEST} FROM worker_totals GROUP BY ALL)"
+    " GROUP BY worker_index ORDER BY worker_index"
+)
+"""SQL: one row per worker, with the names of `WorkerTotals`."""
+
+
+def policy_to_json(policy: PolicySpec | None) -> str | None:
+    """The text of a policy; None: none was swapped in."""
+    return None if policy is None else json.dumps(asdict(policy))
+
+
+def policy_from_json(text: str | None) -> PolicySpec | None:
+    """The policy of a text.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    return None if text is None else spec_from_table({"policy": json.loads(text)}).policy
+
+
+def num_restarts(connection: Connection, until_s: float = math.inf) -> int:
+    """Workers made anew after a death or on demand, as the live run counted them.
+
+    Workers that came back because of a change of scale, or with another life of the supervisor, are
+    no restarts, so the incarnations of the workers do not tell.
+
+    Args:
+        connection: To a recording of any schema.
+        until_s: On the run's clock.
+    """
+    newest = connection.execute(
+        "FROM commits WHERE t_s <= ? ORDER BY number DESC LIMIT 1", [until_s]
+    )
+    names = [column[0] for column in newest.description]
+    row = newest.fetchone()
+    known = dict(zip(names, row, strict=True)).get("num_restarts") if row is not None else None
+    if known is not None:
+        return int(known)
+    # Schema 1 did not count them.
+    (count,) = connection.execute(
+        "SELECT count(*) FROM events WHERE kind = ? AND t_s <= ?",
+        [EventKind.WORKER_RESTARTED.value, until_s],
+    ).fetchone()
+    return int(count)

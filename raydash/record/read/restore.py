@@ -35,8 +35,7 @@ from raydash.record.read.named_values import (
     kept_bucket_sums,
     sources_of,
 )
-from raydash.record.read.policy_column import policy_from_json
-from raydash.record.read.restarts import num_restarts
+from raydash.record.read.query import num_restarts, policy_from_json
 
 RECENT_EPISODES = 100
 BATCH_ROWS = 100_000

@@ -41,9 +41,13 @@ from raydash.record.read import history_query
 from raydash.record.read.episode_sums import NOT_KNOWN, EpisodeSums, Sums
 from raydash.record.read.generations import learning_figures, worker_versions
 from raydash.record.read.named_values import NamedReader
-from raydash.record.read.policy_column import policy_from_json
-from raydash.record.read.query import open_read_only, recorded_until_s, tables_of
-from raydash.record.read.restarts import num_restarts
+from raydash.record.read.query import (
+    num_restarts,
+    open_read_only,
+    policy_from_json,
+    recorded_until_s,
+    tables_of,
+)
 from raydash.record.read.worker_columns import (
     doings,
     ended,

@@ -20,7 +20,7 @@ from raydash.core.updates import Generations, LearningFigures
 from raydash.record.file.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
 from raydash.record.file.schema import SCHEMA_VERSION, Connection
 from raydash.record.read.generations import TOTALS
-from raydash.record.read.policy_column import policy_to_json
+from raydash.record.read.query import policy_to_json
 
 _TOTALS = tuple(WorkerTotals.__slots__)
 # DuckDB reads NaN in arrays as NULL; a return and a sum of returns can be NaN.

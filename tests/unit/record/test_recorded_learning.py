@@ -22,7 +22,7 @@ from raydash.record.read.query import open_read_only
 from raydash.record.read.restore import restore
 from raydash.record.read.snapshot import snapshot
 from raydash.record.write.recorder import Recorder
-from raydash.supervise.generation_log import GenerationLog
+from raydash.supervise.learning import GenerationLog
 from tests.fakes.clock import FakeClock
 
 SPEC = RunSpec(

@@ -1,7 +1,5 @@
 """What a window offers once a policy was learnt, and the examples that get one there."""
 
-from pathlib import Path
-
 import pytest
 from PySide6.QtGui import QAction, QGuiApplication
 from pytestqt.qtbot import QtBot
@@ -12,10 +10,9 @@ from raydash.protocol.spec_file import read_spec
 from raydash.ui.form.examples import EXAMPLES, Example
 from raydash.ui.frame.main_window import MainWindow
 from tests.fakes.engines.engine import FakeEngine, summary
+from tests.fakes.places import ROOT
 from tests.fakes.updates.learning import BEST_POLICY, learning_spec, make_learning_update
 from tests.fakes.updates.updates import RUN_ID, make_update
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -34,8 +34,8 @@ from raydash.core.states import EndedBy, RunState
 from raydash.record.file.notes import checked, read_notes, write_notes
 from raydash.record.file.rows import RecordBatch, RunEndRow
 from raydash.record.file.times import iso_utc
+from raydash.record.library import index as index_module
 from raydash.record.library.library import LibraryFolder
-from raydash.record.library.library import index as index_module
 from raydash.record.library.retention import doomed, read_settings, words_for_bytes, write_settings
 from raydash.record.read.details import details
 from raydash.record.read.query import figures
