@@ -44,9 +44,9 @@ from raydash.core.states import ClusterPhase
 from raydash.engine.cluster.connection import Connection, Connector
 from raydash.engine.cluster.watch import ClusterWatch
 from raydash.engine.cluster.worker_output import WorkerOutput
-from raydash.engine.commands.check_commands import CheckDesk
-from raydash.engine.commands.library_commands import LibraryDesk
-from raydash.engine.commands.run_commands import RunDesk
+from raydash.engine.commands.check_commands import CheckCommands
+from raydash.engine.commands.library_commands import LibraryCommands
+from raydash.engine.commands.run_commands import RunCommands
 from raydash.engine.loop import MainLoop
 from raydash.engine.wire import Wire
 from raydash.trial.trial import list_names
@@ -72,12 +72,12 @@ class Engine:
         self._watch: ClusterWatch | None = None
         self._output: WorkerOutput | None = None
         self._loop = MainLoop()
-        self._library = LibraryDesk(
+        self._library = LibraryCommands(
             paths.data_dir(),
             send=wire.send,
             attach=lambda command_id, run_id: self._runs.attach_if_live(command_id, run_id),
         )
-        self._runs = RunDesk(
+        self._runs = RunCommands(
             wire,
             self._loop,
             is_connecting=lambda: self._connector is not None,
@@ -85,7 +85,7 @@ class Engine:
             watch=lambda: self._watch,
             from_file=self._library.take,
         )
-        self._checks = CheckDesk(self._loop, wire.send)
+        self._checks = CheckCommands(self._loop, wire.send)
         self._process = psutil.Process()
 
     def run(self) -> None:

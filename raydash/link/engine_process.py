@@ -281,7 +281,7 @@ class EngineProcess(QObject):
     def _on_error(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:
             self._on_stderr()
-            self._buried(Fault("The engine could not be started", self._process.errorString()))
+            self._on_exit(Fault("The engine could not be started", self._process.errorString()))
 
     def _on_finished(self, exit_code: int, status: QProcess.ExitStatus) -> None:
         self._on_output()
@@ -293,15 +293,15 @@ class EngineProcess(QObject):
             if not self._reader.is_between_frames:
                 why += ", in the middle of a message"
             reason = Fault("The engine died", why)
-        self._buried(reason)
+        self._on_exit(reason)
 
-    def _buried(self, reason: Fault) -> None:
+    def _on_exit(self, reason: Fault) -> None:
         """The child is gone: say so, answer for it, decide whether another comes."""
         self._ping_timer.stop()
         self._kill_timer.stop()
         expected, self._exit_expected = self._exit_expected, False
         if self._stopping:
-            self._answer_for_the_dead(expected=True)
+            self._fail_pending_commands(expected=True)
             self._finish_stopping()
             return
         lived_s = self._clock() - self._born_s
@@ -320,7 +320,7 @@ class EngineProcess(QObject):
         self._set_state("failed" if gives_up else "reconnecting")
         if fault is not None:
             self.lost.emit(fault)
-        self._answer_for_the_dead(expected=expected)
+        self._fail_pending_commands(expected=expected)
         if not gives_up:
             waits = self._timings.backoff_s
             wait_s = waits[min(max(0, self._quick_deaths - 1), len(waits) - 1)]
@@ -337,7 +337,7 @@ class EngineProcess(QObject):
         )
         return Fault(reason.what, why, remedy, self.stderr_tail)
 
-    def _answer_for_the_dead(self, *, expected: bool) -> None:
+    def _fail_pending_commands(self, *, expected: bool) -> None:
         unanswered, self._unanswered = self._unanswered, {}
         for command in unanswered.values():
             if expected and isinstance(command, CancelConnect):

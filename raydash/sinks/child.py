@@ -126,7 +126,7 @@ class SinkChild:
         self._send()
         self._read()
         if code is not None:
-            self._bury(code)
+            self._on_exit(code)
             return
         waited_s = 0.0 if self._waiting_since_s is None else self._clock() - self._waiting_since_s
         if waited_s > self._silent_after_s and not self._is_ending:
@@ -144,7 +144,7 @@ class SinkChild:
         self._kill_group()
         with contextlib.suppress(subprocess.TimeoutExpired):  # it waits for a disk that is gone
             self._process.wait(REAP_S)
-        self._bury(-signal.SIGKILL)
+        self._on_exit(-signal.SIGKILL)
 
     def fresh(self) -> list[Trouble]:
         """Troubles that nobody was told of."""
@@ -242,7 +242,7 @@ class SinkChild:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _bury(self, code: int) -> None:
+    def _on_exit(self, code: int) -> None:
         self._kill_group()
         has_explained = bool(self._told & _LAST_WORDS)
         if not has_explained and (code != 0 or not self._is_ending):

@@ -24,13 +24,13 @@ from raydash.record.file.folder import best_policy_of, learner_state_of
 from raydash.supervise.account.roster import NoProbes, Probes
 from raydash.supervise.keeping.recording import NotRecorded, Past, open_recording, read_past
 from raydash.supervise.placement import SupervisorPlacement
-from raydash.supervise.pools.learners import LearnerDesk, RayLearner
+from raydash.supervise.pools.learners import LearnerClient, RayLearner
 from raydash.supervise.pools.pool import WorkerPool
 from raydash.supervise.pools.probes import NodeProbes
 from raydash.supervise.pools.ray_pool import RayPool
 from raydash.supervise.pools.simulated import SimulatedPool
 from raydash.supervise.pools.slots import Slots
-from raydash.supervise.pools.stepping_pool import Homes, SteppingPool
+from raydash.supervise.pools.stepping_pool import EnvHosts, SteppingPool
 from raydash.supervise.sinks import open_sinks
 from raydash.supervise.supervisor import Recording, Supervisor
 from raydash.version import __version__
@@ -143,7 +143,7 @@ def _pool(
     if mode == "actors":
         make = _worker_factory(RolloutWorker, start, placement, demand)
         return RayPool(make, node_id=node_id, clock=time.monotonic)
-    homes: Homes = Slots(seed=start.spec.rollout.seed, node_id=node_id)
+    homes: EnvHosts = Slots(seed=start.spec.rollout.seed, node_id=node_id)
     if mode == "lockstep":
         make = _worker_factory(EnvActor, start, placement, demand)
         homes = RayPool(make, node_id=node_id, clock=time.monotonic)
@@ -197,7 +197,7 @@ def _worker_factory(
     return make
 
 
-def _learner(start: StartRun, placement: SupervisorPlacement) -> LearnerDesk:
+def _learner(start: StartRun, placement: SupervisorPlacement) -> LearnerClient:
     """On the supervisor's own node: what it writes lies beside the recording."""
     recording = Path(placement.recording)
     actor = ray.remote(LearnerProcess).options(

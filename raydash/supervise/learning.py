@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from raydash.core.machine.generation_plan import Campaign
+from raydash.core.machine.generation_plan import GenerationPlan
 from raydash.core.machine.stimuli import AskLearner, CreateLearner, SavePolicy
 from raydash.core.records import PlayedWork, RolloutChunk, WorkerReady
 from raydash.core.updates import Generations, LearningFigures
-from raydash.supervise.pools.learners import LearnerDesk, LearnerReport
+from raydash.supervise.pools.learners import LearnerClient, LearnerReport
 
 LEARNING_TURN_S = 0.02
 """How long a turn waits for the first answer of a worker or of the learner."""
@@ -30,8 +30,8 @@ class Learning:
 
     def __init__(
         self,
-        campaign: Campaign | None,
-        desk: LearnerDesk | None,
+        campaign: GenerationPlan | None,
+        desk: LearnerClient | None,
         past: Generations,
         *,
         seq: int,

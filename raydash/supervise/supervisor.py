@@ -46,7 +46,7 @@ from raydash.core.machine.stimuli import (
     WorkerClosed,
     WorkerDied,
 )
-from raydash.core.machine.worker_record import Fate
+from raydash.core.machine.worker_record import AfterExit
 from raydash.core.messages import (
     PROTOCOL_VERSION,
     Answer,
@@ -79,7 +79,7 @@ from raydash.supervise.account.gathering import Gathering
 from raydash.supervise.account.ledger import Ledger
 from raydash.supervise.account.roster import Probes, Roster
 from raydash.supervise.learning import Learning
-from raydash.supervise.pools.learners import LearnerDesk
+from raydash.supervise.pools.learners import LearnerClient
 from raydash.supervise.pools.pool import Closed, CostFound, Died, Report, WorkerPool
 from raydash.supervise.readers import Readers
 from raydash.supervise.sinks import LiveSinks, NoSinks
@@ -157,7 +157,7 @@ class Supervisor:
         health: SupervisorHealth | None = None,
         trouble: str = "",
         sinks: LiveSinks | None = None,
-        learner: LearnerDesk | None = None,
+        learner: LearnerClient | None = None,
         generations: Generations | None = None,
     ) -> None:
         """A supervisor for a new run, or for one that goes on from its recording.
@@ -316,7 +316,7 @@ class Supervisor:
                 stimulus = _policy_answered(report, t_s)
             case Closed(worker_index=index, incarnation=life):
                 worker = self._machine.workers.get(index)
-                failed = worker is not None and worker.fate is Fate.FAIL
+                failed = worker is not None and worker.fate is AfterExit.FAIL
                 self._forget(index, life, keep_log=failed)
                 stimulus = WorkerClosed(t_s, index, life)
             case Died(worker_index=index, incarnation=life, cause=cause, text=text, detail=detail):

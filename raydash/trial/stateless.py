@@ -11,7 +11,7 @@ from raydash.core.clock import Clock
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec
 from raydash.worker.envs.environments import make_env
-from raydash.worker.remote.dynamics import FunctionalLaw, Law, law_of, pack_state
+from raydash.worker.remote.dynamics import Dynamics, FunctionalDynamics, dynamics_of, pack_state
 from raydash.worker.words import one_line
 
 
@@ -41,8 +41,8 @@ def try_stateless(spec: EnvSpec, clock: Clock = time.perf_counter) -> StateCost:
         FaultError: if it can't, with what to change.
     """
     env = make_env(spec)
-    law = law_of(env, spec)
-    is_functional = isinstance(law, FunctionalLaw)
+    law = dynamics_of(env, spec)
+    is_functional = isinstance(law, FunctionalDynamics)
     try:
         state, _ = law.open(env, 0)
     except Exception as error:
@@ -77,7 +77,7 @@ def try_stateless(spec: EnvSpec, clock: Clock = time.perf_counter) -> StateCost:
     return StateCost(len(carried), time_s, is_functional)
 
 
-def _raises(law: Law, state: Any, action: Any) -> bool:
+def _raises(law: Dynamics, state: Any, action: Any) -> bool:
     """Whether a step from a state that never travelled raises too."""
     try:
         law.reset(law.step(state, action)[0])

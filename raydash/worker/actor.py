@@ -24,7 +24,12 @@ from raydash.worker.loops.multi_agent_rollout import MultiAgentLoop
 from raydash.worker.loops.rollout import RolloutLoop
 from raydash.worker.loops.sliced import Life
 from raydash.worker.loops.vector_rollout import VectorRolloutLoop
-from raydash.worker.node.process import log_paths, settle_in, stand_back, whereabouts
+from raydash.worker.node.process import (
+    log_paths,
+    lower_priority,
+    node_address,
+    tag_output_and_lower_priority,
+)
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.agents import AgentPolicies
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
@@ -87,7 +92,7 @@ class RolloutWorker:
 
     def prepare(self) -> bytes:
         """Make the environment and reset it: `WorkerReady`, or `WorkerFault` if that failed."""
-        settle_in(self._run_id, f"worker {self._worker_index}")
+        tag_output_and_lower_priority(self._run_id, f"worker {self._worker_index}")
         try:
             self._loop = self._make_loop()
             self._loop.weights_seq_no = self._weights_seq_no
@@ -98,9 +103,9 @@ class RolloutWorker:
             return self._failed(
                 Fault(f"The policy or the action space raised {type(error).__name__}", str(error)),
             )
-        node, node_id = whereabouts()
+        node, node_id = node_address()
         if node_id:
-            stand_back()
+            lower_priority()
         return encode(
             WorkerReady(
                 worker_index=self._worker_index,

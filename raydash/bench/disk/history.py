@@ -16,7 +16,7 @@ import numpy as np
 from raydash.bench.report import median, say, show
 from raydash.core.history.histogram import Histogram
 from raydash.core.history.history import CAPACITY, HistoryRows
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.spec import RunSpec
 from raydash.core.states import EndedBy, RunState
 from raydash.record.file.database import connect
@@ -121,7 +121,7 @@ def _write(path: Path, episodes: int, until_s: float) -> None:
             IncarnationRow(0, 0.0, utc, "127.0.0.1", 1),
         )
         rows = _kept(until_s, steps_per_s)
-        writer.write(1, RecordBatch(until_s, until_s, Commanded(WORKERS), history=rows))
+        writer.write(1, RecordBatch(until_s, until_s, RequestedState(WORKERS), history=rows))
         writer.end(RunEndRow(RunState.FINISHED, EndedBy.EPISODES, "", utc, until_s, until_s))
         connection.execute("CHECKPOINT")
 

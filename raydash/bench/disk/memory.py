@@ -16,7 +16,7 @@ import psutil
 
 from raydash.bench.report import say, show
 from raydash.core.machine.machine import RunMachine
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.worker_record import MachineSettings
 from raydash.core.messages import PROTOCOL_VERSION
 from raydash.core.spec import RunSpec
@@ -77,7 +77,7 @@ def _day(path: Path) -> tuple[dict[int, float], dict[int, float], int, float]:
         RunInfo("bench", "bench", "", str(path), "", "", "", PROTOCOL_VERSION),
         machine=RunMachine(
             spec,
-            Commanded(num_workers=NUM_WORKERS, keep=True),
+            RequestedState(num_workers=NUM_WORKERS, keep=True),
             settings=MachineSettings(budget_min_s=SLICE_S, budget_max_s=SLICE_S),
         ),
         pool=SimulatedPool(clock),

@@ -19,7 +19,7 @@ from raydash.bench.own_cpu import private_home
 from raydash.bench.report import median, say, show
 from raydash.bench.rollouts.rollout import Measured, measure_raydash
 from raydash.core.history.history import History
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.worker_record import MachineSettings
 from raydash.core.records import TIME_DECIMALS, EpisodeColumns, WorkerTotals
 from raydash.core.spec import RunSpec
@@ -137,7 +137,7 @@ class _MadeUp:
         return RecordBatch(
             t_s=self.t_s,
             elapsed_s=self.t_s,
-            commanded=Commanded(NUM_WORKERS),
+            commanded=RequestedState(NUM_WORKERS),
             episodes=episodes,
             totals=[(index, 0, totals) for index, totals in enumerate(self._totals, 1)],
             history=rows,

@@ -6,7 +6,7 @@ Part of `raydash.core.machine`, which decides for the run as a whole; pure like 
 from collections.abc import Mapping
 
 from raydash.core.events import EventKind
-from raydash.core.machine.generation_plan import Campaign
+from raydash.core.machine.generation_plan import GenerationPlan
 from raydash.core.machine.policy_swap import PolicySwap
 from raydash.core.machine.stimuli import (
     ChunkArrived,
@@ -27,7 +27,7 @@ from raydash.core.machine.stimuli import (
 from raydash.core.machine.worker_record import (
     GONE,
     MAX_IN_FLIGHT,
-    Fate,
+    AfterExit,
     MachineSettings,
     Phase,
     WorkerRecord,
@@ -62,7 +62,7 @@ class Fleet:
         out: list[Instruction],
         *,
         num_restarts: int = 0,
-        campaign: Campaign | None = None,
+        campaign: GenerationPlan | None = None,
         version: PolicyVersion = PolicyVersion(),  # noqa: B008  it is frozen
     ) -> None:
         """No workers yet.
@@ -87,7 +87,7 @@ class Fleet:
         self._incarnations = dict(incarnations)
         self._out = out
         self._campaign = campaign
-        self.hungry: set[int] = set()
+        self.starved: set[int] = set()
         self.swap = PolicySwap(version, out)
 
     @property
@@ -128,7 +128,7 @@ class Fleet:
     def recreate(self, worker: WorkerRecord) -> None:
         """A new life for a worker without a process."""
         worker.incarnation += 1
-        worker.fate = Fate.RECREATE
+        worker.fate = AfterExit.RECREATE
         worker.leaving = worker.draining = False
         worker.in_flight = 0
         worker.hurried = False
@@ -154,16 +154,16 @@ class Fleet:
             return
         worker.leaving = True
         worker.leaving_s = self.t_s
-        worker.fate = Fate.STOP
+        worker.fate = AfterExit.STOP
         match worker.phase:
             case Phase.BACKOFF:
                 self._gone(worker, Phase.STOPPED)
             case Phase.STARTING:
-                self.kill(worker, Fate.STOP)
+                self.kill(worker, AfterExit.STOP)
             case Phase.LIVE if worker.in_flight == 0:
                 self._close(worker)
 
-    def kill(self, worker: WorkerRecord, fate: Fate) -> None:
+    def kill(self, worker: WorkerRecord, fate: AfterExit) -> None:
         """End a worker's process at once; `fate` says what becomes of it then."""
         if worker.phase is Phase.BACKOFF:
             self._gone(worker, Phase.STOPPED)
@@ -245,12 +245,12 @@ class Fleet:
         if worker.leaving and worker.in_flight == 0:
             self._close(worker)
         if waits:
-            self.hungry.discard(worker.index)
+            self.starved.discard(worker.index)
             return
         while worker.in_flight < MAX_IN_FLIGHT:
             work = self._next_work(worker)
             if self._campaign is not None and work is None and not self._goes_on(worker):
-                self.hungry.add(worker.index)
+                self.starved.add(worker.index)
                 return
             if worker.in_flight == 0:
                 worker.heard_s = self.t_s
@@ -260,7 +260,7 @@ class Fleet:
                 worker.index, worker.incarnation, budget_s, drain=worker.draining, work=work
             )
             self._out.append(request)
-        self.hungry.discard(worker.index)
+        self.starved.discard(worker.index)
 
     # --- inside ------------------------------------------------------------------------------
 
@@ -268,9 +268,9 @@ class Fleet:
         """What a campaign has for a worker, which is then its."""
         if self._campaign is None:
             return None
-        work = None if worker.draining else self._campaign.give(self.num_live)
+        work = None if worker.draining else self._campaign.next_work(self.num_live)
         if work is not None or self._goes_on(worker):
-            self._campaign.sent(worker.index, work)
+            self._campaign.note_sent(worker.index, work)
         return work
 
     def _goes_on(self, worker: WorkerRecord) -> bool:
@@ -280,9 +280,9 @@ class Fleet:
 
     def _lose_work(self, worker: WorkerRecord, *, is_gone: bool) -> None:
         if is_gone:
-            self.hungry.discard(worker.index)
+            self.starved.discard(worker.index)
         if self._campaign is not None:
-            self._campaign.take_back(worker.index, is_gone=is_gone)
+            self._campaign.reclaim(worker.index, is_gone=is_gone)
 
     def _lose_patience(self, worker: WorkerRecord) -> None:
         grace_s = self._rollout.stop_grace_s
@@ -299,7 +299,7 @@ class Fleet:
         worker.last_error = f"worker {worker.index} was silent for {limit_s:g} s"
         self._event(EventKind.WORKER_HUNG, worker.last_error, worker.index)
         hopeless = worker.failures >= self._settings.max_failures_in_a_row
-        self.kill(worker, Fate.FAIL if hopeless else Fate.RESTART)
+        self.kill(worker, AfterExit.FAIL if hopeless else AfterExit.RESTART)
 
     def _event(
         self, kind: EventKind, text: str, worker_index: int | None = None, detail: str = ""
@@ -333,14 +333,14 @@ class Fleet:
         if chunk.error:
             worker.last_error = chunk.error
         if chunk.failures_in_a_row >= self._settings.max_failures_in_a_row:
-            worker.fate = Fate.FAIL if worker.fate is not Fate.STOP else Fate.STOP
+            worker.fate = AfterExit.FAIL if worker.fate is not AfterExit.STOP else AfterExit.STOP
             worker.leaving = True
             worker.leaving_s = self.t_s
         elif chunk.drained and worker.draining:
             self.leave(worker)
 
     def _on_closed(self, worker: WorkerRecord) -> None:
-        if worker.fate is Fate.FAIL:
+        if worker.fate is AfterExit.FAIL:
             self._fail(worker, worker.last_error)
             return
         self._gone(worker, Phase.STOPPED)
@@ -351,19 +351,19 @@ class Fleet:
         fate = worker.fate
         self.in_flight -= worker.in_flight
         worker.in_flight = 0
-        if fate is Fate.RESTART:
+        if fate is AfterExit.RESTART:
             self.restart(worker)
             return
         if not asked_for:
             text = f"worker {worker.index} {death.cause.value}: {death.text}"
             self._event(EventKind.WORKER_DIED, text, worker.index, death.detail)
-        if fate is Fate.STOP or run_stops:
+        if fate is AfterExit.STOP or run_stops:
             self._gone(worker, Phase.STOPPED)
             if asked_for:
                 text = f"worker {worker.index} killed"
                 self._event(EventKind.WORKER_STOPPED, text, worker.index)
             return
-        if fate is Fate.FAIL:
+        if fate is AfterExit.FAIL:
             self._fail(worker, worker.last_error)
             return
         worker.failures += 1

@@ -86,7 +86,7 @@ class _Unit:
 
 
 @dataclass(slots=True)
-class _Hand:
+class _Assigned:
     """What a worker has: its requests, oldest first, and the episode that it is in the middle of.
 
     `is_taken`: that episode was handed out to others as well.
@@ -117,7 +117,7 @@ class _Evaluation:
         return _mean(self.returns.values())
 
 
-class Campaign:
+class GenerationPlan:
     """Decides what is played. All times are on the run's clock.
 
     Attributes:
@@ -169,7 +169,7 @@ class Campaign:
         self._to_play: deque[tuple[int, int]] = deque()
         self._evaluation: _Evaluation | None = None
         self._observations: list[ObservationSums] = []
-        self._hands: dict[int, _Hand] = {}
+        self._hands: dict[int, _Assigned] = {}
         self._waiting_row: GenerationRow | None = None
         self._rows: list[GenerationRow] = []
 
@@ -235,7 +235,7 @@ class Campaign:
         self._phase = _Phase.OVER
         self._release_row()
 
-    def hear_learner(
+    def on_learner(
         self, stimulus: ParametersArrived | LearnerFaulted | LearnerDied | PolicySaved
     ) -> None:
         """Take in what the learner did."""
@@ -245,7 +245,7 @@ class Campaign:
             case LearnerFaulted(fault=fault):
                 self._fail(fault)
             case LearnerDied():
-                self._bury(stimulus)
+                self._on_learner_died(stimulus)
             case PolicySaved(written=written):
                 self._saved(written)
 
@@ -286,7 +286,7 @@ class Campaign:
             text = f"{fault.what}: {fault.why}" if fault.why else fault.what
             self._out.append(RecordEvent(EventKind.LEARNER_FAILED, text, None, fault.detail))
 
-    def _bury(self, death: LearnerDied) -> None:
+    def _on_learner_died(self, death: LearnerDied) -> None:
         """Its process is gone, and with it what it knew of the generation that is being played."""
         self._saving.clear()
         if self._phase is _Phase.OVER:
@@ -335,7 +335,7 @@ class Campaign:
         hand = self._hands.get(worker_index)
         return hand is not None and hand.begun is not None and not hand.is_taken
 
-    def give(self, num_workers: int) -> Work | None:
+    def next_work(self, num_workers: int) -> Work | None:
         """The next portion; None: everything is handed out.
 
         Args:
@@ -351,11 +351,11 @@ class Campaign:
         candidates, episodes = zip(*_portion(self._to_play, num_workers), strict=True)
         return Work(self._seq_no, candidates, episodes)
 
-    def sent(self, worker_index: int, work: Work | None) -> None:
+    def note_sent(self, worker_index: int, work: Work | None) -> None:
         """A request went out to a worker."""
-        self._hands.setdefault(worker_index, _Hand()).requests.append(work)
+        self._hands.setdefault(worker_index, _Assigned()).requests.append(work)
 
-    def take_back(self, worker_index: int, *, is_gone: bool) -> None:
+    def reclaim(self, worker_index: int, *, is_gone: bool) -> None:
         """A worker died, or waits for somebody's leave: others play what it has.
 
         One that waits keeps the episode that it is in the middle of, and may be in time with it.
@@ -371,7 +371,7 @@ class Campaign:
                 self._put_back(_units(work))
             del self._hands[worker_index]
 
-    def hear_worker(
+    def on_worker(
         self, worker_index: int, played: PlayedWork, t_s: float, num_env_steps: int
     ) -> None:
         """A request was answered.

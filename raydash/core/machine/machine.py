@@ -18,9 +18,9 @@ from raydash.core.faults import Fault
 from raydash.core.machine.active_clock import ActiveClock
 from raydash.core.machine.command_book import CommandBook, PendingCommand, refusal
 from raydash.core.machine.fleet import Fleet, WorkerStimulus
-from raydash.core.machine.generation_plan import Campaign, PastLearning
+from raydash.core.machine.generation_plan import GenerationPlan, PastLearning
 from raydash.core.machine.permissions import why_run_cannot, why_worker_cannot
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.stimuli import (
     AnswerCommand,
     ChunkArrived,
@@ -38,7 +38,7 @@ from raydash.core.machine.stimuli import (
     Ticked,
 )
 from raydash.core.machine.worker_record import (
-    Fate,
+    AfterExit,
     MachineSettings,
     Phase,
     WorkerRecord,
@@ -67,7 +67,7 @@ class RunMachine:
     def __init__(
         self,
         spec: RunSpec,
-        commanded: Commanded,
+        commanded: RequestedState,
         *,
         settings: MachineSettings | None = None,
         elapsed_s: float = 0.0,
@@ -107,7 +107,9 @@ class RunMachine:
         self._saving_since_s: float | None = None
         self._commands = CommandBook()
         self._out: list[Instruction] = []
-        self.campaign = None if spec.learner.kind is None else Campaign(spec, self._out, learning)
+        self.campaign = (
+            None if spec.learner.kind is None else GenerationPlan(spec, self._out, learning)
+        )
         self._fleet = Fleet(
             spec.rollout,
             self._settings,
@@ -131,10 +133,10 @@ class RunMachine:
         return self._clock.elapsed_s
 
     @property
-    def commanded(self) -> Commanded:
+    def commanded(self) -> RequestedState:
         """What must hold of the run whoever supervises it."""
         workers = self.workers.items()
-        return Commanded(
+        return RequestedState(
             num_workers=self.num_workers,
             keep=self.keep,
             paused=self.paused,
@@ -235,7 +237,7 @@ class RunMachine:
                 self._on_tick()
             case ParametersArrived() | LearnerFaulted() | LearnerDied() | PolicySaved():
                 if self.campaign is not None:
-                    self.campaign.hear_learner(stimulus)
+                    self.campaign.on_learner(stimulus)
             case _:
                 self._on_worker(stimulus)
                 return self._done()
@@ -347,14 +349,14 @@ class RunMachine:
             case Verb.STOP:
                 self._fleet.leave(worker)
             case Verb.KILL:
-                self._fleet.kill(worker, Fate.STOP)
+                self._fleet.kill(worker, AfterExit.STOP)
             case Verb.RESTART:
                 worker.failures = 0
                 worker.paused = worker.draining = worker.leaving = False
                 if worker.is_gone or worker.phase is Phase.BACKOFF:
                     self._fleet.restart(worker)
                 else:
-                    self._fleet.kill(worker, Fate.RESTART)
+                    self._fleet.kill(worker, AfterExit.RESTART)
             case Verb.SCALE | Verb.KEEP | Verb.SWAP:
                 pass
 
@@ -418,13 +420,13 @@ class RunMachine:
             self._num_episodes = max(self._num_episodes, stimulus.num_episodes)
             self._clock.saw_chunk(self._t_s, stimulus.duration_s, stimulus.first_step_offset_s)
             if self.campaign is not None and stimulus.played is not None:
-                self.campaign.hear_worker(
+                self.campaign.on_worker(
                     worker.index, stimulus.played, self._t_s, self._num_env_steps
                 )
         self._stop_if_due()
         self._feed(self.workers.values() if self.state is RunState.STOPPING else (worker,))
         if self.campaign is not None and self.campaign.has_work:
-            self._feed([self.workers[index] for index in sorted(self._fleet.hungry)])
+            self._feed([self.workers[index] for index in sorted(self._fleet.starved)])
         self._settle()
 
     def _on_tick(self) -> None:

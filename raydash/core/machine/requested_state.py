@@ -7,7 +7,7 @@ from raydash.core.states import EndedBy
 
 
 @dataclass(frozen=True, slots=True)
-class Commanded:
+class RequestedState:
     """What holds of a run besides its spec; the defaults are those of a new one.
 
     Attributes:

@@ -57,7 +57,7 @@ class Phase(Enum):
 GONE = frozenset({Phase.STOPPED, Phase.FAILED})
 
 
-class Fate(Enum):
+class AfterExit(Enum):
     """What becomes of a worker once its process is gone."""
 
     RECREATE = auto()
@@ -73,7 +73,7 @@ class WorkerRecord:
     index: int
     incarnation: int
     phase: Phase = Phase.STARTING
-    fate: Fate = Fate.RECREATE
+    fate: AfterExit = AfterExit.RECREATE
     paused: bool = False
     draining: bool = False
     leaving: bool = False
@@ -100,7 +100,7 @@ class WorkerRecord:
         if self.is_gone:
             return self.phase
         if self.leaving or self.phase is Phase.KILLING:
-            return {Fate.STOP: Phase.STOPPED, Fate.FAIL: Phase.FAILED}.get(self.fate)
+            return {AfterExit.STOP: Phase.STOPPED, AfterExit.FAIL: Phase.FAILED}.get(self.fate)
         return Phase.STOPPED if self.draining else None
 
     def activity(self, *, run_paused: bool) -> Activity:
@@ -121,7 +121,7 @@ class WorkerRecord:
             case Phase.CLOSING:
                 return Activity.STOPPING
             case Phase.KILLING:
-                comes_back = self.fate in (Fate.RECREATE, Fate.RESTART)
+                comes_back = self.fate in (AfterExit.RECREATE, AfterExit.RESTART)
                 return Activity.RESTARTING if comes_back else Activity.STOPPING
             case Phase.LIVE if self.leaving:
                 return Activity.STOPPING

@@ -23,7 +23,7 @@ class _UnderWay:
     thread: threading.Thread
 
 
-class CheckDesk:
+class CheckCommands:
     """Serves one window's commands about checks."""
 
     def __init__(self, loop: MainLoop, send: Callable[[object], None]) -> None:

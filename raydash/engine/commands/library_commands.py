@@ -76,7 +76,7 @@ def _open_library(data_dir: Path) -> LibraryFiles:
     return open_library(data_dir)
 
 
-class LibraryDesk:
+class LibraryCommands:
     """Serves one window's commands about recordings. `take` never blocks."""
 
     def __init__(

@@ -45,7 +45,7 @@ from raydash.protocol.codec import encode
 GONE_AFTER_FAILURES = 40
 
 
-class RunDesk:
+class RunCommands:
     """Serves one window's commands about live runs."""
 
     def __init__(

@@ -8,7 +8,7 @@ from importlib import metadata
 
 from raydash.core.events import Event
 from raydash.core.history.history import HistoryRows
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.records import (
     EpisodeColumns,
     EpisodeExtras,
@@ -148,7 +148,7 @@ class RecordBatch:
 
     t_s: float
     elapsed_s: float
-    commanded: Commanded = Commanded()  # noqa: RUF009  it is frozen
+    commanded: RequestedState = RequestedState()  # noqa: RUF009  it is frozen
     num_restarts: int = 0
     weights_seq_no: int = 0
     episodes: EpisodeColumns = field(default_factory=EpisodeColumns)

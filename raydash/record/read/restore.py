@@ -17,7 +17,7 @@ from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
 from raydash.core.history.history import CAPACITY, HistoryRows
 from raydash.core.machine.generation_plan import PastLearning
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import EpisodeColumns, Float64, Int32, Int64, WorkerTotals
 from raydash.core.spec import RunSpec, SpecError, spec_from_table
@@ -103,7 +103,7 @@ class Restored:
     num_incarnations: int
     last_t_s: float
     elapsed_s: float
-    commanded: Commanded
+    commanded: RequestedState
     num_restarts: int
     workers: tuple[RestoredWorker, ...]
     ending_counts: Int64
@@ -346,18 +346,18 @@ def _read(connection: Connection, path: Path) -> Restored | None:
     )
 
 
-def _commanded(connection: Connection) -> Commanded:
+def _commanded(connection: Connection) -> RequestedState:
     newest = connection.execute(
         "SELECT num_workers, keep, paused, paused_workers, stopped_workers, failed_workers,"
         " last_worker, ended_by, policy_json, weights_seq_no"
         " FROM commits ORDER BY number DESC LIMIT 1"
     ).fetchone()
     if newest is None:
-        return Commanded()
+        return RequestedState()
     num_workers, keep, paused, *lists, last_worker, ended_by, policy_json, number = newest
     paused_workers, stopped_workers, failed_workers = (tuple(each or ()) for each in lists)
     policy = policy_from_json(policy_json)
-    return Commanded(
+    return RequestedState(
         num_workers=num_workers,
         keep=keep,
         paused=paused,

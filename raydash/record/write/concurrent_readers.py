@@ -22,25 +22,25 @@ LEAVE_S = 1.0
 RETRY_S = 0.05
 
 
-class ReadersDoor:
+class ConcurrentReaders:
     """Open while the recording is."""
 
     def __init__(self, path: Path) -> None:
         """A closed door to the recording at `path`."""
         self._path = path
         self._changed = threading.Condition()
-        self._way_in: Connection = None
+        self._template: Connection = None
         self._inside: set[Connection] = set()
 
     def open(self, connection: Connection) -> None:
         """Let readers in, beside that connection."""
         with self._changed:
-            self._way_in = connection.cursor()
+            self._template = connection.cursor()
 
     def close(self) -> None:
         """Let nobody in any more, and those who are inside out; returns soon in any case."""
         with self._changed:
-            way_in, self._way_in = self._way_in, None
+            way_in, self._template = self._template, None
             # A question may begin just now: it is told again until its reader has left.
             until_s = time.monotonic() + LEAVE_S
             while self._inside and time.monotonic() < until_s:
@@ -56,8 +56,8 @@ class ReadersDoor:
     def let_go_of_memory(self) -> None:
         """Make the database smaller, unless somebody is inside, who may need it."""
         with self._changed:
-            if self._way_in is not None and not self._inside:
-                let_go_of_memory(self._way_in)
+            if self._template is not None and not self._inside:
+                let_go_of_memory(self._template)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -67,7 +67,7 @@ class ReadersDoor:
             FaultError: if the recording is not open, or a question failed or was broken off.
         """
         with self._changed:
-            if self._way_in is None:
+            if self._template is None:
                 raise FaultError(
                     Fault(
                         f"The recording {self._path.name} can't be read now",
@@ -75,7 +75,7 @@ class ReadersDoor:
                         "Try again in a moment",
                     )
                 )
-            reader = self._way_in.cursor()
+            reader = self._template.cursor()
             self._inside.add(reader)
         try:
             yield reader

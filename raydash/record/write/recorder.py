@@ -20,7 +20,7 @@ from raydash.record.file.card import remove_card, write_card
 from raydash.record.file.database import connect, size_of, why_not
 from raydash.record.file.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
 from raydash.record.file.schema import Connection, bring_up_to_date
-from raydash.record.write.concurrent_readers import ReadersDoor
+from raydash.record.write.concurrent_readers import ConcurrentReaders
 from raydash.record.write.writer import RecordWriter
 
 MAX_PENDING_EPISODES = 2_000_000
@@ -70,7 +70,7 @@ class Recorder:
         self._settled = threading.Event()
         self._settled.set()
 
-        self._door = ReadersDoor(path)
+        self._door = ConcurrentReaders(path)
 
         # The thread's own:
         self._writer: RecordWriter | None = None

@@ -11,7 +11,7 @@ from raydash.core.events import Event
 from raydash.core.faults import FaultError
 from raydash.core.history.history import History
 from raydash.core.machine.generation_plan import PastLearning
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.spec import RunSpec
 from raydash.core.states import Ending
 from raydash.core.updates import Generations, HistoryDelta, RunInfo, RunUpdate
@@ -51,7 +51,7 @@ class Past:
 
     supervisor_incarnation: int = 0
     is_closed: bool = False
-    commanded: Commanded = Commanded()  # noqa: RUF009  it is frozen
+    commanded: RequestedState = RequestedState()  # noqa: RUF009  it is frozen
     num_restarts: int = 0
     elapsed_s: float = 0.0
     last_t_s: float = 0.0

@@ -31,7 +31,7 @@ PING_AFTER_S = 1.0
 LearnerReport = ParametersArrived | LearnerFaulted | LearnerDied | PolicySaved
 
 
-class LearnerDesk(Protocol):
+class LearnerClient(Protocol):
     """Performs the machine's instructions on a learner."""
 
     def create(self) -> None:
@@ -65,7 +65,7 @@ class LearnerDesk(Protocol):
 
 
 class RayLearner:
-    """A `LearnerDesk` around a Ray actor, a plain child of this one.
+    """A `LearnerClient` around a Ray actor, a plain child of this one.
 
     Parameters are passed on as the reference that the learner's answer is: they travel from its
     process to the workers, and are never here.
@@ -87,20 +87,20 @@ class RayLearner:
         self._heard_s = 0.0
 
     def create(self) -> None:
-        """See `LearnerDesk`."""
+        """See `LearnerClient`."""
         self._drop()
         self._handle = self._make()
         self._has_begun = False
         self._heard_s = self._clock()
 
     def fit(self, ready: WorkerReady) -> None:
-        """See `LearnerDesk`."""
+        """See `LearnerClient`."""
         self._sizes = (ready.num_inputs, ready.num_outputs)
         if self._waiting is not None:
             self.ask(*self._waiting)
 
     def ask(self, weights_seq_no: int, results: GenerationResults) -> None:
-        """See `LearnerDesk`. Before a worker stands, the question waits for it."""
+        """See `LearnerClient`. Before a worker stands, the question waits for it."""
         if self._sizes is None:
             self._waiting = (weights_seq_no, results)
             return
@@ -114,15 +114,15 @@ class RayLearner:
         self._calls[answer] = parameters
 
     def save(self, weights_seq_no: int) -> None:
-        """See `LearnerDesk`."""
+        """See `LearnerClient`."""
         self._calls[self._handle.save.remote(weights_seq_no)] = None
 
     def parameters(self) -> Any:
-        """See `LearnerDesk`."""
+        """See `LearnerClient`."""
         return self._newest
 
     def wait(self, others: Sequence[Any], timeout_s: float) -> None:
-        """See `LearnerDesk`."""
+        """See `LearnerClient`."""
         refs = [*others, *self._calls]
         if refs:
             ray.wait(refs, num_returns=1, timeout=timeout_s)
@@ -130,7 +130,7 @@ class RayLearner:
             time.sleep(timeout_s)
 
     def collect(self, t_s: float) -> list[LearnerReport]:
-        """See `LearnerDesk`."""
+        """See `LearnerClient`."""
         if self._handle is None:
             return []
         self._ping_if_quiet()
@@ -151,7 +151,7 @@ class RayLearner:
         return reports
 
     def shut_down(self) -> None:
-        """See `LearnerDesk`."""
+        """See `LearnerClient`."""
         self._drop()
 
     def _report(

@@ -22,7 +22,7 @@ from raydash.protocol.codec import decode
 from raydash.supervise.pools.pool import Closed, CostFound, Died, Report, WorkerReport
 from raydash.supervise.pools.ray_pool import PING_AFTER_S, SLOW_TO_PLACE_S, died_from
 from raydash.worker.node.progress import set_call_wanted, set_hurry
-from raydash.worker.remote.moves import Seat
+from raydash.worker.remote.moves import WorkerKey
 from raydash.worker.remote.ray_transport import values_of
 from raydash.worker.remote.stepping_actor import Told, Where
 from raydash.worker.remote.stepping_loop import Order, Wish
@@ -34,7 +34,7 @@ OVERDUE_S = 5.0
 """A call that is out for so long after its budget hangs: nothing in the loop waits but a policy."""
 
 
-class Homes(Protocol):
+class EnvHosts(Protocol):
     """Where environments live: as a `WorkerPool`, but nobody is asked for slices."""
 
     def create(self, worker_index: int, incarnation: int) -> None:
@@ -138,15 +138,15 @@ class SteppingPool:
     """
 
     def __init__(
-        self, homes: Homes, make_loop: Callable[[], Any], *, node_id: str, clock: Clock
+        self, homes: EnvHosts, make_loop: Callable[[], Any], *, node_id: str, clock: Clock
     ) -> None:
         self._homes = homes
         self._make_loop = make_loop
         self._node_id = node_id
         self._clock = clock
         self._loop: _Loop | None = None
-        self._seats: dict[Seat, _Seated] = {}
-        self._forgotten: list[Seat] = []
+        self._seats: dict[WorkerKey, _Seated] = {}
+        self._forgotten: list[WorkerKey] = []
         self._budget_s = FIRST_BUDGET_S
         self._reports: list[Report] = []
         self._reasons: dict[int, str] = {}
@@ -222,7 +222,7 @@ class SteppingPool:
         return reports
 
     def waiting(self) -> dict[int, str | None]:
-        """See `Homes`."""
+        """See `EnvHosts`."""
         late_s = self._clock() - SLOW_TO_PLACE_S
         seats = list(self._seats.items())
         return self._homes.waiting(
@@ -266,12 +266,12 @@ class SteppingPool:
                 case RolloutChunk() | PolicySet():
                     raise AssertionError("homes are asked for no chunks and have no policy")
 
-    def _drop(self, seat: Seat) -> None:
+    def _drop(self, seat: WorkerKey) -> None:
         """End a worker whose end was, or will be, reported by us."""
         self._forget(seat)
         self._homes.kill(*seat)
 
-    def _forget(self, seat: Seat) -> None:
+    def _forget(self, seat: WorkerKey) -> None:
         del self._seats[seat]
         self._forgotten.append(seat)
 
@@ -348,7 +348,7 @@ class SteppingPool:
         self._homes.note_heard(*seat)
         self._reports.append(chunk)
 
-    def _take_opened(self, seat: Seat, progress_path: str) -> None:
+    def _take_opened(self, seat: WorkerKey, progress_path: str) -> None:
         seated = self._seats.get(seat)
         if seated is None or seated.ready is None:
             return

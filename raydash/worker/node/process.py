@@ -11,7 +11,7 @@ from raydash.worker.node.tag import print_tag
 NICE = 15  # Ray's own choice for workers; a launched cluster starts them at 0 (see the guardian)
 
 
-def settle_in(run_id: str, who: str) -> None:
+def tag_output_and_lower_priority(run_id: str, who: str) -> None:
     """Before any user code runs.
 
     Args:
@@ -25,7 +25,7 @@ def settle_in(run_id: str, who: str) -> None:
         print_tag(run_id, who)
 
 
-def stand_back() -> None:
+def lower_priority() -> None:
     """Once everything is imported, and only under Ray: let everything else on the node go first."""
     be_nice()
     # What was imported stays: no need to look through Ray's 300 000 objects ever again.
@@ -38,7 +38,7 @@ def be_nice() -> None:
         os.nice(max(0, NICE - os.nice(0)))
 
 
-def whereabouts() -> tuple[str, str]:
+def node_address() -> tuple[str, str]:
     """This node's address and Ray's id of it; empty outside of Ray."""
     if not ray.is_initialized():
         return "", ""

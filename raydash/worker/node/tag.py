@@ -22,7 +22,7 @@ def print_tag(run_id: str, who: str) -> None:
         print(f"{TAG}{run_id} {who}", file=stream, flush=True)
 
 
-class Speaking:
+class TaggedOutput:
     """While this block runs, `sys.stdout` and `sys.stderr` are those of one worker of one run.
 
     Args of the constructor:
@@ -34,13 +34,13 @@ class Speaking:
         self._run_id = run_id
         self._who = who
         self._before: tuple[TextIO, TextIO] | None = None
-        self._voices: tuple[_Voice, ...] = ()
+        self._voices: tuple[_TaggedStream, ...] = ()
 
     def __enter__(self) -> None:
         if self._run_id:
             self._before = (sys.stdout, sys.stderr)
             tag, after = (f"{TAG}{self._run_id} {who}\n" for who in (self._who, TASKS))
-            out, err = (_Voice(stream, tag, after) for stream in self._before)
+            out, err = (_TaggedStream(stream, tag, after) for stream in self._before)
             self._voices = (out, err)
             sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
 
@@ -56,7 +56,7 @@ class Speaking:
                 voice.end()
 
 
-class _Voice:
+class _TaggedStream:
     """A stream whose first word is preceded by a line that says who speaks."""
 
     def __init__(self, stream: TextIO, tag: str, after: str) -> None:

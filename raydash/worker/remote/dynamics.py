@@ -15,7 +15,7 @@ from raydash.worker.envs.functional import AnyFuncEnv, Rng, begin, step
 from raydash.worker.remote.moves import Stepped
 
 
-class Law(ABC):
+class Dynamics(ABC):
     """How a state leads to the next. Holds no state; states are whatever `open` and others give."""
 
     @abstractmethod
@@ -52,7 +52,7 @@ class _Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionalLaw(Law):
+class FunctionalDynamics(Dynamics):
     """Of a `FuncEnv`.
 
     Attributes:
@@ -64,18 +64,18 @@ class FunctionalLaw(Law):
     max_episode_steps: int | None = None
 
     def open(self, env: Env, seed: int) -> tuple[_Moment, Any]:
-        """See `Law`. The generator is the one that `gymnasium.Env.reset(seed=seed)` makes."""
+        """See `Dynamics`. The generator is the one that `gymnasium.Env.reset(seed=seed)` makes."""
         rng, _ = seeding.np_random(seed)
         state, observation = begin(self.func, rng)
         return _Moment(state, rng), observation
 
     def reset(self, state: _Moment) -> tuple[_Moment, Any]:
-        """See `Law`."""
+        """See `Dynamics`."""
         first, observation = begin(self.func, state.rng)
         return _Moment(first, state.rng), observation
 
     def step(self, state: _Moment, action: Any) -> tuple[_Moment, Stepped]:
-        """See `Law`."""
+        """See `Dynamics`."""
         after, observation, reward, terminated = step(self.func, state.state, action, state.rng)
         num_steps = state.num_steps + 1
         truncated = self.max_episode_steps is not None and num_steps >= self.max_episode_steps
@@ -83,26 +83,26 @@ class FunctionalLaw(Law):
         return moment, Stepped(observation, reward, terminated, truncated, {})
 
 
-class ObjectLaw(Law):
+class ObjectDynamics(Dynamics):
     """Of any environment that can be pickled: the object is the state."""
 
     def open(self, env: Env, seed: int) -> tuple[Env, Any]:
-        """See `Law`."""
+        """See `Dynamics`."""
         observation, _ = env.reset(seed=seed)
         return env, observation
 
     def reset(self, state: Env) -> tuple[Env, Any]:
-        """See `Law`."""
+        """See `Dynamics`."""
         observation, _ = state.reset()
         return state, observation
 
     def step(self, state: Env, action: Any) -> tuple[Env, Stepped]:
-        """See `Law`."""
+        """See `Dynamics`."""
         observation, reward, terminated, truncated, info = state.step(action)
         return state, Stepped(observation, float(reward), bool(terminated), bool(truncated), info)
 
 
-def law_of(env: Env, spec: EnvSpec) -> Law:
+def dynamics_of(env: Env, spec: EnvSpec) -> Dynamics:
     """The leanest law that does what an environment does.
 
     Args:
@@ -111,8 +111,8 @@ def law_of(env: Env, spec: EnvSpec) -> Law:
     """
     func = getattr(env.unwrapped, "func_env", None)
     if isinstance(func, FuncEnv) and not spec.wrappers:
-        return FunctionalLaw(func, env.spec.max_episode_steps if env.spec else None)
-    return ObjectLaw()
+        return FunctionalDynamics(func, env.spec.max_episode_steps if env.spec else None)
+    return ObjectDynamics()
 
 
 def pack_state(state: Any) -> bytes:

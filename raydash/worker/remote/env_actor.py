@@ -16,7 +16,12 @@ from raydash.protocol.codec import decode, encode
 from raydash.worker.envs.environments import Env, first_reset, make_env
 from raydash.worker.envs.info_scalars import chosen_info
 from raydash.worker.envs.seeds import env_seeds
-from raydash.worker.node.process import log_paths, settle_in, stand_back, whereabouts
+from raydash.worker.node.process import (
+    log_paths,
+    lower_priority,
+    node_address,
+    tag_output_and_lower_priority,
+)
 from raydash.worker.remote.moves import Opened, Raised, Stepped, WasReset, pack
 from raydash.worker.words import one_line
 
@@ -64,7 +69,7 @@ class EnvActor:
 
     def prepare(self) -> bytes:
         """Make the environment and reset it: `WorkerReady`, or `WorkerFault` if that failed."""
-        settle_in(self._run_id, f"worker {self._worker_index}")
+        tag_output_and_lower_priority(self._run_id, f"worker {self._worker_index}")
         try:
             env = self._env = make_env(self._spec, self._source_dirs)
             started_s = time.perf_counter()
@@ -72,9 +77,9 @@ class EnvActor:
             self._reset_time_s = time.perf_counter() - started_s
         except FaultError as error:
             return encode(WorkerFault(self._worker_index, self._incarnation, error.fault))
-        node, node_id = whereabouts()
+        node, node_id = node_address()
         if node_id:
-            stand_back()
+            lower_priority()
         return encode(
             WorkerReady(
                 worker_index=self._worker_index,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from raydash.worker.remote.moves import Seat, pack
+from raydash.worker.remote.moves import WorkerKey, pack
 from raydash.worker.remote.ray_transport import RayTransport
 
 
@@ -11,26 +11,26 @@ class ActorTransport(RayTransport):
 
     def __init__(self) -> None:
         super().__init__()
-        self._actors: dict[Seat, Any] = {}
+        self._actors: dict[WorkerKey, Any] = {}
 
-    def open(self, seat: Seat, handle: Any, seed: int) -> None:
+    def open(self, seat: WorkerKey, handle: Any, seed: int) -> None:
         """See `Transport`. The actor has reset its environment already, with the same seed."""
         self._actors[seat] = handle
         self._send(seat, handle.opening.remote())
 
-    def reset(self, seat: Seat) -> None:
+    def reset(self, seat: WorkerKey) -> None:
         """See `Transport`."""
         self._send(seat, self._actors[seat].reset.remote())
 
-    def renew(self, seat: Seat, seed: int) -> None:
+    def renew(self, seat: WorkerKey, seed: int) -> None:
         """See `Transport`."""
         self._send(seat, self._actors[seat].renew.remote(seed))
 
-    def step(self, seat: Seat, action: Any) -> None:
+    def step(self, seat: WorkerKey, action: Any) -> None:
         """See `Transport`."""
         self._send(seat, self._actors[seat].step.remote(pack(action)))
 
-    def forget(self, seat: Seat) -> None:
+    def forget(self, seat: WorkerKey) -> None:
         """See `Transport`. Whoever made the actor ends it."""
         self._drop(seat)
         self._actors.pop(seat, None)

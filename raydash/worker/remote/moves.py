@@ -14,7 +14,7 @@ from raydash.worker.words import one_line
 
 MAX_TRACEBACK = 4000
 
-Seat: TypeAlias = tuple[int, int]
+WorkerKey: TypeAlias = tuple[int, int]
 """One life of one worker: `(worker_index, incarnation)`."""
 
 
@@ -80,7 +80,7 @@ def pack(value: Any) -> bytes:
 class Transport(Protocol):
     """Takes moves to environments and brings answers back. Nothing here waits but `answers`."""
 
-    def open(self, seat: Seat, handle: Any, seed: int) -> None:
+    def open(self, seat: WorkerKey, handle: Any, seed: int) -> None:
         """See to the first reset: `Opened`, `Refused` or `Lost`.
 
         Args:
@@ -89,19 +89,19 @@ class Transport(Protocol):
             seed: Of the first reset.
         """
 
-    def reset(self, seat: Seat) -> None:
+    def reset(self, seat: WorkerKey) -> None:
         """Begin the next episode: `WasReset`, `Raised` or `Lost`."""
 
-    def renew(self, seat: Seat, seed: int) -> None:
+    def renew(self, seat: WorkerKey, seed: int) -> None:
         """Give an environment up, make another and reset that: `WasReset`, `Raised` or `Lost`."""
 
-    def step(self, seat: Seat, action: Any) -> None:
+    def step(self, seat: WorkerKey, action: Any) -> None:
         """Make one step: `Stepped`, `Raised` or `Lost`."""
 
-    def forget(self, seat: Seat) -> None:
+    def forget(self, seat: WorkerKey) -> None:
         """Nobody wants an answer any more, and what hangs need not go on."""
 
-    def answers(self, timeout_s: float) -> Sequence[tuple[Seat, Answer]]:
+    def answers(self, timeout_s: float) -> Sequence[tuple[WorkerKey, Answer]]:
         """What has come in; waits until something has, at most about `timeout_s`."""
 
     def costs(self) -> Sequence[str]:

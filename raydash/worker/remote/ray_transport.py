@@ -6,7 +6,7 @@ from typing import Any
 
 import ray
 
-from raydash.worker.remote.moves import Answer, Lost, Seat
+from raydash.worker.remote.moves import Answer, Lost, WorkerKey
 
 PATIENCE_S = 0.003
 """A batch of answers waits so long for its last one, which is then late: no batch waits for it."""
@@ -23,15 +23,15 @@ class RayTransport:
     """
 
     def __init__(self) -> None:
-        self._out: dict[Any, Seat] = {}
+        self._out: dict[Any, WorkerKey] = {}
         self._late: set[Any] = set()
 
-    def _unpacked(self, seat: Seat, value: bytes) -> Answer:
+    def _unpacked(self, seat: WorkerKey, value: bytes) -> Answer:
         """An answer as it travelled."""
         answer: Answer = pickle.loads(value)
         return answer
 
-    def answers(self, timeout_s: float) -> Sequence[tuple[Seat, Answer]]:
+    def answers(self, timeout_s: float) -> Sequence[tuple[WorkerKey, Answer]]:
         """See `Transport`."""
         refs = list(self._out)
         if not refs:
@@ -45,7 +45,7 @@ class RayTransport:
             self._late.update(missing)
         if not ready:
             return ()
-        found: list[tuple[Seat, Answer]] = []
+        found: list[tuple[WorkerKey, Answer]] = []
         for ref, value in zip(ready, values_of(ready), strict=True):
             self._late.discard(ref)
             seat = self._out.pop(ref)
@@ -57,10 +57,10 @@ class RayTransport:
         """See `Transport`."""
         return ()
 
-    def _send(self, seat: Seat, ref: Any) -> None:
+    def _send(self, seat: WorkerKey, ref: Any) -> None:
         self._out[ref] = seat
 
-    def _drop(self, seat: Seat) -> list[Any]:
+    def _drop(self, seat: WorkerKey) -> list[Any]:
         """Wait for nothing of a seat any more; gives what was out."""
         dropped = [ref for ref, whose in self._out.items() if whose == seat]
         for ref in dropped:

@@ -13,10 +13,15 @@ from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.messages import StartRun
 from raydash.protocol.codec import decode, encode
 from raydash.worker.envs.environments import add_source_dirs
-from raydash.worker.node.process import log_paths, settle_in, stand_back, whereabouts
+from raydash.worker.node.process import (
+    log_paths,
+    lower_priority,
+    node_address,
+    tag_output_and_lower_priority,
+)
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.remote.lockstep import ActorTransport
-from raydash.worker.remote.moves import Seat
+from raydash.worker.remote.moves import WorkerKey
 from raydash.worker.remote.stepping_loop import Order, SteppingLoop
 from raydash.worker.remote.tasks import TaskTransport
 
@@ -42,11 +47,11 @@ class Where(NamedTuple):
 class Told(NamedTuple):
     """A call's `Said` as it travels: messages as bytes of the codec."""
 
-    opened: list[tuple[Seat, str]]
+    opened: list[tuple[WorkerKey, str]]
     chunks: list[bytes]
     faults: list[bytes]
-    lost: list[tuple[Seat, Exception]]
-    left: list[Seat]
+    lost: list[tuple[WorkerKey, Exception]]
+    left: list[WorkerKey]
     costs: list[str]
 
 
@@ -71,7 +76,7 @@ class SteppingActor:
         """
         start: StartRun = decode(order)
         spec = start.spec
-        settle_in(run_id, "stepping loop")
+        tag_output_and_lower_priority(run_id, "stepping loop")
         add_source_dirs(start.source_dirs)
         folder = Path(progress_dir) if progress_dir else None
         self._progress = ProgressWriter(folder / f"loop-{os.getpid()}" if folder else None)
@@ -87,16 +92,16 @@ class SteppingActor:
             progress=self._progress,
             progress_dir=folder,
         )
-        stand_back()
+        lower_priority()
 
     def where(self) -> Where:
         """Where it works."""
-        return Where(os.getpid(), *whereabouts(), log_paths(), self._progress.path)
+        return Where(os.getpid(), *node_address(), log_paths(), self._progress.path)
 
     def ping(self) -> None:
         """Answer: the process lives and its main thread is free."""
 
-    def set_policy(self, seat: Seat, version: PolicyVersion) -> bytes:
+    def set_policy(self, seat: WorkerKey, version: PolicyVersion) -> bytes:
         """See `SteppingLoop.set_policy`: gives an encoded `PolicySet`."""
         return encode(self._loop.set_policy(seat, version))
 

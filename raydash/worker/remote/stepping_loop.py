@@ -19,7 +19,7 @@ from raydash.core.spec import RunSpec
 from raydash.worker.envs.seeds import env_seeds, policy_seed
 from raydash.worker.node.progress import HURRY, ProgressWriter
 from raydash.worker.policies.policy import Policy, forget_module, make_policy
-from raydash.worker.remote.moves import Answer, Lost, Opened, Raised, Refused, Seat, Transport
+from raydash.worker.remote.moves import Answer, Lost, Opened, Raised, Refused, Transport, WorkerKey
 from raydash.worker.remote.stepping_row import Row
 from raydash.worker.words import one_line
 
@@ -52,7 +52,7 @@ class Order:
         version: Its policy, with `Wish.OPEN`.
     """
 
-    seat: Seat
+    seat: WorkerKey
     wish: Wish
     handle: Any = None
     version: PolicyVersion = field(default_factory=PolicyVersion)
@@ -71,11 +71,11 @@ class Said:
         costs: What was found out of the way of stepping, in words.
     """
 
-    opened: list[tuple[Seat, str]] = field(default_factory=list)
+    opened: list[tuple[WorkerKey, str]] = field(default_factory=list)
     chunks: list[RolloutChunk] = field(default_factory=list)
     faults: list[WorkerFault] = field(default_factory=list)
-    lost: list[tuple[Seat, Exception]] = field(default_factory=list)
-    left: list[Seat] = field(default_factory=list)
+    lost: list[tuple[WorkerKey, Exception]] = field(default_factory=list)
+    left: list[WorkerKey] = field(default_factory=list)
     costs: list[str] = field(default_factory=list)
 
 
@@ -110,7 +110,7 @@ class SteppingLoop:
         self._progress = progress
         self._progress_dir = progress_dir
         self._make_policy = make_policy
-        self._rows: dict[Seat, Row] = {}
+        self._rows: dict[WorkerKey, Row] = {}
 
     def run(self, number: int, orders: Sequence[Order], budget_s: float) -> Said:
         """Step those who are ordered for about `budget_s`, and hand back what happened.
@@ -154,7 +154,7 @@ class SteppingLoop:
         self._end(ordered, said)
         return said
 
-    def set_policy(self, seat: Seat, version: PolicyVersion) -> PolicySet:
+    def set_policy(self, seat: WorkerKey, version: PolicyVersion) -> PolicySet:
         """Let another policy choose for a worker from its next step on; if it can't, the old one.
 
         Args:
@@ -248,7 +248,7 @@ class SteppingLoop:
             row.is_ordered = False
         said.costs.extend(self._transport.costs())
 
-    def _forget(self, seat: Seat) -> None:
+    def _forget(self, seat: WorkerKey) -> None:
         row = self._rows.pop(seat, None)
         if row is not None:
             row.leave()

@@ -29,10 +29,10 @@ from raydash.worker.remote.moves import (
     MAX_TRACEBACK,
     Opened,
     Raised,
-    Seat,
     Stepped,
     Transport,
     WasReset,
+    WorkerKey,
 )
 from raydash.worker.words import one_line
 
@@ -55,7 +55,7 @@ class Row(EpisodeBook):
 
     def __init__(
         self,
-        seat: Seat,
+        seat: WorkerKey,
         seeds: EnvSeeds,
         *,
         transport: Transport,

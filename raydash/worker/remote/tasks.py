@@ -18,16 +18,16 @@ from raydash.core.spec import EnvSpec
 from raydash.worker.envs.environments import add_source_dirs, make_env
 from raydash.worker.envs.info_scalars import chosen_info
 from raydash.worker.node.process import be_nice
-from raydash.worker.node.tag import Speaking
-from raydash.worker.remote.dynamics import Law, law_of, pack_state
+from raydash.worker.node.tag import TaggedOutput
+from raydash.worker.remote.dynamics import Dynamics, dynamics_of, pack_state
 from raydash.worker.remote.moves import (
     Answer,
     Opened,
     Raised,
     Refused,
-    Seat,
     Stepped,
     WasReset,
+    WorkerKey,
     pack,
 )
 from raydash.worker.remote.ray_transport import RayTransport
@@ -67,28 +67,28 @@ class TaskTransport(RayTransport):
         self._open = ray.remote(open_env).options(num_returns=3, **options)
         self._reset = ray.remote(reset_env).options(num_returns=2, **options)
         self._step = ray.remote(step_env).options(num_returns=2, **options)
-        self._laws: dict[Seat, Any] = {}
-        self._states: dict[Seat, Any] = {}
-        self._sent_s: dict[Seat, float] = {}
+        self._laws: dict[WorkerKey, Any] = {}
+        self._states: dict[WorkerKey, Any] = {}
+        self._sent_s: dict[WorkerKey, float] = {}
         self._round_trips_s: list[float] = []
         self._inside_s: list[float] = []
         self._num_bytes: list[int] = []
         self._costs: list[str] = []
 
-    def open(self, seat: Seat, handle: Any, seed: int) -> None:
+    def open(self, seat: WorkerKey, handle: Any, seed: int) -> None:
         """See `Transport`."""
         self._begin(seat, seed, is_first=True)
 
-    def renew(self, seat: Seat, seed: int) -> None:
+    def renew(self, seat: WorkerKey, seed: int) -> None:
         """See `Transport`."""
         self._begin(seat, seed, is_first=False)
 
-    def reset(self, seat: Seat) -> None:
+    def reset(self, seat: WorkerKey) -> None:
         """See `Transport`."""
         self._states[seat], answer = self._reset.remote(self._laws[seat], self._states[seat])
         self._send(seat, answer)
 
-    def step(self, seat: Seat, action: Any) -> None:
+    def step(self, seat: WorkerKey, action: Any) -> None:
         """See `Transport`."""
         if len(self._inside_s) < NUM_TIMED:
             self._sent_s[seat] = time.perf_counter()
@@ -97,7 +97,7 @@ class TaskTransport(RayTransport):
         )
         self._send(seat, answer)
 
-    def forget(self, seat: Seat) -> None:
+    def forget(self, seat: WorkerKey) -> None:
         """See `Transport`."""
         for ref in self._drop(seat):
             ray.cancel(ref, force=True)
@@ -109,13 +109,13 @@ class TaskTransport(RayTransport):
         costs, self._costs = self._costs, []
         return costs
 
-    def _begin(self, seat: Seat, seed: int, *, is_first: bool) -> None:
+    def _begin(self, seat: WorkerKey, seed: int, *, is_first: bool) -> None:
         self._laws[seat], self._states[seat], answer = self._open.remote(
             self._order, f"worker {seat[0]}", seed, is_first
         )
         self._send(seat, answer)
 
-    def _unpacked(self, seat: Seat, value: bytes) -> Answer:
+    def _unpacked(self, seat: WorkerKey, value: bytes) -> Answer:
         answer, inside_s, num_bytes = pickle.loads(value)
         sent_s = self._sent_s.pop(seat, None)
         if sent_s is not None and isinstance(answer, Stepped):
@@ -150,11 +150,11 @@ def open_env(order: bytes, who: str, seed: int, is_first: bool) -> tuple[bytes, 
     where = "make"
     answer: Answer
     try:
-        with Speaking(run_id, who):
+        with TaggedOutput(run_id, who):
             env = make_env(spec)
             spaces = env.observation_space, env.action_space
             where = "reset"
-            law = law_of(env, spec)
+            law = dynamics_of(env, spec)
             started_s = time.perf_counter()
             state, observation = law.open(env, seed)
             reset_s = time.perf_counter() - started_s
@@ -173,8 +173,8 @@ def reset_env(law: bytes, state: bytes) -> tuple[bytes, bytes]:
     try:
         source_dirs, _, run_id, who, packed = pickle.loads(law)
         _settle_in(source_dirs)
-        with Speaking(run_id, who):
-            known: Law = pickle.loads(packed)
+        with TaggedOutput(run_id, who):
+            known: Dynamics = pickle.loads(packed)
             first, observation = known.reset(pickle.loads(state))
             return pack_state(first), _told(WasReset(observation))
     except Exception as error:
@@ -186,8 +186,8 @@ def step_env(law: bytes, state: bytes, action: bytes) -> tuple[bytes, bytes]:
     try:
         source_dirs, info_keys, run_id, who, packed_law = pickle.loads(law)
         _settle_in(source_dirs)
-        with Speaking(run_id, who):
-            known: Law = pickle.loads(packed_law)
+        with TaggedOutput(run_id, who):
+            known: Dynamics = pickle.loads(packed_law)
             before = pickle.loads(state)
             started_s = time.perf_counter()
             after, stepped = known.step(before, pickle.loads(action))

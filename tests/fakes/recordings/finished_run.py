@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.records import EpisodeColumns, Float64, WorkerTotals
 from raydash.core.states import EndedBy, Ending, RunState
 from raydash.record.file.rows import RecordBatch, RunEndRow
@@ -74,7 +74,7 @@ def record_run(
             RecordBatch(
                 t_s=float(t_s),
                 elapsed_s=float(t_s),
-                commanded=Commanded(num_workers=2),
+                commanded=RequestedState(num_workers=2),
                 episodes=EpisodeColumns(
                     *(getattr(episodes, n)[new] for n in EpisodeColumns.__slots__)
                 ),

@@ -12,7 +12,7 @@ from raydash.core.spec import RunSpec
 from raydash.protocol.codec import encode
 from raydash.worker.remote import tasks
 from raydash.worker.remote.env_actor import EnvActor
-from raydash.worker.remote.moves import Answer, Seat, pack
+from raydash.worker.remote.moves import Answer, WorkerKey, pack
 from tests.fakes.user_code.envs import FakeClock
 
 MOVE_S = 0.001
@@ -23,12 +23,12 @@ class _Here:
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
-        self._came: list[tuple[Seat, Answer]] = []
+        self._came: list[tuple[WorkerKey, Answer]] = []
 
-    def forget(self, seat: Seat) -> None:
+    def forget(self, seat: WorkerKey) -> None:
         self._came = [each for each in self._came if each[0] != seat]
 
-    def answers(self, timeout_s: float) -> Sequence[tuple[Seat, Answer]]:
+    def answers(self, timeout_s: float) -> Sequence[tuple[WorkerKey, Answer]]:
         self._clock.now_s += MOVE_S
         came, self._came = self._came, []
         return came
@@ -43,23 +43,23 @@ class ActorsHere(_Here):
     def __init__(self, spec: RunSpec, clock: FakeClock) -> None:
         super().__init__(clock)
         self._order = encode(StartRun(0, spec))
-        self._actors: dict[Seat, EnvActor] = {}
+        self._actors: dict[WorkerKey, EnvActor] = {}
 
-    def open(self, seat: Seat, handle: Any, seed: int) -> None:
+    def open(self, seat: WorkerKey, handle: Any, seed: int) -> None:
         self._actors[seat] = EnvActor(self._order, *seat)
         self._actors[seat].prepare()
         self._take(seat, self._actors[seat].opening())
 
-    def reset(self, seat: Seat) -> None:
+    def reset(self, seat: WorkerKey) -> None:
         self._take(seat, self._actors[seat].reset())
 
-    def renew(self, seat: Seat, seed: int) -> None:
+    def renew(self, seat: WorkerKey, seed: int) -> None:
         self._take(seat, self._actors[seat].renew(seed))
 
-    def step(self, seat: Seat, action: Any) -> None:
+    def step(self, seat: WorkerKey, action: Any) -> None:
         self._take(seat, self._actors[seat].step(pack(action)))
 
-    def _take(self, seat: Seat, answer: bytes) -> None:
+    def _take(self, seat: WorkerKey, answer: bytes) -> None:
         self._came.append((seat, pickle.loads(answer)))
 
 
@@ -69,25 +69,25 @@ class TasksHere(_Here):
     def __init__(self, spec: RunSpec, clock: FakeClock) -> None:
         super().__init__(clock)
         self._order = pack((spec.env, (), spec.rollout.info_keys, ""))
-        self._laws: dict[Seat, bytes] = {}
-        self._states: dict[Seat, bytes] = {}
+        self._laws: dict[WorkerKey, bytes] = {}
+        self._states: dict[WorkerKey, bytes] = {}
 
-    def open(self, seat: Seat, handle: Any, seed: int) -> None:
+    def open(self, seat: WorkerKey, handle: Any, seed: int) -> None:
         self._begin(seat, seed, is_first=True)
 
-    def renew(self, seat: Seat, seed: int) -> None:
+    def renew(self, seat: WorkerKey, seed: int) -> None:
         self._begin(seat, seed, is_first=False)
 
-    def reset(self, seat: Seat) -> None:
+    def reset(self, seat: WorkerKey) -> None:
         self._take(seat, *tasks.reset_env(self._laws[seat], self._states[seat]))
 
-    def step(self, seat: Seat, action: Any) -> None:
+    def step(self, seat: WorkerKey, action: Any) -> None:
         self._take(seat, *tasks.step_env(self._laws[seat], self._states[seat], pack(action)))
 
-    def _begin(self, seat: Seat, seed: int, *, is_first: bool) -> None:
+    def _begin(self, seat: WorkerKey, seed: int, *, is_first: bool) -> None:
         self._laws[seat], *moved = tasks.open_env(self._order, "", seed, is_first)
         self._take(seat, *moved)
 
-    def _take(self, seat: Seat, state: bytes, answer: bytes) -> None:
+    def _take(self, seat: WorkerKey, state: bytes, answer: bytes) -> None:
         self._states[seat] = state
         self._came.append((seat, pickle.loads(answer)[0]))

@@ -7,7 +7,7 @@ from raydash.core.events import Event, EventKind
 from raydash.core.history.history import History
 from raydash.core.history.series import HistorySeries
 from raydash.core.machine.machine import RunMachine
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.worker_record import WorkerRecord
 from raydash.core.messages import PROTOCOL_VERSION, Answer, CommandRun, Verb
 from raydash.core.records import EpisodeColumns, RolloutChunk, WorkerTotals
@@ -198,7 +198,7 @@ class SupervisedRun:
         self.ledger = Ledger()
         self.history = History()
         spec = RunSpec(stop=stop or StopSpec(), rollout=rollout or RolloutSpec())
-        self.machine = RunMachine(spec, Commanded(num_workers))
+        self.machine = RunMachine(spec, RequestedState(num_workers))
         self.supervisor = Supervisor(
             spec,
             INFO,

@@ -15,9 +15,9 @@ from raydash.worker.remote.moves import (
     Opened,
     Raised,
     Refused,
-    Seat,
     Stepped,
     WasReset,
+    WorkerKey,
 )
 from tests.fakes.user_code.envs import FakeClock, ScriptedEnv, Step
 
@@ -42,24 +42,24 @@ class FakeTransport:
         clock: FakeClock,
         scripts: Sequence[Sequence[Step]] = (),
         *,
-        lag_s: Callable[[Seat], float] = lambda _seat: 0.001,
+        lag_s: Callable[[WorkerKey], float] = lambda _seat: 0.001,
         failing_resets: Sequence[int] = (),
     ) -> None:
         self.clock = clock
         self.scripts = scripts
         self.lag_s = lag_s
         self.failing_resets = failing_resets
-        self.envs: dict[Seat, ScriptedEnv] = {}
-        self.taken: dict[Seat, list[Answer]] = {}
-        self.renewed: dict[Seat, list[int]] = {}
-        self.forgotten: list[Seat] = []
-        self.lost: dict[Seat, Exception] = {}
-        self.refused: dict[Seat, Fault] = {}
+        self.envs: dict[WorkerKey, ScriptedEnv] = {}
+        self.taken: dict[WorkerKey, list[Answer]] = {}
+        self.renewed: dict[WorkerKey, list[int]] = {}
+        self.forgotten: list[WorkerKey] = []
+        self.lost: dict[WorkerKey, Exception] = {}
+        self.refused: dict[WorkerKey, Fault] = {}
         self.said_costs: list[str] = []
         self.most_out = 0
-        self._due: list[tuple[float, Seat, Callable[[], Answer]]] = []
+        self._due: list[tuple[float, WorkerKey, Callable[[], Answer]]] = []
 
-    def open(self, seat: Seat, handle: Any, seed: int) -> None:
+    def open(self, seat: WorkerKey, handle: Any, seed: int) -> None:
         script = self.scripts[(seat[0] - 1) % len(self.scripts)] if self.scripts else None
         arguments = {} if script is None else {"script": script}
         env = self.envs[seat] = ScriptedEnv(
@@ -77,21 +77,21 @@ class FakeTransport:
 
         self._send(seat, opened)
 
-    def reset(self, seat: Seat) -> None:
+    def reset(self, seat: WorkerKey) -> None:
         self._send(seat, lambda: self._reset(seat, None))
 
-    def renew(self, seat: Seat, seed: int) -> None:
+    def renew(self, seat: WorkerKey, seed: int) -> None:
         self.renewed[seat].append(seed)
         self._send(seat, lambda: self._reset(seat, seed))
 
-    def step(self, seat: Seat, action: Any) -> None:
+    def step(self, seat: WorkerKey, action: Any) -> None:
         self._send(seat, lambda: self._step(seat, action))
 
-    def forget(self, seat: Seat) -> None:
+    def forget(self, seat: WorkerKey) -> None:
         self.forgotten.append(seat)
         self._due = [each for each in self._due if each[1] != seat]
 
-    def answers(self, timeout_s: float) -> Sequence[tuple[Seat, Answer]]:
+    def answers(self, timeout_s: float) -> Sequence[tuple[WorkerKey, Answer]]:
         """Lets time pass until the first answer is due, or until the patience is over."""
         now_s = self.clock()
         due_s = min((due_s for due_s, _, _ in self._due), default=NEVER_S)
@@ -104,18 +104,18 @@ class FakeTransport:
         costs, self.said_costs = self.said_costs, []
         return costs
 
-    def num_out(self, seat: Seat) -> int:
+    def num_out(self, seat: WorkerKey) -> int:
         """Moves that are out."""
         return sum(whose == seat for _, whose, _ in self._due)
 
-    def _send(self, seat: Seat, move: Callable[[], Answer]) -> None:
+    def _send(self, seat: WorkerKey, move: Callable[[], Answer]) -> None:
         def made() -> Answer:
             return Lost(self.lost[seat]) if seat in self.lost else move()
 
         self._due.append((self.clock.now_s + self.lag_s(seat), seat, made))
         self.most_out = max(self.most_out, self.num_out(seat))
 
-    def _reset(self, seat: Seat, seed: int | None) -> Answer:
+    def _reset(self, seat: WorkerKey, seed: int | None) -> Answer:
         answer: Answer
         try:
             answer = WasReset(self.envs[seat].reset(seed=seed)[0])
@@ -124,7 +124,7 @@ class FakeTransport:
         self.taken[seat].append(answer)
         return answer
 
-    def _step(self, seat: Seat, action: Any) -> Answer:
+    def _step(self, seat: WorkerKey, action: Any) -> Answer:
         answer: Answer
         try:
             observation, reward, terminated, truncated, info = self.envs[seat].step(action)

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from raydash.core.library import Notes
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.states import EndedBy, RunState
 from raydash.record.file.rows import RecordBatch, RunEndRow
 from raydash.record.library.library import LibraryFolder
 from raydash.record.read.query import figures
 from raydash.record.write.recorder import Recorder
 from tests.fakes.places import ROOT
-from tests.fakes.recordings.recordings import recordings
+from tests.fakes.recordings import recordings
 from tests.process.terminal.test_cli_run import KEYS
 
 OLD, NEW = "20251101-080000-cartpole-v1-aaaa", "20261101-080000-cartpole-v1-bbbb"
@@ -38,7 +38,7 @@ def record(path: Path, started_utc: str, name: str = "") -> None:
     totals = [(1, 0, recordings.totals_after(batch))]
     events = [recordings.event(number, number / 10) for number in range(1, 31)]
     recorder.append(
-        RecordBatch(50.0, 40.0, Commanded(2), episodes=batch, totals=totals, events=events)
+        RecordBatch(50.0, 40.0, RequestedState(2), episodes=batch, totals=totals, events=events)
     )
     assert recorder.close(
         RunEndRow(RunState.STOPPED, EndedBy.USER, "", "2026-11-01T08:00:50+00:00", 50.0, 40.0)

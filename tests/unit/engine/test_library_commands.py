@@ -23,7 +23,7 @@ from raydash.core.messages import (
     QueryHistory,
 )
 from raydash.core.updates import RunUpdate
-from raydash.engine.commands.library_commands import LibraryDesk
+from raydash.engine.commands.library_commands import LibraryCommands
 from raydash.engine.commands.open_recordings import IDLE_S, OpenRecordings
 from tests.fakes.clock import FakeClock
 from tests.fakes.recordings.recorded_run import RecordedRun as Lived
@@ -108,11 +108,11 @@ def live() -> set[str]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, files: Files, window: Window, live: set[str]) -> Iterator[LibraryDesk]:
+def desk(tmp_path: Path, files: Files, window: Window, live: set[str]) -> Iterator[LibraryCommands]:
     def attach(command_id: int, run_id: str) -> bool:
         return run_id in live
 
-    made = LibraryDesk(
+    made = LibraryCommands(
         tmp_path,
         send=window.told.append,
         attach=attach,
@@ -128,7 +128,7 @@ def is_open(path: Path) -> bool:
 
 
 def test_a_recording_comes_before_the_answer(
-    desk: LibraryDesk, window: Window, wait_until: WaitUntil
+    desk: LibraryCommands, window: Window, wait_until: WaitUntil
 ) -> None:
     desk.take(OpenRecording(7, RUN_ID))
     wait_until(window.answers)
@@ -141,7 +141,7 @@ def test_a_recording_comes_before_the_answer(
 
 
 def test_of_many_moments_the_newest_is_shown_last_and_all_are_answered_once(
-    desk: LibraryDesk, window: Window, wait_until: WaitUntil
+    desk: LibraryCommands, window: Window, wait_until: WaitUntil
 ) -> None:
     for number, at_s in enumerate(np.linspace(1.0, 30.0, 60)):
         desk.take(OpenRecording(number, RUN_ID, float(at_s)))
@@ -154,7 +154,7 @@ def test_of_many_moments_the_newest_is_shown_last_and_all_are_answered_once(
 
 
 def test_a_run_that_is_live_here_is_attached_instead(
-    desk: LibraryDesk, window: Window, live: set[str], files: Files, wait_until: WaitUntil
+    desk: LibraryCommands, window: Window, live: set[str], files: Files, wait_until: WaitUntil
 ) -> None:
     live.add(RUN_ID)
     desk.take(OpenRecording(1, "a title"))
@@ -166,7 +166,7 @@ def test_a_run_that_is_live_here_is_attached_instead(
 
 
 def test_what_nobody_foresaw_is_answered_too(
-    desk: LibraryDesk, window: Window, wait_until: WaitUntil
+    desk: LibraryCommands, window: Window, wait_until: WaitUntil
 ) -> None:
     desk.take(OpenRecording(1, "broken"))
     wait_until(window.answers)
@@ -176,7 +176,7 @@ def test_what_nobody_foresaw_is_answered_too(
 
 
 def test_the_library_is_told_when_asked_and_when_it_changed_but_not_before(
-    desk: LibraryDesk, window: Window, files: Files, wait_until: WaitUntil
+    desk: LibraryCommands, window: Window, files: Files, wait_until: WaitUntil
 ) -> None:
     desk.take(EditNotes(1, RUN_ID, Notes("first")))
     wait_until(window.answers)
@@ -199,7 +199,7 @@ def test_the_library_is_told_when_asked_and_when_it_changed_but_not_before(
 
 
 def test_a_refusal_is_told_with_the_library_as_it_is_now(
-    desk: LibraryDesk, window: Window, files: Files, wait_until: WaitUntil
+    desk: LibraryCommands, window: Window, files: Files, wait_until: WaitUntil
 ) -> None:
     files.refuses = True
     desk.take(ListRecordings(1))
@@ -215,7 +215,7 @@ def test_a_refusal_is_told_with_the_library_as_it_is_now(
     "command", [DeleteRecordings(2, (RUN_ID,)), ChangeLibrary(2, LibrarySettings())]
 )
 def test_files_are_let_go_before_any_is_deleted(
-    desk: LibraryDesk,
+    desk: LibraryCommands,
     window: Window,
     files: Files,
     wait_until: WaitUntil,
@@ -230,7 +230,7 @@ def test_files_are_let_go_before_any_is_deleted(
 
 
 def test_a_quick_question_does_not_wait_behind_a_long_one(
-    desk: LibraryDesk,
+    desk: LibraryCommands,
     window: Window,
     files: Files,
     wait_until: WaitUntil,

@@ -26,7 +26,7 @@ from raydash.core.messages import (
 from raydash.core.spec import PolicySpec, RunSpec
 from raydash.core.updates import RunUpdate
 from raydash.engine.cluster.connection import Connection
-from raydash.engine.commands.run_commands import RunDesk
+from raydash.engine.commands.run_commands import RunCommands
 from raydash.engine.loop import MainLoop
 from raydash.engine.runs import live_runs
 from raydash.protocol.codec import decode, encode
@@ -124,7 +124,7 @@ class Scene:
         self.from_file: list[QueryHistory | OpenRecording] = []
         self.run = SupervisedRun()
         self.run.turns(1.0)
-        self.desk = RunDesk(
+        self.desk = RunCommands(
             self.wire,  # type: ignore[arg-type]
             self.loop,
             is_connecting=lambda: False,

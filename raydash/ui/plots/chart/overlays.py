@@ -60,7 +60,7 @@ class OverlaidCurves:
         self._value_of = value_of
         self._items: list[tuple[pg.PlotCurveItem, tuple[object, ...]]] = []
 
-    def take(self, overlays: list[Overlay]) -> bool:
+    def load(self, overlays: list[Overlay]) -> bool:
         """Take the data over; whether there is any to be seen."""
         self.curves = []
         for overlay in overlays:
@@ -73,7 +73,7 @@ class OverlaidCurves:
         """All that is drawn, for the value axis."""
         return [curve.y for curve in self.curves if len(curve.y)]
 
-    def place(self, chart: "Chart", theme: Theme, z: int) -> None:
+    def set_data(self, chart: "Chart", theme: Theme, z: int) -> None:
         """Give the items their data."""
         while len(self._items) < len(self.curves):
             self._items.append((chart.add_line(z, strong=True), ()))

@@ -47,7 +47,7 @@ class EndingsPlot(Plot):
         self._edges_s: Float64 = np.zeros(1)
         self._tops: dict[Ending, Float64] = {}
 
-    def take(self, part: Part) -> str:
+    def load(self, part: Part) -> str:
         """Rates of bars that are wide enough to be seen, each on top of the other."""
         latest = self.scope.latest
         kinds = endings_of(part.series, part.rows)
@@ -68,16 +68,16 @@ class EndingsPlot(Plot):
         """From nothing to the highest bar."""
         return 0.0, nice_limits(0.0, max(float(self._tops[Ending.ERROR].max()) * 1.04, 1.0))[1]
 
-    def furnish(self, chart: "Chart") -> None:
+    def create_items(self, chart: "Chart") -> None:
         """One area a kind, the lowest kind in front so that it covers those behind it."""
         self._areas = {kind: chart.add_area(-number) for number, kind in enumerate(Ending)}
 
-    def dress(self) -> None:
+    def apply_theme(self) -> None:
         """Each kind in its colour."""
         for kind, area in self._areas.items():
             area.setBrush(self.theme.ending(kind))
 
-    def place(self, chart: "Chart") -> None:
+    def set_data(self, chart: "Chart") -> None:
         """Bars side by side; none where a kind adds nothing to what is in front of it."""
         under: Float64 = np.zeros(1)
         for kind, top in self._tops.items():

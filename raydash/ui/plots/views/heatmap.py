@@ -45,7 +45,7 @@ class ThroughputHeatmap(Plot):
         self._taken: tuple[object, ...] | None = None
         self._is_placed = True
 
-    def take(self, part: Part) -> str:
+    def load(self, part: Part) -> str:
         """Reduce to what pixels can show; skipped while the same buckets are shown."""
         area = self.canvas.area()
         steps = part.series.worker_steps
@@ -92,14 +92,14 @@ class ThroughputHeatmap(Plot):
             return f"a row is the slowest of {each}"
         return words.plural(self._num_workers, "worker")
 
-    def furnish(self, chart: "Chart") -> None:
+    def create_items(self, chart: "Chart") -> None:
         """A picture, and the scale of its colours."""
         self._image = chart.add_image()
 
-    def dress(self) -> None:
+    def apply_theme(self) -> None:
         """The colours are the same in every theme."""
 
-    def place(self, chart: "Chart") -> None:
+    def set_data(self, chart: "Chart") -> None:
         """The picture where its buckets and workers are."""
         if self._is_placed:
             return

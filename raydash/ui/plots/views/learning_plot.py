@@ -81,7 +81,7 @@ class LearningPlot(Plot):
         waits = None if len(self._series) or learning is None else learning.num_played
         return (self._series.version, self._target, waits)
 
-    def take(self, part: Part) -> str:
+    def load(self, part: Part) -> str:
         """A point every pixel or two."""
         columns = self._visible()
         known = np.isfinite(columns.return_mean)
@@ -97,9 +97,9 @@ class LearningPlot(Plot):
 
     def take_overlays(self, overlays: list[Overlay]) -> bool:
         """The population means of the other runs that learn."""
-        return self._overlaid.take([each for each in overlays if len(each.generations)])
+        return self._overlaid.load([each for each in overlays if len(each.generations)])
 
-    def take_nothing(self) -> None:
+    def clear(self) -> None:
         """No curve of its own."""
         self._mean = self._best = self._worst = self._evaluations = _NOTHING
 
@@ -145,7 +145,7 @@ class LearningPlot(Plot):
 
     # --- how it looks -------------------------------------------------------------------------
 
-    def furnish(self, chart: "Chart") -> None:
+    def create_items(self, chart: "Chart") -> None:
         """The band below all, the mean and the evaluations above."""
         self._band_item = chart.add_area()
         self._target_item = chart.add_line(1)
@@ -153,7 +153,7 @@ class LearningPlot(Plot):
         self._mean_item = chart.add_line(4, strong=True)
         self._evaluation_item = chart.add_points(5)
 
-    def dress(self) -> None:
+    def apply_theme(self) -> None:
         """The population in the run's colour; what is to be reached, and how near, in green."""
         tint = self.run_colour
         tint.setAlpha(42 if self.theme.is_dark else 30)
@@ -171,7 +171,7 @@ class LearningPlot(Plot):
         colour.setAlpha(120)
         return colour
 
-    def place(self, chart: "Chart") -> None:
+    def set_data(self, chart: "Chart") -> None:
         """Lines that are never torn: between two generations another is played."""
         if len(self._worst[0]):
             x, low, joined = self._line(self._worst)
@@ -185,7 +185,7 @@ class LearningPlot(Plot):
             x, y, joined = self._line(curve)
             item.setData(x, y, connect=joined)
         self._evaluation_item.setData(*self._evaluations)
-        self._overlaid.place(chart, self.theme, 3)
+        self._overlaid.set_data(chart, self.theme, 3)
         if self._target is None:
             self._target_item.clear()
         else:

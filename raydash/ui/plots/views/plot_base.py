@@ -135,7 +135,7 @@ class Plot(Card):
 
     # --- what subclasses say ---
 
-    def take(self, part: Part) -> str:
+    def load(self, part: Part) -> str:
         """Take the data over; give the words to show instead if there are none yet."""
         raise NotImplementedError
 
@@ -151,15 +151,15 @@ class Plot(Card):
         """What the plot shows of each bucket, for a CSV file."""
         raise NotImplementedError
 
-    def furnish(self, chart: "Chart") -> None:
+    def create_items(self, chart: "Chart") -> None:
         """Make the items that show the data."""
         raise NotImplementedError
 
-    def dress(self) -> None:
+    def apply_theme(self) -> None:
         """Give the items the theme's colours."""
         raise NotImplementedError
 
-    def place(self, chart: "Chart") -> None:
+    def set_data(self, chart: "Chart") -> None:
         """Give the items what was taken; the chart's ranges are as they will be shown."""
         raise NotImplementedError
 
@@ -180,7 +180,7 @@ class Plot(Card):
         """Take the data of the other runs over; whether there are any to be seen."""
         return False
 
-    def take_nothing(self) -> None:
+    def clear(self) -> None:
         """Of the run that is shown there is nothing in this range, but others are seen."""
 
     @property
@@ -257,7 +257,7 @@ class Plot(Card):
         chart.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         chart.customContextMenuRequested.connect(self._on_menu_wanted)
         chart.touched.connect(self._on_touched)
-        self.furnish(chart)
+        self.create_items(chart)
         chart.set_theme(self.theme)
         self._stage.addWidget(chart, 0, 0)
         chart.show()
@@ -302,16 +302,16 @@ class Plot(Card):
         worn = (self.theme.name, self.scope.number)
         if worn != self._worn:
             self._worn = worn
-            self.dress()
+            self.apply_theme()
         if part is None:
             said = STARTING if self.scope.is_starting else NO_RUN
         elif self.needs_buckets and not len(part):
             said = FIRST_SECONDS if self.scope.following else "nothing here"
         else:
-            said = self.take(part)
+            said = self.load(part)
         overlays = self.scope.overlays() if self.draws_overlays and part is not None else []
         if self.take_overlays(overlays) and said:
-            self.take_nothing()
+            self.clear()
             said = ""
         has_data = not said
         if has_data and not chart.y_locked:
@@ -319,7 +319,7 @@ class Plot(Card):
         self._words.setText(said)
         self._words.setVisible(not has_data)
         if has_data:
-            self.place(chart)
+            self.set_data(chart)
         chart.show_data(has_data=has_data)
 
     def _state(self, chart: "Chart") -> tuple[object, ...]:

@@ -94,7 +94,7 @@ class ReturnPlot(Plot):
         self._offer_metrics()
         super().draw()
 
-    def take(self, part: Part) -> str:
+    def load(self, part: Part) -> str:
         """Keep the points where episodes ended."""
         if self.shown_metric != EPISODE_RETURN:
             return self._take_scalar(part)
@@ -119,9 +119,9 @@ class ReturnPlot(Plot):
 
     def take_overlays(self, overlays: list[Overlay]) -> bool:
         """The means of the other runs."""
-        return self._overlaid.take(overlays)
+        return self._overlaid.load(overlays)
 
-    def take_nothing(self) -> None:
+    def clear(self) -> None:
         """No band, no mean."""
         self._mean = self._low = self._high = _EMPTY
         self._curves = {}
@@ -168,14 +168,14 @@ class ReturnPlot(Plot):
         lows, highs = zip(*((values.min(), values.max()) for values in drawn), strict=True)
         return nice_limits(float(min(lows)), float(max(highs)))
 
-    def furnish(self, chart: "Chart") -> None:
+    def create_items(self, chart: "Chart") -> None:
         """The band, many workers as one grey line, a few in colour, the mean above all."""
         self._band_item = chart.add_area()
         self._others_item = chart.add_line(1)
         self._coloured_items = [chart.add_line(2) for _ in self.theme.series]
         self._mean_item = chart.add_line(4, strong=True)
 
-    def dress(self) -> None:
+    def apply_theme(self) -> None:
         """The mean in the run's colour, workers in those of the series."""
         tint = self.run_colour
         tint.setAlpha(64 if self.theme.is_dark else 48)
@@ -187,7 +187,7 @@ class ReturnPlot(Plot):
             item.setPen(colour)
         self._mean_item.setPen(self.run_colour)
 
-    def place(self, chart: "Chart") -> None:
+    def set_data(self, chart: "Chart") -> None:
         """Torn where no episode ended for long."""
         if len(self._low[0]):
             x, low, joined = self._torn(self._low)
@@ -207,7 +207,7 @@ class ReturnPlot(Plot):
         self._others_item.setData(x, y, connect=joined)
         x, y, joined = self._torn(self._mean)
         self._mean_item.setData(x, y, connect=joined)
-        self._overlaid.place(chart, self.theme, 3)
+        self._overlaid.set_data(chart, self.theme, 3)
 
     def _torn(self, curve: Curve) -> tuple[Float64, Float64, NDArray[np.bool_]]:
         t_s, values = curve

@@ -39,7 +39,7 @@ class ThroughputPlot(Plot):
         self._per_s: Float64 = np.empty(0)
         self._overlaid = OverlaidCurves(self._curve_of, _per_s_at)
 
-    def take(self, part: Part) -> str:
+    def load(self, part: Part) -> str:
         """A point every pixel or two: the mean rate of its buckets."""
         self._edges_s, self._per_s = self._rates(part)
         if not self._per_s.any():
@@ -55,9 +55,9 @@ class ThroughputPlot(Plot):
 
     def take_overlays(self, overlays: list[Overlay]) -> bool:
         """The rates of the other runs."""
-        return self._overlaid.take(overlays)
+        return self._overlaid.load(overlays)
 
-    def take_nothing(self) -> None:
+    def clear(self) -> None:
         """No point."""
         self._edges_s, self._per_s = np.zeros(1), np.empty(0)
 
@@ -74,18 +74,18 @@ class ThroughputPlot(Plot):
         )
         return 0.0, nice_limits(0.0, max(best * 1.04, 1.0))[1]
 
-    def furnish(self, chart: "Chart") -> None:
+    def create_items(self, chart: "Chart") -> None:
         """A line over a tinted ground."""
         self._ground, self._line = chart.add_area(), chart.add_line(2, strong=True)
 
-    def dress(self) -> None:
+    def apply_theme(self) -> None:
         """In the run's colour."""
         ground = self.run_colour
         ground.setAlpha(38 if self.theme.is_dark else 30)
         self._ground.setBrush(ground)
         self._line.setPen(self.run_colour)
 
-    def place(self, chart: "Chart") -> None:
+    def set_data(self, chart: "Chart") -> None:
         """The same points for both."""
         middles_s = (self._edges_s[:-1] + self._edges_s[1:]) / 2
         if len(self._per_s):
@@ -93,7 +93,7 @@ class ThroughputPlot(Plot):
         else:
             self._ground.clear()
         self._line.setData(middles_s, self._per_s)
-        self._overlaid.place(chart, self.theme, 1)
+        self._overlaid.set_data(chart, self.theme, 1)
 
     def legend(self) -> list[LegendItem]:
         """The runs, if there are several."""

@@ -17,7 +17,7 @@ from raydash.core.machine.generation_plan import (
     PastLearning,
 )
 from raydash.core.machine.machine import RunMachine
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.stimuli import (
     AskLearner,
     ChunkArrived,
@@ -212,7 +212,7 @@ def make(
         learner=LearnerSpec(kind="cmaes", **learner),  # type: ignore[arg-type]
         stop=StopSpec(target_return=target),
     )
-    driver = LearningDriver(RunMachine(spec, Commanded(num_workers), learning=past))
+    driver = LearningDriver(RunMachine(spec, RequestedState(num_workers), learning=past))
     driver.all_ready()
     return driver
 

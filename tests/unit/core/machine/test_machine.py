@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from raydash.core.events import EventKind
 from raydash.core.machine.machine import RunMachine
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.stimuli import DeathCause, ReadersCounted
 from raydash.core.machine.worker_record import MachineSettings
 from raydash.core.messages import Verb
@@ -24,7 +24,7 @@ def make(
     settings: MachineSettings | None = None,
 ) -> MachineDriver:
     spec = RunSpec(stop=stop or StopSpec(), rollout=rollout or RolloutSpec())
-    return MachineDriver(RunMachine(spec, Commanded(num_workers), settings=settings))
+    return MachineDriver(RunMachine(spec, RequestedState(num_workers), settings=settings))
 
 
 @pytest.fixture
@@ -298,7 +298,7 @@ def test_a_machine_that_goes_on_counts_incarnations_and_time_on() -> None:
     spec = RunSpec(stop=StopSpec(env_steps=1000))
     machine = RunMachine(
         spec,
-        Commanded(num_workers=1),
+        RequestedState(num_workers=1),
         elapsed_s=50.0,
         num_env_steps=900,
         num_episodes=40,

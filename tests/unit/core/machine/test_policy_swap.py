@@ -4,7 +4,7 @@ import pytest
 
 from raydash.core.events import EventKind
 from raydash.core.machine.machine import RunMachine
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.messages import Verb
 from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec
@@ -16,7 +16,7 @@ FIRST = PolicyVersion(NEW, 1)
 
 @pytest.fixture
 def run() -> MachineDriver:
-    driver = MachineDriver(RunMachine(RunSpec(), Commanded(num_workers=3)))
+    driver = MachineDriver(RunMachine(RunSpec(), RequestedState(num_workers=3)))
     driver.all_ready()
     return driver
 
@@ -94,7 +94,7 @@ def test_a_worker_that_was_on_its_way_gets_it_as_soon_as_it_stands(run: MachineD
 
 
 def test_without_a_live_worker_it_is_what_the_coming_ones_get() -> None:
-    run = MachineDriver(RunMachine(RunSpec(), Commanded(num_workers=1)))
+    run = MachineDriver(RunMachine(RunSpec(), RequestedState(num_workers=1)))
     token = swap(run)
     assert run.answers[token] == [None]
     run.all_ready()
@@ -174,7 +174,7 @@ def test_a_run_that_ends_first_says_so(run: MachineDriver) -> None:
 
 def test_a_run_that_learns_refuses() -> None:
     spec = RunSpec(policy=PolicySpec("linear"), learner=LearnerSpec("cmaes"))
-    run = MachineDriver(RunMachine(spec, Commanded(num_workers=1)))
+    run = MachineDriver(RunMachine(spec, RequestedState(num_workers=1)))
     (fault,) = run.answers[swap(run)]
     assert fault is not None
     assert fault.why == "the run learns its policy"

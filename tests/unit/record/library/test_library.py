@@ -29,7 +29,7 @@ from raydash.core.library import (
     Notes,
     RecordedRun,
 )
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.states import EndedBy, RunState
 from raydash.record.file.notes import checked, read_notes, write_notes
 from raydash.record.file.rows import RecordBatch, RunEndRow
@@ -40,7 +40,7 @@ from raydash.record.library.retention import doomed, read_settings, words_for_by
 from raydash.record.read.details import details
 from raydash.record.read.query import figures
 from raydash.record.write.recorder import Recorder
-from tests.fakes.recordings.recordings import recordings
+from tests.fakes.recordings import recordings
 
 END = RunEndRow(RunState.FINISHED, EndedBy.EPISODES, "", "2026-11-22T10:16:00+00:00", 60.0, 58.0)
 DAY_S = 86_400.0
@@ -57,7 +57,7 @@ def record(path: Path, *, end: RunEndRow | None = END, started_utc: str = "") ->
     )
     batch = recordings.episodes(50)
     totals = [(1, 0, recordings.totals_after(batch))]
-    recorder.append(RecordBatch(58.0, 58.0, Commanded(2), episodes=batch, totals=totals))
+    recorder.append(RecordBatch(58.0, 58.0, RequestedState(2), episodes=batch, totals=totals))
     assert recorder.close(end)
     return recorder
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raydash.core.history.history import Tier
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.records import EpisodeColumns
 from raydash.core.states import Ending
 from raydash.core.updates import HistoryDelta
@@ -66,7 +66,7 @@ def write(
     if kept_s is not None:
         rows = tier_of(kept_s).rows(0, int(kept_until_s // kept_s))
     writer = RecordWriter(connection.cursor())
-    writer.write(1, RecordBatch(RUN_S, RUN_S, Commanded(3), episodes=episodes, history=rows))
+    writer.write(1, RecordBatch(RUN_S, RUN_S, RequestedState(3), episodes=episodes, history=rows))
     writer.connection.close()
     if with_totals:
         connection.execute(

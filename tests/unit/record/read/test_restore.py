@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raydash.core.faults import FaultError
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.records import EpisodeColumns, WorkerTotals
 from raydash.core.states import Ending, RunState
 from raydash.record.file.database import connect, wal_of
@@ -80,12 +80,12 @@ def test_totals_span_all_lives_of_a_worker(tmp_path: Path) -> None:
 
 def test_clocks_spec_and_lives_come_back(tmp_path: Path) -> None:
     path = tmp_path / "run.duckdb"
-    write(path, [RecordBatch(10.0, 8.0, Commanded(3, keep=True, paused=True))])
-    write(path, [RecordBatch(12.0, 9.0, Commanded(5))], life=incarnation_row(1, 10.5))
+    write(path, [RecordBatch(10.0, 8.0, RequestedState(3, keep=True, paused=True))])
+    write(path, [RecordBatch(12.0, 9.0, RequestedState(5))], life=incarnation_row(1, 10.5))
     past = restored(path)
     assert past.spec == SPEC
     assert (past.last_t_s, past.elapsed_s) == (12.0, 9.0)
-    assert past.commanded == Commanded(num_workers=5)
+    assert past.commanded == RequestedState(num_workers=5)
     assert (past.num_incarnations, past.is_closed) == (2, False)
 
 

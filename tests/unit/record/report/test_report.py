@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import FaultError
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.records import EpisodeColumns
 from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec
 from raydash.core.states import EndedBy, Ending, RunState
@@ -73,7 +73,7 @@ def write(tmp_path: Path) -> Write:
             RecordBatch(
                 t_s=10.0,
                 elapsed_s=9.0,
-                commanded=Commanded(num_workers=2),
+                commanded=RequestedState(num_workers=2),
                 episodes=made,
                 totals=[(worker, 0, totals_of(made, worker)) for worker in (1, 2)],
                 events=list(events),

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from raydash.core.faults import FaultError
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import EpisodeColumns, WorkerTotals
 from raydash.core.spec import PolicySpec
@@ -39,7 +39,7 @@ from tests.fakes.recordings.recordings import (
     write_schema_3,
 )
 
-COMMANDED = Commanded(
+COMMANDED = RequestedState(
     num_workers=3,
     keep=True,
     paused=True,
@@ -442,7 +442,7 @@ def test_file_of_schema_1_becomes_one_of_the_newest_and_is_gone_on_with(
     assert past.run_id == run_row().run_id
     assert past.ending_counts.sum() == 3
     assert past.last_t_s == 2.5
-    assert past.commanded == Commanded(num_workers=2, keep=True)
+    assert past.commanded == RequestedState(num_workers=2, keep=True)
     one = recorders()
     one.append(batch_of(episodes(5), 3.0))
     assert one.close(END)
@@ -466,7 +466,7 @@ def test_file_of_schema_3_becomes_one_of_the_newest_and_is_gone_on_with(
     write_schema_3(path)
     past = restore(path)
     assert past is not None
-    asked = Commanded(num_workers=3, keep=True, paused_workers=(2,), ended_by=EndedBy.DRAINED)
+    asked = RequestedState(num_workers=3, keep=True, paused_workers=(2,), ended_by=EndedBy.DRAINED)
     assert (past.commanded, past.num_restarts) == (asked, 4)
     one = recorders()
     one.append(replace(batch_of(episodes(5), 3.0), commanded=COMMANDED, num_restarts=5))

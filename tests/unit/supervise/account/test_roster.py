@@ -1,7 +1,7 @@
 """What each worker of a run is shown to be doing."""
 
 from raydash.core.machine.machine import RunMachine
-from raydash.core.machine.requested_state import Commanded
+from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.stimuli import ParametersArrived, WorkerBecameReady
 from raydash.core.records import ParametersReady
 from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec
@@ -15,7 +15,7 @@ class LearningRun:
 
     def __init__(self) -> None:
         spec = RunSpec(policy=PolicySpec("linear"), learner=LearnerSpec("cmaes"))
-        self.machine = RunMachine(spec, Commanded(num_workers=2))
+        self.machine = RunMachine(spec, RequestedState(num_workers=2))
         self.machine.start(0.0)
         for index in (1, 2):
             self.machine.handle(WorkerBecameReady(1.0, index, 0))

@@ -13,7 +13,12 @@ from raydash.core.spec import EnvSpec, WrapperSpec
 from raydash.trial.stateless import try_stateless
 from raydash.worker.envs.environments import make_env
 from raydash.worker.envs.functional import FunctionalEnv
-from raydash.worker.remote.dynamics import FunctionalLaw, ObjectLaw, law_of, pack_state
+from raydash.worker.remote.dynamics import (
+    FunctionalDynamics,
+    ObjectDynamics,
+    dynamics_of,
+    pack_state,
+)
 from tests.fakes.user_code.func_envs import LimitedFunc
 
 HERE = "tests.fakes.user_code.func_envs"
@@ -28,7 +33,7 @@ def travelled(value: Any) -> Any:
 def plays_alike(spec: EnvSpec, seed: int = 3, num_steps: int = 120) -> None:
     env, twin = make_env(spec), make_env(spec)
     env.action_space.seed(1)
-    law = travelled(law_of(twin, spec))
+    law = travelled(dynamics_of(twin, spec))
     expected, _ = env.reset(seed=seed)
     state, observation = law.open(twin, seed)
     np.testing.assert_array_equal(observation, expected)
@@ -47,17 +52,20 @@ def plays_alike(spec: EnvSpec, seed: int = 3, num_steps: int = 120) -> None:
 @pytest.mark.parametrize(
     ("spec", "kind"),
     [
-        (NOISY, FunctionalLaw),
-        (EnvSpec(f"{HERE}:LimitedFunc", {"options": {"size": 3}}), FunctionalLaw),
-        (EnvSpec("CartPole-v1"), ObjectLaw),
-        (EnvSpec("tests.fakes.user_code.envs:CountingEnv"), ObjectLaw),
-        (EnvSpec(NOISY.id, {}, (WrapperSpec("TimeLimit", {"max_episode_steps": 9}),)), ObjectLaw),
+        (NOISY, FunctionalDynamics),
+        (EnvSpec(f"{HERE}:LimitedFunc", {"options": {"size": 3}}), FunctionalDynamics),
+        (EnvSpec("CartPole-v1"), ObjectDynamics),
+        (EnvSpec("tests.fakes.user_code.envs:CountingEnv"), ObjectDynamics),
+        (
+            EnvSpec(NOISY.id, {}, (WrapperSpec("TimeLimit", {"max_episode_steps": 9}),)),
+            ObjectDynamics,
+        ),
     ],
 )
 def test_state_that_travels_gives_the_episodes_of_the_environment(
     spec: EnvSpec, kind: type
 ) -> None:
-    assert type(law_of(make_env(spec), spec)) is kind
+    assert type(dynamics_of(make_env(spec), spec)) is kind
     plays_alike(spec)
 
 
@@ -65,8 +73,8 @@ def test_time_limit_of_a_registered_id_truncates_in_both_forms() -> None:
     gymnasium.register("raydash_tests/Limited-v0", entry_point=LimitedEnv, max_episode_steps=4)
     spec = EnvSpec("raydash_tests/Limited-v0")
     env = make_env(spec)
-    law = law_of(env, spec)
-    assert law == FunctionalLaw(env.unwrapped.func_env, 4)
+    law = dynamics_of(env, spec)
+    assert law == FunctionalDynamics(env.unwrapped.func_env, 4)
     state, _ = law.open(env, 0)
     flags = []
     for _ in range(4):
@@ -82,7 +90,7 @@ class LimitedEnv(FunctionalEnv):
 
 
 def test_law_keeps_nothing_so_that_one_state_gives_one_future() -> None:
-    law = law_of(make_env(NOISY), NOISY)
+    law = dynamics_of(make_env(NOISY), NOISY)
     state, _ = law.open(make_env(NOISY), 5)
     carried = pack_state(state)
     first = law.step(pickle.loads(carried), np.zeros(10))[1]

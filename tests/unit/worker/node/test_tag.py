@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
-from raydash.worker.node.tag import TAG, Speaking
+from raydash.worker.node.tag import TAG, TaggedOutput
 
 Streams = tuple[io.StringIO, io.StringIO]
 
@@ -21,7 +21,7 @@ def streams() -> Iterator[Streams]:
 
 
 def test_first_word_is_preceded_by_who_speaks_and_after_the_last_it_is_nobody() -> None:
-    with streams() as (out, err), Speaking("run", "worker 3"):
+    with streams() as (out, err), TaggedOutput("run", "worker 3"):
         print("hello")
         print("again")
         print("trouble", file=sys.stderr)
@@ -30,16 +30,16 @@ def test_first_word_is_preceded_by_who_speaks_and_after_the_last_it_is_nobody() 
 
 
 def test_who_says_nothing_leaves_no_trace() -> None:
-    with streams() as both, Speaking("run", "worker 3"):
+    with streams() as both, TaggedOutput("run", "worker 3"):
         print("", end="")
     assert [stream.getvalue() for stream in both] == ["", ""]
 
 
 def test_unfinished_line_is_not_joined_to_what_others_say() -> None:
     with streams() as (out, _):
-        with Speaking("run", "worker 1"):
+        with TaggedOutput("run", "worker 1"):
             sys.stdout.writelines(["no ", "end"])
-        with Speaking("run", "worker 2"):
+        with TaggedOutput("run", "worker 2"):
             print("other")
     assert out.getvalue().splitlines() == [
         f"{TAG}run worker 1",
@@ -53,7 +53,7 @@ def test_unfinished_line_is_not_joined_to_what_others_say() -> None:
 
 def test_error_in_user_code_gives_the_streams_back() -> None:
     with streams() as (out, _):
-        with suppress(RuntimeError), Speaking("run", "worker 1"):
+        with suppress(RuntimeError), TaggedOutput("run", "worker 1"):
             print("now")
             raise RuntimeError
         assert sys.stdout is out
@@ -61,7 +61,7 @@ def test_error_in_user_code_gives_the_streams_back() -> None:
 
 
 def test_without_a_run_nothing_is_changed() -> None:
-    with streams() as (out, _), Speaking("", "worker 1"):
+    with streams() as (out, _), TaggedOutput("", "worker 1"):
         assert sys.stdout is out
         print("plain")
     assert out.getvalue() == "plain\n"
@@ -71,7 +71,7 @@ def test_stream_of_a_speaker_is_otherwise_the_stream_below(tmp_path: Path) -> No
     with (
         (tmp_path / "out").open("w", encoding="ascii") as below,
         redirect_stdout(below),
-        Speaking("run", "worker 1"),
+        TaggedOutput("run", "worker 1"),
     ):
         assert sys.stdout.fileno() == below.fileno()
         assert sys.stdout.encoding == "ascii"

@@ -26,7 +26,7 @@ from raydash.worker.node.progress import (
     set_hurry,
 )
 from raydash.worker.policies.policy import make_policy
-from raydash.worker.remote.moves import Answer, Raised, Seat, Stepped
+from raydash.worker.remote.moves import Answer, Raised, Stepped, WorkerKey
 from raydash.worker.remote.stepping_loop import Order, Said, SteppingLoop, Wish
 from tests.fakes.runs.transport import NEVER_S, FakeTransport
 from tests.fakes.user_code.envs import FakeClock, Step
@@ -51,7 +51,7 @@ class Run:
             progress_dir=folder,
             **more,
         )
-        self.chunks: dict[Seat, list[RolloutChunk]] = {}
+        self.chunks: dict[WorkerKey, list[RolloutChunk]] = {}
         self.number = 0
 
     def call(self, budget_s: float, **wishes: Wish) -> Said:
@@ -127,7 +127,7 @@ def started(
     scripts: Sequence[Sequence[Step]] = (),
     *,
     count: int = 1,
-    lag_s: Callable[[Seat], float] = lambda _seat: 0.001,
+    lag_s: Callable[[WorkerKey], float] = lambda _seat: 0.001,
     folder: Path | None = None,
     failing_resets: Sequence[int] = (),
 ) -> Run:
@@ -198,7 +198,7 @@ def test_any_interleaving_of_slices_drains_hurries_and_errors_gives_an_independe
                 assert chunk.partial_len.tolist() == [0]
             if not run.transport.num_out(seat):
                 assert_counts_equal(run.chunks[seat], run.transport.taken[seat])
-    left: set[Seat] = set()
+    left: set[WorkerKey] = set()
     for _ in range(20):
         said = run.call_with(1.0, [Order(seat, Wish.LEAVE) for seat in seats if seat not in left])
         left |= set(said.left)
@@ -396,7 +396,7 @@ def test_progress_tells_phase_and_steps_while_a_call_is_out(tmp_path: Path) -> N
     path = run.progress_path(1)
     seen: set[tuple[Phase, int]] = set()
 
-    def lag_s(_seat: Seat) -> float:
+    def lag_s(_seat: WorkerKey) -> float:
         progress = ProgressReader(path).read()
         assert progress is not None
         seen.add((progress.phase, progress.episode_len))
