@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from import_graph import (
+from scripts._counts.import_graph import (
     MAX_LOOSE_FILES,
     arrows_up,
     circles,

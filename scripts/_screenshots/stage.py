@@ -7,7 +7,7 @@ as a condition, which is looked at on the window's own event loop.
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QAction
@@ -27,6 +27,7 @@ _DRAWN_AFTER_S = 1.2
 
 Wait = tuple[str, Callable[[], object]]
 Scene = Generator[Wait, None, None]
+Found = TypeVar("Found", bound=QObject)
 
 
 class Stage:
@@ -98,7 +99,9 @@ class Stage:
         """Type a policy into the form."""
         box = self._find(QComboBox, "form_policy")
         box.setEditText(kind)
-        box.lineEdit().home(False)
+        line = box.lineEdit()
+        assert line is not None
+        line.home(False)
 
     def start(self, spec: Path | None = None) -> Scene:
         """Open a spec file, if one is given; press Start; wait until the run is on screen."""
@@ -120,14 +123,14 @@ class Stage:
     def save(self, name: str) -> Scene:
         """Take the picture `assets/NAME-{light,dark}.png`."""
         for appearance in ("light", "dark"):
-            self._find(QObject, f"action_appearance_{appearance}").trigger()
+            self._find(QAction, f"action_appearance_{appearance}").trigger()
             yield from pause(_DRAWN_AFTER_S)
             path = ROOT / "assets" / f"{name}-{appearance}.png"
             path.parent.mkdir(exist_ok=True)
             assert self.window.grab().save(str(path)), f"{path} can't be written"
             print(path, flush=True)
 
-    def _find(self, kind: type, name: str) -> Any:
+    def _find(self, kind: type[Found], name: str) -> Found:
         found = self.window.findChild(kind, name)
         assert found is not None, f"there is no {name}"
         return found

@@ -30,7 +30,8 @@ class Expected:
     @property
     def good(self) -> np.ndarray:
         """No errors."""
-        return self.ending != WORDS.tolist().index("error")
+        is_good: np.ndarray = self.ending != WORDS.tolist().index("error")
+        return is_good
 
     def has_flag(self, word: str) -> int:
         """Episodes with a flag, alone or with the other."""

@@ -23,7 +23,7 @@ NAMES = {
 def write(recording: Path, out: Path, expected: dict[str, np.ndarray]) -> None:
     """Everything into the folder `out`."""
     out.mkdir()
-    np.savez(out / "expected.npz", **expected)
+    np.savez(out / "expected.npz", **expected)  # type: ignore[arg-type]  # its stub mixes up the keywords
     for format in ExportFormat:
         export(recording, format, out / NAMES[format], say=print)
     count = len(expected["ending"])

@@ -136,7 +136,7 @@ def test_drained_pool_ends_with_every_episode_finished_and_goes_on_afterwards() 
 
 
 def test_seeds_give_the_same_episodes_again_and_each_sub_environment_its_own() -> None:
-    first: list[list[Episode]] = []
+    first: list[list[list[Episode]]] = []
     for _ in range(2):
         loop = loop_over(EnvPoolEnv(CARTPOLE, NUM_ENVS), CARTPOLE)
         chunks = [loop.run(0.05)]

@@ -57,14 +57,16 @@ def lived(folder: Path) -> RecordedRun:
 
 def record(path: Path, batches: Sequence[RecordBatch], last: RunUpdate | None) -> Path:
     """Write with the real recorder; a run whose `last` is None was never closed."""
-    end = last and RunEndRow(
-        last.state,
-        last.ended_by,
-        last.cause,
-        "2026-11-22T10:20:00+00:00",
-        last.t_s,
-        last.figures.elapsed_s,
-    )
+    end = None
+    if last is not None:
+        end = RunEndRow(
+            last.state,
+            last.ended_by,
+            last.cause,
+            "2026-11-22T10:20:00+00:00",
+            last.t_s,
+            last.figures.elapsed_s,
+        )
     recorder = Recorder(path, clock=time.monotonic, commit_interval_s=0.001)
     recorder.begin(run_row(RUN_ID), incarnation_row())
     for batch in commits(batches):

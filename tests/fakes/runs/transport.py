@@ -61,9 +61,9 @@ class FakeTransport:
 
     def open(self, seat: WorkerKey, handle: Any, seed: int) -> None:
         script = self.scripts[(seat[0] - 1) % len(self.scripts)] if self.scripts else None
-        arguments = {} if script is None else {"script": script}
+        arguments = () if script is None else (script,)
         env = self.envs[seat] = ScriptedEnv(
-            clock=FakeClock(), failing_resets=self.failing_resets, **arguments
+            *arguments, clock=FakeClock(), failing_resets=self.failing_resets
         )
         self.taken[seat], self.renewed[seat] = [], []
 

@@ -31,14 +31,14 @@ def make_generations(end: int, first: int = 1) -> Generations:
     evaluation = np.where(is_evaluated, np.clip(1.15 * skill + 9.0 * noise[2], 9.0, 500.0), np.nan)
     whole = Generations(
         number=number,
-        end_s=number * GENERATION_S,
+        end_s=number.astype(np.float64) * GENERATION_S,
         num_env_steps=np.cumsum((POPULATION * mean).astype(np.int64)),
         return_mean=mean,
         return_best=np.clip(1.6 * mean + 20.0 * np.abs(noise[1]), None, 500.0),
         return_worst=np.clip(0.35 * mean, 8.0, None),
         evaluation_mean=evaluation,
         evaluation_n=np.where(is_evaluated, 10, 0),
-        sigma=0.5 * 0.99**number,
+        sigma=0.5 * 0.99 ** number.astype(np.float64),
     )
     return Generations(
         *(getattr(whole, name)[first - 1 :] for name in Generations.__slots__),

@@ -41,7 +41,11 @@ def with_names(
     if agents:
         numbers = np.arange(1, len(agents) + 1)
         found = AgentFigures(
-            tuple(agents), 1000 * numbers, 10.0 * numbers, 12.0 * numbers, 50 * numbers
+            tuple(agents),
+            1000 * numbers,
+            10.0 * numbers.astype(np.float64),
+            12.0 * numbers.astype(np.float64),
+            50 * numbers,
         )
     return replace(
         update,

@@ -9,6 +9,7 @@ one worker fails and is restarted at 390 s, one is paused at 540 s and one is st
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ RUN_ID = "20261122-101500-cartpole-v1-3f9a"
 BUCKET_S = 0.5
 RETAINED_BUCKETS = 1200
 LEARNT_AFTER_S = 600.0
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class _History:
         """Buckets `first` to `end`, `every` of the fine ones joined to one."""
         rows = slice(first * every, end * every)
 
-        def joined(column: NDArray[np.generic], how: Callable[..., object]) -> NDArray[np.generic]:
+        def joined(column: NDArray[Number], how: Callable[..., object]) -> NDArray[Number]:
             parts = column[rows].reshape(end - first, every, *column.shape[1:])
             return np.asarray(how(parts, axis=1))
 
@@ -295,7 +297,7 @@ def _figures(history: _History, t_s: float) -> RunFigures:
 def _workers(
     history: _History, trouble: Troubles, t_s: float, seed: int, state: RunState
 ) -> WorkerColumns:
-    count = history.worker_steps.shape[1]
+    count: int = history.worker_steps.shape[1]
     rng = np.random.default_rng((seed, 99))
     index = np.arange(1, count + 1, dtype=np.int32)
     steps = history.worker_steps.sum(axis=0)
@@ -333,7 +335,7 @@ def _workers(
         env_steps_per_s=recent.astype(np.float32),
         return_mean=mean * (1.0 + 0.04 * rng.standard_normal(count)),
         return_n=np.minimum(num_episodes, 100).astype(np.int32),
-        last_return=np.round(mean * (1.0 + 0.4 * rng.standard_normal(count)).clip(0.1)),
+        last_return=(mean * (1.0 + 0.4 * rng.standard_normal(count)).clip(0.1)).round(),
         partial_len=rng.integers(0, 200, count).astype(np.int64),
         partial_return=rng.integers(0, 200, count).astype(np.float64),
         step_time_p95_s=np.full(count, 9.8e-6, np.float32),

@@ -193,9 +193,12 @@ class Queue(AECEnv):
         if seed is not None:
             self._rng = np.random.default_rng(seed)
         self.account.begin()
-        self.agents = []
-        self.rewards, self._cumulative_rewards = {}, {}
-        self.terminations, self.truncations, self.infos = {}, {}, {}
+        self.agents: list[str] = []
+        self.rewards: dict[str, float] = {}
+        self._cumulative_rewards: dict[str, float] = {}
+        self.terminations: dict[str, bool] = {}
+        self.truncations: dict[str, bool] = {}
+        self.infos: dict[str, dict[str, Any]] = {}
         for agent in self.possible_agents[:2]:
             self._comes(agent)
         self.agent_selection = self.agents[0]
@@ -330,7 +333,8 @@ class Pair(ParallelEnv):
     def step(self, actions: dict[str, int]) -> Any:
         self._steps += 1
         over = self._steps == self._length
-        observations, infos = self.observe(), {agent: {} for agent in self.agents}
+        observations = self.observe()
+        infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
         rewards = dict.fromkeys(self.agents, self.reward())
         terminated = dict.fromkeys(self.agents, over)
         truncated = dict.fromkeys(self.agents, False)

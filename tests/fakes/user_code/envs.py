@@ -166,13 +166,13 @@ class ScriptedVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             raise RuntimeError("the simulator has gone")
         rewards = np.full(self.num_envs, 1000.0)
         terminated, truncated = np.ones((2, self.num_envs), np.bool_)
-        for index in np.flatnonzero(~resetting):
-            step = now[index]
-            self.tape.taken[index].append(step)
-            self.played[index] += 1
+        for going in np.flatnonzero(~resetting):
+            step = now[going]
+            self.tape.taken[going].append(step)
+            self.played[going] += 1
             self.clock.now_s += step.lasts_s
-            rewards[index] = step.reward
-            terminated[index], truncated[index] = step.terminated, step.truncated
+            rewards[going] = step.reward
+            terminated[going], truncated[going] = step.terminated, step.truncated
         self.over = (terminated | truncated) & ~resetting
         if self.mode is gymnasium.vector.AutoresetMode.SAME_STEP:
             self.over[:] = False

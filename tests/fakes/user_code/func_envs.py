@@ -16,11 +16,11 @@ class LimitedFunc(FuncEnv[Any, Any, Any, Any, Any, Any, Any]):
     size = 2
 
     @property
-    def observation_space(self) -> gymnasium.spaces.Box:  # type: ignore[override]
+    def observation_space(self) -> gymnasium.spaces.Box:
         return gymnasium.spaces.Box(-np.inf, np.inf, (self.size,), np.float64)
 
     @property
-    def action_space(self) -> gymnasium.spaces.Box:  # type: ignore[override]
+    def action_space(self) -> gymnasium.spaces.Box:
         return gymnasium.spaces.Box(-1.0, 1.0, (self.size,), np.float64)
 
     def get_default_params(self, **kwargs: Any) -> Any:

@@ -39,7 +39,8 @@ def hanging(note: Path) -> CheckEnv:
 
 
 def children(engine: RawEngine) -> list[psutil.Process]:
-    return psutil.Process(engine.process.pid).children(recursive=True)
+    found: list[psutil.Process] = psutil.Process(engine.process.pid).children(recursive=True)
+    return found
 
 
 def test_phases_come_first_then_the_finding_then_the_answer(engine: RawEngine) -> None:

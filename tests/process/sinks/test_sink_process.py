@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -60,7 +61,7 @@ class FakeWandb:
             environment=self.environment(manner),
         )
 
-    def told(self, what: str) -> list[dict[str, object]]:
+    def told(self, what: str) -> list[dict[str, Any]]:
         if not self.file.exists():
             return []
         lines = [json.loads(line) for line in self.file.read_text().splitlines()]
@@ -111,7 +112,7 @@ def test_run_is_told_with_its_steps_and_its_end(wandb: FakeWandb, wait_until: Wa
     steps = [log["step"] for log in logs]
     assert steps == sorted(set(steps))
     assert steps[-1] == run.ledger.num_env_steps()
-    assert logs[-1]["metrics"]["num_episodes_lifetime"] == run.ledger.num_episodes()  # type: ignore[index]
+    assert logs[-1]["metrics"]["num_episodes_lifetime"] == run.ledger.num_episodes()
     assert wandb.told("summary")[0]["state"] == "stopped"
     assert wandb.told("finish") == [{"what": "finish", "exit_code": 0}]
     assert bad_events(run) == []
@@ -211,7 +212,7 @@ def test_what_a_sink_started_ends_with_it(wandb: FakeWandb, wait_until: WaitUnti
     run = SupervisedRun(1, sinks=wandb.feed("forks"))
     reader = run.reader()
     step_until(run, reader, lambda: wandb.told("log"))
-    forked = int(wandb.told("forked")[0]["pid"])  # type: ignore[call-overload]
+    forked = int(wandb.told("forked")[0]["pid"])
     assert psutil.pid_exists(forked)
     finish(run, reader, wait_until)
     wait_until(lambda: not is_running(forked))
@@ -247,7 +248,7 @@ def test_folder_that_cannot_be_written_is_told(wandb: FakeWandb, wait_until: Wai
 def is_running(pid: int) -> bool:
     """Alive, and no zombie that nobody has reaped yet."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
@@ -278,7 +279,7 @@ def test_sink_ends_when_its_supervisor_is_killed(
     )
     try:
         wait_until(lambda: wandb.told("log"))
-        sink = int(wandb.told("log")[0]["pid"])  # type: ignore[call-overload]
+        sink = int(wandb.told("log")[0]["pid"])
         assert is_running(sink)
     finally:
         parent.send_signal(signal.SIGKILL)

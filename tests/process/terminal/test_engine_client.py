@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import psutil
 import pytest
@@ -28,9 +29,15 @@ from tests.fakes.places import ROOT
 Start = Callable[..., EngineClient]
 
 
+class Timings(TypedDict, total=False):
+    hello_timeout_s: float
+    silence_limit_s: float
+    end_grace_s: float
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    def begin(story: str, **timings: float) -> EngineClient:
+    def begin(story: str, **timings: Unpack[Timings]) -> EngineClient:
         command = (sys.executable, terminal_engine.__file__, story, str(tmp_path / "engine"))
         return EngineClient(command, **timings)
 

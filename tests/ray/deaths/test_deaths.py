@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,10 @@ def _on_record(terminal: Terminal, run: SeenRun) -> None:
 
 def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
+
+
+def _is_in_life(run: SeenRun, life: int) -> bool:
+    return run.latest.health.incarnation == life
 
 
 def _steps_again(run: SeenRun, worker: int, incarnation: int) -> bool:
@@ -122,13 +127,12 @@ def test_a_killed_supervisor_goes_on_from_what_was_committed(terminal: Terminal)
     before = run.latest
     _kill(before.health.pid)
     listed: set[bool] = set()
-    terminal.wait(
-        lambda: (
-            listed.add(run.run_id in [each.run_id for each in terminal.listed.runs])
-            or run.latest.health.incarnation == 1
-        ),
-        "another supervisor",
-    )
+
+    def is_made_anew() -> bool:
+        listed.add(run.run_id in [each.run_id for each in terminal.listed.runs])
+        return run.latest.health.incarnation == 1
+
+    terminal.wait(is_made_anew, "another supervisor")
     assert listed == {True}
     after = run.latest
     assert after.info == run.info
@@ -265,11 +269,9 @@ def test_figures_never_fall_below_what_was_committed_however_often_the_superviso
     run = terminal.start_stepping(rollout={"num_workers": 1})
     for life in (1, 2):
         told = run.latest.figures
-        terminal.wait(
-            lambda enough_s=told.elapsed_s + 1.5: run.is_committed(enough_s), "1.5 s of steps"
-        )
+        terminal.wait(partial(run.is_committed, told.elapsed_s + 1.5), "1.5 s of steps")
         _kill(run.latest.health.pid)
-        terminal.wait(lambda life=life: run.latest.health.incarnation == life, "another one")
+        terminal.wait(partial(_is_in_life, run, life), "another one")
         assert run.latest.figures.num_episodes_lifetime > told.num_episodes_lifetime
         terminal.wait(run.is_stepping, "stepping")
     assert run.kinds().count(EventKind.SUPERVISOR_RESTARTED) == 2

@@ -5,6 +5,7 @@ import os
 import signal
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -21,8 +22,8 @@ from raydash.trial.trial import evaluate_policy
 from tests.fakes.engines.terminal import SeenRun, Terminal
 from tests.fakes.runs.recount import check_recording
 
-FOREVER = {"learner": {"kind": "cmaes"}, "policy": {"kind": "linear"}}
-LEARNS = {**FOREVER, "stop": {"target_return": 150.0}}
+FOREVER: dict[str, Any] = {"learner": {"kind": "cmaes"}, "policy": {"kind": "linear"}}
+LEARNS: dict[str, Any] = {**FOREVER, "stop": {"target_return": 150.0}}
 
 
 def _kill(pid: int) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -32,6 +32,8 @@ from raydash.engine.runs import live_runs
 from raydash.protocol.codec import decode, encode
 from tests.fakes.engines.engine import summary
 from tests.fakes.runs.supervised_run import RUN_ID, SupervisedRun
+
+Message = TypeVar("Message")
 
 
 class Reference:
@@ -58,7 +60,9 @@ class Handle:
 
     def __init__(self, run: SupervisedRun) -> None:
         self.run = run
-        self.pull = Method(lambda *values: run.supervisor.pull(*values[:3], 0.0))
+        self.pull: Method | SimpleNamespace = Method(
+            lambda reader, incarnation, seq, _: run.supervisor.pull(reader, incarnation, seq, 0.0)
+        )
         self.submit = Method(lambda reader, payload: run.supervisor.submit(reader, decode(payload)))
         self.leave = Method(run.supervisor.leave)
         self.stay = Method(run.supervisor.stay)
@@ -88,7 +92,7 @@ class FakeWire:
     def send_encoded(self, payload: bytes) -> None:
         self.sent.append(decode(payload))
 
-    def of(self, kind: type) -> list[Any]:
+    def of(self, kind: type[Message]) -> list[Message]:
         return [message for message in self.sent if isinstance(message, kind)]
 
 
@@ -371,6 +375,7 @@ def test_a_run_of_another_version_can_only_be_stopped(scene: Scene) -> None:
     scene.desk.command(CommandRun(2, RUN_ID, Verb.STOP))
     scene.loop.turn()
     first, second = scene.wire.of(Answer)
+    assert first.fault is not None
     assert "0.0.1" in first.fault.why
     assert second == Answer(2, run_id=RUN_ID)
     assert stops == ["stop"]

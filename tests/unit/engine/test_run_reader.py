@@ -22,13 +22,18 @@ def test_a_question_that_is_out_for_too_long_is_overdue(monkeypatch: pytest.Monk
     told: list[Pulled] = []
     handle = SimpleNamespace(pull=SimpleNamespace(remote=remote))
     reader = RunReader("run", handle, "me", lambda _, pulled: told.append(pulled))
-    assert not reader.is_overdue
+
+    def is_overdue() -> bool:
+        # mypy takes what was asserted of a property for lasting, but not what a function gave.
+        return reader.is_overdue
+
+    assert not is_overdue()
     reader.pull()
     now_s += live_runs.OVERDUE_S
-    assert not reader.is_overdue
+    assert not is_overdue()
     now_s += 0.1
-    assert reader.is_overdue
+    assert is_overdue()
 
     asked[0].set_result((0, 1, False, []))
     reader.take(told[0])
-    assert not reader.is_overdue
+    assert not is_overdue()

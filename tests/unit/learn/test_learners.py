@@ -44,7 +44,8 @@ def cmaes(size: int = 4, **options: Any) -> CmaesLearner:
 
 
 def bowl(candidates: np.ndarray) -> np.ndarray:
-    return -((candidates - 1.5) ** 2).sum(axis=1)
+    heights: np.ndarray = -((candidates - 1.5) ** 2).sum(axis=1)
+    return heights
 
 
 def search(learner: Any, generations: int) -> None:
@@ -127,7 +128,7 @@ def test_observations_are_scaled_by_all_that_were_seen_and_constants_are_left_al
     for part in (np.array([[0.0, 5.0], [2.0, 5.0]]), np.array([[4.0, 5.0]])):
         normaliser.add(ObservationSums.of(part))
     np.testing.assert_allclose(normaliser.mean, [2.0, 5.0])
-    np.testing.assert_allclose(normaliser.std, [np.std([0, 2, 4]), 1.0])
+    np.testing.assert_allclose(normaliser.std, [float(np.std([0, 2, 4])), 1.0])
 
 
 def test_observations_that_are_not_finite_spoil_nothing() -> None:

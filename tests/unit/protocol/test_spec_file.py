@@ -17,7 +17,7 @@ from raydash.core.spec import (
 from raydash.protocol.spec_file import read_spec, spec_from_toml, toml_from_spec
 
 NUMBERS = st.floats(1e-3, 1e9)
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 KWARGS = st.recursive(
     st.booleans() | st.integers(-(2**63), 2**63 - 1) | NUMBERS | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),

@@ -154,9 +154,14 @@ def test_limit_is_of_time_as_it_passes() -> None:
 def test_cancelling_ends_a_hanging_trial_without_a_fault(
     wait_until: Callable[..., None],
 ) -> None:
-    asked = []
+    asked: list[int] = []
     spec = EnvSpec(f"{FAKES}:HangingEnv", {"where": "reset"})
-    fault = try_environment(spec, PolicySpec(), cancelled=lambda: len(asked) > 3 or asked.append(1))
+
+    def is_cancelled() -> bool:
+        asked.append(1)
+        return len(asked) > 4
+
+    fault = try_environment(spec, PolicySpec(), cancelled=is_cancelled)
     assert fault is None
 
 

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QGuiApplication, QImage
-from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
+from PySide6.QtWidgets import QComboBox, QPushButton, QTableWidget, QTableWidgetItem, QWidget
 from pytestqt.qtbot import QtBot
 
 from raydash.core.analysis.compare import Centre, Metric, XAxis
@@ -46,7 +46,7 @@ def recorded(session: Session) -> Recorded:
         state: RunState = RunState.FINISHED,
         started_utc: str = "2026-11-22T10:15:00+00:00",
         seq: int = 1,
-        **spec: object,
+        **spec: Any,
     ) -> str:
         seed = number if seed is None else seed
         made = make_update(4, t_s=t_s, seed=seed, state=state, seq=seq)
@@ -98,10 +98,16 @@ def choose(page: ComparePage, name: str, text: str) -> None:
     assert box.currentText() == text
 
 
+def item_at(table: QTableWidget, row: int, column: int) -> QTableWidgetItem:
+    found = table.item(row, column)
+    assert found is not None
+    return found
+
+
 def cells(page: ComparePage, row_name: str) -> list[str]:
     table = page.tables.figures
     row = next(r for r in range(table.rowCount()) if _row_name(page, r).strip() == row_name)
-    return [table.item(row, column).text() for column in range(table.columnCount())]
+    return [item_at(table, row, column).text() for column in range(table.columnCount())]
 
 
 def _row_name(page: ComparePage, row: int) -> str:
@@ -122,8 +128,8 @@ def test_runs_lie_over_one_another_with_their_figures_side_by_side(
         figures.num_env_steps_sampled_lifetime
     )
     means = page.tables.figures
-    assert means.item(0, 0).font().bold()
-    assert not means.item(0, 1).font().bold()
+    assert item_at(means, 0, 0).font().bold()
+    assert not item_at(means, 0, 1).font().bold()
 
 
 def test_runs_of_one_name_are_told_apart_by_their_seeds(
@@ -377,8 +383,8 @@ def test_differences_name_the_keys_that_differ(
     table = page.tables.differences
     names = [table.verticalHeaderItem(row).text() for row in range(table.rowCount())]
     assert names == ["name", "env.kwargs.g", "rollout.seed"]
-    assert [table.item(1, column).text() for column in (0, 1)] == ["–", "1.6"]
-    assert table.item(1, 1).font().bold()
+    assert [item_at(table, 1, column).text() for column in (0, 1)] == ["–", "1.6"]
+    assert item_at(table, 1, 1).font().bold()
     page.list.item(1).setCheckState(Qt.CheckState.Unchecked)
     draw()
     assert page.tables.nothing.isVisible()
@@ -458,11 +464,15 @@ def test_long_names_are_shown_short_and_told_whole(
     page.set_runs([recorded(0, name=name), recorded(1)])
     draw()
     assert page.tables.figures.columnWidth(0) <= 300
-    assert page.tables.figures.horizontalHeaderItem(0).toolTip() == name
+    header = page.tables.figures.horizontalHeaderItem(0)
+    assert header is not None
+    assert header.toolTip() == name
     chart = page.plot.canvas
     chart.hover = QPointF(chart.area().center())
     draw()
-    assert page.plot.findChild(type(page.plot._read_out)).width() < 420
+    read_out = page.plot.findChild(type(page.plot._read_out))
+    assert read_out is not None
+    assert read_out.width() < 420
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])

@@ -148,6 +148,7 @@ def test_environments_of_the_registry_are_completed_in_any_place(
 ) -> None:
     engine.say(EnvRegistry(("Acrobot-v1", "CartPole-v1")))
     completer = env(form).completer()
+    assert completer is not None
     completer.setCompletionPrefix("pole")
     assert completer.currentCompletion() == "CartPole-v1"
     assert env(form).currentText() == "CartPole-v1"

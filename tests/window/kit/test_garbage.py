@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from PySide6.QtWidgets import QApplication
@@ -37,7 +38,8 @@ def test_python_does_not_collect_by_itself(collector: GarbageCollector) -> None:
 
 
 def test_the_event_loop_collects_what_is_due(collector: GarbageCollector, qtbot: QtBot) -> None:
-    knot, kept = weakref.ref(Knot()), []
+    knot = weakref.ref(Knot())
+    kept: list[object] = []
 
     def is_gone() -> bool:
         # Every time: what is freed meanwhile, of earlier tests, makes a collection less due.
@@ -61,7 +63,8 @@ def test_older_generations_are_collected_more_rarely(collector: GarbageCollector
     gc.collect(0)
     gc.collect(1)  # it is in the oldest generation now
     del knot
-    rounds, kept = 0, []
+    rounds = 0
+    kept: list[object] = []
     while gone() is not None:
         kept.append([[] for _ in range(2 * gc.get_threshold()[0])])
         collect_due()
@@ -92,6 +95,10 @@ def collects_while_painting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return begun
 
 
+def has_chart(plot: ReturnPlot) -> bool:
+    return plot.has_chart
+
+
 def test_a_plot_that_nobody_holds_any_more_is_painted_to_its_end(
     collector: GarbageCollector, qtbot: QtBot, collects_while_painting: list[int]
 ) -> None:
@@ -103,7 +110,7 @@ def test_a_plot_that_nobody_holds_any_more_is_painted_to_its_end(
         plot.set_theme(DARK)
         plot.set_run(run)
         plot.show()
-        qtbot.waitUntil(lambda plot=plot: plot.has_chart, timeout=30_000)
+        qtbot.waitUntil(partial(has_chart, plot), timeout=30_000)
         for metric in ("", "is_success", "score"):
             plot.show_metric(metric)
             plot.set_selected_workers([1, 2] if number % 2 else [])

@@ -25,7 +25,8 @@ def plain_app(qapp: QApplication) -> Iterator[QApplication]:
 
 
 def linear(colour: str) -> np.ndarray:
-    rgb = np.array(QColor(colour).getRgbF()[:3])
+    found = QColor(colour)
+    rgb = np.array([found.redF(), found.greenF(), found.blueF()])
     return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
 
 

@@ -62,7 +62,7 @@ def ids(page: LibraryPage) -> list[str]:
 def dialog_of(page: LibraryPage, kind: type[QDialog]) -> QDialog:
     found = page.window().findChild(kind)
     assert found is not None
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def test_columns_share_what_is_left_and_give_way_where_there_is_too_little() -> None:

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,10 @@ class Watched:
 Make = Callable[..., Watched]
 
 
+def has_stopped(engine: EngineProcess) -> bool:
+    return engine.state == "stopped"
+
+
 @pytest.fixture
 def make(qtbot: QtBot) -> Iterator[Make]:
     made: list[EngineProcess] = []
@@ -66,7 +71,7 @@ def make(qtbot: QtBot) -> Iterator[Make]:
     yield build
     for engine in made:
         engine.shut_down()
-        qtbot.waitUntil(lambda engine=engine: engine.state == "stopped", timeout=30_000)
+        qtbot.waitUntil(partial(has_stopped, engine), timeout=30_000)
         assert engine.pid == 0
         engine.deleteLater()
 

@@ -12,6 +12,7 @@ from raydash.core.messages import (
     AttachRun,
     CancelConnect,
     ClusterStatus,
+    Command,
     CommandRun,
     Connect,
     RunList,
@@ -27,6 +28,20 @@ from tests.fakes.updates.updates import RUN_ID
 
 SPEC = RunSpec(env=EnvSpec("Acrobot-v1"))
 OWN = "20261122-120000-own"
+
+
+def can_connect(session: Session) -> bool:
+    # mypy takes what was asserted of an attribute for lasting, but not what a function gave.
+    return session.can_connect
+
+
+def shows_recording(session: Session) -> bool:
+    assert session.store.shown is not None
+    return session.store.shown.is_recording
+
+
+def last_of(engine: FakeEngine) -> Command:
+    return engine.sent[-1]
 
 
 def started(session: Session, engine: FakeEngine) -> None:
@@ -112,10 +127,10 @@ def test_a_planned_cluster_comes_when_a_run_is_started_and_not_before(
     session.plan_cluster(planned)
     engine.become("ready")
     assert engine.sent == []
-    assert session.can_connect
+    assert can_connect(session)
     session.start_run(SPEC)
     assert engine.sent == [Connect(1, planned), StartRun(2, SPEC)]
-    assert not session.can_connect
+    assert not can_connect(session)
     engine.say(UP)
     engine.answer(to=1)
     engine.answer(run_id=OWN, to=2)
@@ -133,15 +148,13 @@ def test_a_recording_that_is_still_written_is_followed_on_its_cluster(
     session.library.open(RUN_ID)
     engine.say(opened(RUN_ID, 100.0))  # as its file was then, it was running
     engine.answer(run_id=RUN_ID)
-    assert session.store.shown is not None
-    assert session.store.shown.is_recording
-    assert isinstance(engine.sent[-1], Connect)
+    assert shows_recording(session)
+    assert isinstance(last_of(engine), Connect)
     engine.come_up(summary())
     engine.say(RunList((summary(elapsed_s=601.0),)))
-    assert isinstance(engine.sent[-1], AttachRun)
+    assert isinstance(last_of(engine), AttachRun)
     engine.update()
-    assert session.store.shown is not None
-    assert not session.store.shown.is_recording
+    assert not shows_recording(session)
     assert session.library.opened == ()
     session.deleteLater()
 

@@ -99,7 +99,7 @@ def test_point_that_is_alone_gets_an_extent() -> None:
 
 
 def test_rare_episodes_are_still_joined() -> None:
-    x = np.arange(10) * 60.0
+    x = np.arange(10, dtype=np.float64) * 60.0
     assert torn(x, x, widest_gap(x, 0.5), 0.5)[2].tolist() == [True] * 9 + [False]
 
 

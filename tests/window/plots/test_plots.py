@@ -467,6 +467,7 @@ def test_context_menu_offers_the_exports(show: Show, qtbot: QtBot) -> None:
         reason = QContextMenuEvent.Reason.Mouse
         QApplication.sendEvent(view, QContextMenuEvent(reason, where, view.mapToGlobal(where)))
     popup = QApplication.activePopupWidget()
+    assert popup is not None
     assert popup.objectName() == "plot_endings_menu"
     popup.close()
     texts = [action.text() for action in overview.plots.endings.menu().actions() if action.text()]

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import TypeVar
 
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QPushButton, QSlider
+from PySide6.QtWidgets import QComboBox, QPushButton, QSlider, QWidget
 from pytestqt.qtbot import QtBot
 
 from raydash.core.faults import Fault
@@ -22,6 +23,7 @@ from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.link.session import Session
 from raydash.ui.frame.main_window import MainWindow
 from raydash.ui.kit import words
+from raydash.ui.kit.draw_clock import View
 from raydash.ui.plots.shown.scope import PlotScope, Range
 from raydash.ui.plots.shown.seen_run import DetailWish
 from raydash.ui.runs.lines import run_lines
@@ -31,6 +33,7 @@ from tests.fakes.updates.updates import RUN_ID, make_store_with_run
 from tests.window.conftest import Hands
 
 RUN = recorded().run_id
+Widget = TypeVar("Widget", bound=QWidget)
 
 
 def wanted(scope: PlotScope) -> DetailWish | None:
@@ -39,18 +42,18 @@ def wanted(scope: PlotScope) -> DetailWish | None:
     return found[0][0] if found else None
 
 
-def child(window: MainWindow, kind: type, name: str) -> object:
+def child(window: MainWindow, kind: type[Widget], name: str) -> Widget:
     found = window.findChild(kind, name)
     assert found is not None, name
     return found
 
 
 def slider_of(window: MainWindow) -> QSlider:
-    return child(window, QSlider, "scrub_slider")  # type: ignore[return-value]
+    return child(window, QSlider, "scrub_slider")
 
 
 def button(window: MainWindow, name: str) -> QPushButton:
-    return child(window, QPushButton, name)  # type: ignore[return-value]
+    return child(window, QPushButton, name)
 
 
 def open_recording(session: Session, engine: FakeEngine, run_id: str = RUN) -> None:
@@ -104,7 +107,11 @@ def test_no_command_reaches_a_recording_and_the_buttons_say_why(
 def test_dragging_the_slider_shows_the_run_as_it_was_then(
     reopened: MainWindow, engine: FakeEngine
 ) -> None:
-    views = (reopened.strip, *reopened.overview.plots.plots, reopened.overview.tiles)
+    views: tuple[View, ...] = (
+        reopened.strip,
+        *reopened.overview.plots.plots,
+        reopened.overview.tiles,
+    )
     for view in views:
         view.draw()
     slider_of(reopened).setValue(1000)

@@ -15,7 +15,7 @@ def generations(
     evaluation = np.array(evaluations or [np.nan] * len(means))
     return Generations(
         number=number,
-        end_s=number * 0.5,
+        end_s=number.astype(np.float64) * 0.5,
         num_env_steps=number * 100,
         return_mean=mean,
         return_best=mean + 10,
@@ -27,7 +27,8 @@ def generations(
 
 
 def held(series: GenerationSeries) -> list[int]:
-    return series.columns.number.tolist()
+    numbers: list[int] = series.columns.number.tolist()
+    return numbers
 
 
 def test_generations_told_in_parts_are_held_like_those_told_at_once() -> None:

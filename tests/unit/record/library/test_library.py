@@ -923,7 +923,7 @@ def test_disk_that_is_nearly_full_is_said(
     free: int,
     is_warned: bool,
 ) -> None:
-    usage = shutil._ntuple_diskusage(total, total - free, free)  # type: ignore[attr-defined]
+    usage = shutil._ntuple_diskusage(total, total - free, free)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
     disk = library.disk()
     assert disk.free_bytes == free

@@ -39,7 +39,7 @@ def some_episodes(count: int = 5000, seed: int = 3) -> EpisodeColumns:
     ending = rng.integers(0, 4, count).astype(np.uint8)
     returns = np.where(ending == Ending.ERROR, np.nan, rng.normal(10.0, 5.0, count))
     return EpisodeColumns(
-        end_s=np.round(np.sort(rng.random(count) * RUN_S), 5),
+        end_s=np.sort(rng.random(count) * RUN_S).round(5),
         worker_index=rng.integers(1, 4, count).astype(np.int32),
         env_index=np.zeros(count, np.int32),
         incarnation=np.zeros(count, np.int32),

@@ -406,7 +406,7 @@ def test_any_numbers_give_a_picture_inside_its_frame(
     x = np.sort(np.nan_to_num(np.abs(x), posinf=1e6)) % 1e9
     x, n = np.sort(x[: len(y)]), min(len(x), len(y))
     y = y[:n]
-    layers = [
+    layers: list[Line | Band | Bars] = [
         Line(x, y, "c0", "line"),
         Band(x, y, y, "c1", "band"),
         Bars(np.append(x, x[-1] + 1), np.zeros(n), np.where(np.isfinite(y), y, 0.0), "c2"),

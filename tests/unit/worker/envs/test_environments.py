@@ -199,7 +199,7 @@ def test_first_reset_that_raises_is_a_fault_in_plain_words(
 def test_first_reset_that_gives_no_pair_is_a_fault_in_plain_words(given: object) -> None:
     spec = EnvSpec(f"{FAKES}:CountingEnv")
     env = make_env(spec)
-    env.reset = lambda **_: given  # type: ignore[method-assign]
+    env.reset = lambda **_: given
     with pytest.raises(FaultError, match=r"Let it return \(observation, \{\}\)") as caught:
         first_reset(env, spec, 1)
     assert type(given).__name__ in caught.value.fault.what

@@ -77,9 +77,9 @@ def test_columns_of_a_call_are_read_where_they_are_known() -> None:
     np.testing.assert_array_equal(found.values[4:], [[0.0, 2.0], [1.0, math.nan]])
 
 
-def rows_of(chunks: list[RolloutChunk]) -> list[tuple[int, ...]]:
+def rows_of(chunks: list[RolloutChunk]) -> list[tuple[int, int, float, float]]:
     """(sub-environment, length, is_success, score) of every episode."""
-    rows: list[tuple[int, ...]] = []
+    rows: list[tuple[int, int, float, float]] = []
     for chunk in chunks:
         if not len(chunk.ending):
             continue  # a slice without an episode names nothing

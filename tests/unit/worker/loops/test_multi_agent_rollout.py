@@ -139,7 +139,8 @@ def test_drained_loop_ends_between_episodes_and_goes_on_after_it() -> None:
 
 def test_same_seed_plays_the_same_episodes_and_another_one_others() -> None:
     def played(seed: int) -> list[float]:
-        return loop_over(Flock(), seed=seed).run(0.1).episode_return.tolist()
+        returns: list[float] = loop_over(Flock(), seed=seed).run(0.1).episode_return.tolist()
+        return returns
 
     assert played(1) == played(1) != played(2)
 
@@ -173,7 +174,7 @@ def test_environment_that_raises_ends_the_episode_with_the_steps_that_it_had() -
     wanted = {name: count for name, count in first.account.steps.items() if count}
     assert {name: count for name, count in steps.items() if count} == wanted
     assert chunk.totals.num_env_steps == first.account.num_steps + second.account.num_steps
-    both = defaultdict(int)
+    both: defaultdict[str, int] = defaultdict(int)
     for account in (first.account, second.account):
         for name, count in account.agent_steps.items():
             both[name] += count

@@ -177,7 +177,7 @@ def test_draining_counts_only_the_episodes_that_had_begun(
 ) -> None:
     env, loop = scripted(scripts, mode, tick_s=1e-4)
     recounts = [Recount() for _ in scripts]
-    chunks = []
+    chunks: list[RolloutChunk] = []
     for budget_s, drain in slices:
         under_way = any(recount.len for recount in recounts)
         was_drained = bool(chunks) and chunks[-1].drained
