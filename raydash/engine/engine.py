@@ -3,7 +3,7 @@
 Expendable. One main thread runs jobs from a queue (`loop`), and only that thread touches the
 engine's state; whatever may block (launching, connecting, trying an environment, asking the GCS)
 happens on a thread of its own and posts its outcome back as a job. What concerns runs is at the
-`run_desk`, recordings are at the `library_desk`, checks of environments at the `check_desk`; here
+`RunCommands`, recordings are in `LibraryCommands`, checks of environments in `CheckCommands`; here
 are the wire, the cluster and the end.
 """
 

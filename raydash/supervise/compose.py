@@ -24,7 +24,7 @@ from raydash.record.file.folder import best_policy_of, learner_state_of
 from raydash.supervise.account.roster import NoProbes, Probes
 from raydash.supervise.keeping.recording import NotRecorded, Past, open_recording, read_past
 from raydash.supervise.placement import SupervisorPlacement
-from raydash.supervise.pools.learners import LearnerClient, RayLearner
+from raydash.supervise.pools.learner_client import LearnerClient, RayLearner
 from raydash.supervise.pools.pool import WorkerPool
 from raydash.supervise.pools.probes import NodeProbes
 from raydash.supervise.pools.ray_pool import RayPool
@@ -143,24 +143,27 @@ def _pool(
     if mode == "actors":
         make = _worker_factory(RolloutWorker, start, placement, demand)
         return RayPool(make, node_id=node_id, clock=time.monotonic)
-    homes: EnvHosts = Slots(seed=start.spec.rollout.seed, node_id=node_id)
+    hosts: EnvHosts = Slots(seed=start.spec.rollout.seed, node_id=node_id)
     if mode == "lockstep":
         make = _worker_factory(EnvActor, start, placement, demand)
-        homes = RayPool(make, node_id=node_id, clock=time.monotonic)
+        hosts = RayPool(make, node_id=node_id, clock=time.monotonic)
     loop_class = ray.remote(SteppingActor).options(
         num_cpus=0,
         max_restarts=0,
         max_task_retries=0,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
     )
-    order = encode(start)
+    start_message = encode(start)
 
     def make_loop() -> Any:
         return loop_class.remote(
-            order, demand=demand, run_id=placement.run_id, progress_dir=placement.scratch_dir
+            start_message,
+            demand=demand,
+            run_id=placement.run_id,
+            progress_dir=placement.scratch_dir,
         )
 
-    return SteppingPool(homes, make_loop, node_id=node_id, clock=time.monotonic)
+    return SteppingPool(hosts, make_loop, node_id=node_id, clock=time.monotonic)
 
 
 def _worker_factory(
@@ -208,11 +211,11 @@ def _learner(start: StartRun, placement: SupervisorPlacement) -> LearnerClient:
             ray.get_runtime_context().get_node_id(), soft=False
         ),
     )
-    order = encode(start)
+    start_message = encode(start)
 
     def make() -> Any:
         return actor.remote(
-            order,
+            start_message,
             state_path=str(learner_state_of(recording)),
             best_path=str(best_policy_of(recording)),
         )

@@ -1,6 +1,6 @@
-"""What a supervisor does only because its run learns: it stands between campaign and learner.
+"""What a supervisor does only because its run learns: it stands between its plan and its learner.
 
-The campaign (`raydash.core.machine.generation_plan`) decides; the learner is asked here, what it
+The plan (`raydash.core.machine.generation_plan`) decides; the learner is asked here, what it
 answers becomes stimuli, and what has been learnt is gathered for recording and readers. Of a run
 that does not learn there is one too, which has nothing to say.
 """
@@ -15,14 +15,14 @@ from raydash.core.machine.generation_plan import GenerationPlan
 from raydash.core.machine.stimuli import AskLearner, CreateLearner, SavePolicy
 from raydash.core.records import PlayedWork, RolloutChunk, WorkerReady
 from raydash.core.updates import Generations, LearningFigures
-from raydash.supervise.pools.learners import LearnerClient, LearnerReport
+from raydash.supervise.pools.learner_client import LearnerClient, LearnerReport
 
 LEARNING_TURN_S = 0.02
 """How long a turn waits for the first answer of a worker or of the learner."""
 
 
 class Learning:
-    """A campaign and its learner, as a supervisor needs them.
+    """A plan and its learner, as a supervisor needs them.
 
     Attributes:
         is_on: The run learns.
@@ -30,8 +30,8 @@ class Learning:
 
     def __init__(
         self,
-        campaign: GenerationPlan | None,
-        desk: LearnerClient | None,
+        plan: GenerationPlan | None,
+        client: LearnerClient | None,
         past: Generations,
         *,
         seq: int,
@@ -39,42 +39,42 @@ class Learning:
         """Both or neither.
 
         Args:
-            campaign: The machine's; None: nothing learns.
-            desk: Of its learner.
+            plan: The machine's; None: nothing learns.
+            client: Of its learner.
             past: Generations of the run so far.
             seq: The version that they belong to.
         """
-        self.is_on = desk is not None
-        self._campaign = campaign
-        self._desk = desk
+        self.is_on = client is not None
+        self._plan = plan
+        self._client = client
         self._log = GenerationLog(past, seq=seq)
 
     # --- the learner -------------------------------------------------------------------------
 
     def fit(self, ready: WorkerReady) -> None:
         """A worker stands, and says how long observations and actions are."""
-        if self._desk is not None:
-            self._desk.fit(ready)
+        if self._client is not None:
+            self._client.fit(ready)
 
     def collect(self, t_s: float) -> list[LearnerReport]:
         """What the learner did since the last call. Never waits."""
-        return self._desk.collect(t_s) if self._desk is not None else []
+        return self._client.collect(t_s) if self._client is not None else []
 
     def perform(self, instruction: CreateLearner | AskLearner | SavePolicy) -> None:
-        """Do what the campaign wants of the learner."""
-        assert self._desk is not None
+        """Do what the plan wants of the learner."""
+        assert self._client is not None
         match instruction:
             case CreateLearner():
-                self._desk.create()
+                self._client.create()
             case AskLearner(weights_seq_no=number, results=results):
-                self._desk.ask(number, results)
+                self._client.ask(number, results)
             case SavePolicy(weights_seq_no=number):
-                self._desk.save(number)
+                self._client.save(number)
 
     def parameters(self) -> Any:
         """Those of the newest generation, as a pool's `play` wants them."""
-        assert self._desk is not None
-        return self._desk.parameters()
+        assert self._client is not None
+        return self._client.parameters()
 
     def wait(self, others: Sequence[Any]) -> None:
         """Wait for the learner's next answer, or the first of others, for a turn at most.
@@ -82,13 +82,13 @@ class Learning:
         Args:
             others: A pool's `pending`.
         """
-        assert self._desk is not None
-        self._desk.wait(others, LEARNING_TURN_S)
+        assert self._client is not None
+        self._client.wait(others, LEARNING_TURN_S)
 
     def shut_down(self) -> None:
         """End the learner."""
-        if self._desk is not None:
-            self._desk.shut_down()
+        if self._client is not None:
+            self._client.shut_down()
 
     # --- what is learnt ----------------------------------------------------------------------
 
@@ -98,14 +98,14 @@ class Learning:
 
     def close(self, seq: int) -> Generations:
         """Generations since the last version, which become part of the version `seq`."""
-        campaign = self._campaign
-        generations = Generations.of(campaign.take_rows() if campaign is not None else ())
+        plan = self._plan
+        generations = Generations.of(plan.take_rows() if plan is not None else ())
         self._log.add(generations, seq)
         return generations
 
     def figures(self, t_s: float) -> LearningFigures | None:
         """How the learning stands, without its generations; None: nothing learns."""
-        return None if self._campaign is None else self._campaign.figures(t_s)
+        return None if self._plan is None else self._plan.figures(t_s)
 
     def told(self, figures: LearningFigures | None, since_seq: int) -> LearningFigures | None:
         """Figures with the generations that a reader has not been told of."""

@@ -79,7 +79,7 @@ from raydash.supervise.account.gathering import Gathering
 from raydash.supervise.account.ledger import Ledger
 from raydash.supervise.account.roster import Probes, Roster
 from raydash.supervise.learning import Learning
-from raydash.supervise.pools.learners import LearnerClient
+from raydash.supervise.pools.learner_client import LearnerClient
 from raydash.supervise.pools.pool import Closed, CostFound, Died, Report, WorkerPool
 from raydash.supervise.readers import Readers
 from raydash.supervise.sinks import LiveSinks, NoSinks
@@ -202,7 +202,7 @@ class Supervisor:
             events=events, num_episodes=self._ledger.num_episodes(), seq=self._seq
         )
         self._learning = Learning(
-            machine.campaign, learner, generations or Generations(), seq=self._seq
+            machine.plan, learner, generations or Generations(), seq=self._seq
         )
         self._next_event = events[-1].number + 1 if events else 1
         self._unrecorded: list[Event] = []

@@ -9,7 +9,7 @@ from raydash.core.spec import EnvSpec, PolicySpec
 from raydash.trial.check_timing import close_told
 from raydash.worker.envs.environments import first_reset
 from raydash.worker.envs.vector_environments import make_vector_env
-from raydash.worker.loops.sliced import Life
+from raydash.worker.loops.sliced import Incarnation
 from raydash.worker.loops.vector_rollout import VectorRolloutLoop
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
@@ -39,7 +39,7 @@ def time_together(
     try:
         envs = make_vector_env(spec, num_envs, vectorization, source_dirs)
         loop = VectorRolloutLoop(
-            Life(1, 0, clock, ProgressWriter()),
+            Incarnation(1, 0, clock, ProgressWriter()),
             envs,
             make_batch_policy(PolicySpec(), BatchSpaces.of(envs), 0, source_dirs),
             reset_seeds=range(num_envs),

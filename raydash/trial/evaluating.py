@@ -14,7 +14,7 @@ from raydash.core.states import Ending
 from raydash.worker.envs.environments import first_reset, make_env
 from raydash.worker.envs.seeds import evaluation_seed
 from raydash.worker.loops.rollout import RolloutLoop
-from raydash.worker.loops.sliced import MAX_FAILURES_IN_A_ROW, Life
+from raydash.worker.loops.sliced import MAX_FAILURES_IN_A_ROW, Incarnation
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.policy import check_action, make_policy
 
@@ -53,7 +53,7 @@ def evaluate(
     policy = make_policy(policy_spec, env.observation_space, env.action_space, seed, source_dirs)
     check_action(policy, observation, env.action_space, policy_spec)
     loop = RolloutLoop(
-        Life(1, 0, time.perf_counter, ProgressWriter()),
+        Incarnation(1, 0, time.perf_counter, ProgressWriter()),
         env,
         policy,
         reset_seed=first_seed,

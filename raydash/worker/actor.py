@@ -22,7 +22,7 @@ from raydash.worker.envs.vector_environments import make_vector_env
 from raydash.worker.loops.candidates import CandidateLoop
 from raydash.worker.loops.multi_agent_rollout import MultiAgentLoop
 from raydash.worker.loops.rollout import RolloutLoop
-from raydash.worker.loops.sliced import Life
+from raydash.worker.loops.sliced import Incarnation
 from raydash.worker.loops.vector_rollout import VectorRolloutLoop
 from raydash.worker.node.process import (
     log_paths,
@@ -80,7 +80,9 @@ class RolloutWorker:
         name = f"w{worker_index}-{incarnation}-{os.getpid()}"
         self._progress = ProgressWriter(Path(progress_dir) / name if progress_dir else None)
         info_keys = start.spec.rollout.info_keys
-        self._life = Life(worker_index, incarnation, time.perf_counter, self._progress, info_keys)
+        self._life = Incarnation(
+            worker_index, incarnation, time.perf_counter, self._progress, info_keys
+        )
         self._loop: AnyLoop | None = None
         self._sizes = (0, 0)
         self._weights_seq_no = weights_seq_no

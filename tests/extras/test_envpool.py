@@ -18,7 +18,7 @@ from raydash.worker.actor import RolloutWorker
 from raydash.worker.envs.environments import first_reset
 from raydash.worker.envs.envpool_env import EnvPoolEnv
 from raydash.worker.envs.vector_environments import make_vector_env
-from raydash.worker.loops.sliced import Life
+from raydash.worker.loops.sliced import Incarnation
 from raydash.worker.loops.vector_rollout import VectorRolloutLoop
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
@@ -79,7 +79,7 @@ class Recount:
 
 def loop_over(env: EnvPoolEnv, spec: EnvSpec, policy: Any = None) -> VectorRolloutLoop:
     loop = VectorRolloutLoop(
-        Life(1, 0, time.perf_counter, ProgressWriter(), ("elapsed_step",)),
+        Incarnation(1, 0, time.perf_counter, ProgressWriter(), ("elapsed_step",)),
         env,
         policy or make_batch_policy(PolicySpec(), BatchSpaces.of(env), 7),
         reset_seeds=SEEDS,

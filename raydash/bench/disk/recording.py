@@ -67,11 +67,11 @@ def _bytes_per_episode(kind: str) -> list[float]:
         path = Path(home) / "run.duckdb"
         episodes = _MadeUp(float_returns=kind != "cartpole")
         sizes: list[float] = []
-        for life, millions in enumerate(MILLIONS):
+        for incarnation, millions in enumerate(MILLIONS):
             recorder = Recorder(path, clock=time.monotonic, commit_interval_s=1e-3)
             recorder.begin(
                 RunRow("bench", RunSpec(), "bench", ""),
-                IncarnationRow(life, episodes.t_s, "", "", os.getpid()),
+                IncarnationRow(incarnation, episodes.t_s, "", "", os.getpid()),
             )
             while episodes.count < millions * 1_000_000:
                 recorder.append(episodes.batch())

@@ -68,7 +68,7 @@ def _kill_worker(scene: Stage) -> dict[str, float]:
     assert run is not None
     assert run.latest is not None
     row = random.randrange(WORKERS)
-    life = int(run.latest.workers.incarnation[row])
+    incarnation = int(run.latest.workers.incarnation[row])
     os.kill(int(run.latest.workers.pid[row]), signal.SIGKILL)
 
     def activity() -> Activity:
@@ -81,7 +81,7 @@ def _kill_worker(scene: Stage) -> dict[str, float]:
         assert run.latest is not None
         workers = run.latest.workers
         alive = activity() in (Activity.RESETTING, Activity.STEPPING)
-        return alive and workers.incarnation[row] > life and workers.data_age_s[row] < 0.5
+        return alive and workers.incarnation[row] > incarnation and workers.data_age_s[row] < 0.5
 
     stepping_s = shown_s + scene.wait(steps_again)
     return {"worker_killed_to_shown": shown_s, "worker_killed_to_stepping": stepping_s}

@@ -49,7 +49,7 @@ class Fleet:
         num_live: Workers whose environment stands.
         num_gone: Workers without a process that will not come back by themselves.
         num_restarts: Workers made anew after a death or on demand, lifetime.
-        hungry: Indices of live workers for which a campaign had nothing to do.
+        starved: Indices of live workers for which a plan had nothing to do.
         t_s: Now, on the run's clock; set by the machine before anything else.
         swap: Their policy, and the one that is offered in its place.
     """
@@ -62,7 +62,7 @@ class Fleet:
         out: list[Instruction],
         *,
         num_restarts: int = 0,
-        campaign: GenerationPlan | None = None,
+        plan: GenerationPlan | None = None,
         version: PolicyVersion = PolicyVersion(),  # noqa: B008  it is frozen
     ) -> None:
         """No workers yet.
@@ -73,7 +73,7 @@ class Fleet:
             incarnations: The next incarnation of each worker that has lived before.
             out: Where instructions go.
             num_restarts: Of the lives of this run before.
-            campaign: Says what is to be played; None: nothing learns.
+            plan: Says what is to be played; None: nothing learns.
             version: The policy that workers begin with.
         """
         self.workers: dict[int, WorkerRecord] = {}
@@ -86,7 +86,7 @@ class Fleet:
         self._settings = settings
         self._incarnations = dict(incarnations)
         self._out = out
-        self._campaign = campaign
+        self._plan = plan
         self.starved: set[int] = set()
         self.swap = PolicySwap(version, out)
 
@@ -249,7 +249,7 @@ class Fleet:
             return
         while worker.in_flight < MAX_IN_FLIGHT:
             work = self._next_work(worker)
-            if self._campaign is not None and work is None and not self._goes_on(worker):
+            if self._plan is not None and work is None and not self._goes_on(worker):
                 self.starved.add(worker.index)
                 return
             if worker.in_flight == 0:
@@ -265,24 +265,24 @@ class Fleet:
     # --- inside ------------------------------------------------------------------------------
 
     def _next_work(self, worker: WorkerRecord) -> Work | None:
-        """What a campaign has for a worker, which is then its."""
-        if self._campaign is None:
+        """What a plan has for a worker, which is then its."""
+        if self._plan is None:
             return None
-        work = None if worker.draining else self._campaign.next_work(self.num_live)
+        work = None if worker.draining else self._plan.next_work(self.num_live)
         if work is not None or self._goes_on(worker):
-            self._campaign.note_sent(worker.index, work)
+            self._plan.note_sent(worker.index, work)
         return work
 
     def _goes_on(self, worker: WorkerRecord) -> bool:
         """Without new work there is a request for what is under way, or for a drain to end."""
-        assert self._campaign is not None
-        return worker.draining or (worker.in_flight == 0 and self._campaign.has_begun(worker.index))
+        assert self._plan is not None
+        return worker.draining or (worker.in_flight == 0 and self._plan.has_begun(worker.index))
 
     def _lose_work(self, worker: WorkerRecord, *, is_gone: bool) -> None:
         if is_gone:
             self.starved.discard(worker.index)
-        if self._campaign is not None:
-            self._campaign.reclaim(worker.index, is_gone=is_gone)
+        if self._plan is not None:
+            self._plan.reclaim(worker.index, is_gone=is_gone)
 
     def _lose_patience(self, worker: WorkerRecord) -> None:
         grace_s = self._rollout.stop_grace_s

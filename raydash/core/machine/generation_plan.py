@@ -1,4 +1,4 @@
-"""The campaign of a run that learns: which episodes of which candidates are played by whom.
+"""The generation plan of a run that learns: which episodes of which candidates are played by whom.
 
 Part of `raydash.core.machine`, which decides for the run as a whole; pure like it. Generation by
 generation: the learner gives out parameters, workers play the episodes of its candidates, the

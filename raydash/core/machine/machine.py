@@ -61,7 +61,7 @@ class RunMachine:
         cause: Why it failed, in words.
         num_workers: How many it is meant to have.
         keep: Somebody chose to keep it when the last engine leaves.
-        campaign: What is played to learn; None: nothing learns.
+        plan: What is played to learn; None: nothing learns.
     """
 
     def __init__(
@@ -107,16 +107,14 @@ class RunMachine:
         self._saving_since_s: float | None = None
         self._commands = CommandBook()
         self._out: list[Instruction] = []
-        self.campaign = (
-            None if spec.learner.kind is None else GenerationPlan(spec, self._out, learning)
-        )
+        self.plan = None if spec.learner.kind is None else GenerationPlan(spec, self._out, learning)
         self._fleet = Fleet(
             spec.rollout,
             self._settings,
             incarnations or {},
             self._out,
             num_restarts=num_restarts,
-            campaign=self.campaign,
+            plan=self.plan,
             version=commanded.version,
         )
 
@@ -156,8 +154,8 @@ class RunMachine:
     @property
     def weights_seq_no(self) -> int:
         """How often parameters or policy were changed: by a learner, or by swaps."""
-        if self.campaign is not None:
-            return self.campaign.weights_seq_no
+        if self.plan is not None:
+            return self.plan.weights_seq_no
         return self.version.weights_seq_no
 
     @property
@@ -203,8 +201,8 @@ class RunMachine:
         self._stop_if_due()
         before = self._begins_with
         goes_on = self.ended_by is None
-        if goes_on and self.campaign is not None:
-            self.campaign.start()
+        if goes_on and self.plan is not None:
+            self.plan.start()
         stopped, failed = set(before.stopped_workers), set(before.failed_workers)
         paused = set(before.paused_workers)
         for index in range(1, max(before.num_workers, before.last_worker) + 1):
@@ -236,8 +234,8 @@ class RunMachine:
             case Ticked():
                 self._on_tick()
             case ParametersArrived() | LearnerFaulted() | LearnerDied() | PolicySaved():
-                if self.campaign is not None:
-                    self.campaign.on_learner(stimulus)
+                if self.plan is not None:
+                    self.plan.on_learner(stimulus)
             case _:
                 self._on_worker(stimulus)
                 return self._done()
@@ -248,7 +246,7 @@ class RunMachine:
 
     def _is_active(self) -> bool:
         """Something steps, or workers wait for the learner: that is time of the run."""
-        thinks = self.campaign is not None and self.campaign.is_thinking and not self.paused
+        thinks = self.plan is not None and self.plan.is_thinking and not self.paused
         return self._fleet.in_flight > 0 or (thinks and self._fleet.num_live > 0)
 
     def _done(self) -> list[Instruction]:
@@ -419,13 +417,11 @@ class RunMachine:
             self._num_env_steps = max(self._num_env_steps, stimulus.num_env_steps)
             self._num_episodes = max(self._num_episodes, stimulus.num_episodes)
             self._clock.saw_chunk(self._t_s, stimulus.duration_s, stimulus.first_step_offset_s)
-            if self.campaign is not None and stimulus.played is not None:
-                self.campaign.on_worker(
-                    worker.index, stimulus.played, self._t_s, self._num_env_steps
-                )
+            if self.plan is not None and stimulus.played is not None:
+                self.plan.on_worker(worker.index, stimulus.played, self._t_s, self._num_env_steps)
         self._stop_if_due()
         self._feed(self.workers.values() if self.state is RunState.STOPPING else (worker,))
-        if self.campaign is not None and self.campaign.has_work:
+        if self.plan is not None and self.plan.has_work:
             self._feed([self.workers[index] for index in sorted(self._fleet.starved)])
         self._settle()
 
@@ -443,8 +439,8 @@ class RunMachine:
             return
         self.state = RunState.STOPPING
         self.ended_by = ended_by
-        if self.campaign is not None:
-            self.campaign.end()
+        if self.plan is not None:
+            self.plan.end()
         self._event(EventKind.RUN_STOPPING, f"stopping ({ended_by.value.replace('_', ' ')})")
         for worker in self.workers.values():
             self._fleet.leave(worker)
@@ -453,9 +449,9 @@ class RunMachine:
         stop = self._spec.stop
         if self.state is RunState.STOPPING:
             return
-        if self.campaign is not None and self.campaign.fault is not None:
+        if self.plan is not None and self.plan.fault is not None:
             self._stop(EndedBy.LEARNER_FAILED)
-        elif self.campaign is not None and self.campaign.has_reached_target:
+        elif self.plan is not None and self.plan.has_reached_target:
             self._stop(EndedBy.TARGET)
         elif stop.env_steps is not None and self._num_env_steps >= stop.env_steps:
             self._stop(EndedBy.ENV_STEPS)
@@ -493,26 +489,26 @@ class RunMachine:
 
     def _waits_for_saving(self) -> bool:
         """Nothing but the best policy is missing, and the learner has had its time for that."""
-        campaign, grace_s = self.campaign, self._settings.save_grace_s
-        if campaign is None or not campaign.is_saving:
+        plan, grace_s = self.plan, self._settings.save_grace_s
+        if plan is None or not plan.is_saving:
             return False
         if self._saving_since_s is None:
             self._saving_since_s = self._t_s
         if self._t_s - self._saving_since_s < grace_s:
             return True
-        campaign.give_up_saving(grace_s)
+        plan.give_up_saving(grace_s)
         return False
 
     def _end(self) -> None:
         failed = [worker for worker in self.workers.values() if worker.phase is Phase.FAILED]
-        campaign = self.campaign
-        if campaign is not None:
-            campaign.end()
+        plan = self.plan
+        if plan is not None:
+            plan.end()
         if self.ended_by in _MET:
             self.state = RunState.FINISHED
         elif self.ended_by is EndedBy.LEARNER_FAILED:
             self.state = RunState.FAILED
-            why = campaign.fault if campaign is not None else None
+            why = plan.fault if plan is not None else None
             self.cause = why.sentence() if why is not None else "the learner failed"
         elif self.ended_by is None and failed:
             self.state = RunState.FAILED
@@ -535,8 +531,8 @@ class RunMachine:
     def validate(self) -> None:
         """Raise AssertionError if a rule is broken."""
         self._fleet.validate()
-        if self.campaign is not None:
-            self.campaign.validate()
+        if self.plan is not None:
+            self.plan.validate()
         self._commands.validate()
         if self.is_over:
             assert all(worker.is_gone for worker in self.workers.values())

@@ -24,8 +24,8 @@ from raydash.supervise.pools.ray_pool import PING_AFTER_S, SLOW_TO_PLACE_S, died
 from raydash.worker.node.progress import set_call_wanted, set_hurry
 from raydash.worker.remote.moves import WorkerKey
 from raydash.worker.remote.ray_transport import values_of
-from raydash.worker.remote.stepping_actor import Told, Where
-from raydash.worker.remote.stepping_loop import Order, Wish
+from raydash.worker.remote.stepping_actor import EncodedResult, Where
+from raydash.worker.remote.stepping_loop import Request, RequestKind
 
 MAX_CALLS = 2
 FIRST_BUDGET_S = 0.1
@@ -70,7 +70,7 @@ class EnvHosts(Protocol):
 
 
 class _Phase(Enum):
-    MOVING_IN = auto()
+    STARTING = auto()
     """Its home is not ready."""
     OPENING = auto()
     """The loop is to open its environment."""
@@ -83,9 +83,9 @@ class _Phase(Enum):
 
 
 @dataclass(slots=True)
-class _Seated:
+class _Worker:
     version: PolicyVersion
-    phase: _Phase = _Phase.MOVING_IN
+    phase: _Phase = _Phase.STARTING
     ready: WorkerReady | None = None
     num_requests: int = 0
     num_called: int = 0
@@ -103,7 +103,7 @@ class _Seated:
 @dataclass(slots=True)
 class _Call:
     number: int
-    orders: list[Order]
+    requests: list[Request]
     overdue_s: float
 
 
@@ -128,24 +128,24 @@ class _Loop:
 
 
 class SteppingPool:
-    """A `WorkerPool` of seats at a stepping loop.
+    """A `WorkerPool` whose workers are stepped by one loop.
 
     Args of the constructor:
-        homes: Of the environments.
+        hosts: Of the environments.
         make_loop: Creates the actor of a stepping loop.
         node_id: The node that it is on, hex.
         clock: Monotonic.
     """
 
     def __init__(
-        self, homes: EnvHosts, make_loop: Callable[[], Any], *, node_id: str, clock: Clock
+        self, hosts: EnvHosts, make_loop: Callable[[], Any], *, node_id: str, clock: Clock
     ) -> None:
-        self._homes = homes
+        self._hosts = hosts
         self._make_loop = make_loop
         self._node_id = node_id
         self._clock = clock
         self._loop: _Loop | None = None
-        self._seats: dict[WorkerKey, _Seated] = {}
+        self._workers: dict[WorkerKey, _Worker] = {}
         self._forgotten: list[WorkerKey] = []
         self._budget_s = FIRST_BUDGET_S
         self._reports: list[Report] = []
@@ -155,8 +155,8 @@ class SteppingPool:
 
     def create(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
         """See `WorkerPool`."""
-        self._seats[worker_index, incarnation] = _Seated(version)
-        self._homes.create(worker_index, incarnation)
+        self._workers[worker_index, incarnation] = _Worker(version)
+        self._hosts.create(worker_index, incarnation)
         self._the_loop()  # its process starts while environments do
 
     def set_policy(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
@@ -166,12 +166,12 @@ class SteppingPool:
 
     def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
         """See `WorkerPool`."""
-        seated = self._seats.get((worker_index, incarnation))
-        if seated is not None:
-            if not seated.num_requests:
-                seated.heard_s = self._clock()
-            seated.num_requests += 1
-            seated.drain = drain
+        worker = self._workers.get((worker_index, incarnation))
+        if worker is not None:
+            if not worker.num_requests:
+                worker.heard_s = self._clock()
+            worker.num_requests += 1
+            worker.drain = drain
             self._budget_s = budget_s
 
     def play(
@@ -186,22 +186,22 @@ class SteppingPool:
 
     def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
         """See `WorkerPool`. The stepping loop is on this node, wherever the environment is."""
-        seated = self._seats.get((worker_index, incarnation))
-        if seated is not None and seated.ready is not None:
-            set_hurry(seated.ready.progress_path, wanted)
+        worker = self._workers.get((worker_index, incarnation))
+        if worker is not None and worker.ready is not None:
+            set_hurry(worker.ready.progress_path, wanted)
 
     def close_worker(self, worker_index: int, incarnation: int) -> None:
         """See `WorkerPool`. A last chunk may come before the report."""
-        seated = self._seats.get((worker_index, incarnation))
-        if seated is not None:
-            seated.phase = _Phase.LEAVING
+        worker = self._workers.get((worker_index, incarnation))
+        if worker is not None:
+            worker.phase = _Phase.LEAVING
 
     def kill(self, worker_index: int, incarnation: int) -> None:
         """See `WorkerPool`. If it is the loop that hangs, that is ended too."""
-        seat = (worker_index, incarnation)
-        if seat not in self._seats:
+        key = (worker_index, incarnation)
+        if key not in self._workers:
             return
-        self._drop(seat)
+        self._drop(key)
         died = Died(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
         self._reports.append(died)
         loop, now_s = self._loop, self._clock()
@@ -212,7 +212,7 @@ class SteppingPool:
 
     def collect(self) -> list[Report]:
         """See `WorkerPool`."""
-        self._take_homes(self._homes.collect())
+        self._take_host_reports(self._hosts.collect())
         if self._loop is not None:
             self._take_loop(self._loop)
         if self._loop is not None:
@@ -224,9 +224,9 @@ class SteppingPool:
     def waiting(self) -> dict[int, str | None]:
         """See `EnvHosts`."""
         late_s = self._clock() - SLOW_TO_PLACE_S
-        seats = list(self._seats.items())
-        return self._homes.waiting(
-            [index for (index, _), seated in seats if seated.awaits and seated.heard_s < late_s]
+        seats = list(self._workers.items())
+        return self._hosts.waiting(
+            [index for (index, _), worker in seats if worker.awaits and worker.heard_s < late_s]
         )
 
     def set_pending_reasons(self, reasons: dict[int, str]) -> None:
@@ -242,38 +242,38 @@ class SteppingPool:
         if self._loop is not None:
             ray.kill(self._loop.handle, no_restart=True)
             self._loop = None
-        self._homes.shut_down()
-        self._seats.clear()
+        self._hosts.shut_down()
+        self._workers.clear()
         self._reports.clear()
 
-    # --- homes --------------------------------------------------------------------------------
+    # --- hosts --------------------------------------------------------------------------------
 
-    def _take_homes(self, reports: Iterable[WorkerReport]) -> None:
+    def _take_host_reports(self, reports: Iterable[WorkerReport]) -> None:
         for report in reports:
-            seat = (report.worker_index, report.incarnation)
-            seated = self._seats.get(seat)
-            if seated is None:
+            key = (report.worker_index, report.incarnation)
+            worker = self._workers.get(key)
+            if worker is None:
                 continue  # we ended it ourselves, and have said so
             match report:
                 case WorkerReady():
-                    seated.ready = report
-                    seated.phase = _Phase.OPENING
-                    seated.heard_s = self._clock()
+                    worker.ready = report
+                    worker.phase = _Phase.OPENING
+                    worker.heard_s = self._clock()
                     self._the_loop()
                 case Closed() | Died():
-                    self._forget(seat)
+                    self._forget(key)
                     self._reports.append(report)
                 case RolloutChunk() | PolicySet():
-                    raise AssertionError("homes are asked for no chunks and have no policy")
+                    raise AssertionError("hosts are asked for no chunks and have no policy")
 
-    def _drop(self, seat: WorkerKey) -> None:
+    def _drop(self, key: WorkerKey) -> None:
         """End a worker whose end was, or will be, reported by us."""
-        self._forget(seat)
-        self._homes.kill(*seat)
+        self._forget(key)
+        self._hosts.kill(*key)
 
-    def _forget(self, seat: WorkerKey) -> None:
-        del self._seats[seat]
-        self._forgotten.append(seat)
+    def _forget(self, key: WorkerKey) -> None:
+        del self._workers[key]
+        self._forgotten.append(key)
 
     # --- the loop -----------------------------------------------------------------------------
 
@@ -301,120 +301,120 @@ class SteppingPool:
                 loop.policy_refs.remove(ref)
                 self._reports.append(decode(value))
             else:
-                self._take_told(loop.calls.pop(ref), value)
+                self._take_result(loop.calls.pop(ref), value)
 
     def _lose_loop(self, died: Callable[[int, int], Died]) -> None:
-        """All that sat at it are gone; those whose homes are on their way will sit at the next."""
+        """All its workers are gone; those whose hosts are on their way join the next."""
         self._loop = None
         self._forgotten.clear()
-        for seat, seated in list(self._seats.items()):
-            if seated.phase in (_Phase.MOVING_IN, _Phase.LOST, _Phase.CLOSING):
+        for key, worker in list(self._workers.items()):
+            if worker.phase in (_Phase.STARTING, _Phase.LOST, _Phase.CLOSING):
                 continue
-            self._drop(seat)
-            self._reports.append(died(*seat))
+            self._drop(key)
+            self._reports.append(died(*key))
         self._forgotten.clear()
-        if self._seats:
+        if self._workers:
             self._the_loop()
 
-    def _take_told(self, call: _Call, told: Told) -> None:
-        for order in call.orders:
-            seated = self._seats.get(order.seat)
-            if seated is not None:
-                seated.num_called -= 1
-        for payload in told.chunks:
+    def _take_result(self, call: _Call, result: EncodedResult) -> None:
+        for request in call.requests:
+            worker = self._workers.get(request.key)
+            if worker is not None:
+                worker.num_called -= 1
+        for payload in result.chunks:
             self._take_chunk(decode(payload))
-        for seat, progress_path in told.opened:
-            self._take_opened(seat, progress_path)
-        for payload in told.faults:
+        for key, progress_path in result.opened:
+            self._take_opened(key, progress_path)
+        for payload in result.faults:
             self._take_fault(decode(payload))
-        for seat in told.left:
-            if (seated := self._seats.get(seat)) is not None:
-                seated.phase = _Phase.CLOSING
-                self._homes.close_worker(*seat)
-        for seat, error in told.lost:
-            if (seated := self._seats.get(seat)) is not None:
-                seated.phase = _Phase.LOST
-                self._homes.ask_after(*seat, error)
-        self._reports.extend(CostFound(text) for text in told.costs)
+        for key in result.left:
+            if (worker := self._workers.get(key)) is not None:
+                worker.phase = _Phase.CLOSING
+                self._hosts.close_worker(*key)
+        for key, error in result.lost:
+            if (worker := self._workers.get(key)) is not None:
+                worker.phase = _Phase.LOST
+                self._hosts.ask_after(*key, error)
+        self._reports.extend(CostFound(text) for text in result.costs)
 
     def _take_chunk(self, chunk: RolloutChunk) -> None:
-        seat = (chunk.worker_index, chunk.incarnation)
-        seated = self._seats.get(seat)
-        if seated is None:
+        key = (chunk.worker_index, chunk.incarnation)
+        worker = self._workers.get(key)
+        if worker is None:
             return
-        if seated.phase is _Phase.LIVE:
-            seated.num_requests -= 1
-        seated.heard_s = self._clock()
-        self._homes.note_heard(*seat)
+        if worker.phase is _Phase.LIVE:
+            worker.num_requests -= 1
+        worker.heard_s = self._clock()
+        self._hosts.note_heard(*key)
         self._reports.append(chunk)
 
-    def _take_opened(self, seat: WorkerKey, progress_path: str) -> None:
-        seated = self._seats.get(seat)
-        if seated is None or seated.ready is None:
+    def _take_opened(self, key: WorkerKey, progress_path: str) -> None:
+        worker = self._workers.get(key)
+        if worker is None or worker.ready is None:
             return
         where = self._loop.where if self._loop is not None else None
-        seated.ready = replace(
-            seated.ready,
+        worker.ready = replace(
+            worker.ready,
             progress_path=progress_path,
             progress_node_id=self._node_id,
             # An environment without a process prints where its tasks do; the loop has more to say.
-            log_paths=seated.ready.log_paths or (where.log_paths if where else ()),
+            log_paths=worker.ready.log_paths or (where.log_paths if where else ()),
         )
-        if seated.phase is _Phase.OPENING:
-            seated.phase = _Phase.LIVE
-            seated.heard_s = self._clock()
-        self._reports.append(seated.ready)
+        if worker.phase is _Phase.OPENING:
+            worker.phase = _Phase.LIVE
+            worker.heard_s = self._clock()
+        self._reports.append(worker.ready)
 
     def _take_fault(self, said: WorkerFault) -> None:
-        seat = (said.worker_index, said.incarnation)
-        if seat not in self._seats:
+        key = (said.worker_index, said.incarnation)
+        if key not in self._workers:
             return
-        self._drop(seat)
+        self._drop(key)
         fault = said.fault
         text = f"{fault.what}: {fault.why}" if fault.why else fault.what
-        died = Died(*seat, DeathCause.COULD_NOT_START, text, fault.detail)
+        died = Died(*key, DeathCause.COULD_NOT_START, text, fault.detail)
         self._reports.append(died)
 
     def _send_calls(self, loop: _Loop) -> None:
         """Bring every request that is in no call on its way; who waits for a call gets one now."""
-        if loop.calls and loop.where is not None and any(map(_waits, self._seats.values())):
+        if loop.calls and loop.where is not None and any(map(_waits, self._workers.values())):
             set_call_wanted(loop.where.progress_path, loop.num_calls)
         while len(loop.calls) < MAX_CALLS:
-            orders = [Order(seat, Wish.FORGET) for seat in self._forgotten]
+            requests = [Request(key, RequestKind.FORGET) for key in self._forgotten]
             self._forgotten.clear()
-            for seat, seated in self._seats.items():
-                wish = _wish_of(seated)
-                if wish is not None:
-                    handle = self._homes.handle_of(*seat) if wish is Wish.OPEN else None
-                    orders.append(Order(seat, wish, handle, seated.version))
-                    seated.num_called += 1
-            if not orders:
+            for key, worker in self._workers.items():
+                kind = _request_kind(worker)
+                if kind is not None:
+                    handle = self._hosts.handle_of(*key) if kind is RequestKind.OPEN else None
+                    requests.append(Request(key, kind, handle, worker.version))
+                    worker.num_called += 1
+            if not requests:
                 return
             loop.num_calls += 1
-            ref = loop.handle.run.remote(loop.num_calls, orders, self._budget_s)
+            ref = loop.handle.run.remote(loop.num_calls, requests, self._budget_s)
             ahead_s = (len(loop.calls) + 1) * self._budget_s
-            loop.calls[ref] = _Call(loop.num_calls, orders, self._clock() + ahead_s + OVERDUE_S)
+            loop.calls[ref] = _Call(loop.num_calls, requests, self._clock() + ahead_s + OVERDUE_S)
 
     def _ping_if_quiet(self, loop: _Loop) -> None:
         """While all are paused no call is out, so nothing would tell of its death."""
         quiet_s = self._clock() - loop.heard_s
-        if not loop.refs and self._seats and quiet_s > PING_AFTER_S:
+        if not loop.refs and self._workers and quiet_s > PING_AFTER_S:
             loop.ping_ref = loop.handle.ping.remote()
 
 
-def _waits(seated: _Seated) -> bool:
+def _waits(worker: _Worker) -> bool:
     """It has something to ask of the loop, and no call that is out is about it."""
-    return seated.num_called == 0 and _wish_of(seated) is not None
+    return worker.num_called == 0 and _request_kind(worker) is not None
 
 
-def _wish_of(seated: _Seated) -> Wish | None:
-    match seated.phase:
-        case _Phase.OPENING if not seated.num_called:
-            return Wish.OPEN
-        case _Phase.LEAVING if not seated.num_called:
-            return Wish.LEAVE
-        case _Phase.LIVE if seated.num_requests > seated.num_called:
-            return Wish.DRAIN if seated.drain else Wish.STEP
+def _request_kind(worker: _Worker) -> RequestKind | None:
+    match worker.phase:
+        case _Phase.OPENING if not worker.num_called:
+            return RequestKind.OPEN
+        case _Phase.LEAVING if not worker.num_called:
+            return RequestKind.LEAVE
+        case _Phase.LIVE if worker.num_requests > worker.num_called:
+            return RequestKind.DRAIN if worker.drain else RequestKind.STEP
     return None
 
 

@@ -24,7 +24,7 @@ from raydash.core.records import (
 from raydash.worker.envs.environments import Env
 from raydash.worker.envs.seeds import candidate_seed, evaluation_seed
 from raydash.worker.loops.rollout import RolloutLoop
-from raydash.worker.loops.sliced import Life, Slice
+from raydash.worker.loops.sliced import ChunkBuilder, Incarnation
 from raydash.worker.policies.network import Space, answering, flattener, forward_of
 from raydash.worker.policies.parameters import Layout
 from raydash.worker.policies.policy import Policy
@@ -80,7 +80,7 @@ class CandidateLoop(RolloutLoop):
 
     def __init__(
         self,
-        life: Life,
+        incarnation: Incarnation,
         env: Env,
         *,
         reset_seed: int,
@@ -91,14 +91,14 @@ class CandidateLoop(RolloutLoop):
         """As `RolloutLoop`, without a policy: each episode brings its own.
 
         Args:
-            life: Of which worker.
+            incarnation: Of which worker.
             env: The environment, not reset yet.
             reset_seed: Of the first reset, which only shows that there is an environment.
             make_env: Makes the environment anew after an error.
             run_seed: Of which the seeds of all episodes are made.
             gathers_observations: Chunks say what candidates saw.
         """
-        super().__init__(life, env, _nobody, reset_seed=reset_seed, make_env=make_env)
+        super().__init__(incarnation, env, _nobody, reset_seed=reset_seed, make_env=make_env)
         self._action_space: Space = env.action_space
         self._run_seed = run_seed
         self._gathers_observations = gathers_observations
@@ -131,7 +131,7 @@ class CandidateLoop(RolloutLoop):
 
     # --- what differs from a plain loop
 
-    def _open(self, slice_: Slice) -> bool:
+    def _open(self, builder: ChunkBuilder) -> bool:
         self._played = []
         if self._playing is None and not self._to_begin:
             return False
@@ -146,15 +146,15 @@ class CandidateLoop(RolloutLoop):
         work = self._work
         return bool(self._to_begin) and self._kind == (work.weights_seq_no, work.evaluation)
 
-    def _begin_episode(self, slice_: Slice, now_s: float) -> bool:
+    def _begin_episode(self, builder: ChunkBuilder, now_s: float) -> bool:
         if self._playing is None:
             if not self._has_next():
                 return False
             self._choose()
-        return super()._begin_episode(slice_, now_s)
+        return super()._begin_episode(builder, now_s)
 
-    def _may_retry(self, slice_: Slice) -> bool:
-        return self._has_next() and super()._may_retry(slice_)
+    def _may_retry(self, builder: ChunkBuilder) -> bool:
+        return self._has_next() and super()._may_retry(builder)
 
     def _choose(self) -> None:
         """The next episode's candidate, its policy, and its seed."""
@@ -184,9 +184,14 @@ class CandidateLoop(RolloutLoop):
         return self._next_seed
 
     def _record(
-        self, slice_: Slice, now_s: float, episode_return: float, episode_len: int, ending: int
+        self,
+        builder: ChunkBuilder,
+        now_s: float,
+        episode_return: float,
+        episode_len: int,
+        ending: int,
     ) -> None:
-        super()._record(slice_, now_s, episode_return, episode_len, ending)
+        super()._record(builder, now_s, episode_return, episode_len, ending)
         assert self._playing is not None
         self._played.append(self._playing.candidate)
         if self._playing.evaluation:
@@ -206,8 +211,8 @@ class CandidateLoop(RolloutLoop):
             return np.zeros(1, np.int32), np.zeros(1)
         return super()._unfinished()
 
-    def _chunk(self, slice_: Slice) -> RolloutChunk:
-        chunk = super()._chunk(slice_)
+    def _chunk(self, builder: ChunkBuilder) -> RolloutChunk:
+        chunk = super()._chunk(builder)
         weights_seq_no, evaluation = self._kind
         return replace(
             chunk,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from raydash.core.records import Float64, Int32
-from raydash.worker.loops.sliced import Finished, Slice, SliceBook
+from raydash.worker.loops.sliced import ChunkBuilder, Finished, SliceBook
 
 
 class EpisodeBook(SliceBook):
@@ -24,21 +24,26 @@ class EpisodeBook(SliceBook):
         return np.array([self._episode_len], np.int32), np.array([self._episode_return])
 
     def _record(
-        self, slice_: Slice, now_s: float, episode_return: float, episode_len: int, ending: int
+        self,
+        builder: ChunkBuilder,
+        now_s: float,
+        episode_return: float,
+        episode_len: int,
+        ending: int,
     ) -> None:
         """An episode is over."""
         duration_s = now_s - self._episode_started_s
-        slice_.num_episodes += 1
-        slice_.finished.append((episode_return, episode_len, ending, now_s, duration_s))
+        builder.num_episodes += 1
+        builder.finished.append((episode_return, episode_len, ending, now_s, duration_s))
         self._num_by_ending[ending] += 1
         self._num_finished_steps += episode_len
         self._episode_return, self._episode_len = 0.0, 0
         self._between_episodes = True
 
-    def _columns(self, slice_: Slice) -> Finished:
-        count = slice_.num_episodes
+    def _columns(self, builder: ChunkBuilder) -> Finished:
+        count = builder.num_episodes
         returns, lens, endings, ends_s, durations_s = (
-            zip(*slice_.finished, strict=True) if count else ((),) * 5
+            zip(*builder.finished, strict=True) if count else ((),) * 5
         )
         return (
             np.zeros(count, np.int32),

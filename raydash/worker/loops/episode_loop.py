@@ -10,8 +10,8 @@ from raydash.worker.loops.sliced import (
     MAX_RESET_SAMPLES,
     RESETTING,
     STEPPING,
-    Life,
-    Slice,
+    ChunkBuilder,
+    Incarnation,
     SlicedLoop,
 )
 from raydash.worker.node.progress import COUNTER, EPISODE_LEN, NUM_ENV_STEPS, PHASE
@@ -35,7 +35,7 @@ class EpisodeLoop(EpisodeBook, SlicedLoop[OneEnv]):
 
     def __init__(
         self,
-        life: Life,
+        incarnation: Incarnation,
         env: OneEnv,
         policy: Callable[[Any], Any],
         *,
@@ -45,7 +45,7 @@ class EpisodeLoop(EpisodeBook, SlicedLoop[OneEnv]):
         """Take over an environment that is not reset yet.
 
         Args:
-            life: Of which worker.
+            incarnation: Of which worker.
             env: The environment.
             policy: Chooses the actions.
             reset_seed: Of the first reset. Later ones go on with the environment's own
@@ -53,12 +53,12 @@ class EpisodeLoop(EpisodeBook, SlicedLoop[OneEnv]):
                 does not repeat its predecessor's episodes.
             make_env: Makes the environment anew after an error; may raise anything.
         """
-        super().__init__(life, env, policy, make_env=make_env)
+        super().__init__(incarnation, env, policy, make_env=make_env)
         self._reset_seed = reset_seed
         self._next_seed: int | None = reset_seed
 
     @abstractmethod
-    def _fail(self, slice_: Slice, where: str, error: Exception) -> None:
+    def _fail(self, builder: ChunkBuilder, where: str, error: Exception) -> None:
         """Record an episode that ended in an exception, and give its environment up."""
 
     def _first_reset(self, first_reset: Callable[[OneEnv, int], Any], started_s: float) -> Any:
@@ -71,7 +71,7 @@ class EpisodeLoop(EpisodeBook, SlicedLoop[OneEnv]):
     def _close_env(self, env: OneEnv) -> None:
         env.close()
 
-    def _begin_episode(self, slice_: Slice, now_s: float) -> bool:
+    def _begin_episode(self, builder: ChunkBuilder, now_s: float) -> bool:
         """Reset the environment, which is made anew first if it failed before."""
         cells = self._progress.cells
         cells[PHASE] = RESETTING
@@ -98,11 +98,11 @@ class EpisodeLoop(EpisodeBook, SlicedLoop[OneEnv]):
                 reset_s = self._clock() - now_s
                 self._reset_time_s += reset_s
         except Exception as error:
-            self._fail(slice_, where, error)
+            self._fail(builder, where, error)
             return False
         self._between_episodes = False
-        if len(slice_.reset_samples_s) < MAX_RESET_SAMPLES:
-            slice_.reset_samples_s.append(reset_s)
+        if len(builder.reset_samples_s) < MAX_RESET_SAMPLES:
+            builder.reset_samples_s.append(reset_s)
         cells[PHASE] = STEPPING
         return True
 

@@ -13,7 +13,14 @@ import numpy as np
 from raydash.core.records import AgentEpisodes, Float64, Int64
 from raydash.worker.envs.multi_agent import Game
 from raydash.worker.loops.episode_loop import EpisodeLoop
-from raydash.worker.loops.sliced import BOTH, ERROR, TERMINATED, TRUNCATED, Life, Slice
+from raydash.worker.loops.sliced import (
+    BOTH,
+    ERROR,
+    TERMINATED,
+    TRUNCATED,
+    ChunkBuilder,
+    Incarnation,
+)
 from raydash.worker.node.progress import HURRY
 
 
@@ -24,21 +31,21 @@ class MultiAgentLoop(EpisodeLoop[Game]):
     """
 
     def __init__(
-        self, life: Life, game: Game, *, reset_seed: int, make_env: Callable[[], Game]
+        self, incarnation: Incarnation, game: Game, *, reset_seed: int, make_env: Callable[[], Game]
     ) -> None:
         """Take over an environment that is not reset yet.
 
         Args:
-            life: Of which worker.
+            incarnation: Of which worker.
             game: The environment, with what chooses its agents' actions.
             reset_seed: As of an `EpisodeLoop`.
             make_env: Makes the environment anew after an error; may raise anything.
         """
-        super().__init__(life, game, _nobody, reset_seed=reset_seed, make_env=make_env)
+        super().__init__(incarnation, game, _nobody, reset_seed=reset_seed, make_env=make_env)
         self._played: list[tuple[dict[str, float], dict[str, int]]] = []
         self._agent_steps: dict[str, int] = {}  # of finished episodes
 
-    def _step_batch(self, slice_: Slice) -> bool:
+    def _step_batch(self, builder: ChunkBuilder) -> bool:
         """Step once with the clock in hand and then some more times without."""
         game, clock = self._env, self._clock
         assert game is not None
@@ -57,12 +64,12 @@ class MultiAgentLoop(EpisodeLoop[Game]):
                 step()
                 if not num_steps:
                     self.failures_in_a_row = 0
-                    self._note_timed_step(slice_, started_s, acted_s, clock())
+                    self._note_timed_step(builder, started_s, acted_s, clock())
                 num_steps += 1
                 if game.is_over:
-                    go_on = self._end_episode(slice_, game)
+                    go_on = self._end_episode(builder, game)
         except Exception as error:
-            self._fail(slice_, where, error)
+            self._fail(builder, where, error)
             go_on = False
         ended_s = clock()
         if self._env is not None and not self._between_episodes:
@@ -73,27 +80,27 @@ class MultiAgentLoop(EpisodeLoop[Game]):
         self._policy_time_s += stepping_s * self._policy_share
         self._step_time_s += stepping_s * (1.0 - self._policy_share)
         self._adapt_batch(num_steps, stepping_s)
-        return go_on and ended_s < slice_.deadline_s and (slice_.drain or not cells[HURRY])
+        return go_on and ended_s < builder.deadline_s and (builder.drain or not cells[HURRY])
 
-    def _end_episode(self, slice_: Slice, game: Game) -> bool:
+    def _end_episode(self, builder: ChunkBuilder, game: Game) -> bool:
         """Record a finished episode and begin the next, unless the slice is over."""
         now_s = self._clock()
         ending = TRUNCATED if not game.terminated else BOTH if game.truncated else TERMINATED
-        self._infos.take_agents(slice_.num_episodes, game.last_infos.values())
+        self._infos.take_agents(builder.num_episodes, game.last_infos.values())
         self._note_agents(game, dict(game.returns))
         total = math.fsum(game.returns.values())
-        self._record(slice_, now_s, total, game.num_steps, ending)
-        is_over = now_s >= slice_.deadline_s or slice_.num_episodes >= self.max_episodes
-        if slice_.drain or is_over:
+        self._record(builder, now_s, total, game.num_steps, ending)
+        is_over = now_s >= builder.deadline_s or builder.num_episodes >= self.max_episodes
+        if builder.drain or is_over:
             return False
-        return self._begin_episode(slice_, now_s)
+        return self._begin_episode(builder, now_s)
 
     def _note_agents(self, game: Game, returns: dict[str, float]) -> None:
         self._played.append((returns, game.agent_steps))
         for name, count in game.agent_steps.items():
             self._agent_steps[name] = self._agent_steps.get(name, 0) + count
 
-    def _fail(self, slice_: Slice, where: str, error: Exception) -> None:
+    def _fail(self, builder: ChunkBuilder, where: str, error: Exception) -> None:
         now_s = self._clock()
         self.failures_in_a_row += 1
         num_steps = 0
@@ -103,8 +110,8 @@ class MultiAgentLoop(EpisodeLoop[Game]):
         else:
             num_steps = game.num_steps
             self._note_agents(game, dict.fromkeys(game.returns, math.nan))
-        self._record(slice_, now_s, math.nan, num_steps, ERROR)
-        self._note_error(slice_, now_s, where, error)
+        self._record(builder, now_s, math.nan, num_steps, ERROR)
+        self._note_error(builder, now_s, where, error)
         self._give_up()
 
     def _agents(self) -> AgentEpisodes:

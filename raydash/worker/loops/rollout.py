@@ -10,14 +10,14 @@ from typing import Any
 
 from raydash.worker.envs.environments import Env
 from raydash.worker.loops.episode_loop import EpisodeLoop
-from raydash.worker.loops.sliced import BOTH, ERROR, TERMINATED, TRUNCATED, Slice
+from raydash.worker.loops.sliced import BOTH, ERROR, TERMINATED, TRUNCATED, ChunkBuilder
 from raydash.worker.node.progress import COUNTER, EPISODE_LEN, HURRY, NUM_ENV_STEPS
 
 
 class RolloutLoop(EpisodeLoop[Env]):
     """Steps one environment of one worker, slice by slice."""
 
-    def _step_batch(self, slice_: Slice) -> bool:
+    def _step_batch(self, builder: ChunkBuilder) -> bool:
         """Step once with the clock in hand and then some more times without.
 
         Returns:
@@ -42,10 +42,10 @@ class RolloutLoop(EpisodeLoop[Env]):
             episode_return += float(reward)
             episode_len += 1
             self.failures_in_a_row = 0
-            self._note_timed_step(slice_, started_s, acted_s, stepped_s)
+            self._note_timed_step(builder, started_s, acted_s, stepped_s)
             if terminated or truncated:
                 go_on = self._end_episode(
-                    slice_, episode_return, episode_len, terminated, truncated, info
+                    builder, episode_return, episode_len, terminated, truncated, info
                 )
                 observation, episode_return, episode_len = self._observation, 0.0, 0
                 policy = self._policy
@@ -59,14 +59,14 @@ class RolloutLoop(EpisodeLoop[Env]):
                     episode_len += 1
                     if terminated or truncated:
                         if not self._end_episode(
-                            slice_, episode_return, episode_len, terminated, truncated, info
+                            builder, episode_return, episode_len, terminated, truncated, info
                         ):
                             go_on, episode_return, episode_len = False, 0.0, 0
                             break
                         observation, episode_return, episode_len = self._observation, 0.0, 0
                         policy = self._policy  # an episode may have one of its own
         except Exception as error:
-            self._fail(slice_, where, error, episode_len)
+            self._fail(builder, where, error, episode_len)
             go_on, episode_return, episode_len = False, 0.0, 0
         ended_s = clock()
 
@@ -81,11 +81,11 @@ class RolloutLoop(EpisodeLoop[Env]):
         self._policy_time_s += stepping_s * self._policy_share
         self._step_time_s += stepping_s * (1.0 - self._policy_share)
         self._adapt_batch(steps - steps_before, stepping_s)
-        return go_on and ended_s < slice_.deadline_s and (slice_.drain or not cells[HURRY])
+        return go_on and ended_s < builder.deadline_s and (builder.drain or not cells[HURRY])
 
     def _end_episode(
         self,
-        slice_: Slice,
+        builder: ChunkBuilder,
         episode_return: float,
         episode_len: int,
         terminated: bool,
@@ -96,15 +96,21 @@ class RolloutLoop(EpisodeLoop[Env]):
         now_s = self._clock()
         ending = TRUNCATED if not terminated else BOTH if truncated else TERMINATED
         if info:
-            self._infos.take(slice_.num_episodes, info)
-        self._record(slice_, now_s, episode_return, episode_len, ending)
-        if slice_.drain or now_s >= slice_.deadline_s or slice_.num_episodes >= self.max_episodes:
+            self._infos.take(builder.num_episodes, info)
+        self._record(builder, now_s, episode_return, episode_len, ending)
+        if (
+            builder.drain
+            or now_s >= builder.deadline_s
+            or builder.num_episodes >= self.max_episodes
+        ):
             return False
-        return self._begin_episode(slice_, now_s)
+        return self._begin_episode(builder, now_s)
 
-    def _fail(self, slice_: Slice, where: str, error: Exception, episode_len: int = 0) -> None:
+    def _fail(
+        self, builder: ChunkBuilder, where: str, error: Exception, episode_len: int = 0
+    ) -> None:
         now_s = self._clock()
         self.failures_in_a_row += 1
-        self._record(slice_, now_s, math.nan, episode_len, ERROR)
-        self._note_error(slice_, now_s, where, error)
+        self._record(builder, now_s, math.nan, episode_len, ERROR)
+        self._note_error(builder, now_s, where, error)
         self._give_up()

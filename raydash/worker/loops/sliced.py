@@ -74,7 +74,7 @@ def episodes_that_fit(num_scalars: int, num_envs: int = 1) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class Incarnation:
     """One life of one worker, and what its loop needs to count in it.
 
     Attributes:
@@ -92,7 +92,7 @@ class Life:
     info_keys: Sequence[str] = ()
 
 
-class Slice:
+class ChunkBuilder:
     """What one chunk has gathered so far. Times are on the loop's clock.
 
     Each loop puts what it likes into `finished`: one append per episode, or per batch of them.
@@ -119,17 +119,17 @@ class SliceBook(ABC):
         weights_seq_no: Of the policy: how often it was changed before.
     """
 
-    def __init__(self, life: Life, num_envs: int = 1) -> None:
+    def __init__(self, incarnation: Incarnation, num_envs: int = 1) -> None:
         """Nothing has happened yet.
 
         Args:
-            life: Whose account it is.
+            incarnation: Whose account it is.
             num_envs: How many are stepped together.
         """
-        self._life = life
-        self._clock = life.clock
-        self._progress = life.progress
-        self._infos = InfoScalars(life.info_keys)
+        self._life = incarnation
+        self._clock = incarnation.clock
+        self._progress = incarnation.progress
+        self._infos = InfoScalars(incarnation.info_keys)
 
         self.failures_in_a_row = 0
         self.weights_seq_no = 0
@@ -164,7 +164,7 @@ class SliceBook(ABC):
         """Length and return so far of each environment's episode."""
 
     @abstractmethod
-    def _columns(self, slice_: Slice) -> Finished:
+    def _columns(self, builder: ChunkBuilder) -> Finished:
         """The finished episodes of a slice."""
 
     def _agents(self) -> AgentEpisodes:
@@ -180,16 +180,16 @@ class SliceBook(ABC):
         self._between_episodes = False
         self._progress.cells[PHASE] = Phase.IDLE
 
-    def _begin_slice(self, budget_s: float, *, drain: bool) -> Slice:
+    def _begin_slice(self, budget_s: float, *, drain: bool) -> ChunkBuilder:
         started_s = self._clock()
         if self._ended_s is not None:
             self._idle_time_s += started_s - self._ended_s
-        slice_ = Slice(started_s, started_s + budget_s, drain=drain)
+        builder = ChunkBuilder(started_s, started_s + budget_s, drain=drain)
         if self._prepared_reset_s is not None:
-            slice_.reset_samples_s.append(self._prepared_reset_s)
+            builder.reset_samples_s.append(self._prepared_reset_s)
             self._prepared_reset_s = None
         self._progress.cells[PHASE] = STEPPING
-        return slice_
+        return builder
 
     def totals(self) -> WorkerTotals:
         """Everything counted in this life of the worker."""
@@ -207,19 +207,19 @@ class SliceBook(ABC):
         )
 
     def _note_error(
-        self, slice_: Slice, now_s: float, where: str, error: BaseException, who: str = ""
+        self, builder: ChunkBuilder, now_s: float, where: str, error: BaseException, who: str = ""
     ) -> None:
         """Keep the words of an exception, unless there are plenty."""
-        if len(slice_.errors) < MAX_ERRORS:
+        if len(builder.errors) < MAX_ERRORS:
             message = f"{who}{type(error).__name__}: {one_line(error)}"
             words = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
-            self._keep_error(slice_, now_s, where, message, words)
+            self._keep_error(builder, now_s, where, message, words)
 
     def _keep_error(
-        self, slice_: Slice, now_s: float, where: str, message: str, words: str
+        self, builder: ChunkBuilder, now_s: float, where: str, message: str, words: str
     ) -> None:
-        if len(slice_.errors) < MAX_ERRORS:
-            slice_.errors.append(EnvError(now_s - slice_.started_s, where, message, words))
+        if len(builder.errors) < MAX_ERRORS:
+            builder.errors.append(EnvError(now_s - builder.started_s, where, message, words))
 
     def _tell_progress(self, num_env_steps: int, episode_len: int) -> None:
         cells = self._progress.cells
@@ -227,12 +227,12 @@ class SliceBook(ABC):
         cells[EPISODE_LEN] = episode_len
         cells[COUNTER] += 1
 
-    def _chunk(self, slice_: Slice) -> RolloutChunk:
+    def _chunk(self, builder: ChunkBuilder) -> RolloutChunk:
         ended_s = self._clock()
         self._ended_s = ended_s
-        self._busy_time_s += ended_s - slice_.started_s
+        self._busy_time_s += ended_s - builder.started_s
         self._progress.cells[PHASE] = Phase.IDLE
-        env_index, returns, lens, endings, ends_s, durations_s = self._columns(slice_)
+        env_index, returns, lens, endings, ends_s, durations_s = self._columns(builder)
         partial_len, partial_return = self._unfinished()
         scalars, agents = self._infos.columns(len(endings)), self._agents()
         num_scalars = len(scalars.names) + 2 * len(agents.names)
@@ -242,22 +242,22 @@ class SliceBook(ABC):
         return RolloutChunk(
             worker_index=self._life.worker_index,
             incarnation=self._life.incarnation,
-            duration_s=ended_s - slice_.started_s,
-            first_step_offset_s=slice_.first_step_s - slice_.started_s,
+            duration_s=ended_s - builder.started_s,
+            first_step_offset_s=builder.first_step_s - builder.started_s,
             totals=self.totals(),
             env_index=env_index,
             episode_return=returns,
             episode_len=lens,
             ending=endings,
-            end_offset_s=ends_s - slice_.started_s,
+            end_offset_s=ends_s - builder.started_s,
             episode_duration_s=durations_s.astype(np.float32),
-            step_time_s=np.array(slice_.step_samples_s, np.float32),
-            reset_time_s=np.array(slice_.reset_samples_s, np.float32),
+            step_time_s=np.array(builder.step_samples_s, np.float32),
+            reset_time_s=np.array(builder.reset_samples_s, np.float32),
             partial_len=partial_len,
             partial_return=partial_return,
-            errors=tuple(slice_.errors),
+            errors=tuple(builder.errors),
             failures_in_a_row=self.failures_in_a_row,
-            drained=slice_.drain and self._is_drained(),
+            drained=builder.drain and self._is_drained(),
             scalars=scalars,
             ignored_info=self._infos.ignored(),
             agents=agents,
@@ -270,7 +270,7 @@ class SlicedLoop(SliceBook, Generic[AnyEnv]):
 
     def __init__(
         self,
-        life: Life,
+        incarnation: Incarnation,
         env: AnyEnv,
         policy: Callable[[Any], Any],
         *,
@@ -280,13 +280,13 @@ class SlicedLoop(SliceBook, Generic[AnyEnv]):
         """Take over an environment that is not reset yet.
 
         Args:
-            life: Of which worker.
+            incarnation: Of which worker.
             env: The environment.
             policy: Chooses the actions.
             make_env: Makes the environment anew after an error; may raise anything.
             num_envs: How many are stepped together.
         """
-        super().__init__(life, num_envs)
+        super().__init__(incarnation, num_envs)
         self._env: AnyEnv | None = env
         self._policy = policy
         self._make_env = make_env
@@ -300,18 +300,18 @@ class SlicedLoop(SliceBook, Generic[AnyEnv]):
         """Reset with the seed (or seeds); gives the observation."""
 
     @abstractmethod
-    def _begin_episode(self, slice_: Slice, now_s: float) -> bool:
+    def _begin_episode(self, builder: ChunkBuilder, now_s: float) -> bool:
         """Reset the environment, which is made anew first if it failed before."""
 
     @abstractmethod
-    def _step_batch(self, slice_: Slice) -> bool:
+    def _step_batch(self, builder: ChunkBuilder) -> bool:
         """Step for about `BATCH_S`; False when the slice is over or the environment failed."""
 
     @abstractmethod
     def _close_env(self, env: AnyEnv) -> None:
         """Close an environment."""
 
-    def _open(self, slice_: Slice) -> bool:
+    def _open(self, builder: ChunkBuilder) -> bool:
         """A slice begins; False: there is nothing to do in it."""
         return True
 
@@ -346,16 +346,16 @@ class SlicedLoop(SliceBook, Generic[AnyEnv]):
             budget_s: Wall time to fill.
             drain: Finish the episode that is under way and begin no other.
         """
-        slice_ = self._begin_slice(budget_s, drain=drain)
-        go_on = self._open(slice_)
+        builder = self._begin_slice(budget_s, drain=drain)
+        go_on = self._open(builder)
         go_on = go_on and not (self._is_drained() if drain else self._progress.cells[HURRY])
         while go_on:
-            go_on = (not self._between_episodes or self._begin_episode(slice_, self._clock())) and (
-                self._step_batch(slice_)
-            )
+            go_on = (
+                not self._between_episodes or self._begin_episode(builder, self._clock())
+            ) and (self._step_batch(builder))
             # A failure is no reason to stop by itself: the next turn makes the environment anew.
-            go_on = go_on or self._may_retry(slice_)
-        return self._chunk(slice_)
+            go_on = go_on or self._may_retry(builder)
+        return self._chunk(builder)
 
     def close(self) -> None:
         """Close the environment.
@@ -369,23 +369,23 @@ class SlicedLoop(SliceBook, Generic[AnyEnv]):
         if env is not None:
             self._close_env(env)
 
-    def _may_retry(self, slice_: Slice) -> bool:
+    def _may_retry(self, builder: ChunkBuilder) -> bool:
         return (
             self._env is None
             and self.failures_in_a_row < MAX_FAILURES_IN_A_ROW
-            and slice_.num_episodes < self.max_episodes
-            and not slice_.drain
+            and builder.num_episodes < self.max_episodes
+            and not builder.drain
             and not self._progress.cells[HURRY]
-            and self._clock() < slice_.deadline_s
+            and self._clock() < builder.deadline_s
         )
 
     def _note_timed_step(
-        self, slice_: Slice, started_s: float, acted_s: float, stepped_s: float
+        self, builder: ChunkBuilder, started_s: float, acted_s: float, stepped_s: float
     ) -> None:
-        if slice_.first_step_s != slice_.first_step_s:
-            slice_.first_step_s = stepped_s
-        if len(slice_.step_samples_s) < MAX_STEP_SAMPLES:
-            slice_.step_samples_s.append(stepped_s - acted_s)
+        if builder.first_step_s != builder.first_step_s:
+            builder.first_step_s = stepped_s
+        if len(builder.step_samples_s) < MAX_STEP_SAMPLES:
+            builder.step_samples_s.append(stepped_s - acted_s)
         if stepped_s > started_s:
             self._policy_share = (acted_s - started_s) / (stepped_s - started_s)
 

@@ -32,9 +32,9 @@ from raydash.worker.loops.sliced import (
     MAX_RESET_SAMPLES,
     RESETTING,
     STEPPING,
+    ChunkBuilder,
     Finished,
-    Life,
-    Slice,
+    Incarnation,
     SlicedLoop,
 )
 from raydash.worker.node.progress import HURRY, PHASE
@@ -95,7 +95,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
 
     def __init__(
         self,
-        life: Life,
+        incarnation: Incarnation,
         env: VectorEnv,
         policy: Policy,
         *,
@@ -105,14 +105,14 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         """Take over a vector environment that is not reset yet.
 
         Args:
-            life: Of which worker.
+            incarnation: Of which worker.
             env: The vector environment.
             policy: Chooses actions, a batch for a batch of observations.
             reset_seeds: Of the first reset, one per sub-environment.
             make_env: Makes all anew after an error of all; may raise anything.
         """
         count = len(reset_seeds)
-        super().__init__(life, env, policy, make_env=make_env, num_envs=count)
+        super().__init__(incarnation, env, policy, make_env=make_env, num_envs=count)
         self._reset_seeds = tuple(reset_seeds)
         self._next_seeds: tuple[int, ...] | None = self._reset_seeds
         self._num_steps = 0
@@ -144,10 +144,10 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         self._next_seeds = None
         return observation
 
-    def _open(self, slice_: Slice) -> bool:
+    def _open(self, builder: ChunkBuilder) -> bool:
         self._finished = _Finished()
-        self._started_s[self._waiting] = slice_.started_s
-        if slice_.drain and self._lens.any():
+        self._started_s[self._waiting] = builder.started_s
+        if builder.drain and self._lens.any():
             self._park(self._parked | (self._lens == 0))
         return True
 
@@ -163,7 +163,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
     def _close_env(self, env: VectorEnv) -> None:
         env.close()
 
-    def _step_batch(self, slice_: Slice) -> bool:
+    def _step_batch(self, builder: ChunkBuilder) -> bool:
         """Call once with the clock in hand and then some more times without.
 
         Returns:
@@ -191,7 +191,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
                 where = "step"
                 observation, rewards, terminated, truncated, info = step(action)
                 if not num_calls:
-                    self._note_timed_step(slice_, started_s, acted_s, clock())
+                    self._note_timed_step(builder, started_s, acted_s, clock())
                     self._check_shapes(rewards, terminated, truncated)
                 logical_or(terminated, truncated, out=done)
                 add(returns, rewards, out=returns)
@@ -206,13 +206,13 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
                         waiting, skip = _NONE, self._parked_indices
                 if count_true(done):
                     if failures:
-                        num_uncounted += self._end_failed(slice_, done)
+                        num_uncounted += self._end_failed(builder, done)
                     self._observation = observation
-                    go_on = self._end_episodes(slice_, done, terminated, truncated, info)
+                    go_on = self._end_episodes(builder, done, terminated, truncated, info)
                     observation = self._observation
                     waiting, skip = self._waiting, self._skip
         except Exception as error:
-            self._fail(slice_, where, error)
+            self._fail(builder, where, error)
             observation, go_on = None, False
         ended_s = clock()
 
@@ -220,7 +220,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         self._waiting, self._skip = waiting, skip
         self._num_steps += num_calls * self._num_envs - num_uncounted
         self._tell_progress(self._num_steps, int(lens.max()))
-        self._take_reset_times(slice_)
+        self._take_reset_times(builder)
         # The wall time outside resets is split as the timed step was: shares then add up to one.
         stepping_s = max(0.0, ended_s - started_s - (self._reset_time_s - resets_before_s))
         self._policy_time_s += stepping_s * self._policy_share
@@ -229,7 +229,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         if self._env is not None:
             self.failures_in_a_row = self._count_failures() if self._has_failed else 0
             go_on = go_on and self.failures_in_a_row < MAX_FAILURES_IN_A_ROW
-        return go_on and ended_s < slice_.deadline_s and (slice_.drain or not cells[HURRY])
+        return go_on and ended_s < builder.deadline_s and (builder.drain or not cells[HURRY])
 
     def _check_shapes(self, rewards: Any, terminated: Any, truncated: Any) -> None:
         """What has one number for all would be added to all."""
@@ -253,7 +253,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         if self._parked_indices.size:
             self._skip = np.union1d(self._waiting, self._parked_indices)
 
-    def _end_failed(self, slice_: Slice, done: Bools) -> int:
+    def _end_failed(self, builder: ChunkBuilder, done: Bools) -> int:
         """Record the episodes of guarded sub-environments that failed.
 
         Returns:
@@ -264,27 +264,27 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         self._failures.clear()
         for each in failed:
             self._note_error(
-                slice_, now_s, each.where, each.error, f"environment {each.env_index}: "
+                builder, now_s, each.where, each.error, f"environment {each.env_index}: "
             )
         indices = np.array([each.env_index for each in failed], np.intp)
         self._lens[indices] -= 1
-        self._end_as_errors(slice_, now_s, indices)
+        self._end_as_errors(builder, now_s, indices)
         return len(indices)
 
-    def _end_as_errors(self, slice_: Slice, now_s: float, indices: Indices) -> None:
+    def _end_as_errors(self, builder: ChunkBuilder, now_s: float, indices: Indices) -> None:
         self._has_failed = True
         self._fails[indices] = np.where(self._lens[indices] > 0, 1, self._fails[indices] + 1)
         flags = np.full(len(indices), _FAILED, np.uint8)
         self._returns[indices] = math.nan
-        self._record(slice_, now_s, indices, flags, np.zeros_like(flags))
+        self._record(builder, now_s, indices, flags, np.zeros_like(flags))
 
     def _end_episodes(
-        self, slice_: Slice, done: Bools, terminated: Any, truncated: Any, info: Any
+        self, builder: ChunkBuilder, done: Bools, terminated: Any, truncated: Any, info: Any
     ) -> bool:
         """Record finished episodes and let the next ones begin.
 
         Args:
-            slice_: Where to.
+            builder: Where to.
             done: Whose episode is over, counted or not.
             terminated: Flags of the last call.
             truncated: Flags of the last call.
@@ -296,15 +296,15 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         now_s = self._clock()
         over = done.nonzero()[0]
         ended = over
-        if self._has_failed or slice_.drain or self._parked_indices.size:
+        if self._has_failed or builder.drain or self._parked_indices.size:
             # Parked ones have no steps, nor has one that failed: it is recorded already.
             ended = over[self._lens[over] > 0]
             self._fails[ended] = 0
         if ended.size:
-            self._infos.take_batch(slice_.num_episodes, ended.tolist(), info)
+            self._infos.take_batch(builder.num_episodes, ended.tolist(), info)
             flags = [np.asarray(each, np.bool_)[ended] for each in (terminated, truncated)]
-            self._record(slice_, now_s, ended, *flags)
-        if slice_.drain:
+            self._record(builder, now_s, ended, *flags)
+        if builder.drain:
             if not self._lens.any():
                 # All have finished. Where they are now, nobody counted.
                 self._between_episodes = True
@@ -315,13 +315,13 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         self._started_s[over] = now_s
         if self._mode is AutoresetMode.NEXT_STEP:
             self._waiting = over
-        elif self._mode is AutoresetMode.DISABLED and not self._reset_some(slice_, done, now_s):
+        elif self._mode is AutoresetMode.DISABLED and not self._reset_some(builder, done, now_s):
             return False
         self._choose_skip()
-        return now_s < slice_.deadline_s and slice_.num_episodes < self.max_episodes
+        return now_s < builder.deadline_s and builder.num_episodes < self.max_episodes
 
     def _record(
-        self, slice_: Slice, now_s: float, indices: Indices, terminated: Any, truncated: Any
+        self, builder: ChunkBuilder, now_s: float, indices: Indices, terminated: Any, truncated: Any
     ) -> None:
         """Keep the episodes that ended in one call; flags are those of their last steps."""
         columns = self._finished
@@ -333,11 +333,11 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         columns.truncated.frombytes(truncated.tobytes())
         columns.started_s.frombytes(self._started_s[indices].tobytes())
         columns.ended_s.extend([now_s] * count)
-        slice_.num_episodes += count
+        builder.num_episodes += count
         self._returns[indices] = 0.0
         self._lens[indices] = 0
 
-    def _begin_episode(self, slice_: Slice, now_s: float) -> bool:
+    def _begin_episode(self, builder: ChunkBuilder, now_s: float) -> bool:
         """Reset all; they are made anew first if they failed before."""
         self._progress.cells[PHASE] = RESETTING
         self._tell_progress(self._num_steps, 0)
@@ -367,14 +367,14 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
                 reset_s = self._clock() - now_s
                 self._reset_time_s += reset_s
         except Exception as error:
-            self._fail(slice_, where, error)
+            self._fail(builder, where, error)
             return False
         self._between_episodes = False
-        self._resets_took(slice_, reset_s)
+        self._resets_took(builder, reset_s)
         self._progress.cells[PHASE] = STEPPING
         return True
 
-    def _reset_some(self, slice_: Slice, mask: Bools, now_s: float) -> bool:
+    def _reset_some(self, builder: ChunkBuilder, mask: Bools, now_s: float) -> bool:
         """Reset those that ended, where nobody else does."""
         assert self._env is not None
         cells = self._progress.cells
@@ -382,21 +382,21 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         try:
             self._observation, _ = self._env.reset(options={"reset_mask": mask.copy()})
         except Exception as error:
-            self._fail(slice_, "reset", error)
+            self._fail(builder, "reset", error)
             return False
         finally:
             self._resets_s.clear()
             reset_s = self._clock() - now_s
             self._reset_time_s += reset_s
-        self._resets_took(slice_, reset_s)
+        self._resets_took(builder, reset_s)
         cells[PHASE] = STEPPING
         return True
 
-    def _fail(self, slice_: Slice, where: str, error: Exception) -> None:
+    def _fail(self, builder: ChunkBuilder, where: str, error: Exception) -> None:
         """Record that all episodes ended in an exception, and give all environments up."""
         now_s = self._clock()
-        self._note_error(slice_, now_s, where, error)
-        self._end_as_errors(slice_, now_s, (~self._parked).nonzero()[0])
+        self._note_error(builder, now_s, where, error)
+        self._end_as_errors(builder, now_s, (~self._parked).nonzero()[0])
         self.failures_in_a_row = self._count_failures()
         self._failures.clear()
         self._give_up()
@@ -407,18 +407,18 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         self._has_failed = bool(self._fails.any())
         return worst
 
-    def _take_reset_times(self, slice_: Slice) -> None:
+    def _take_reset_times(self, builder: ChunkBuilder) -> None:
         """What guarded sub-environments spent on resets within the calls."""
         for reset_s in self._resets_s:
             self._reset_time_s += reset_s
-            self._resets_took(slice_, reset_s)
+            self._resets_took(builder, reset_s)
         self._resets_s.clear()
 
-    def _resets_took(self, slice_: Slice, reset_s: float) -> None:
-        if len(slice_.reset_samples_s) < MAX_RESET_SAMPLES:
-            slice_.reset_samples_s.append(reset_s)
+    def _resets_took(self, builder: ChunkBuilder, reset_s: float) -> None:
+        if len(builder.reset_samples_s) < MAX_RESET_SAMPLES:
+            builder.reset_samples_s.append(reset_s)
 
-    def _columns(self, slice_: Slice) -> Finished:
+    def _columns(self, builder: ChunkBuilder) -> Finished:
         columns = self._finished.columns()
         for ending, count in enumerate(np.bincount(columns[3], minlength=len(self._num_by_ending))):
             self._num_by_ending[ending] += int(count)

@@ -13,24 +13,24 @@ class ActorTransport(RayTransport):
         super().__init__()
         self._actors: dict[WorkerKey, Any] = {}
 
-    def open(self, seat: WorkerKey, handle: Any, seed: int) -> None:
+    def open(self, key: WorkerKey, handle: Any, seed: int) -> None:
         """See `Transport`. The actor has reset its environment already, with the same seed."""
-        self._actors[seat] = handle
-        self._send(seat, handle.opening.remote())
+        self._actors[key] = handle
+        self._send(key, handle.opening.remote())
 
-    def reset(self, seat: WorkerKey) -> None:
+    def reset(self, key: WorkerKey) -> None:
         """See `Transport`."""
-        self._send(seat, self._actors[seat].reset.remote())
+        self._send(key, self._actors[key].reset.remote())
 
-    def renew(self, seat: WorkerKey, seed: int) -> None:
+    def renew(self, key: WorkerKey, seed: int) -> None:
         """See `Transport`."""
-        self._send(seat, self._actors[seat].renew.remote(seed))
+        self._send(key, self._actors[key].renew.remote(seed))
 
-    def step(self, seat: WorkerKey, action: Any) -> None:
+    def step(self, key: WorkerKey, action: Any) -> None:
         """See `Transport`."""
-        self._send(seat, self._actors[seat].step.remote(pack(action)))
+        self._send(key, self._actors[key].step.remote(pack(action)))
 
-    def forget(self, seat: WorkerKey) -> None:
+    def forget(self, key: WorkerKey) -> None:
         """See `Transport`. Whoever made the actor ends it."""
-        self._drop(seat)
-        self._actors.pop(seat, None)
+        self._drop(key)
+        self._actors.pop(key, None)

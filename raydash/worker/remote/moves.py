@@ -80,25 +80,25 @@ def pack(value: Any) -> bytes:
 class Transport(Protocol):
     """Takes moves to environments and brings answers back. Nothing here waits but `answers`."""
 
-    def open(self, seat: WorkerKey, handle: Any, seed: int) -> None:
+    def open(self, key: WorkerKey, handle: Any, seed: int) -> None:
         """See to the first reset: `Opened`, `Refused` or `Lost`.
 
         Args:
-            seat: Whose environment.
+            key: Whose environment.
             handle: Where it is, if it has a place of its own.
             seed: Of the first reset.
         """
 
-    def reset(self, seat: WorkerKey) -> None:
+    def reset(self, key: WorkerKey) -> None:
         """Begin the next episode: `WasReset`, `Raised` or `Lost`."""
 
-    def renew(self, seat: WorkerKey, seed: int) -> None:
+    def renew(self, key: WorkerKey, seed: int) -> None:
         """Give an environment up, make another and reset that: `WasReset`, `Raised` or `Lost`."""
 
-    def step(self, seat: WorkerKey, action: Any) -> None:
+    def step(self, key: WorkerKey, action: Any) -> None:
         """Make one step: `Stepped`, `Raised` or `Lost`."""
 
-    def forget(self, seat: WorkerKey) -> None:
+    def forget(self, key: WorkerKey) -> None:
         """Nobody wants an answer any more, and what hangs need not go on."""
 
     def answers(self, timeout_s: float) -> Sequence[tuple[WorkerKey, Answer]]:

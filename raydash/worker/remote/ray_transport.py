@@ -26,7 +26,7 @@ class RayTransport:
         self._out: dict[Any, WorkerKey] = {}
         self._late: set[Any] = set()
 
-    def _unpacked(self, seat: WorkerKey, value: bytes) -> Answer:
+    def _unpacked(self, key: WorkerKey, value: bytes) -> Answer:
         """An answer as it travelled."""
         answer: Answer = pickle.loads(value)
         return answer
@@ -48,21 +48,21 @@ class RayTransport:
         found: list[tuple[WorkerKey, Answer]] = []
         for ref, value in zip(ready, values_of(ready), strict=True):
             self._late.discard(ref)
-            seat = self._out.pop(ref)
+            key = self._out.pop(ref)
             is_lost = isinstance(value, Exception)
-            found.append((seat, Lost(value) if is_lost else self._unpacked(seat, value)))
+            found.append((key, Lost(value) if is_lost else self._unpacked(key, value)))
         return found
 
     def costs(self) -> Sequence[str]:
         """See `Transport`."""
         return ()
 
-    def _send(self, seat: WorkerKey, ref: Any) -> None:
-        self._out[ref] = seat
+    def _send(self, key: WorkerKey, ref: Any) -> None:
+        self._out[ref] = key
 
-    def _drop(self, seat: WorkerKey) -> list[Any]:
-        """Wait for nothing of a seat any more; gives what was out."""
-        dropped = [ref for ref, whose in self._out.items() if whose == seat]
+    def _drop(self, key: WorkerKey) -> list[Any]:
+        """Wait for nothing of a worker any more; gives what was out."""
+        dropped = [ref for ref, whose in self._out.items() if whose == key]
         for ref in dropped:
             del self._out[ref]
             self._late.discard(ref)

@@ -22,7 +22,7 @@ from raydash.worker.node.process import (
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.remote.lockstep import ActorTransport
 from raydash.worker.remote.moves import WorkerKey
-from raydash.worker.remote.stepping_loop import Order, SteppingLoop
+from raydash.worker.remote.stepping_loop import Request, SteppingLoop
 from raydash.worker.remote.tasks import TaskTransport
 
 
@@ -44,8 +44,8 @@ class Where(NamedTuple):
     progress_path: str
 
 
-class Told(NamedTuple):
-    """A call's `Said` as it travels: messages as bytes of the codec."""
+class EncodedResult(NamedTuple):
+    """A call's `CallResult` as it travels: messages as bytes of the codec."""
 
     opened: list[tuple[WorkerKey, str]]
     chunks: list[bytes]
@@ -101,14 +101,14 @@ class SteppingActor:
     def ping(self) -> None:
         """Answer: the process lives and its main thread is free."""
 
-    def set_policy(self, seat: WorkerKey, version: PolicyVersion) -> bytes:
+    def set_policy(self, key: WorkerKey, version: PolicyVersion) -> bytes:
         """See `SteppingLoop.set_policy`: gives an encoded `PolicySet`."""
-        return encode(self._loop.set_policy(seat, version))
+        return encode(self._loop.set_policy(key, version))
 
-    def run(self, number: int, orders: list[Order], budget_s: float) -> Any:
-        """See `SteppingLoop.run`: gives a `Told`."""
+    def run(self, number: int, orders: list[Request], budget_s: float) -> Any:
+        """See `SteppingLoop.run`: gives a `EncodedResult`."""
         said = self._loop.run(number, orders, budget_s)
-        return Told(
+        return EncodedResult(
             said.opened,
             [encode(chunk) for chunk in said.chunks],
             [encode(fault) for fault in said.faults],

@@ -20,14 +20,14 @@ from raydash.worker.envs.seeds import env_seeds, policy_seed
 from raydash.worker.node.progress import HURRY, ProgressWriter
 from raydash.worker.policies.policy import Policy, forget_module, make_policy
 from raydash.worker.remote.moves import Answer, Lost, Opened, Raised, Refused, Transport, WorkerKey
-from raydash.worker.remote.stepping_row import Row
+from raydash.worker.remote.remote_worker import RemoteWorker
 from raydash.worker.words import one_line
 
 SETTLE_S = 0.005
 """Once a worker that somebody waits for has come to rest, others like it get so long to do so."""
 
 
-class Wish(Enum):
+class RequestKind(Enum):
     """What a call of the loop is to do for one worker."""
 
     OPEN = auto()
@@ -42,24 +42,24 @@ class Wish(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Request:
     """One worker's part of a call.
 
     Attributes:
-        seat: Its worker and life.
-        wish: What to do.
-        handle: Where its environment is, with `Wish.OPEN`, if that has a place of its own.
-        version: Its policy, with `Wish.OPEN`.
+        key: Its worker and life.
+        kind: What to do.
+        handle: Where its environment is, with `RequestKind.OPEN`, if that has a place of its own.
+        version: Its policy, with `RequestKind.OPEN`.
     """
 
-    seat: WorkerKey
-    wish: Wish
+    key: WorkerKey
+    kind: RequestKind
     handle: Any = None
     version: PolicyVersion = field(default_factory=PolicyVersion)
 
 
 @dataclass(slots=True)
-class Said:
+class CallResult:
     """What a call gives back.
 
     Attributes:
@@ -110,10 +110,10 @@ class SteppingLoop:
         self._progress = progress
         self._progress_dir = progress_dir
         self._make_policy = make_policy
-        self._rows: dict[WorkerKey, Row] = {}
+        self._workers: dict[WorkerKey, RemoteWorker] = {}
 
-    def run(self, number: int, orders: Sequence[Order], budget_s: float) -> Said:
-        """Step those who are ordered for about `budget_s`, and hand back what happened.
+    def run(self, number: int, requests: Sequence[Request], budget_s: float) -> CallResult:
+        """Step those who are requested for about `budget_s`, and hand back what happened.
 
         It ends early when somebody waits: as soon as a worker that is paused, stopped, drained or
         opened has come to rest, or when the call itself is wanted back. A worker whose move is out
@@ -121,21 +121,21 @@ class SteppingLoop:
 
         Args:
             number: Of the call; they grow.
-            orders: At most one of each worker.
+            requests: At most one of each worker.
             budget_s: Wall time to fill.
         """
-        said = Said()
-        ordered = self._begin(orders, budget_s, said)
+        result = CallResult()
+        requested = self._begin(requests, budget_s, result)
         deadline_s = self._clock() + budget_s
         hurry = self._progress.cells
         settled_s: float | None = None
-        for row in ordered:
-            row.advance()
+        for worker in requested:
+            worker.advance()
         while True:
             now_s = self._clock()
             num_out = 0
-            for row in ordered:
-                if row.out:
+            for worker in requested:
+                if worker.out:
                     num_out += 1
                 elif settled_s is None:  # it would have moved on if it were to
                     settled_s = now_s
@@ -145,151 +145,157 @@ class SteppingLoop:
                 break
             answers = self._transport.answers(deadline_s - now_s)
             now_s = self._clock()
-            for seat, answer in answers:
-                row_of = self._rows.get(seat)
+            for key, answer in answers:
+                row_of = self._workers.get(key)
                 if row_of is not None:
-                    self._take(row_of, answer, now_s, said)
-            if said.lost or said.faults:
-                ordered = [row for row in ordered if row.seat in self._rows]
-        self._end(ordered, said)
-        return said
+                    self._take(row_of, answer, now_s, result)
+            if result.lost or result.faults:
+                requested = [worker for worker in requested if worker.key in self._workers]
+        self._end(requested, result)
+        return result
 
-    def set_policy(self, seat: WorkerKey, version: PolicyVersion) -> PolicySet:
+    def set_policy(self, key: WorkerKey, version: PolicyVersion) -> PolicySet:
         """Let another policy choose for a worker from its next step on; if it can't, the old one.
 
         Args:
-            seat: Whose.
+            key: Whose.
             version: The new one.
         """
-        row, fault = self._rows.get(seat), None
-        if row is None or not row.is_open:
+        worker, fault = self._workers.get(key), None
+        if worker is None or not worker.is_open:
             fault = Fault("There is nothing that another policy could choose for")
         else:
             try:
                 if version.policy is not None:
                     # It may have been changed since it was imported: that is what swaps are for.
                     forget_module(version.policy.kind)
-                policy = self._policy_of(row, *row.spaces, version)
-                row.set_policy(policy, version.weights_seq_no)
+                policy = self._policy_of(worker, *worker.spaces, version)
+                worker.set_policy(policy, version.weights_seq_no)
             except FaultError as error:
                 fault = error.fault
             except Exception as error:
                 fault = Fault(f"The policy raised {type(error).__name__}", one_line(error))
-        return PolicySet(*seat, version.weights_seq_no, fault)
+        return PolicySet(*key, version.weights_seq_no, fault)
 
     def _policy_of(
-        self, row: Row, observation_space: Any, action_space: Any, version: PolicyVersion
+        self,
+        worker: RemoteWorker,
+        observation_space: Any,
+        action_space: Any,
+        version: PolicyVersion,
     ) -> Policy:
         return self._make_policy(
             version.policy or self._spec.policy,
             observation_space,
             action_space,
-            policy_seed(row.seeds.action_space, version.weights_seq_no),
+            policy_seed(worker.seeds.action_space, version.weights_seq_no),
             self._source_dirs,
         )
 
     def close(self) -> None:
         """Forget everybody."""
-        for seat in list(self._rows):
-            self._forget(seat)
+        for key in list(self._workers):
+            self._forget(key)
         self._progress.close()
 
     # --- a call's beginning and end -----------------------------------------------------------
 
-    def _begin(self, orders: Sequence[Order], budget_s: float, said: Said) -> list[Row]:
-        ordered: list[Row] = []
-        for order in orders:
-            row = self._rows.get(order.seat)
-            match order.wish:
-                case Wish.FORGET:
-                    self._forget(order.seat)
+    def _begin(
+        self, requests: Sequence[Request], budget_s: float, result: CallResult
+    ) -> list[RemoteWorker]:
+        requested: list[RemoteWorker] = []
+        for request in requests:
+            worker = self._workers.get(request.key)
+            match request.kind:
+                case RequestKind.FORGET:
+                    self._forget(request.key)
                     continue
-                case Wish.OPEN if row is None:
-                    row = self._seat(order)
-                case Wish.LEAVE if row is None:
-                    said.left.append(order.seat)
-                case Wish.STEP | Wish.DRAIN | Wish.LEAVE if row is not None:
-                    row.order(
+                case RequestKind.OPEN if worker is None:
+                    worker = self._add_worker(request)
+                case RequestKind.LEAVE if worker is None:
+                    result.left.append(request.key)
+                case RequestKind.STEP | RequestKind.DRAIN | RequestKind.LEAVE if worker is not None:
+                    worker.request(
                         budget_s,
-                        drain=order.wish is Wish.DRAIN,
-                        leave=order.wish is Wish.LEAVE,
+                        drain=request.kind is RequestKind.DRAIN,
+                        leave=request.kind is RequestKind.LEAVE,
                     )
-            if row is not None:
-                ordered.append(row)
-        return ordered
+            if worker is not None:
+                requested.append(worker)
+        return requested
 
-    def _seat(self, order: Order) -> Row:
-        index, incarnation = order.seat
+    def _add_worker(self, request: Request) -> RemoteWorker:
+        index, incarnation = request.key
         name = f"w{index}-{incarnation}"
-        row = self._rows[order.seat] = Row(
-            order.seat,
+        worker = self._workers[request.key] = RemoteWorker(
+            request.key,
             env_seeds(self._spec.rollout.seed, worker_index=index, incarnation=incarnation),
             transport=self._transport,
             clock=self._clock,
             progress=ProgressWriter(self._progress_dir / name if self._progress_dir else None),
             info_keys=self._spec.rollout.info_keys,
-            version=order.version,
+            version=request.version,
         )
-        row.open(order.handle)
-        return row
+        worker.open(request.handle)
+        return worker
 
-    def _end(self, ordered: Sequence[Row], said: Said) -> None:
-        for row in ordered:
-            if not row.is_open:
+    def _end(self, requested: Sequence[RemoteWorker], result: CallResult) -> None:
+        for worker in requested:
+            if not worker.is_open:
                 continue
-            has_left = row.leaves and row.is_at_rest
-            chunk = row.chunk()
+            has_left = worker.leaves and worker.is_at_rest
+            chunk = worker.chunk()
             if chunk is not None:
-                said.chunks.append(chunk)
+                result.chunks.append(chunk)
             if has_left:
-                said.left.append(row.seat)
-                self._forget(row.seat)
-        for row in ordered:
-            row.is_ordered = False
-        said.costs.extend(self._transport.costs())
+                result.left.append(worker.key)
+                self._forget(worker.key)
+        for worker in requested:
+            worker.is_requested = False
+        result.costs.extend(self._transport.costs())
 
-    def _forget(self, seat: WorkerKey) -> None:
-        row = self._rows.pop(seat, None)
-        if row is not None:
-            row.leave()
+    def _forget(self, key: WorkerKey) -> None:
+        worker = self._workers.pop(key, None)
+        if worker is not None:
+            worker.leave()
 
     # --- answers ------------------------------------------------------------------------------
 
-    def _take(self, row: Row, answer: Answer, now_s: float, said: Said) -> None:
+    def _take(self, worker: RemoteWorker, answer: Answer, now_s: float, result: CallResult) -> None:
         match answer:
             case Lost(error=error):
-                self._forget(row.seat)
-                said.lost.append((row.seat, error))
+                self._forget(worker.key)
+                result.lost.append((worker.key, error))
             case Opened():
-                self._take_opened(row, answer, said)
+                self._take_opened(worker, answer, result)
             case Refused(fault=fault):
-                self._refuse(row, fault, said)
-            case Raised() if not row.is_open:
+                self._refuse(worker, fault, result)
+            case Raised() if not worker.is_open:
                 fault = Fault(
                     f"{self._spec.env.id} raised in {answer.where}",
                     answer.message,
                     detail=answer.traceback,
                 )
-                self._refuse(row, fault, said)
+                self._refuse(worker, fault, result)
             case _:
-                row.take(answer, now_s)
-                row.advance()
+                worker.take(answer, now_s)
+                worker.advance()
 
-    def _take_opened(self, row: Row, opened: Opened, said: Said) -> None:
+    def _take_opened(self, worker: RemoteWorker, opened: Opened, result: CallResult) -> None:
         try:
             spaces = opened.observation_space, opened.action_space
-            policy = self._policy_of(row, *spaces, row.version)
+            policy = self._policy_of(worker, *spaces, worker.version)
         except FaultError as error:
-            self._refuse(row, error.fault, said)
+            self._refuse(worker, error.fault, result)
         except Exception as error:
             fault = Fault(
                 f"The policy or the action space raised {type(error).__name__}", one_line(error)
             )
-            self._refuse(row, fault, said)
+            self._refuse(worker, fault, result)
         else:
-            row.opened(opened, policy)
-            said.opened.append((row.seat, row.progress_path))
+            worker.opened(opened, policy)
+            result.opened.append((worker.key, worker.progress_path))
 
-    def _refuse(self, row: Row, fault: Fault, said: Said) -> None:
-        said.faults.append(WorkerFault(*row.seat, fault))
-        self._forget(row.seat)
+    def _refuse(self, worker: RemoteWorker, fault: Fault, result: CallResult) -> None:
+        result.faults.append(WorkerFault(*worker.key, fault))
+        self._forget(worker.key)

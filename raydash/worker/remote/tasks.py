@@ -75,49 +75,49 @@ class TaskTransport(RayTransport):
         self._num_bytes: list[int] = []
         self._costs: list[str] = []
 
-    def open(self, seat: WorkerKey, handle: Any, seed: int) -> None:
+    def open(self, key: WorkerKey, handle: Any, seed: int) -> None:
         """See `Transport`."""
-        self._begin(seat, seed, is_first=True)
+        self._begin(key, seed, is_first=True)
 
-    def renew(self, seat: WorkerKey, seed: int) -> None:
+    def renew(self, key: WorkerKey, seed: int) -> None:
         """See `Transport`."""
-        self._begin(seat, seed, is_first=False)
+        self._begin(key, seed, is_first=False)
 
-    def reset(self, seat: WorkerKey) -> None:
+    def reset(self, key: WorkerKey) -> None:
         """See `Transport`."""
-        self._states[seat], answer = self._reset.remote(self._laws[seat], self._states[seat])
-        self._send(seat, answer)
+        self._states[key], answer = self._reset.remote(self._laws[key], self._states[key])
+        self._send(key, answer)
 
-    def step(self, seat: WorkerKey, action: Any) -> None:
+    def step(self, key: WorkerKey, action: Any) -> None:
         """See `Transport`."""
         if len(self._inside_s) < NUM_TIMED:
-            self._sent_s[seat] = time.perf_counter()
-        self._states[seat], answer = self._step.remote(
-            self._laws[seat], self._states[seat], pack(action)
+            self._sent_s[key] = time.perf_counter()
+        self._states[key], answer = self._step.remote(
+            self._laws[key], self._states[key], pack(action)
         )
-        self._send(seat, answer)
+        self._send(key, answer)
 
-    def forget(self, seat: WorkerKey) -> None:
+    def forget(self, key: WorkerKey) -> None:
         """See `Transport`."""
-        for ref in self._drop(seat):
+        for ref in self._drop(key):
             ray.cancel(ref, force=True)
         for kept in (self._laws, self._states, self._sent_s):
-            kept.pop(seat, None)
+            kept.pop(key, None)
 
     def costs(self) -> Sequence[str]:
         """See `Transport`."""
         costs, self._costs = self._costs, []
         return costs
 
-    def _begin(self, seat: WorkerKey, seed: int, *, is_first: bool) -> None:
-        self._laws[seat], self._states[seat], answer = self._open.remote(
-            self._order, f"worker {seat[0]}", seed, is_first
+    def _begin(self, key: WorkerKey, seed: int, *, is_first: bool) -> None:
+        self._laws[key], self._states[key], answer = self._open.remote(
+            self._order, f"worker {key[0]}", seed, is_first
         )
-        self._send(seat, answer)
+        self._send(key, answer)
 
-    def _unpacked(self, seat: WorkerKey, value: bytes) -> Answer:
+    def _unpacked(self, key: WorkerKey, value: bytes) -> Answer:
         answer, inside_s, num_bytes = pickle.loads(value)
-        sent_s = self._sent_s.pop(seat, None)
+        sent_s = self._sent_s.pop(key, None)
         if sent_s is not None and isinstance(answer, Stepped):
             self._round_trips_s.append(time.perf_counter() - sent_s)
             self._inside_s.append(inside_s)
@@ -154,11 +154,11 @@ def open_env(order: bytes, who: str, seed: int, is_first: bool) -> tuple[bytes, 
             env = make_env(spec)
             spaces = env.observation_space, env.action_space
             where = "reset"
-            law = dynamics_of(env, spec)
+            dynamics = dynamics_of(env, spec)
             started_s = time.perf_counter()
-            state, observation = law.open(env, seed)
+            state, observation = dynamics.open(env, seed)
             reset_s = time.perf_counter() - started_s
-            packed_law, packed = pack_state(law), pack_state(state)
+            packed_law, packed = pack_state(dynamics), pack_state(state)
         answer = Opened(*spaces, observation, reset_s) if is_first else WasReset(observation)
         return pack((source_dirs, info_keys, run_id, who, packed_law)), packed, _told(answer)
     except FaultError as error:
@@ -168,10 +168,10 @@ def open_env(order: bytes, who: str, seed: int, is_first: bool) -> tuple[bytes, 
     return b"", b"", _told(answer)
 
 
-def reset_env(law: bytes, state: bytes) -> tuple[bytes, bytes]:
+def reset_env(dynamics: bytes, state: bytes) -> tuple[bytes, bytes]:
     """Begin the next episode: its first state, and the answer."""
     try:
-        source_dirs, _, run_id, who, packed = pickle.loads(law)
+        source_dirs, _, run_id, who, packed = pickle.loads(dynamics)
         _settle_in(source_dirs)
         with TaggedOutput(run_id, who):
             known: Dynamics = pickle.loads(packed)
@@ -181,10 +181,10 @@ def reset_env(law: bytes, state: bytes) -> tuple[bytes, bytes]:
         return b"", _told(Raised.of("reset", error))
 
 
-def step_env(law: bytes, state: bytes, action: bytes) -> tuple[bytes, bytes]:
+def step_env(dynamics: bytes, state: bytes, action: bytes) -> tuple[bytes, bytes]:
     """Make one step: the next state, and the answer."""
     try:
-        source_dirs, info_keys, run_id, who, packed_law = pickle.loads(law)
+        source_dirs, info_keys, run_id, who, packed_law = pickle.loads(dynamics)
         _settle_in(source_dirs)
         with TaggedOutput(run_id, who):
             known: Dynamics = pickle.loads(packed_law)

@@ -25,8 +25,8 @@ class _Here:
         self._clock = clock
         self._came: list[tuple[WorkerKey, Answer]] = []
 
-    def forget(self, seat: WorkerKey) -> None:
-        self._came = [each for each in self._came if each[0] != seat]
+    def forget(self, key: WorkerKey) -> None:
+        self._came = [each for each in self._came if each[0] != key]
 
     def answers(self, timeout_s: float) -> Sequence[tuple[WorkerKey, Answer]]:
         self._clock.now_s += MOVE_S
@@ -45,22 +45,22 @@ class ActorsHere(_Here):
         self._order = encode(StartRun(0, spec))
         self._actors: dict[WorkerKey, EnvActor] = {}
 
-    def open(self, seat: WorkerKey, handle: Any, seed: int) -> None:
-        self._actors[seat] = EnvActor(self._order, *seat)
-        self._actors[seat].prepare()
-        self._take(seat, self._actors[seat].opening())
+    def open(self, key: WorkerKey, handle: Any, seed: int) -> None:
+        self._actors[key] = EnvActor(self._order, *key)
+        self._actors[key].prepare()
+        self._take(key, self._actors[key].opening())
 
-    def reset(self, seat: WorkerKey) -> None:
-        self._take(seat, self._actors[seat].reset())
+    def reset(self, key: WorkerKey) -> None:
+        self._take(key, self._actors[key].reset())
 
-    def renew(self, seat: WorkerKey, seed: int) -> None:
-        self._take(seat, self._actors[seat].renew(seed))
+    def renew(self, key: WorkerKey, seed: int) -> None:
+        self._take(key, self._actors[key].renew(seed))
 
-    def step(self, seat: WorkerKey, action: Any) -> None:
-        self._take(seat, self._actors[seat].step(pack(action)))
+    def step(self, key: WorkerKey, action: Any) -> None:
+        self._take(key, self._actors[key].step(pack(action)))
 
-    def _take(self, seat: WorkerKey, answer: bytes) -> None:
-        self._came.append((seat, pickle.loads(answer)))
+    def _take(self, key: WorkerKey, answer: bytes) -> None:
+        self._came.append((key, pickle.loads(answer)))
 
 
 class TasksHere(_Here):
@@ -72,22 +72,22 @@ class TasksHere(_Here):
         self._laws: dict[WorkerKey, bytes] = {}
         self._states: dict[WorkerKey, bytes] = {}
 
-    def open(self, seat: WorkerKey, handle: Any, seed: int) -> None:
-        self._begin(seat, seed, is_first=True)
+    def open(self, key: WorkerKey, handle: Any, seed: int) -> None:
+        self._begin(key, seed, is_first=True)
 
-    def renew(self, seat: WorkerKey, seed: int) -> None:
-        self._begin(seat, seed, is_first=False)
+    def renew(self, key: WorkerKey, seed: int) -> None:
+        self._begin(key, seed, is_first=False)
 
-    def reset(self, seat: WorkerKey) -> None:
-        self._take(seat, *tasks.reset_env(self._laws[seat], self._states[seat]))
+    def reset(self, key: WorkerKey) -> None:
+        self._take(key, *tasks.reset_env(self._laws[key], self._states[key]))
 
-    def step(self, seat: WorkerKey, action: Any) -> None:
-        self._take(seat, *tasks.step_env(self._laws[seat], self._states[seat], pack(action)))
+    def step(self, key: WorkerKey, action: Any) -> None:
+        self._take(key, *tasks.step_env(self._laws[key], self._states[key], pack(action)))
 
-    def _begin(self, seat: WorkerKey, seed: int, *, is_first: bool) -> None:
-        self._laws[seat], *moved = tasks.open_env(self._order, "", seed, is_first)
-        self._take(seat, *moved)
+    def _begin(self, key: WorkerKey, seed: int, *, is_first: bool) -> None:
+        self._laws[key], *moved = tasks.open_env(self._order, "", seed, is_first)
+        self._take(key, *moved)
 
-    def _take(self, seat: WorkerKey, state: bytes, answer: bytes) -> None:
-        self._states[seat] = state
-        self._came.append((seat, pickle.loads(answer)[0]))
+    def _take(self, key: WorkerKey, state: bytes, answer: bytes) -> None:
+        self._states[key] = state
+        self._came.append((key, pickle.loads(answer)[0]))

@@ -28,13 +28,13 @@ class FakeTransport:
     """A `Transport` to scripted environments.
 
     Attributes:
-        envs: By seat; one that was renewed plays on where the one before failed.
-        taken: By seat, every answer to a step, reset or renewal that was handed over, in order.
-        renewed: By seat, the seeds of renewals.
+        envs: By worker; one that was renewed plays on where the one before failed.
+        taken: By worker, every answer to a step, reset or renewal that was handed over, in order.
+        renewed: By worker, the seeds of renewals.
         lag_s: How long a move takes; a test may change it.
         forgotten: Seats that were forgotten, in order.
         lost: Seats whose next move is lost, with what is said then.
-        most_out: The greatest number of moves of one seat that were out at once.
+        most_out: The greatest number of moves of one worker that were out at once.
     """
 
     def __init__(
@@ -59,37 +59,37 @@ class FakeTransport:
         self.most_out = 0
         self._due: list[tuple[float, WorkerKey, Callable[[], Answer]]] = []
 
-    def open(self, seat: WorkerKey, handle: Any, seed: int) -> None:
-        script = self.scripts[(seat[0] - 1) % len(self.scripts)] if self.scripts else None
+    def open(self, key: WorkerKey, handle: Any, seed: int) -> None:
+        script = self.scripts[(key[0] - 1) % len(self.scripts)] if self.scripts else None
         arguments = () if script is None else (script,)
-        env = self.envs[seat] = ScriptedEnv(
+        env = self.envs[key] = ScriptedEnv(
             *arguments, clock=FakeClock(), failing_resets=self.failing_resets
         )
-        self.taken[seat], self.renewed[seat] = [], []
+        self.taken[key], self.renewed[key] = [], []
 
         def opened() -> Answer:
-            if seat in self.refused:
-                return Refused(self.refused[seat])
+            if key in self.refused:
+                return Refused(self.refused[key])
             observation, _ = env.reset(seed=seed)
             # As they would have travelled: nobody shares them.
             spaces = deepcopy((env.observation_space, env.action_space))
             return Opened(*spaces, observation, 0.01)
 
-        self._send(seat, opened)
+        self._send(key, opened)
 
-    def reset(self, seat: WorkerKey) -> None:
-        self._send(seat, lambda: self._reset(seat, None))
+    def reset(self, key: WorkerKey) -> None:
+        self._send(key, lambda: self._reset(key, None))
 
-    def renew(self, seat: WorkerKey, seed: int) -> None:
-        self.renewed[seat].append(seed)
-        self._send(seat, lambda: self._reset(seat, seed))
+    def renew(self, key: WorkerKey, seed: int) -> None:
+        self.renewed[key].append(seed)
+        self._send(key, lambda: self._reset(key, seed))
 
-    def step(self, seat: WorkerKey, action: Any) -> None:
-        self._send(seat, lambda: self._step(seat, action))
+    def step(self, key: WorkerKey, action: Any) -> None:
+        self._send(key, lambda: self._step(key, action))
 
-    def forget(self, seat: WorkerKey) -> None:
-        self.forgotten.append(seat)
-        self._due = [each for each in self._due if each[1] != seat]
+    def forget(self, key: WorkerKey) -> None:
+        self.forgotten.append(key)
+        self._due = [each for each in self._due if each[1] != key]
 
     def answers(self, timeout_s: float) -> Sequence[tuple[WorkerKey, Answer]]:
         """Lets time pass until the first answer is due, or until the patience is over."""
@@ -98,38 +98,38 @@ class FakeTransport:
         self.clock.now_s = max(now_s, min(due_s, now_s + min(timeout_s, 0.02)))
         came = [each for each in self._due if each[0] <= self.clock.now_s]
         self._due = [each for each in self._due if each[0] > self.clock.now_s]
-        return [(seat, move()) for _, seat, move in came]
+        return [(key, move()) for _, key, move in came]
 
     def costs(self) -> Sequence[str]:
         costs, self.said_costs = self.said_costs, []
         return costs
 
-    def num_out(self, seat: WorkerKey) -> int:
+    def num_out(self, key: WorkerKey) -> int:
         """Moves that are out."""
-        return sum(whose == seat for _, whose, _ in self._due)
+        return sum(whose == key for _, whose, _ in self._due)
 
-    def _send(self, seat: WorkerKey, move: Callable[[], Answer]) -> None:
+    def _send(self, key: WorkerKey, move: Callable[[], Answer]) -> None:
         def made() -> Answer:
-            return Lost(self.lost[seat]) if seat in self.lost else move()
+            return Lost(self.lost[key]) if key in self.lost else move()
 
-        self._due.append((self.clock.now_s + self.lag_s(seat), seat, made))
-        self.most_out = max(self.most_out, self.num_out(seat))
+        self._due.append((self.clock.now_s + self.lag_s(key), key, made))
+        self.most_out = max(self.most_out, self.num_out(key))
 
-    def _reset(self, seat: WorkerKey, seed: int | None) -> Answer:
+    def _reset(self, key: WorkerKey, seed: int | None) -> Answer:
         answer: Answer
         try:
-            answer = WasReset(self.envs[seat].reset(seed=seed)[0])
+            answer = WasReset(self.envs[key].reset(seed=seed)[0])
         except Exception as error:
             answer = Raised.of("reset", error)
-        self.taken[seat].append(answer)
+        self.taken[key].append(answer)
         return answer
 
-    def _step(self, seat: WorkerKey, action: Any) -> Answer:
+    def _step(self, key: WorkerKey, action: Any) -> Answer:
         answer: Answer
         try:
-            observation, reward, terminated, truncated, info = self.envs[seat].step(action)
+            observation, reward, terminated, truncated, info = self.envs[key].step(action)
             answer = Stepped(observation, float(reward), terminated, truncated, info)
         except Exception as error:
             answer = Raised.of("step", error)
-        self.taken[seat].append(answer)
+        self.taken[key].append(answer)
         return answer

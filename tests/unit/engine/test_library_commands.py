@@ -108,7 +108,9 @@ def live() -> set[str]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, files: Files, window: Window, live: set[str]) -> Iterator[LibraryCommands]:
+def commands(
+    tmp_path: Path, files: Files, window: Window, live: set[str]
+) -> Iterator[LibraryCommands]:
     def attach(command_id: int, run_id: str) -> bool:
         return run_id in live
 
@@ -128,23 +130,23 @@ def is_open(path: Path) -> bool:
 
 
 def test_a_recording_comes_before_the_answer(
-    desk: LibraryCommands, window: Window, wait_until: WaitUntil
+    commands: LibraryCommands, window: Window, wait_until: WaitUntil
 ) -> None:
-    desk.take(OpenRecording(7, RUN_ID))
+    commands.take(OpenRecording(7, RUN_ID))
     wait_until(window.answers)
     update, answer = window.told
     assert isinstance(update, RunUpdate)
     assert answer == Answer(7, run_id=RUN_ID)
-    desk.take(QueryHistory(8, RUN_ID, 0.0, 10.0, 5))
+    commands.take(QueryHistory(8, RUN_ID, 0.0, 10.0, 5))
     wait_until(lambda: len(window.answers()) == 2)
     assert isinstance(window.told[2], HistoryRange)
 
 
 def test_of_many_moments_the_newest_is_shown_last_and_all_are_answered_once(
-    desk: LibraryCommands, window: Window, wait_until: WaitUntil
+    commands: LibraryCommands, window: Window, wait_until: WaitUntil
 ) -> None:
     for number, at_s in enumerate(np.linspace(1.0, 30.0, 60)):
-        desk.take(OpenRecording(number, RUN_ID, float(at_s)))
+        commands.take(OpenRecording(number, RUN_ID, float(at_s)))
     wait_until(lambda: len(window.answers()) == 60)
     assert sorted(answer.command_id for answer in window.answers()) == list(range(60))
     shown = window.of(RunUpdate)
@@ -154,11 +156,11 @@ def test_of_many_moments_the_newest_is_shown_last_and_all_are_answered_once(
 
 
 def test_a_run_that_is_live_here_is_attached_instead(
-    desk: LibraryCommands, window: Window, live: set[str], files: Files, wait_until: WaitUntil
+    commands: LibraryCommands, window: Window, live: set[str], files: Files, wait_until: WaitUntil
 ) -> None:
     live.add(RUN_ID)
-    desk.take(OpenRecording(1, "a title"))
-    desk.take(ListRecordings(2))
+    commands.take(OpenRecording(1, "a title"))
+    commands.take(ListRecordings(2))
     wait_until(window.answers)
     assert window.answers() == [Answer(2)]  # the other is the engine's to answer
     assert not window.of(RunUpdate)
@@ -166,9 +168,9 @@ def test_a_run_that_is_live_here_is_attached_instead(
 
 
 def test_what_nobody_foresaw_is_answered_too(
-    desk: LibraryCommands, window: Window, wait_until: WaitUntil
+    commands: LibraryCommands, window: Window, wait_until: WaitUntil
 ) -> None:
-    desk.take(OpenRecording(1, "broken"))
+    commands.take(OpenRecording(1, "broken"))
     wait_until(window.answers)
     (answer,) = window.answers()
     assert answer.fault is not None
@@ -176,16 +178,16 @@ def test_what_nobody_foresaw_is_answered_too(
 
 
 def test_the_library_is_told_when_asked_and_when_it_changed_but_not_before(
-    desk: LibraryCommands, window: Window, files: Files, wait_until: WaitUntil
+    commands: LibraryCommands, window: Window, files: Files, wait_until: WaitUntil
 ) -> None:
-    desk.take(EditNotes(1, RUN_ID, Notes("first")))
+    commands.take(EditNotes(1, RUN_ID, Notes("first")))
     wait_until(window.answers)
     assert not window.of(Library)
-    desk.take(ListRecordings(2))
+    commands.take(ListRecordings(2))
     wait_until(lambda: len(window.answers()) == 2)
     assert len(window.of(Library)) == 1
     assert files.calls == ["retention"]
-    desk.take(EditNotes(3, RUN_ID, Notes("second")))
+    commands.take(EditNotes(3, RUN_ID, Notes("second")))
     wait_until(lambda: len(window.answers()) == 3)
     assert isinstance(window.told[-2], Library)
     assert window.told[-2].runs[0].title == "second"
@@ -193,19 +195,19 @@ def test_the_library_is_told_when_asked_and_when_it_changed_but_not_before(
     (files.path.parent / "other.notes.json").write_text("{}")
     wait_until(lambda: len(window.of(Library)) == 3)
     (files.path.parent / "irrelevant").write_text("")
-    desk.take(ListRecordings(4))
+    commands.take(ListRecordings(4))
     wait_until(lambda: len(window.answers()) == 4)
     assert len(window.of(Library)) == 4  # asked for; the change alone was none
 
 
 def test_a_refusal_is_told_with_the_library_as_it_is_now(
-    desk: LibraryCommands, window: Window, files: Files, wait_until: WaitUntil
+    commands: LibraryCommands, window: Window, files: Files, wait_until: WaitUntil
 ) -> None:
     files.refuses = True
-    desk.take(ListRecordings(1))
+    commands.take(ListRecordings(1))
     wait_until(window.answers)
     files.title = "what is left"
-    desk.take(DeleteRecordings(2, (RUN_ID,)))
+    commands.take(DeleteRecordings(2, (RUN_ID,)))
     wait_until(lambda: len(window.answers()) == 2)
     assert window.answers()[-1].fault == Fault("one was refused", "it is live")
     assert len(window.of(Library)) == 2
@@ -215,22 +217,22 @@ def test_a_refusal_is_told_with_the_library_as_it_is_now(
     "command", [DeleteRecordings(2, (RUN_ID,)), ChangeLibrary(2, LibrarySettings())]
 )
 def test_files_are_let_go_before_any_is_deleted(
-    desk: LibraryCommands,
+    commands: LibraryCommands,
     window: Window,
     files: Files,
     wait_until: WaitUntil,
     command: DeleteRecordings | ChangeLibrary,
 ) -> None:
-    desk.take(OpenRecording(1, RUN_ID))
+    commands.take(OpenRecording(1, RUN_ID))
     wait_until(window.answers)
     assert is_open(files.path)
-    desk.take(command)
+    commands.take(command)
     wait_until(lambda: len(window.answers()) == 2)
     assert not is_open(files.path)
 
 
 def test_a_quick_question_does_not_wait_behind_a_long_one(
-    desk: LibraryCommands,
+    commands: LibraryCommands,
     window: Window,
     files: Files,
     wait_until: WaitUntil,
@@ -239,8 +241,8 @@ def test_a_quick_question_does_not_wait_behind_a_long_one(
     goes_on = threading.Event()
     monkeypatch.setattr(files, "delete", lambda _: goes_on.wait(30.0))
     for number in range(5):
-        desk.take(DeleteRecordings(number, (RUN_ID,)))
-    desk.take(OpenRecording(9, RUN_ID))
+        commands.take(DeleteRecordings(number, (RUN_ID,)))
+    commands.take(OpenRecording(9, RUN_ID))
     wait_until(window.answers)
     assert window.answers() == [Answer(9, run_id=RUN_ID)]
     goes_on.set()

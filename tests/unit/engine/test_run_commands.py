@@ -128,7 +128,7 @@ class Scene:
         self.from_file: list[QueryHistory | OpenRecording] = []
         self.run = SupervisedRun()
         self.run.turns(1.0)
-        self.desk = RunCommands(
+        self.commands = RunCommands(
             self.wire,  # type: ignore[arg-type]
             self.loop,
             is_connecting=lambda: False,
@@ -138,7 +138,7 @@ class Scene:
         )
 
     def know(self, handle: Handle) -> None:
-        self.desk.take_runs((summary(RUN_ID),), {RUN_ID: handle})
+        self.commands.take_runs((summary(RUN_ID),), {RUN_ID: handle})
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def scene() -> Scene:
 def test_a_run_that_is_attached_is_read_from_its_snapshot_on(scene: Scene) -> None:
     scene.know(Handle(scene.run))
     assert scene.wire.of(RunList) == [RunList((summary(RUN_ID),))]
-    scene.desk.attach(1, RUN_ID)
+    scene.commands.attach(1, RUN_ID)
     for _ in range(5):
         scene.run.turns(0.5)
         scene.loop.turn()
@@ -163,7 +163,7 @@ def test_a_run_that_is_attached_is_read_from_its_snapshot_on(scene: Scene) -> No
 
 def test_a_command_reaches_its_run_and_is_answered_by_it(scene: Scene) -> None:
     scene.know(Handle(scene.run))
-    scene.desk.command(CommandRun(5, RUN_ID, Verb.PAUSE))
+    scene.commands.command(CommandRun(5, RUN_ID, Verb.PAUSE))
     for _ in range(20):
         scene.run.turns(0.1)
         scene.loop.turn()
@@ -173,8 +173,8 @@ def test_a_command_reaches_its_run_and_is_answered_by_it(scene: Scene) -> None:
 
 def test_a_run_that_is_let_go_is_not_read_any_more(scene: Scene) -> None:
     scene.know(Handle(scene.run))
-    scene.desk.attach(1, RUN_ID)
-    scene.desk.detach(2, RUN_ID)
+    scene.commands.attach(1, RUN_ID)
+    scene.commands.detach(2, RUN_ID)
     assert scene.wire.of(Answer)[-1] == Answer(2)
     told = len(scene.wire.of(RunUpdate))
     for _ in range(3):
@@ -194,8 +194,8 @@ def rounds(scene: Scene, number: int) -> list[RunUpdate]:
 
 def test_a_run_that_nobody_looks_at_is_read_now_and_then_without_a_gap(scene: Scene) -> None:
     scene.know(Handle(scene.run))
-    scene.desk.attach(1, RUN_ID)
-    scene.desk.follow(2, ())
+    scene.commands.attach(1, RUN_ID)
+    scene.commands.follow(2, ())
     assert scene.wire.of(Answer)[-1] == Answer(2)
     newest = rounds(scene, 4)[-1]
     assert len(scene.loop.kept) == 1, "it rests"
@@ -203,16 +203,16 @@ def test_a_run_that_nobody_looks_at_is_read_now_and_then_without_a_gap(scene: Sc
     (later,) = rounds(scene, 4)
     assert later.since_seq == newest.seq
     assert later.num_merged > 0
-    assert scene.desk.num_merged == 0, "merging is meant, not slowness"
+    assert scene.commands.num_merged == 0, "merging is meant, not slowness"
 
 
 def test_a_run_that_is_looked_at_again_is_read_at_once_and_not_twice(scene: Scene) -> None:
     scene.know(Handle(scene.run))
-    scene.desk.attach(1, RUN_ID)
-    scene.desk.follow(2, ("another",))
+    scene.commands.attach(1, RUN_ID)
+    scene.commands.follow(2, ("another",))
     rounds(scene, 4)
     rest_ends = scene.loop.kept.pop()
-    scene.desk.follow(3, (RUN_ID,))
+    scene.commands.follow(3, (RUN_ID,))
     asked = len(rounds(scene, 5))
     assert asked >= 4
     rest_ends()
@@ -221,10 +221,10 @@ def test_a_run_that_is_looked_at_again_is_read_at_once_and_not_twice(scene: Scen
 
 def test_a_run_that_is_told_something_is_read_closely_for_a_while(scene: Scene) -> None:
     scene.know(Handle(scene.run))
-    scene.desk.attach(1, RUN_ID)
-    scene.desk.follow(2, ())
+    scene.commands.attach(1, RUN_ID)
+    scene.commands.follow(2, ())
     rounds(scene, 4)
-    scene.desk.command(CommandRun(5, RUN_ID, Verb.PAUSE))
+    scene.commands.command(CommandRun(5, RUN_ID, Verb.PAUSE))
     assert rounds(scene, 10)[-1].paused
     assert scene.wire.of(Answer)[-1] == Answer(5, run_id=RUN_ID)
     assert len(scene.loop.kept) == 1, "the rest that was cut short, and no other"
@@ -232,7 +232,7 @@ def test_a_run_that_is_told_something_is_read_closely_for_a_while(scene: Scene) 
 
 def test_history_of_a_live_run_comes_from_its_supervisor(scene: Scene) -> None:
     scene.know(HandleWithHistory(scene.run))
-    scene.desk.query_history(QueryHistory(3, RUN_ID, 0.0, 9.0, 10))
+    scene.commands.query_history(QueryHistory(3, RUN_ID, 0.0, 9.0, 10))
     scene.loop.turn()
     found, answer = scene.wire.sent[-2:]
     assert isinstance(found, HistoryRange)
@@ -248,15 +248,15 @@ def test_history_that_no_supervisor_can_tell_comes_from_the_file(
     if is_listed:
         scene.know(Handle(scene.run))  # of an older version, which has no such method
     asked = QueryHistory(3, RUN_ID, 0.0, 9.0, 10)
-    scene.desk.query_history(asked)
+    scene.commands.query_history(asked)
     assert scene.from_file == [asked]
     assert not scene.wire.of(Answer)
 
 
 def test_only_a_live_run_is_attached_in_place_of_its_file(scene: Scene) -> None:
-    assert not scene.desk.attach_if_live(1, RUN_ID)
+    assert not scene.commands.attach_if_live(1, RUN_ID)
     scene.know(Handle(scene.run))
-    assert scene.desk.attach_if_live(2, RUN_ID)
+    assert scene.commands.attach_if_live(2, RUN_ID)
     rounds(scene, 2)
     assert scene.wire.of(Answer) == [Answer(2, run_id=RUN_ID)]
 
@@ -288,9 +288,9 @@ def test_a_run_whose_supervisor_has_just_left_is_shown_from_its_file(
     )
     scene.know(LeftHandle(scene.run))
     if through_library:
-        assert scene.desk.attach_if_live(7, RUN_ID)
+        assert scene.commands.attach_if_live(7, RUN_ID)
     else:
-        scene.desk.attach(7, RUN_ID)
+        scene.commands.attach(7, RUN_ID)
 
     def asked_of_the_library() -> bool:
         scene.loop.turn()
@@ -299,7 +299,7 @@ def test_a_run_whose_supervisor_has_just_left_is_shown_from_its_file(
     wait_until(asked_of_the_library)
     assert scene.from_file == [OpenRecording(7, RUN_ID)]
     assert not scene.wire.of(Answer), "who shows the file answers"
-    assert not scene.desk.attach_if_live(8, RUN_ID), "or the library would ask us again"
+    assert not scene.commands.attach_if_live(8, RUN_ID), "or the library would ask us again"
 
 
 class SilentReference:
@@ -323,12 +323,12 @@ def test_a_run_that_is_listed_no_more_is_not_waited_for_although_ray_says_nothin
     now_s = 100.0
     monkeypatch.setattr(live_runs, "time", SimpleNamespace(monotonic=lambda: now_s))
     scene.know(SilentHandle(scene.run))
-    scene.desk.attach(7, RUN_ID)
+    scene.commands.attach(7, RUN_ID)
     now_s += live_runs.OVERDUE_S + 0.1
     scene.know(SilentHandle(scene.run))
     scene.loop.turn()
     assert not scene.from_file, "it is listed: it is only slow"
-    scene.desk.take_runs((), {})
+    scene.commands.take_runs((), {})
 
     def asked_of_the_library() -> bool:
         scene.loop.turn()
@@ -337,7 +337,7 @@ def test_a_run_that_is_listed_no_more_is_not_waited_for_although_ray_says_nothin
     wait_until(asked_of_the_library)
     assert scene.from_file == [OpenRecording(7, RUN_ID)]
     scene.know(Handle(scene.run))
-    assert scene.desk.attach_if_live(8, RUN_ID), "if it comes back, it is read again"
+    assert scene.commands.attach_if_live(8, RUN_ID), "if it comes back, it is read again"
 
 
 def test_a_run_that_told_its_last_is_listed_no_more_though_the_cluster_still_names_it(
@@ -345,8 +345,8 @@ def test_a_run_that_told_its_last_is_listed_no_more_though_the_cluster_still_nam
 ) -> None:
     handle = Handle(scene.run)
     scene.know(handle)
-    scene.desk.attach(1, RUN_ID)
-    scene.desk.command(CommandRun(2, RUN_ID, Verb.STOP))
+    scene.commands.attach(1, RUN_ID)
+    scene.commands.command(CommandRun(2, RUN_ID, Verb.STOP))
     for _ in range(200):
         scene.run.turns(0.1)
         scene.loop.turn()
@@ -354,12 +354,12 @@ def test_a_run_that_told_its_last_is_listed_no_more_though_the_cluster_still_nam
     assert scene.wire.of(RunList)[-1] == RunList(())
     scene.know(handle)  # the watch looks every two seconds
     assert scene.wire.of(RunList)[-1] == RunList(())
-    assert not scene.desk.attach_if_live(3, RUN_ID), "its file is complete"
+    assert not scene.commands.attach_if_live(3, RUN_ID), "its file is complete"
 
 
 def test_what_needs_a_cluster_is_refused_without_one(scene: Scene) -> None:
-    scene.desk.attach(1, "nobody")
-    scene.desk.command(CommandRun(2, "nobody", Verb.PAUSE))
+    scene.commands.attach(1, "nobody")
+    scene.commands.command(CommandRun(2, "nobody", Verb.PAUSE))
     answers = scene.wire.of(Answer)
     assert [answer.command_id for answer in answers] == [1, 2]
     assert all(answer.fault is not None for answer in answers)
@@ -370,9 +370,9 @@ def test_a_run_of_another_version_can_only_be_stopped(scene: Scene) -> None:
     handle = Handle(scene.run)
     handle.stop = Method(lambda: stops.append("stop"))  # type: ignore[attr-defined]
     other = replace(summary(RUN_ID), protocol_version=0, raydash_version="0.0.1")
-    scene.desk.take_runs((other,), {RUN_ID: handle})
-    scene.desk.command(CommandRun(1, RUN_ID, Verb.PAUSE))
-    scene.desk.command(CommandRun(2, RUN_ID, Verb.STOP))
+    scene.commands.take_runs((other,), {RUN_ID: handle})
+    scene.commands.command(CommandRun(1, RUN_ID, Verb.PAUSE))
+    scene.commands.command(CommandRun(2, RUN_ID, Verb.STOP))
     scene.loop.turn()
     first, second = scene.wire.of(Answer)
     assert first.fault is not None
@@ -384,7 +384,7 @@ def test_a_run_of_another_version_can_only_be_stopped(scene: Scene) -> None:
 def test_a_run_that_cannot_be_started_is_answered_once(
     scene: Scene, wait_until: Callable[..., None]
 ) -> None:
-    scene.desk.start(StartRun(4, RunSpec(), simulated=True))
+    scene.commands.start(StartRun(4, RunSpec(), simulated=True))
 
     def answered() -> bool:
         scene.loop.turn()
@@ -401,9 +401,9 @@ def test_a_run_that_cannot_be_started_is_answered_once(
 def swapped(scene: Scene, policy: PolicySpec) -> Answer:
     """What is answered to a swap of a run that is read."""
     scene.know(Handle(scene.run))
-    scene.desk.attach(1, RUN_ID)
+    scene.commands.attach(1, RUN_ID)
     rounds(scene, 2)
-    scene.desk.command(CommandRun(5, RUN_ID, Verb.SWAP, policy=policy))
+    scene.commands.command(CommandRun(5, RUN_ID, Verb.SWAP, policy=policy))
     ceiling_s = time.monotonic() + 30.0  # a process tries it
     while time.monotonic() < ceiling_s:
         scene.run.turns(0.1)

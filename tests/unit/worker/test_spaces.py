@@ -24,7 +24,7 @@ from raydash.worker.actor import RolloutWorker
 from raydash.worker.envs.environments import first_reset, make_env
 from raydash.worker.envs.vector_environments import first_seed, make_vector_env
 from raydash.worker.loops.multi_agent_rollout import MultiAgentLoop
-from raydash.worker.loops.sliced import Life
+from raydash.worker.loops.sliced import Incarnation
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.agents import AgentPolicies
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
@@ -32,7 +32,7 @@ from raydash.worker.policies.network import num_inputs, num_outputs
 from raydash.worker.policies.parameters import Layout
 from raydash.worker.policies.policy import check_action, make_policy
 from raydash.worker.policies.weights import Weights, write_weights
-from raydash.worker.remote.stepping_loop import Order, SteppingLoop, Wish
+from raydash.worker.remote.stepping_loop import Request, RequestKind, SteppingLoop
 from tests.fakes.runs.moves_here import ActorsHere, TasksHere
 from tests.fakes.user_code.agents import Choir
 from tests.fakes.user_code.envs import ROUND, FakeClock
@@ -94,13 +94,13 @@ def stepped(spec: RunSpec, transport: Any, clock: FakeClock) -> list[RolloutChun
     loop = SteppingLoop(
         spec, (), transport, clock=clock, progress=ProgressWriter(), progress_dir=None
     )
-    said = loop.run(1, [Order((1, 0), Wish.OPEN)], 1.0)
+    said = loop.run(1, [Request((1, 0), RequestKind.OPEN)], 1.0)
     assert [fault.fault.sentence() for fault in said.faults] == []
     chunks: list[RolloutChunk] = []
     while not chunks or chunks[-1].totals.num_error < NUM_ERRORS:
-        chunks += loop.run(2 + len(chunks), [Order((1, 0), Wish.STEP)], 0.02).chunks
+        chunks += loop.run(2 + len(chunks), [Request((1, 0), RequestKind.STEP)], 0.02).chunks
     # What is out has been played, and is to be counted.
-    chunks += loop.run(2 + len(chunks), [Order((1, 0), Wish.LEAVE)], 1.0).chunks
+    chunks += loop.run(2 + len(chunks), [Request((1, 0), RequestKind.LEAVE)], 1.0).chunks
     loop.close()
     return chunks
 
@@ -192,7 +192,7 @@ def test_agents_see_and_act_in_them(name: str) -> None:
     env = Choir(name)
     policies = AgentPolicies(PolicySpec(), 5)
     loop = MultiAgentLoop(
-        Life(1, 0, time.perf_counter, ProgressWriter()),
+        Incarnation(1, 0, time.perf_counter, ProgressWriter()),
         policies.game_of(env),
         reset_seed=5,
         make_env=lambda: policies.game_of(env),

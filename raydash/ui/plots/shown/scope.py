@@ -126,7 +126,7 @@ class PlotScope(QObject):
 
     def set_run(self, run: RunStore | None) -> None:
         """Show another run, from its end."""
-        if run is not (self._shown.going if self._shown else None):
+        if run is not (self._shown.live if self._shown else None):
             self._shown = SeenRun(run, frozen=self.frozen) if run is not None else None
             self.following = True
             self._change()
@@ -146,11 +146,11 @@ class PlotScope(QObject):
     def set_overlaid(self, drawn: Sequence[DrawnRun]) -> None:
         """Lay these runs over the one that is shown."""
         if tuple(drawn) != self._drawn:
-            seen = {each.going.run_id: each for each in self._overlaid}
+            seen = {each.live.run_id: each for each in self._overlaid}
             self._drawn = tuple(drawn)
             self._overlaid = tuple(
                 known
-                if (known := seen.get(each.run.run_id)) and known.going is each.run
+                if (known := seen.get(each.run.run_id)) and known.live is each.run
                 else SeenRun(each.run, frozen=self.frozen)
                 for each in drawn
             )
@@ -164,7 +164,7 @@ class PlotScope(QObject):
     @property
     def run(self) -> RunStore | None:
         """The run; while frozen, as it was then."""
-        return self._shown.held if self._shown else None
+        return self._shown.frozen if self._shown else None
 
     @property
     def latest(self) -> RunUpdate | None:
@@ -179,7 +179,7 @@ class PlotScope(QObject):
     @property
     def has_now(self) -> bool:
         """The axis is about how long ago. Not so in a recording, where nothing is now."""
-        recorded = self._shown is not None and self._shown.going.is_recording
+        recorded = self._shown is not None and self._shown.live.is_recording
         return self.time_axis is TimeAxis.AGO and not recorded
 
     @property
@@ -219,8 +219,8 @@ class PlotScope(QObject):
 
     def _ended_s(self) -> float | None:
         """When the run that is shown ended; None: it goes on."""
-        if self._shown is None or self._shown.going.recorded_until_s is not None:
-            return self._shown.going.recorded_until_s if self._shown else None
+        if self._shown is None or self._shown.live.recorded_until_s is not None:
+            return self._shown.live.recorded_until_s if self._shown else None
         latest = self.latest
         return latest.t_s if latest is not None and latest.state.is_over else None
 
@@ -240,7 +240,7 @@ class PlotScope(QObject):
             placing = self._placing(seen)
             part = seen.part(placing.own_view(view))
             look = (drawn.label, drawn.number, drawn.run.run_id)
-            made.append(Overlay(*look, part, placing, seen.held.generations))
+            made.append(Overlay(*look, part, placing, seen.frozen.generations))
         return made
 
     @property
@@ -254,9 +254,9 @@ class PlotScope(QObject):
         shown_count = self.step_count
         if shown_count is not None:
             return BySteps(seen.step_count, shown_count)
-        if self._shown is None or not self.has_now or seen.going.is_recording:
+        if self._shown is None or not self.has_now or seen.live.is_recording:
             return ByTime()
-        offset_s = seen.held.began_s - self._shown.held.began_s
+        offset_s = seen.frozen.began_s - self._shown.frozen.began_s
         return ByTime(offset_s if offset_s == offset_s else 0.0)
 
     def wanted_details(self, width_px: float) -> list[tuple[DetailWish, float]]:
@@ -319,8 +319,8 @@ class PlotScope(QObject):
         if frozen != self.frozen:
             self.frozen = frozen
             if self._shown is not None:
-                self._shown = SeenRun(self._shown.going, frozen=frozen)
-            self._overlaid = tuple(SeenRun(each.going, frozen=frozen) for each in self._overlaid)
+                self._shown = SeenRun(self._shown.live, frozen=frozen)
+            self._overlaid = tuple(SeenRun(each.live, frozen=frozen) for each in self._overlaid)
             self._change()
 
     def zoom_to(self, low_s: float, high_s: float) -> None:

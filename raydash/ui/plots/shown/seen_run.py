@@ -102,13 +102,13 @@ class SeenRun:
     """
 
     def __init__(self, run: RunStore, *, frozen: bool) -> None:
-        self.going = run
-        self.held = _frozen_copy(run) if frozen else run
+        self.live = run
+        self.frozen = _frozen_copy(run) if frozen else run
 
     @property
     def latest(self) -> RunUpdate | None:
         """The newest update, or that of when it was frozen."""
-        return self.held.latest
+        return self.frozen.latest
 
     @property
     def now_s(self) -> float:
@@ -118,7 +118,7 @@ class SeenRun:
     @property
     def begun_s(self) -> float:
         """About when it made its first step, on its own clock; 0 while it has not."""
-        whole = self.held.whole
+        whole = self.frozen.whole
         stepped = whole.num_env_steps > 0
         first = int(np.argmax(stepped)) if stepped.any() else -whole.first_bucket
         return (whole.first_bucket + first) * whole.bucket_s
@@ -126,17 +126,17 @@ class SeenRun:
     @property
     def step_count(self) -> StepCount:
         """Its env steps over its own clock."""
-        return StepCount(self.held.whole, self.now_s)
+        return StepCount(self.frozen.whole, self.now_s)
 
     @property
     def data_version(self) -> int:
         """Changes when buckets that were complete hold other values, or others take their place."""
         number = self._detail.number if self._detail else 0
-        return (self.going.version << 20) + number if self.going.is_recording else number
+        return (self.live.version << 20) + number if self.live.is_recording else number
 
     @property
     def _detail(self) -> Detail | None:
-        return self.going.detail
+        return self.live.detail
 
     def num_complete(self, series: HistorySeries) -> int:
         """How many buckets can't change any more."""
@@ -183,7 +183,7 @@ class SeenRun:
 
         While a live run is followed its updates bring enough.
         """
-        run, latest = self.going, self.latest
+        run, latest = self.live, self.latest
         if latest is None or width_px < 1 or (following and not run.is_recording):
             return None
         coarse = self._coarse(view)
@@ -206,7 +206,7 @@ class SeenRun:
 
     def _coarse(self, view: View) -> HistorySeries:
         """The finer of the two that travel with updates, if it reaches back to the left edge."""
-        recent, whole = self.held.recent, self.held.whole
+        recent, whole = self.frozen.recent, self.frozen.whole
         # The bucket that is being filled takes the place of the one at the left edge.
         begins_s = (recent.first_bucket - 2) * recent.bucket_s
         reaches = bool(len(recent)) and begins_s <= max(0.0, view[0])

@@ -1,4 +1,4 @@
-"""The campaign of a run that learns: by tables, and by any interleaving hypothesis can think of."""
+"""The generation plan of a run that learns: by tables, and by any interleaving that there can be."""
 
 import math
 from collections import deque
@@ -112,8 +112,8 @@ class LearningDriver(MachineDriver):
         super().__init__(machine)
 
     @property
-    def campaign(self):  # type: ignore[no-untyped-def]
-        return self.machine.campaign
+    def plan(self):  # type: ignore[no-untyped-def]
+        return self.machine.plan
 
     def _perform(self, instructions: list[Instruction]) -> None:
         super()._perform(instructions)
@@ -239,7 +239,7 @@ def test_each_candidate_plays_its_episodes_and_the_learner_hears_their_mean() ->
         run.answer()
         run.generation()
         assert run.told[number].tolist() == expected_means(number, 3)
-    rows = run.campaign.take_rows()
+    rows = run.plan.take_rows()
     assert [row.number for row in rows] == [1, 2]  # the third may be evaluated yet
     assert rows[0].return_best == max(expected_means(1, 3))
     assert rows[0].num_env_steps == 10 * 3 * POPULATION
@@ -306,7 +306,7 @@ def test_a_paused_workers_episode_is_given_to_others_and_counts_only_once() -> N
     run.command(Verb.RESUME, (1,))
     run.answer()
     run.generation()
-    assert run.campaign.num_stale == 1
+    assert run.plan.num_stale == 1
     assert run.told[2].tolist() == expected_means(2, 1)
 
 
@@ -316,7 +316,7 @@ def test_of_an_episode_that_two_workers_play_the_first_result_counts() -> None:
     run.command(Verb.PAUSE, (1,))
     while run.requests[1]:
         run.plays(1, num_episodes=0, begins=True)
-    while run.campaign.has_work:
+    while run.plan.has_work:
         run.plays(2, num_episodes=1)
     assert run.requests[2], "it has the paused worker's episode now"
     run.command(Verb.RESUME, (1,))
@@ -340,7 +340,7 @@ def test_half_finished_episodes_go_on_after_a_paused_run_is_resumed() -> None:
     run.command(Verb.RESUME)
     run.generation()
     assert run.told[1].tolist() == expected_means(1, 1)
-    assert run.campaign.num_stale == 0
+    assert run.plan.num_stale == 0
 
 
 def test_the_clock_goes_on_while_workers_wait_for_the_learner() -> None:
@@ -358,9 +358,9 @@ def test_the_best_guess_is_evaluated_every_few_generations() -> None:
     for _ in range(6):
         run.answer()
         run.generation()
-        evaluated += [(row.number, row.evaluation_n) for row in run.campaign.take_rows()]
+        evaluated += [(row.number, row.evaluation_n) for row in run.plan.take_rows()]
     assert evaluated == [(1, 0), (2, 3), (3, 0), (4, 3), (5, 0)]
-    figures = run.campaign.figures(run.t_s)
+    figures = run.plan.figures(run.t_s)
     assert figures.num_evaluation_episodes_lifetime == 6
     assert figures.evaluation_episode_return_mean == np.mean(
         [return_of((5, True, 2, episode)) for episode in range(3)]
@@ -373,7 +373,7 @@ def test_evaluation_episodes_are_in_no_count_of_the_run() -> None:
         run.answer()
         run.generation()
     assert run.episodes == 3 * POPULATION
-    assert [row.num_env_steps for row in run.campaign.take_rows()] == [50, 100]
+    assert [row.num_env_steps for row in run.plan.take_rows()] == [50, 100]
 
 
 def test_a_target_counts_once_fresh_episodes_confirm_it() -> None:
@@ -383,12 +383,12 @@ def test_a_target_counts_once_fresh_episodes_confirm_it() -> None:
     run.answer()
     run.generation()
     assert run.machine.ended_by is EndedBy.TARGET
-    figures = run.campaign.figures(run.t_s)
+    figures = run.plan.figures(run.t_s)
     assert figures.evaluation_n == CONFIRMING_EPISODES
     assert figures.evaluation_episode_return_mean == np.mean(
         [return_of((2, True, 2, episode)) for episode in range(CONFIRMING_EPISODES)]
     )
-    (row,) = run.campaign.take_rows()
+    (row,) = run.plan.take_rows()
     assert (row.number, row.evaluation_n) == (1, CONFIRMING_EPISODES)
     assert run.saves == [2]
     run.workers_end()
@@ -428,7 +428,7 @@ def test_a_learner_that_hangs_while_saving_holds_the_end_for_a_while_only() -> N
         "the best policy was not saved (generation 2, mean return 2001001.00 over 2 evaluation "
         "episodes): the learner did not answer for 10 s"
     )
-    assert run.campaign.figures(run.t_s).best_policy == ""
+    assert run.plan.figures(run.t_s).best_policy == ""
 
 
 def test_a_policy_that_is_saved_in_time_is_the_runs_although_it_took_long() -> None:
@@ -436,7 +436,7 @@ def test_a_policy_that_is_saved_in_time_is_the_runs_although_it_took_long() -> N
     run.tick(MachineSettings().save_grace_s - 0.1)
     run.save_all()
     assert run.ended is not None
-    assert run.campaign.figures(run.t_s).best_policy == "/best.npz"
+    assert run.plan.figures(run.t_s).best_policy == "/best.npz"
     assert not [event for event in run.events() if event.kind is EventKind.POLICY_NOT_SAVED]
 
 
@@ -475,7 +475,7 @@ def test_a_lucky_evaluation_that_is_not_confirmed_ends_nothing(
     run.answer()
     run.generation()
     assert run.machine.ended_by is None
-    (row,) = run.campaign.take_rows()
+    (row,) = run.plan.take_rows()
     assert (row.evaluation_mean, row.evaluation_n) == (1.0, CONFIRMING_EPISODES)
 
 
@@ -487,7 +487,7 @@ def test_an_improved_policy_is_saved_and_marked() -> None:
         run.save_all()
     kinds = [event.kind for event in run.events()]
     assert kinds.count(EventKind.POLICY_IMPROVED) == 2
-    assert run.campaign.figures(run.t_s).best_policy == "/best.npz"
+    assert run.plan.figures(run.t_s).best_policy == "/best.npz"
 
 
 def test_a_policy_that_can_not_be_saved_is_said() -> None:
@@ -498,7 +498,7 @@ def test_a_policy_that_can_not_be_saved_is_said() -> None:
     run.generation()
     run.give(PolicySaved(run.t_s, PolicyWritten(2, "/best.npz", "no room")))
     assert run.events()[-1].kind is EventKind.POLICY_NOT_SAVED
-    assert not run.campaign.best_policy
+    assert not run.plan.best_policy
 
 
 def test_an_error_episode_is_as_bad_as_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -551,7 +551,7 @@ def test_a_dead_learner_is_made_anew_and_its_generation_let_go() -> None:
     (told,) = [e for e in run.events() if e.kind is EventKind.LEARNER_RESTARTED]
     assert "SIGKILL" in told.text
     assert "from generation 1" in told.text
-    assert run.campaign.num_stale > 0
+    assert run.plan.num_stale > 0
 
 
 def test_a_learner_that_keeps_dying_fails_the_run() -> None:
@@ -589,7 +589,7 @@ def test_generation_numbers_go_on_after_a_supervisors_death() -> None:
     assert [question.weights_seq_no for question in run.asked] == [42]
     run.answer(went_on_from=38)
     run.generation()
-    figures = run.campaign.figures(0.0)
+    figures = run.plan.figures(0.0)
     assert (figures.num_generations, figures.best_policy) == (41, "/b.npz")
 
 
@@ -684,7 +684,7 @@ def test_whatever_happens_each_candidates_episodes_count_exactly_once(
                 run.command(Verb[action.removesuffix("_run").upper()])
             case "scale":
                 run.command(Verb.SCALE, num_workers=1 + count)
-            case "learner_dies" if run.campaign._deaths < MAX_LEARNER_DEATHS - 2:
+            case "learner_dies" if run.plan._deaths < MAX_LEARNER_DEATHS - 2:
                 run.learner_dies()
             case "save":
                 run.save_all()

@@ -16,7 +16,7 @@ from tests.fakes.runs.supervised_run import SupervisedRun
 LATE_S = SLOW_TO_PLACE_S + 0.1
 
 
-class Seated:
+class PoolInHand:
     """Two workers of the mode tasks, and the stepping loop's part played by a test.
 
     Attributes:
@@ -32,7 +32,7 @@ class Seated:
         self.pool = SteppingPool(self._slots, lambda: loop, node_id="n", clock=self.clock)
         for worker in (1, 2):
             self.pool.create(worker, 0, PolicyVersion())
-        self.pool._take_homes(self._slots.collect())
+        self.pool._take_host_reports(self._slots.collect())
 
     def opens(self, worker: int) -> None:
         """The loop has opened an environment."""
@@ -55,42 +55,42 @@ def simulated_chunk() -> RolloutChunk:
 
 
 @pytest.fixture
-def seated() -> Seated:
-    return Seated()
+def in_hand() -> PoolInHand:
+    return PoolInHand()
 
 
-def test_environment_that_does_not_open_waits_after_a_while(seated: Seated) -> None:
-    assert seated.pool.waiting() == {}
-    seated.opens(2)
-    seated.clock.advance(LATE_S)
-    assert seated.pool.waiting() == {1: None}
-    seated.opens(1)
-    assert seated.pool.waiting() == {}
+def test_environment_that_does_not_open_waits_after_a_while(in_hand: PoolInHand) -> None:
+    assert in_hand.pool.waiting() == {}
+    in_hand.opens(2)
+    in_hand.clock.advance(LATE_S)
+    assert in_hand.pool.waiting() == {1: None}
+    in_hand.opens(1)
+    assert in_hand.pool.waiting() == {}
 
 
-def test_who_steps_does_not_wait_and_who_has_fallen_silent_does(seated: Seated) -> None:
+def test_who_steps_does_not_wait_and_who_has_fallen_silent_does(in_hand: PoolInHand) -> None:
     for worker in (1, 2):
-        seated.opens(worker)
-        seated.asks(worker)
-        seated.asks(worker)
+        in_hand.opens(worker)
+        in_hand.asks(worker)
+        in_hand.asks(worker)
     for _ in range(5):
-        seated.clock.advance(LATE_S / 2)
-        seated.answers(1)
-        seated.asks(1)
-    assert seated.pool.waiting() == {2: None}
-    seated.answers(2)
-    assert seated.pool.waiting() == {}
+        in_hand.clock.advance(LATE_S / 2)
+        in_hand.answers(1)
+        in_hand.asks(1)
+    assert in_hand.pool.waiting() == {2: None}
+    in_hand.answers(2)
+    assert in_hand.pool.waiting() == {}
 
 
-def test_who_is_asked_for_nothing_does_not_wait(seated: Seated) -> None:
+def test_who_is_asked_for_nothing_does_not_wait(in_hand: PoolInHand) -> None:
     """A paused worker, that is."""
     for worker in (1, 2):
-        seated.opens(worker)
-    seated.clock.advance(100.0)
-    assert seated.pool.waiting() == {}
-    seated.asks(1)
-    assert seated.pool.waiting() == {}
-    seated.clock.advance(LATE_S)
-    assert seated.pool.waiting() == {1: None}
-    seated.pool.close_worker(1, 0)
-    assert seated.pool.waiting() == {}
+        in_hand.opens(worker)
+    in_hand.clock.advance(100.0)
+    assert in_hand.pool.waiting() == {}
+    in_hand.asks(1)
+    assert in_hand.pool.waiting() == {}
+    in_hand.clock.advance(LATE_S)
+    assert in_hand.pool.waiting() == {1: None}
+    in_hand.pool.close_worker(1, 0)
+    assert in_hand.pool.waiting() == {}

@@ -16,7 +16,7 @@ from raydash.core.spec import EnvSpec, PolicySpec
 from raydash.core.states import Ending
 from raydash.worker.envs.environments import Env, first_reset, make_env, registry_ids
 from raydash.worker.loops.rollout import RolloutLoop
-from raydash.worker.loops.sliced import Life
+from raydash.worker.loops.sliced import Incarnation
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.policy import make_policy
 
@@ -62,7 +62,7 @@ def test_environment_runs_with_the_counts_of_a_recount_or_lacks_a_package(env_id
         assert fault.remedy
         return
     loop = RolloutLoop(
-        Life(1, 0, time.perf_counter, ProgressWriter()),
+        Incarnation(1, 0, time.perf_counter, ProgressWriter()),
         env,
         make_policy(PolicySpec(), env.observation_space, env.action_space, 1),
         reset_seed=5,

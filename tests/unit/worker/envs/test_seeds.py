@@ -37,9 +37,9 @@ def test_seeds_follow_the_documented_seed_sequence() -> None:
 
 def test_workers_incarnations_environments_and_remakes_differ() -> None:
     seeds = [
-        env_seeds(0, worker_index=worker, incarnation=life, env_index=env).reset
+        env_seeds(0, worker_index=worker, incarnation=incarnation, env_index=env).reset
         for worker in range(1, 30)
-        for life in range(4)
+        for incarnation in range(4)
         for env in range(3)
     ]
     seeds += [remade_seed(seeds[0], count) for count in range(1, 50)]

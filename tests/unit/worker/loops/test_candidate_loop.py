@@ -12,7 +12,7 @@ from raydash.core.records import ObservationSums, Parameters, RolloutChunk, Work
 from raydash.core.states import Ending
 from raydash.worker.envs.seeds import candidate_seed, evaluation_seed
 from raydash.worker.loops.candidates import OBSERVATIONS_AT_ONCE, CandidateLoop, ObservationBuffer
-from raydash.worker.loops.sliced import Life
+from raydash.worker.loops.sliced import Incarnation
 from raydash.worker.node.progress import HURRY, ProgressWriter
 from tests.fakes.clock import FakeClock
 
@@ -65,7 +65,7 @@ class Player:
             return self.envs[-1]
 
         self.loop = CandidateLoop(
-            Life(3, 1, self.clock, self.progress),
+            Incarnation(3, 1, self.clock, self.progress),
             self.envs[0],
             reset_seed=99,
             make_env=make_env,

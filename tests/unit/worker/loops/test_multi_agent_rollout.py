@@ -21,7 +21,7 @@ from raydash.worker.actor import RolloutWorker
 from raydash.worker.envs.environments import first_reset, make_any_env, make_env
 from raydash.worker.envs.multi_agent import MAX_AGENTS, OTHERS
 from raydash.worker.loops.multi_agent_rollout import MultiAgentLoop
-from raydash.worker.loops.sliced import MAX_FAILURES_IN_A_ROW, Life
+from raydash.worker.loops.sliced import MAX_FAILURES_IN_A_ROW, Incarnation
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.agents import AgentPolicies
 from raydash.worker.policies.weights import Weights, write_weights
@@ -42,7 +42,7 @@ def loop_over(
 ) -> MultiAgentLoop:
     policies = AgentPolicies(policy or PolicySpec(), seed)
     loop = MultiAgentLoop(
-        Life(3, 1, clock or FakeClock(TICK_S), ProgressWriter()),
+        Incarnation(3, 1, clock or FakeClock(TICK_S), ProgressWriter()),
         policies.game_of(env),
         reset_seed=seed,
         make_env=lambda: policies.game_of((make or (lambda: env))()),

@@ -26,7 +26,7 @@ from raydash.worker.loops.sliced import (
     MAX_FAILURES_IN_A_ROW,
     MAX_RESET_SAMPLES,
     MAX_STEP_SAMPLES,
-    Life,
+    Incarnation,
 )
 from raydash.worker.node.progress import Phase, ProgressWriter, set_hurry
 from raydash.worker.policies.policy import make_policy
@@ -44,7 +44,7 @@ def loop_over(
     progress: ProgressWriter | None = None,
 ) -> RolloutLoop:
     return RolloutLoop(
-        Life(3, 1, clock, progress or ProgressWriter()),
+        Incarnation(3, 1, clock, progress or ProgressWriter()),
         env,
         policy,
         reset_seed=42,

@@ -19,7 +19,7 @@ from raydash.protocol.codec import encode
 from raydash.worker.envs.environments import first_reset
 from raydash.worker.envs.seeds import remade_seed
 from raydash.worker.envs.vector_environments import GuardedVectorEnv, VectorEnv, make_vector_env
-from raydash.worker.loops.sliced import MAX_EPISODES, MAX_FAILURES_IN_A_ROW, Life
+from raydash.worker.loops.sliced import MAX_EPISODES, MAX_FAILURES_IN_A_ROW, Incarnation
 from raydash.worker.loops.vector_rollout import VectorRolloutLoop
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
@@ -43,7 +43,7 @@ def loop_over(
     policy: Callable[[Any], Any] | None = None,
 ) -> VectorRolloutLoop:
     return VectorRolloutLoop(
-        Life(3, 1, clock, ProgressWriter()),
+        Incarnation(3, 1, clock, ProgressWriter()),
         env,
         policy or (lambda observations: np.zeros(len(observations), np.int64)),
         reset_seeds=[40 + index for index in range(env.num_envs)],

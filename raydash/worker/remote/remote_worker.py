@@ -1,4 +1,4 @@
-"""One row of a stepping loop: a worker whose environment is elsewhere, and its account."""
+"""A worker of a stepping loop, whose environment is elsewhere, and its account."""
 
 import math
 import traceback
@@ -20,8 +20,8 @@ from raydash.worker.loops.sliced import (
     STEPPING,
     TERMINATED,
     TRUNCATED,
-    Life,
-    Slice,
+    ChunkBuilder,
+    Incarnation,
 )
 from raydash.worker.node.progress import HURRY, PHASE, Phase, ProgressWriter
 from raydash.worker.policies.policy import Policy
@@ -37,17 +37,17 @@ from raydash.worker.remote.moves import (
 from raydash.worker.words import one_line
 
 
-class Row(EpisodeBook):
+class RemoteWorker(EpisodeBook):
     """Sends one move after the other, and counts what comes back.
 
     A slice of a row begins with the first call of the loop that orders it, and ends with the chunk
     that answers; a row whose move is out for long gives none and goes on with the same slice.
 
     Attributes:
-        seat: Its worker and life.
+        key: Its worker and life.
         out: A move is out.
         is_open: Its environment stands.
-        is_ordered: The present call of the loop is to step it.
+        is_requested: The present call of the loop is to step it.
         leaves: Nothing more is to begin.
         version: The policy to begin with.
         spaces: Of its environment, once that stands: observations and actions.
@@ -55,7 +55,7 @@ class Row(EpisodeBook):
 
     def __init__(
         self,
-        seat: WorkerKey,
+        key: WorkerKey,
         seeds: EnvSeeds,
         *,
         transport: Transport,
@@ -67,7 +67,7 @@ class Row(EpisodeBook):
         """A row whose environment is still to be opened.
 
         Args:
-            seat: Its worker and life.
+            key: Its worker and life.
             seeds: Of its environment and policy.
             transport: Takes its moves.
             clock: Monotonic seconds.
@@ -75,11 +75,11 @@ class Row(EpisodeBook):
             info_keys: Scalars of the last step's info to keep of every episode.
             version: The policy to begin with.
         """
-        super().__init__(Life(*seat, clock, progress, info_keys))
-        self.seat = seat
+        super().__init__(Incarnation(*key, clock, progress, info_keys))
+        self.key = key
         self.out = False
         self.is_open = False
-        self.is_ordered = False
+        self.is_requested = False
         self.leaves = False
         self.version = version
         self.spaces: tuple[Any, Any] = (None, None)
@@ -87,7 +87,7 @@ class Row(EpisodeBook):
         self._seeds = seeds
         self._transport = transport
         self._policy: Policy | None = None
-        self._slice: Slice | None = None
+        self._slice: ChunkBuilder | None = None
         self._has_failed = False
         self._has_news = False
         self._sent_s = 0.0
@@ -109,7 +109,7 @@ class Row(EpisodeBook):
         """Ask for the environment."""
         self.out = True
         self._progress.cells[PHASE] = Phase.STARTING
-        self._transport.open(self.seat, handle, self._seeds.reset)
+        self._transport.open(self.key, handle, self._seeds.reset)
 
     def opened(self, opened: Opened, policy: Policy) -> None:
         """The environment stands and is reset."""
@@ -128,12 +128,12 @@ class Row(EpisodeBook):
 
     def leave(self) -> None:
         """Wait for nothing any more."""
-        self._transport.forget(self.seat)
+        self._transport.forget(self.key)
         self._progress.close()
 
     # --- slices -------------------------------------------------------------------------------
 
-    def order(self, budget_s: float, *, drain: bool, leave: bool) -> None:
+    def request(self, budget_s: float, *, drain: bool, leave: bool) -> None:
         """A call of the loop begins in which this row is to be stepped, or to come to rest.
 
         Args:
@@ -141,7 +141,7 @@ class Row(EpisodeBook):
             drain: Finish the episode that is under way and begin no other.
             leave: Begin nothing: only an answer that is out is waited for.
         """
-        self.is_ordered = True
+        self.is_requested = True
         self.leaves = leave
         if self._slice is None:
             unseen_s = self._clock() - (self._ended_s or 0.0)
@@ -165,15 +165,15 @@ class Row(EpisodeBook):
         return not self.out and not self._may_move()
 
     def _may_move(self) -> bool:
-        slice_ = self._slice
-        if not self.is_ordered or self.leaves or slice_ is None:
+        builder = self._slice
+        if not self.is_requested or self.leaves or builder is None:
             return False
-        if slice_.drain:
+        if builder.drain:
             return not self._is_drained()
         return (
             not self._progress.cells[HURRY]
             and self.failures_in_a_row < MAX_FAILURES_IN_A_ROW
-            and slice_.num_episodes < self.max_episodes
+            and builder.num_episodes < self.max_episodes
         )
 
     def advance(self) -> None:
@@ -188,9 +188,9 @@ class Row(EpisodeBook):
         """The slice's end: what happened in it; None: nothing yet, and the slice goes on."""
         if self._slice is None or not (self._has_news or self.is_at_rest):
             return None
-        slice_, self._slice = self._slice, None
-        self.is_ordered = False
-        return self._chunk(slice_)
+        builder, self._slice = self._slice, None
+        self.is_requested = False
+        return self._chunk(builder)
 
     # --- moves --------------------------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class Row(EpisodeBook):
             action = self._policy(self._observation)
             self._sent_s = self._clock()
             self._policy_time_s += self._sent_s - started_s
-            self._transport.step(self.seat, action)
+            self._transport.step(self.key, action)
             self.out = True
         except Exception as error:
             # The policy's, or of an action that can't be sent.
@@ -217,13 +217,13 @@ class Row(EpisodeBook):
         self.out = True
         if self._has_failed:
             self._num_remakes += 1
-            self._transport.renew(self.seat, remade_seed(self._seeds.reset, self._num_remakes))
+            self._transport.renew(self.key, remade_seed(self._seeds.reset, self._num_remakes))
         else:
-            self._transport.reset(self.seat)
+            self._transport.reset(self.key)
 
     def take(self, answer: WasReset | Stepped | Raised, now_s: float) -> None:
         """The answer to its move is in. Between two slices it is kept for the next one."""
-        if self.is_ordered:
+        if self.is_requested:
             self._take(answer, now_s)
         else:
             self._kept = (answer, now_s)
@@ -244,20 +244,20 @@ class Row(EpisodeBook):
         reset_s = now_s - self._sent_s
         self._reset_time_s += reset_s
         self._has_news = True
-        slice_ = self._slice
-        if slice_ is not None and len(slice_.reset_samples_s) < MAX_RESET_SAMPLES:
-            slice_.reset_samples_s.append(reset_s)
+        builder = self._slice
+        if builder is not None and len(builder.reset_samples_s) < MAX_RESET_SAMPLES:
+            builder.reset_samples_s.append(reset_s)
         self._progress.cells[PHASE] = STEPPING
 
     def _took_step(self, stepped: Stepped, now_s: float) -> None:
-        slice_ = self._slice
-        assert slice_ is not None
+        builder = self._slice
+        assert builder is not None
         step_s = now_s - self._sent_s
         self._step_time_s += step_s
-        if slice_.first_step_s != slice_.first_step_s:
-            slice_.first_step_s = now_s
-        if len(slice_.step_samples_s) < MAX_STEP_SAMPLES:
-            slice_.step_samples_s.append(step_s)
+        if builder.first_step_s != builder.first_step_s:
+            builder.first_step_s = now_s
+        if len(builder.step_samples_s) < MAX_STEP_SAMPLES:
+            builder.step_samples_s.append(step_s)
         self._has_news = True
         self.failures_in_a_row = 0
         self._observation, reward, terminated, truncated, info = stepped
@@ -267,8 +267,8 @@ class Row(EpisodeBook):
         if terminated or truncated:
             ending = TRUNCATED if not terminated else BOTH if truncated else TERMINATED
             if info:
-                self._infos.take(slice_.num_episodes, info)
-            self._record(slice_, now_s, self._episode_return, self._episode_len, ending)
+                self._infos.take(builder.num_episodes, info)
+            self._record(builder, now_s, self._episode_return, self._episode_len, ending)
 
     def _took_error(self, raised: Raised, now_s: float) -> None:
         if raised.where == "step":
