@@ -1,4 +1,4 @@
-"""The generation plan of a run that learns: by tables, and by any interleaving that there can be."""
+"""The generation plan of a run that learns: by tables, and by any interleaving there can be."""
 
 import math
 from collections import deque
