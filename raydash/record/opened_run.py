@@ -424,7 +424,7 @@ class OpenedRun:
         Args:
             name: `run`, `incarnations`, `episodes`, `worker_totals`, `agent_episodes`,
                 `agent_totals`, `events`, `commits`, `history`, `history_scalars` or `scalars`;
-                ARCHITECTURE.md has their columns and units.
+                assets/docs/internals/recording.md has their columns and units.
         """
         return self._relations.table(name)
 

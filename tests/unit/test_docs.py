@@ -1,4 +1,4 @@
-"""README and the pages of assets/docs say what is so: links, specs and commands."""
+"""The pages say what is so: links, specs, commands, columns."""
 
 import re
 import shlex
@@ -10,11 +10,16 @@ import pytest
 import typer
 
 from raydash.protocol.spec_file import read_spec, spec_from_toml
+from raydash.record.file.schema import DDL
 from raydash.terminal.cli import app
 from tests.fakes.places import ROOT
 
 EXAMPLES = sorted((ROOT / "assets" / "examples").glob("*.toml"))
-PAGES = [ROOT / "README.md", *sorted((ROOT / "assets" / "docs").glob("*.md"))]
+DOCS = ROOT / "assets" / "docs"
+PAGES = [
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
+    *sorted(DOCS.rglob("*.md")),
+]
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -86,3 +91,15 @@ def test_every_picture_of_the_pages_has_a_light_and_a_dark_one() -> None:
     for name in pictures:
         stem = name.removesuffix("-light.png").removesuffix("-dark.png")
         assert {f"{stem}-light.png", f"{stem}-dark.png"} <= pictures, name
+
+
+def test_page_about_recordings_has_every_column() -> None:
+    page = (DOCS / "internals" / "recording.md").read_text()
+    tables = re.findall(
+        r"CREATE TABLE IF NOT EXISTS (\w+) \((.*?)^\);", DDL, re.DOTALL | re.MULTILINE
+    )
+    assert len(tables) == DDL.count("CREATE TABLE")
+    for table, body in tables:
+        told = page.partition(f"### `{table}`\n")[2].partition("\n### ")[0]
+        columns = re.findall(r"^    \"?(\w+)\"? [A-Z]", body, re.MULTILINE)
+        assert re.findall(r"^\| `(\w+)` ", told, re.MULTILINE) == columns, table
