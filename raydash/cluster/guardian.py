@@ -58,13 +58,15 @@ def ray_environment(launch: Launch, base: dict[str, str]) -> dict[str, str]:
         RAY_ENABLE_AUTO_CONNECT="0",
         RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
         RAY_USAGE_STATS_ENABLED="0",
-        # Without it a stop first waits up to 30 s for actors.
+        # Without it a stop first waits up to 30 s for actors:
+        # https://github.com/ray-project/ray/pull/64454
         RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="0",
         # A worker rotates its logs only when this is in its environment.
         RAY_ROTATION_MAX_BYTES="20000000",
         RAY_ROTATION_BACKUP_COUNT="2",
         # Ray makes every worker process nice 15, the supervisor too, which then waits in line
         # behind the rollouts it serves. Rollout workers make themselves nice instead.
+        # https://github.com/ray-project/ray/issues/33287 is the same with Ray's own supervisors.
         RAY_worker_niceness="0",
         # Nobody reads Ray's metrics, task events and timings here; they cost the rollouts half a
         # per cent. Resources of the one node are no news ten times a second.

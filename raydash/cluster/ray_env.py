@@ -10,9 +10,11 @@ from pathlib import Path
 from raydash.cluster.processes import MARKER
 
 _FIXED = {
-    # Without it a stray ray call after a shutdown starts a whole new cluster in /tmp/ray.
+    # Without it a stray ray call after a shutdown starts a whole new cluster in /tmp/ray:
+    # https://github.com/ray-project/ray/issues/64206 has a like case.
     "RAY_ENABLE_AUTO_CONNECT": "0",
-    # Under `uv run` Ray would ship the working folder and start its workers through uv.
+    # Under `uv run` Ray would ship the working folder and start its workers through uv:
+    # https://github.com/ray-project/ray/pull/53060
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }

@@ -14,7 +14,8 @@ from pathlib import Path
 from raydash.core.faults import Fault, FaultError
 
 _MAX_LENGTH = 43
-"""Ray's part of its sockets' names takes 64 of the 107 bytes that they may have."""
+"""Ray's part of its sockets' names takes 64 of the 107 bytes that they may have:
+https://github.com/ray-project/ray/issues/7945"""
 
 
 def make_temp_dir(root: Path) -> Path:

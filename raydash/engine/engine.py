@@ -246,7 +246,11 @@ class Engine:
         return self._connection
 
     def _on_lost(self, fault: Fault) -> None:
-        """The cluster is gone: say so and end; a Ray driver does not survive it (ray_facts, 1)."""
+        """The cluster is gone: say so and end; a Ray driver does not survive it.
+
+        See assets/docs/internals/ray.md, "What ends a driver", and
+        https://github.com/ray-project/ray/issues/45570.
+        """
         self._tell_cluster(replace(self._status, phase=ClusterPhase.LOST, text="", fault=fault))
         self._loop.stop()
 

@@ -1,8 +1,8 @@
 """The engine's end of the stdio frames.
 
-Ray, its daemons and C++ print to descriptors 1 and 2 whenever they like (ray_facts, 12). So the
-frames move to private copies, which no child inherits, and everything else that prints goes to
-the log file.
+Ray, its daemons and C++ print to descriptors 1 and 2 whenever they like
+(assets/docs/internals/ray.md, "What Ray prints"). So the frames move to private copies, which no
+child inherits, and everything else that prints goes to the log file.
 """
 
 import os

@@ -6,7 +6,8 @@ import time
 from raydash.sinks.lines import Row, RunEnd, SinkRun
 
 _SETTINGS = {
-    # A folder is what was asked for, though MLflow would rather have a database.
+    # A folder is what was asked for, though MLflow would rather have a database:
+    # https://github.com/mlflow/mlflow/pull/22773
     "MLFLOW_ALLOW_FILE_STORE": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # A server that does not answer is to be told of within the run, not 10 minutes later.

@@ -57,7 +57,8 @@ class Connector:
     Attributes:
         spec: Which cluster.
         tell: Takes each `ClusterStatus` on the way; called from the connecting thread.
-        give_up: Called when `ray.init` hangs: the engine has to end (ray_facts, rule 5).
+        give_up: Called when `ray.init` hangs: the engine has to end
+            (assets/docs/internals/ray.md, "What ends a driver").
     """
 
     spec: ClusterSpec

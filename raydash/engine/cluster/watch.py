@@ -1,7 +1,7 @@
 """Keeps an eye on a connected cluster: is it alive, what does it have, which runs live on it.
 
 Two threads, because the questions differ: the guardian's files answer at once and always, the GCS
-may hang for ever (ray_facts, 1).
+may hang for ever (assets/docs/internals/ray.md, "What ends a driver").
 """
 
 import contextlib

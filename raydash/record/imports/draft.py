@@ -92,7 +92,7 @@ class Draft:
                 "episode_return": episode_return,
                 "episode_len": episode_len,
             },
-            # DuckDB reads NaN in arrays as NULL; here it is a return.
+            # DuckDB reads NaN in arrays as NULL; here it is a return. As in `record.write.writer`.
             "* REPLACE (coalesce(episode_return, 'nan') AS episode_return)",
         )
 

@@ -24,6 +24,7 @@ from raydash.record.read.query import policy_to_json
 
 _TOTALS = tuple(WorkerTotals.__slots__)
 # DuckDB reads NaN in arrays as NULL; a return and a sum of returns can be NaN.
+# https://github.com/duckdb/duckdb/issues/10196 (of pandas; NumPy's arrays are read alike)
 _INSERTS = {
     "episodes": "INSERT INTO episodes BY NAME SELECT"
     " * REPLACE (coalesce(episode_return, 'nan') AS episode_return,"

@@ -19,7 +19,7 @@ def tag_output_and_lower_priority(run_id: str, who: str) -> None:
         who: Likewise: `worker 3`.
     """
     # Ray sets it to a debugger that waits for someone to connect: a stray `breakpoint()` in
-    # user code would hang the worker for ever.
+    # user code would hang the worker for ever. https://github.com/ray-project/ray/issues/17023
     os.environ["PYTHONBREAKPOINT"] = "0"
     if run_id:
         print_tag(run_id, who)

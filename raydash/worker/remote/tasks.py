@@ -202,7 +202,8 @@ def step_env(dynamics: bytes, state: bytes, action: bytes) -> tuple[bytes, bytes
 
 def _settle_in(source_dirs: Sequence[str]) -> None:
     be_nice()
-    # Ray sets it to a debugger that waits for someone to connect.
+    # Ray sets it to a debugger that waits for someone to connect:
+    # https://github.com/ray-project/ray/issues/17023
     os.environ["PYTHONBREAKPOINT"] = "0"
     add_source_dirs(source_dirs)
 

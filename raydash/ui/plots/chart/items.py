@@ -11,6 +11,8 @@ Specs = tuple[object, list[object], list[tuple[QRectF, object, str]]]
 class Axis(pg.AxisItem):
     """An axis whose words may stand a little out over its ends: else the last ones are dropped.
 
+    See https://github.com/pyqtgraph/pyqtgraph/issues/3144.
+
     Attributes:
         reach_px: How far they may beyond the right end.
     """
@@ -30,7 +32,10 @@ class Axis(pg.AxisItem):
 
 
 class StrongLine(pg.PlotCurveItem):
-    """Two thin lines, one a pixel below the other: a pen of two pixels costs thirty times more."""
+    """Two thin lines, one a pixel below the other: a pen of two pixels costs thirty times more.
+
+    See https://github.com/pyqtgraph/pyqtgraph/issues/533.
+    """
 
     def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget) -> None:
         """Paint it twice."""
@@ -43,7 +48,8 @@ class Points(pg.ScatterPlotItem):
     """Round points, the same size at any zoom.
 
     Charts move their items while the view stands still. pyqtgraph leaves points out that it takes
-    to be out of sight, and goes by what was in sight before.
+    to be out of sight, and goes by what was in sight before. Of `PlotDataItem` that was mended
+    (https://github.com/pyqtgraph/pyqtgraph/issues/1494), of scatter plots it was not.
     """
 
     def __init__(self, size_px: float) -> None:
