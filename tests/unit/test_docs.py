@@ -1,4 +1,4 @@
-"""The pages say what is so: links, specs, commands, columns."""
+"""The pages say what is so: links, files, specs, commands, columns."""
 
 import re
 import shlex
@@ -55,6 +55,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             missing.append(link)
     assert missing == []
+
+
+@pages
+def test_every_file_that_is_named_with_its_folder_is_there(page: Path) -> None:
+    named = re.findall(r"`([\w.]+(?:/[\w.]+)*/[\w.]+\.(?:py|md|toml|txt))`", page.read_text())
+    places = (ROOT, ROOT / "raydash", page.parent)
+    assert [path for path in named if not any((place / path).exists() for place in places)] == []
 
 
 @pages
