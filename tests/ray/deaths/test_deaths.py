@@ -302,11 +302,15 @@ def test_a_run_whose_last_engine_died_ends_itself_as_orphaned_after_its_time(
 
 
 def test_a_hanging_worker_is_killed_when_it_outlasts_the_grace_of_a_stop(
-    terminal: Terminal,
+    terminal: Terminal, tmp_path: Path
 ) -> None:
-    hanging = {"id": "tests.fakes.user_code.envs:HangingEnv", "kwargs": {"after_steps": 50}}
+    note = tmp_path / "hangs"
+    hanging = {
+        "id": "tests.fakes.user_code.envs:HangingEnv",
+        "kwargs": {"after_steps": 50, "note": str(note)},
+    }
     run = terminal.start(env=hanging, rollout={"num_workers": 1, "stop_grace_s": 0.5})
-    terminal.wait(lambda: run.pid(1), "the worker stands")
+    terminal.wait(lambda: run.pid(1) and note.exists(), "the worker stands, and hangs")
     pid = run.pid(1)
     last = terminal.stop(run)
     assert (last.state, last.ended_by) == (RunState.STOPPED, EndedBy.USER)
