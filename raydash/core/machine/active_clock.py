@@ -1,7 +1,7 @@
-"""The clock behind `elapsed_s` and `--for`: it runs from the first step on, while requests are out.
+"""The clock behind `elapsed_s` and `--for`: it runs only while workers have requests in flight.
 
-So the time in which the whole run is paused, or has no worker, does not count, and steps divided by
-`elapsed_s` is the throughput.
+It starts with the first step. Time in which the whole run is paused, or has no worker, does not
+count, so steps divided by `elapsed_s` is the throughput.
 """
 
 import math
@@ -18,18 +18,18 @@ class ActiveClock:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds so far, up to the last `advance`."""
+        """Seconds counted up to the last `advance`."""
         return self._elapsed_s
 
     def advance(self, t_s: float, *, running: bool) -> None:
-        """Time has come to `t_s`; from now on the clock runs or stands."""
+        """Move on to `t_s`; from then on the clock runs, or stands still."""
         if self._running and self._has_stepped:
             self._elapsed_s += t_s - self._last_s
         self._last_s = t_s
         self._running = running
 
-    def saw_chunk(self, t_s: float, duration_s: float, first_step_offset_s: float) -> None:
-        """A chunk arrived; the first one with a step says when the clock began."""
+    def note_chunk(self, t_s: float, duration_s: float, first_step_offset_s: float) -> None:
+        """Start the clock with the first chunk that holds a step: it says when that step was."""
         if not self._has_stepped and math.isfinite(first_step_offset_s):
             self._has_stepped = True
             self._elapsed_s = max(0.0, duration_s - first_step_offset_s)

@@ -1,14 +1,15 @@
-"""The generation plan of a run that learns: which episodes of which candidates are played by whom.
+"""The generation plan of a run that learns: which worker plays which episodes of which candidates.
 
-Part of `raydash.core.machine`, which decides for the run as a whole; pure like it. Generation by
-generation: the learner gives out parameters, workers play the episodes of its candidates, the
-learner hears how each did. Every so many generations the learner's best guess is evaluated, and
-where a target is set, an evaluation that reaches it is confirmed by 100 fresh episodes.
+Part of `raydash.core.machine`, which decides for the run as a whole; just as pure. In each
+generation the learner gives out parameters, workers play the episodes of its candidates, and the
+learner is told how each candidate did. Every few generations the learner's best guess is evaluated;
+if a target is set, an evaluation that reaches it is confirmed by 100 fresh episodes.
 
-What is to be played is handed out in portions that get smaller towards the end of a generation.
-A request names episodes; what its worker did not begin comes back with its chunk and is handed out
-again, so a worker holds nothing but the one episode that it is in the middle of. Each candidate's
-episodes count exactly once: what comes of an earlier generation, or beyond, is let go and counted.
+Episodes are handed out in portions that get smaller towards the end of a generation. A request
+names episodes; those that its worker did not begin come back with the chunk and are handed out
+again, so between requests a worker holds only the one episode that it is in the middle of. Each
+candidate's episodes count exactly once: results of an earlier generation, and results that came
+twice, are dropped and counted as stale.
 """
 
 import math
@@ -49,18 +50,18 @@ MAX_PORTION = 1000
 """Episodes in one request."""
 PORTIONS_PER_WORKER = 2
 MAX_LEARNER_DEATHS = 5
-"""In a row, without a generation that was played to its end in between."""
+"""In a row, that is without a complete generation in between; then the run fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class PastLearning:
-    """What earlier lives of the run's supervisor learnt; the defaults are those of a new run.
+    """What was learnt under earlier supervisors of the run; the defaults are those of a new run.
 
     Attributes:
-        figures: As they were last told.
-        generations_since_evaluation: That finished after the newest evaluation.
-        evaluation_number: Of the newest evaluation.
-        best_evaluation_mean: Of the best one; NaN: none yet.
+        figures: The last figures of the learning that were recorded.
+        generations_since_evaluation: Generations that finished after the newest evaluation.
+        evaluation_number: The number of the newest evaluation; 0: none yet.
+        best_evaluation_mean: Mean return of the best evaluation; NaN: none yet.
     """
 
     figures: LearningFigures = field(default_factory=LearningFigures)
@@ -69,14 +70,14 @@ class PastLearning:
     best_evaluation_mean: float = math.nan
 
 
-class _Phase(Enum):
+class _State(Enum):
     ASKING = auto()
     PLAYING = auto()
     OVER = auto()
 
 
 @dataclass(frozen=True, slots=True)
-class _Unit:
+class _PlannedEpisode:
     """One episode to be played."""
 
     weights_seq_no: int
@@ -87,18 +88,26 @@ class _Unit:
 
 @dataclass(slots=True)
 class _Assigned:
-    """What a worker has: its requests, oldest first, and the episode that it is in the middle of.
+    """What a worker was assigned.
 
-    `is_taken`: that episode was handed out to others as well.
+    Attributes:
+        requests: The requests it has, oldest first.
+        begun: The episode that it is in the middle of.
+        is_reassigned: That episode was handed out to others as well.
     """
 
     requests: deque[Work | None] = field(default_factory=deque)
-    begun: _Unit | None = None
-    is_taken: bool = False
+    begun: _PlannedEpisode | None = None
+    is_reassigned: bool = False
+
+    @property
+    def begun_alone(self) -> _PlannedEpisode | None:
+        """The episode that it is in the middle of, unless others were given it as well."""
+        return None if self.is_reassigned else self.begun
 
 
 class _Evaluation:
-    """One that is under way; `returns` has NaN for an error episode."""
+    """An evaluation that is under way; `returns` holds NaN for an episode with an error."""
 
     def __init__(self, number: int, wanted: int, *, confirms: bool) -> None:
         self.number = number
@@ -113,44 +122,41 @@ class _Evaluation:
 
     @property
     def mean(self) -> float:
-        """NaN: there are no episodes without an error."""
+        """The mean return; NaN if every episode ended in an error."""
         return _mean(self.returns.values())
 
 
 class GenerationPlan:
-    """Decides what is played. All times are on the run's clock.
+    """Decides which episodes are played. All times are on the run's clock.
 
     Attributes:
         num_stale: Results that came too late to count.
-        has_reached_target: A confirmed evaluation did: the run is to end.
-        fault: Why nothing can be learnt any more; None: it can.
-        best_policy: Where the best policy was saved; empty: nowhere yet.
+        has_reached_target: A confirmed evaluation reached the target, so the run should end.
+        fault: Why nothing more can be learnt; None: all is well.
+        best_policy: Path of the best policy; empty: none was saved yet.
     """
 
     def __init__(
-        self, spec: RunSpec, out: list[Instruction], past: PastLearning | None = None
+        self, spec: RunSpec, instructions: list[Instruction], past: PastLearning | None = None
     ) -> None:
-        """Nothing is asked for yet.
+        """Begin without asking the learner for anything; `spec` must have a learner.
 
-        Args:
-            spec: Of the run; it has a learner.
-            out: Where instructions go.
-            past: What the run learnt before.
+        Instructions are appended to the machine's own list.
         """
         past = past or PastLearning()
         self._spec = spec.learner
         self._target = spec.stop.target_return
-        self._out = out
+        self._instructions = instructions
         before = past.figures
         self.num_stale = before.num_stale
         self.has_reached_target = False
         self.fault: Fault | None = None
         self.best_policy = before.best_policy
-        self._phase = _Phase.ASKING
+        self._state = _State.ASKING
         self._seq_no = before.weights_seq_no
         self._num_generations = before.num_generations
         self._since_evaluation = past.generations_since_evaluation
-        self._best_candidate = before.best_episode_return_mean
+        self._best_return_mean = before.best_episode_return_mean
         self._evaluated_mean = before.evaluation_episode_return_mean
         self._evaluated_n = before.evaluation_n
         self._evaluation_number = past.evaluation_number
@@ -165,45 +171,45 @@ class GenerationPlan:
         self._death: LearnerDied | None = None
         self._saving: dict[int, tuple[float, int]] = {}
         self._results: list[dict[int, float]] = []
-        self._missing = 0
+        self._num_missing = 0
         self._to_play: deque[tuple[int, int]] = deque()
         self._evaluation: _Evaluation | None = None
         self._observations: list[ObservationSums] = []
-        self._hands: dict[int, _Assigned] = {}
-        self._waiting_row: GenerationRow | None = None
+        self._assignments: dict[int, _Assigned] = {}
+        self._pending_row: GenerationRow | None = None
         self._rows: list[GenerationRow] = []
 
     # --- what others may read ----------------------------------------------------------------
 
     @property
-    def is_thinking(self) -> bool:
-        """The learner was asked: workers wait for it, not for anybody's leave."""
-        return self._phase is _Phase.ASKING and self._num_parameters > 0
+    def waits_for_learner(self) -> bool:
+        """The learner computes the next parameters, and workers wait for them."""
+        return self._state is _State.ASKING and self._num_parameters > 0
 
     @property
     def is_saving(self) -> bool:
-        """The best policy is on its way to the disk."""
+        """The learner was told to save the best policy and has not answered."""
         return bool(self._saving)
 
     @property
     def has_work(self) -> bool:
-        """Something is there to be handed out."""
-        return self._phase is _Phase.PLAYING and bool(
+        """There are episodes that no worker was given yet."""
+        return self._state is _State.PLAYING and bool(
             self._to_play or (self._evaluation is not None and self._evaluation.to_play)
         )
 
     @property
     def weights_seq_no(self) -> int:
-        """The generation that is being played, or asked for."""
+        """The number of the generation that is being played or was asked for."""
         return self._seq_no
 
     def take_rows(self) -> list[GenerationRow]:
-        """Generations that are complete since the last call."""
+        """Return the generations that were completed since the last call."""
         rows, self._rows = self._rows, []
         return rows
 
     def figures(self, t_s: float) -> LearningFigures:
-        """How the learning stands, without its generations."""
+        """Return how the learning stands, without the rows of its generations."""
         wanted = self._spec.episodes_per_candidate
         return LearningFigures(
             weights_seq_no=self._seq_no,
@@ -212,7 +218,7 @@ class GenerationPlan:
             num_played=sum(len(results) >= wanted for results in self._results),
             num_generations=self._num_generations,
             num_parameters=self._num_parameters,
-            best_episode_return_mean=self._best_candidate,
+            best_episode_return_mean=self._best_return_mean,
             evaluation_episode_return_mean=self._evaluated_mean,
             evaluation_n=self._evaluated_n,
             num_evaluation_episodes_lifetime=self._num_evaluation_episodes,
@@ -226,57 +232,57 @@ class GenerationPlan:
     # --- the learner -------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Have the learner made, and ask for its first parameters."""
-        self._out.append(CreateLearner())
-        self._ask()
+        """Have the learner's process started, and ask for its first parameters."""
+        self._instructions.append(CreateLearner())
+        self._ask_learner()
 
     def end(self) -> None:
-        """The run stops: nothing more is handed out, and what waits for an evaluation is done."""
-        self._phase = _Phase.OVER
+        """Hand out nothing more, and complete a generation that waits for its evaluation."""
+        self._state = _State.OVER
         self._release_row()
 
     def on_learner(
         self, stimulus: ParametersArrived | LearnerFaulted | LearnerDied | PolicySaved
     ) -> None:
-        """Take in what the learner did."""
+        """Take in what happened to the learner."""
         match stimulus:
             case ParametersArrived(ready=ready):
-                self._begin(ready, stimulus.t_s)
+                self._on_parameters(ready, stimulus.t_s)
             case LearnerFaulted(fault=fault):
                 self._fail(fault)
             case LearnerDied():
                 self._on_learner_died(stimulus)
             case PolicySaved(written=written):
-                self._saved(written)
+                self._on_policy_saved(written)
 
-    def _ask(self, results: GenerationResults | None = None) -> None:
-        self._phase = _Phase.ASKING
+    def _ask_learner(self, results: GenerationResults | None = None) -> None:
+        self._state = _State.ASKING
         self._seq_no += 1
         nothing = GenerationResults(None, None)
-        self._out.append(AskLearner(self._seq_no, results or nothing))
+        self._instructions.append(AskLearner(self._seq_no, results or nothing))
 
-    def _begin(self, news: ParametersReady, t_s: float) -> None:
-        if self._phase is not _Phase.ASKING or news.weights_seq_no != self._seq_no:
+    def _on_parameters(self, ready: ParametersReady, t_s: float) -> None:
+        if self._state is not _State.ASKING or ready.weights_seq_no != self._seq_no:
             return
-        self._tell_of_restart(news)
-        self._phase = _Phase.PLAYING
+        self._record_restart(ready)
+        self._state = _State.PLAYING
         self._arrived_s = t_s
-        self._num_parameters = news.num_parameters
-        self._sigma, self._num_restarts = news.sigma, news.num_restarts
-        self._results = [{} for _ in range(news.population)]
+        self._num_parameters = ready.num_parameters
+        self._sigma, self._num_restarts = ready.sigma, ready.num_restarts
+        self._results = [{} for _ in range(ready.population)]
         episodes = self._spec.episodes_per_candidate
-        self._missing = news.population * episodes
+        self._num_missing = ready.population * episodes
         self._to_play = deque(
             (candidate, episode)
-            for candidate in range(news.population)
+            for candidate in range(ready.population)
             for episode in range(episodes)
         )
         if self._since_evaluation >= self._spec.evaluation_interval:
-            self._evaluate(self._spec.evaluation_episodes, confirms=False)
+            self._begin_evaluation(self._spec.evaluation_episodes, confirms=False)
         else:
             self._release_row()
 
-    def _evaluate(self, episodes: int, *, confirms: bool) -> None:
+    def _begin_evaluation(self, episodes: int, *, confirms: bool) -> None:
         self._evaluation_number += 1
         self._evaluation = _Evaluation(self._evaluation_number, episodes, confirms=confirms)
 
@@ -284,12 +290,14 @@ class GenerationPlan:
         if self.fault is None:
             self.fault = fault
             text = f"{fault.what}: {fault.why}" if fault.why else fault.what
-            self._out.append(RecordEvent(EventKind.LEARNER_FAILED, text, None, fault.detail))
+            self._instructions.append(
+                RecordEvent(EventKind.LEARNER_FAILED, text, None, fault.detail)
+            )
 
     def _on_learner_died(self, death: LearnerDied) -> None:
-        """Its process is gone, and with it what it knew of the generation that is being played."""
+        """Drop the generation that is being played, which died with the process, and start over."""
         self._saving.clear()
-        if self._phase is _Phase.OVER:
+        if self._state is _State.OVER:
             return
         self._deaths += 1
         if self._deaths >= MAX_LEARNER_DEATHS:
@@ -301,139 +309,139 @@ class GenerationPlan:
         self._death = death
         self._forget_generation()
         self._release_row()
-        self._out.append(CreateLearner())
-        self._ask()
+        self._instructions.append(CreateLearner())
+        self._ask_learner()
 
-    def _tell_of_restart(self, news: ParametersReady) -> None:
-        """A process that is not the first one of the run has given its first parameters."""
+    def _record_restart(self, ready: ParametersReady) -> None:
+        """Record that the learner's process, or its search, has started again."""
         death, self._death = self._death, None
         text = ""
-        if news.went_on_from is not None and self._seq_no > 1:
+        if ready.went_on_from is not None and self._seq_no > 1:
             why = f"its process ended: {death.text}" if death is not None else "with the supervisor"
             since = (
-                f"it goes on from generation {news.went_on_from}"
-                if news.went_on_from
+                f"it goes on from generation {ready.went_on_from}"
+                if ready.went_on_from
                 else "it begins anew: nothing of it was kept"
             )
             text = f"the learner was made anew ({why}); {since}"
-        elif news.num_restarts > self._num_restarts:
+        elif ready.num_restarts > self._num_restarts:
             text = f"the search began anew in generation {self._seq_no}"
         if text:
             detail = death.detail if death is not None else ""
-            self._out.append(RecordEvent(EventKind.LEARNER_RESTARTED, text, None, detail))
+            self._instructions.append(RecordEvent(EventKind.LEARNER_RESTARTED, text, None, detail))
 
     def _forget_generation(self) -> None:
         self._to_play.clear()
         self._evaluation = None
         self._observations = []
-        self._missing = 0
+        self._num_missing = 0
 
     # --- the workers -------------------------------------------------------------------------
 
     def has_begun(self, worker_index: int) -> bool:
-        """A worker is in the middle of an episode that nobody else was given."""
-        hand = self._hands.get(worker_index)
-        return hand is not None and hand.begun is not None and not hand.is_taken
+        """Tell whether a worker is in the middle of an episode that nobody else was given."""
+        assignment = self._assignments.get(worker_index)
+        return assignment is not None and assignment.begun_alone is not None
 
     def next_work(self, num_workers: int) -> Work | None:
-        """The next portion; None: everything is handed out.
+        """Take the next portion of episodes, a fair share for one of `num_workers`.
 
-        Args:
-            num_workers: That share what there is.
+        Returns:
+            None if everything is handed out.
         """
         if not self.has_work:
             return None
         evaluation = self._evaluation
         if evaluation is not None and evaluation.to_play:
-            episodes = tuple(_portion(evaluation.to_play, num_workers))
+            episodes = tuple(_take_portion(evaluation.to_play, num_workers))
             numbers = (evaluation.number,) * len(episodes)
             return Work(self._seq_no, numbers, episodes, evaluation=True)
-        candidates, episodes = zip(*_portion(self._to_play, num_workers), strict=True)
+        candidates, episodes = zip(*_take_portion(self._to_play, num_workers), strict=True)
         return Work(self._seq_no, candidates, episodes)
 
     def note_sent(self, worker_index: int, work: Work | None) -> None:
-        """A request went out to a worker."""
-        self._hands.setdefault(worker_index, _Assigned()).requests.append(work)
+        """Note that a request with this work was sent to a worker."""
+        self._assignments.setdefault(worker_index, _Assigned()).requests.append(work)
 
     def reclaim(self, worker_index: int, *, is_gone: bool) -> None:
-        """A worker died, or waits for somebody's leave: others play what it has.
+        """Let others play what a worker has, because it died, is paused or is stopping.
 
-        One that waits keeps the episode that it is in the middle of, and may be in time with it.
+        Unless it is gone, it keeps the episode that it is in the middle of: that still counts if it
+        is finished before the others' copy.
         """
-        hand = self._hands.get(worker_index)
-        if hand is None:
+        assignment = self._assignments.get(worker_index)
+        if assignment is None:
             return
-        if hand.begun is not None and not hand.is_taken:
-            hand.is_taken = True
-            self._put_back([hand.begun])
+        begun = assignment.begun_alone
+        if begun is not None:
+            assignment.is_reassigned = True
+            self._put_back([begun])
         if is_gone:
-            for work in hand.requests:
-                self._put_back(_units(work))
-            del self._hands[worker_index]
+            for work in assignment.requests:
+                self._put_back(_planned_episodes(work))
+            del self._assignments[worker_index]
 
-    def on_worker(
+    def on_played(
         self, worker_index: int, played: PlayedWork, t_s: float, num_env_steps: int
     ) -> None:
-        """A request was answered.
+        """Count what a worker played for its oldest request.
 
-        Args:
-            worker_index: By whom.
-            played: With what.
-            t_s: When.
-            num_env_steps: Of the whole run by then.
+        `num_env_steps` is the number of steps of the whole run at `t_s`.
         """
-        hand = self._hands.get(worker_index)
-        if hand is None or not hand.requests:
+        assignment = self._assignments.get(worker_index)
+        if assignment is None or not assignment.requests:
             return
-        given = _units(hand.requests.popleft())
-        queue = [hand.begun, *given] if hand.begun is not None else given
+        given = _planned_episodes(assignment.requests.popleft())
+        queue = [assignment.begun, *given] if assignment.begun is not None else given
         num_done = len(played.candidate)
-        was_taken, hand_begun = hand.is_taken, hand.begun
-        hand.begun = queue[num_done] if len(queue) - played.work_left > num_done else None
-        hand.is_taken = was_taken and hand.begun is not None and hand.begun is hand_begun
+        was_reassigned, begun_before = assignment.is_reassigned, assignment.begun
+        assignment.begun = queue[num_done] if len(queue) - played.work_left > num_done else None
+        assignment.is_reassigned = (
+            was_reassigned and assignment.begun is not None and assignment.begun is begun_before
+        )
         self._put_back(given[len(given) - played.work_left :])
-        for place, value in enumerate(played.episode_return):
-            self._count(queue[place], float(value), was_taken=was_taken and place == 0)
+        for i, value in enumerate(played.episode_return):
+            self._count(queue[i], float(value), was_reassigned=was_reassigned and i == 0)
         if played.evaluation:
             self._num_evaluation_episodes += num_done
-        elif played.observations is not None and self._phase is _Phase.PLAYING:
+        elif played.observations is not None and self._state is _State.PLAYING:
             self._observations.append(played.observations)
         self._finish_evaluation(t_s)
         self._finish_generation(t_s, num_env_steps)
 
-    def _put_back(self, units: Iterable[_Unit]) -> None:
-        """What was not played is the first to be handed out again."""
-        for unit in reversed(list(units)):
-            if self._is_wanted(unit):
-                if unit.evaluation:
+    def _put_back(self, planned_episodes: Iterable[_PlannedEpisode]) -> None:
+        """Put episodes that were not played at the front of what is handed out next."""
+        for planned in reversed(list(planned_episodes)):
+            if self._is_wanted(planned):
+                if planned.evaluation:
                     assert self._evaluation is not None
-                    self._evaluation.to_play.appendleft(unit.episode)
+                    self._evaluation.to_play.appendleft(planned.episode)
                 else:
-                    self._to_play.appendleft((unit.candidate, unit.episode))
+                    self._to_play.appendleft((planned.candidate, planned.episode))
 
-    def _is_wanted(self, unit: _Unit) -> bool:
-        if self._phase is not _Phase.PLAYING or unit.weights_seq_no != self._seq_no:
+    def _is_wanted(self, planned: _PlannedEpisode) -> bool:
+        if self._state is not _State.PLAYING or planned.weights_seq_no != self._seq_no:
             return False
-        if unit.evaluation:
-            now = self._evaluation
-            is_now = now is not None and now.number == unit.candidate
-            return is_now and now is not None and unit.episode not in now.returns
-        return unit.episode not in self._results[unit.candidate]
+        if planned.evaluation:
+            current = self._evaluation
+            is_current = current is not None and current.number == planned.candidate
+            return is_current and current is not None and planned.episode not in current.returns
+        return planned.episode not in self._results[planned.candidate]
 
-    def _count(self, unit: _Unit, value: float, *, was_taken: bool) -> None:
-        if not self._is_wanted(unit):
-            self.num_stale += self._phase is not _Phase.OVER
+    def _count(self, planned: _PlannedEpisode, value: float, *, was_reassigned: bool) -> None:
+        if not self._is_wanted(planned):
+            self.num_stale += self._state is not _State.OVER
             return
-        if unit.evaluation:
+        if planned.evaluation:
             assert self._evaluation is not None
-            self._evaluation.returns[unit.episode] = value
-            if was_taken and unit.episode in self._evaluation.to_play:
-                self._evaluation.to_play.remove(unit.episode)
+            self._evaluation.returns[planned.episode] = value
+            if was_reassigned and planned.episode in self._evaluation.to_play:
+                self._evaluation.to_play.remove(planned.episode)
             return
-        self._results[unit.candidate][unit.episode] = value
-        self._missing -= 1
-        again = (unit.candidate, unit.episode)
-        if was_taken and again in self._to_play:
+        self._results[planned.candidate][planned.episode] = value
+        self._num_missing -= 1
+        again = (planned.candidate, planned.episode)
+        if was_reassigned and again in self._to_play:
             self._to_play.remove(again)
 
     # --- ends --------------------------------------------------------------------------------
@@ -445,9 +453,9 @@ class GenerationPlan:
         self._evaluation = None
         self._since_evaluation = 0
         self._evaluated_mean, self._evaluated_n = done.mean, done.wanted
-        if self._waiting_row is not None:
-            self._waiting_row = replace(
-                self._waiting_row, evaluation_mean=done.mean, evaluation_n=done.wanted
+        if self._pending_row is not None:
+            self._pending_row = replace(
+                self._pending_row, evaluation_mean=done.mean, evaluation_n=done.wanted
             )
         best_seq_no, best = self._best_evaluation
         is_same = best_seq_no == self._seq_no
@@ -455,22 +463,22 @@ class GenerationPlan:
             self._best_evaluation = (self._seq_no, done.mean)
             if not is_same:
                 self._saving[self._seq_no] = (done.mean, done.wanted)
-                self._out.append(SavePolicy(self._seq_no))
+                self._instructions.append(SavePolicy(self._seq_no))
         if self._target is not None and done.mean >= self._target:
             if done.confirms:
                 self.has_reached_target = True
             else:
-                self._evaluate(CONFIRMING_EPISODES, confirms=True)
+                self._begin_evaluation(CONFIRMING_EPISODES, confirms=True)
                 return
         self._release_row()
 
     def _release_row(self) -> None:
-        if self._waiting_row is not None:
-            self._rows.append(self._waiting_row)
-            self._waiting_row = None
+        if self._pending_row is not None:
+            self._rows.append(self._pending_row)
+            self._pending_row = None
 
     def _finish_generation(self, t_s: float, num_env_steps: int) -> None:
-        if self._phase is not _Phase.PLAYING or self._missing or self._evaluation is not None:
+        if self._state is not _State.PLAYING or self._num_missing or self._evaluation is not None:
             return
         if self.has_reached_target:
             return
@@ -480,9 +488,9 @@ class GenerationPlan:
         self._num_generations += 1
         self._since_evaluation += 1
         if len(good):
-            self._best_candidate = float(np.fmax(self._best_candidate, good.max()))
+            self._best_return_mean = float(np.fmax(self._best_return_mean, good.max()))
         self._newest_mean = float(good.mean()) if len(good) else math.nan
-        self._waiting_row = GenerationRow(
+        self._pending_row = GenerationRow(
             number=self._seq_no,
             end_s=t_s,
             num_env_steps=num_env_steps,
@@ -496,24 +504,20 @@ class GenerationPlan:
         if len(good):
             # An episode that ended in an error is as bad as the worst of the others.
             returns = np.where(np.isfinite(returns), returns, good.min())
-        self._ask(GenerationResults(returns if len(good) else None, observations))
+        self._ask_learner(GenerationResults(returns if len(good) else None, observations))
 
-    def _saved(self, news: PolicyWritten) -> None:
-        mean, episodes = self._saving.pop(news.weights_seq_no, (math.nan, 0))
-        if news.trouble:
-            text = f"the best policy could not be saved: {news.trouble}"
-            self._out.append(RecordEvent(EventKind.POLICY_NOT_SAVED, text))
+    def _on_policy_saved(self, written: PolicyWritten) -> None:
+        mean, episodes = self._saving.pop(written.weights_seq_no, (math.nan, 0))
+        if written.trouble:
+            text = f"the best policy could not be saved: {written.trouble}"
+            self._instructions.append(RecordEvent(EventKind.POLICY_NOT_SAVED, text))
             return
-        self.best_policy = news.path
+        self.best_policy = written.path
         text = f"the policy improved: mean return {mean:.2f} over {episodes} evaluation episodes"
-        self._out.append(RecordEvent(EventKind.POLICY_IMPROVED, text, None, news.path))
+        self._instructions.append(RecordEvent(EventKind.POLICY_IMPROVED, text, None, written.path))
 
     def give_up_saving(self, waited_s: float) -> None:
-        """The learner does not answer: say what is lost, and wait for it no longer.
-
-        Args:
-            waited_s: So long it was waited for.
-        """
+        """Stop waiting for a learner that did not answer within `waited_s`; record what is lost."""
         number, (mean, episodes) = max(self._saving.items())
         self._saving.clear()
         text = (
@@ -522,7 +526,7 @@ class GenerationPlan:
         )
         if self.best_policy:
             text += "; the one before it is kept"
-        self._out.append(RecordEvent(EventKind.POLICY_NOT_SAVED, text))
+        self._instructions.append(RecordEvent(EventKind.POLICY_NOT_SAVED, text))
 
     # --- for tests ---------------------------------------------------------------------------
 
@@ -530,52 +534,58 @@ class GenerationPlan:
         """Raise AssertionError if a rule is broken."""
         episodes = self._spec.episodes_per_candidate
         assert all(len(results) <= episodes for results in self._results)
-        if self._phase is not _Phase.PLAYING:
+        if self._state is not _State.PLAYING:
             assert not self.has_work
             return
-        afoot = {
-            unit
-            for hand in self._hands.values()
-            for unit in (
-                *((hand.begun,) if hand.begun is not None and not hand.is_taken else ()),
-                *(unit for work in hand.requests for unit in _units(work)),
+        accounted_for = {
+            planned
+            for assignment in self._assignments.values()
+            for planned in (
+                *((assignment.begun_alone,) if assignment.begun_alone is not None else ()),
+                *(planned for work in assignment.requests for planned in _planned_episodes(work)),
             )
-        } | {_Unit(self._seq_no, False, *each) for each in self._to_play}
+        } | {_PlannedEpisode(self._seq_no, False, *each) for each in self._to_play}
         missing = {
-            _Unit(self._seq_no, False, candidate, episode)
+            _PlannedEpisode(self._seq_no, False, candidate, episode)
             for candidate, results in enumerate(self._results)
             for episode in range(episodes)
             if episode not in results
         }
-        assert len(missing) == self._missing
+        assert len(missing) == self._num_missing
         if self._evaluation is not None:
-            now = self._evaluation
-            wanted = {_Unit(self._seq_no, True, now.number, each) for each in range(now.wanted)}
-            missing |= {unit for unit in wanted if unit.episode not in now.returns}
-            afoot |= {_Unit(self._seq_no, True, now.number, each) for each in now.to_play}
-        assert missing <= afoot, missing - afoot
+            current = self._evaluation
+            wanted = {
+                _PlannedEpisode(self._seq_no, True, current.number, each)
+                for each in range(current.wanted)
+            }
+            missing |= {planned for planned in wanted if planned.episode not in current.returns}
+            accounted_for |= {
+                _PlannedEpisode(self._seq_no, True, current.number, each)
+                for each in current.to_play
+            }
+        assert missing <= accounted_for, missing - accounted_for
         assert len(set(self._to_play)) == len(self._to_play)
 
 
-_Any = TypeVar("_Any")
+_T = TypeVar("_T")
 
 
-def _portion(left: deque[_Any], num_workers: int) -> list[_Any]:
-    """A fair share of what is left, smaller and smaller, so that all end at the same time."""
+def _take_portion(left: deque[_T], num_workers: int) -> list[_T]:
+    """Take a fair share of what is left; shares shrink, so that all workers end together."""
     share = math.ceil(len(left) / (PORTIONS_PER_WORKER * max(1, num_workers)))
     return [left.popleft() for _ in range(min(share, MAX_PORTION))]
 
 
-def _units(work: Work | None) -> list[_Unit]:
+def _planned_episodes(work: Work | None) -> list[_PlannedEpisode]:
     if work is None:
         return []
     return [
-        _Unit(work.weights_seq_no, work.evaluation, candidate, episode)
+        _PlannedEpisode(work.weights_seq_no, work.evaluation, candidate, episode)
         for candidate, episode in zip(work.candidates, work.episodes, strict=True)
     ]
 
 
 def _mean(results: Collection[float]) -> float:
-    """Of the episodes without an error; NaN if there is none."""
+    """Average the episodes without an error; NaN if there is none."""
     good = [value for value in results if math.isfinite(value)]
     return sum(good) / len(good) if good else math.nan

@@ -1,14 +1,14 @@
 """The pure state machine of a run: stimuli in, instructions out. It decides everything.
 
-No clock, threads, files or Ray: time comes in with each stimulus, and whoever performs the
-instructions (the supervisor, the simulated pool, a test) reports back with further stimuli.
+It uses no clock, threads, files or Ray. Time comes in with each stimulus. The caller (the
+supervisor, the simulated pool, a test) performs the instructions and reports with more stimuli.
 
-    machine = RunMachine(spec, Commanded(num_workers=8))
+    machine = RunMachine(spec, RequestedState(num_workers=8))
     instructions = machine.start(t_s=0.0)
     instructions = machine.handle(WorkerBecameReady(1.2, worker_index=1, incarnation=0))
 
-Rules it keeps (`validate` checks them): at most two requests in flight per worker, none for a
-worker that is not live; every command is answered exactly once; a run that is over has no worker.
+It keeps these rules, which `validate` checks: a worker has at most two requests in flight, and none
+unless it is live; every command is answered exactly once; a run that is over has no worker.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
 from raydash.core.machine.active_clock import ActiveClock
-from raydash.core.machine.command_book import CommandBook, PendingCommand, refusal
 from raydash.core.machine.fleet import Fleet, WorkerStimulus
 from raydash.core.machine.generation_plan import GenerationPlan, PastLearning
+from raydash.core.machine.pending_commands import PendingCommand, PendingCommands, refusal
 from raydash.core.machine.permissions import why_run_cannot, why_worker_cannot
 from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.stimuli import (
@@ -40,28 +40,27 @@ from raydash.core.machine.stimuli import (
 from raydash.core.machine.worker_record import (
     AfterExit,
     MachineSettings,
-    Phase,
+    WorkerPhase,
     WorkerRecord,
 )
 from raydash.core.messages import CommandRun, Verb
 from raydash.core.spec import MAX_WORKERS, RunSpec
 from raydash.core.states import Activity, EndedBy, RunState
 
-_MET = (EndedBy.SECONDS, EndedBy.ENV_STEPS, EndedBy.EPISODES, EndedBy.TARGET)
-"""The run did what it was asked for."""
+_MET_CONDITIONS = (EndedBy.SECONDS, EndedBy.ENV_STEPS, EndedBy.EPISODES, EndedBy.TARGET)
+"""The run ended because a stop condition of its spec was met."""
 
 
 class RunMachine:
-    """One run's decisions.
+    """Decides what happens in one run.
 
     Attributes:
-        state: Of the run.
         paused: The whole run is asked to pause.
         ended_by: Why it is stopping or over.
         cause: Why it failed, in words.
-        num_workers: How many it is meant to have.
+        num_workers: How many it should have.
         keep: Somebody chose to keep it when the last engine leaves.
-        plan: What is played to learn; None: nothing learns.
+        plan: Which episodes are played to learn; None: nothing learns.
     """
 
     def __init__(
@@ -77,18 +76,11 @@ class RunMachine:
         num_restarts: int = 0,
         learning: PastLearning | None = None,
     ) -> None:
-        """A machine for a new run, or for one that goes on from its recording.
+        """Begin a new run, or go on with one from its recording.
 
-        Args:
-            spec: What to run.
-            commanded: How many workers it has, and all else that holds from the beginning.
-            settings: Times and limits.
-            elapsed_s: Of the lives of this run before.
-            num_env_steps: Likewise.
-            num_episodes: Likewise.
-            incarnations: The next incarnation of each worker that has lived before.
-            num_restarts: Of the lives of this run before.
-            learning: What they learnt.
+        A run that goes on brings what earlier supervisors counted (`elapsed_s`, `num_env_steps`,
+        `num_episodes`, `num_restarts`), the next incarnation of each worker, and what was learnt.
+        `commanded` is the state to begin with; a new run names at least its number of workers.
         """
         self.state = RunState.STARTING
         self.paused = commanded.paused
@@ -97,7 +89,7 @@ class RunMachine:
         self.num_workers = commanded.num_workers
         self.keep = commanded.keep
         self._spec = spec
-        self._begins_with = commanded
+        self._initial = commanded
         self._settings = settings or MachineSettings()
         self._clock = ActiveClock(elapsed_s)
         self._num_env_steps = num_env_steps
@@ -105,14 +97,18 @@ class RunMachine:
         self._t_s = 0.0
         self._orphan_since_s: float | None = 0.0
         self._saving_since_s: float | None = None
-        self._commands = CommandBook()
-        self._out: list[Instruction] = []
-        self.plan = None if spec.learner.kind is None else GenerationPlan(spec, self._out, learning)
+        self._commands = PendingCommands()
+        self._instructions: list[Instruction] = []
+        self.plan = (
+            None
+            if spec.learner.kind is None
+            else GenerationPlan(spec, self._instructions, learning)
+        )
         self._fleet = Fleet(
             spec.rollout,
             self._settings,
             incarnations or {},
-            self._out,
+            self._instructions,
             num_restarts=num_restarts,
             plan=self.plan,
             version=commanded.version,
@@ -127,20 +123,24 @@ class RunMachine:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds of stepping: see `ActiveClock`."""
+        """Seconds of stepping, as `ActiveClock` counts them."""
         return self._clock.elapsed_s
 
     @property
     def commanded(self) -> RequestedState:
-        """What must hold of the run whoever supervises it."""
+        """The state that the run was asked to be in, for the next supervisor to go on from."""
         workers = self.workers.items()
         return RequestedState(
             num_workers=self.num_workers,
             keep=self.keep,
             paused=self.paused,
             paused_workers=tuple(index for index, worker in workers if worker.paused),
-            stopped_workers=tuple(i for i, worker in workers if worker.end is Phase.STOPPED),
-            failed_workers=tuple(i for i, worker in workers if worker.end is Phase.FAILED),
+            stopped_workers=tuple(
+                i for i, worker in workers if worker.final_phase is WorkerPhase.STOPPED
+            ),
+            failed_workers=tuple(
+                i for i, worker in workers if worker.final_phase is WorkerPhase.FAILED
+            ),
             last_worker=len(workers),
             ended_by=self.ended_by,
             version=self.version,
@@ -148,19 +148,19 @@ class RunMachine:
 
     @property
     def version(self) -> PolicyVersion:
-        """What chooses the actions since the last swap."""
+        """The policy that chooses the actions since the last swap."""
         return self._fleet.swap.version
 
     @property
     def weights_seq_no(self) -> int:
-        """How often parameters or policy were changed: by a learner, or by swaps."""
+        """How often the parameters or the policy changed, by a learner or by swaps."""
         if self.plan is not None:
             return self.plan.weights_seq_no
         return self.version.weights_seq_no
 
     @property
     def num_restarts(self) -> int:
-        """Workers made anew after a death or on demand, lifetime."""
+        """How often a worker was restarted after a death or on demand, lifetime."""
         return self._fleet.num_restarts
 
     @property
@@ -170,64 +170,64 @@ class RunMachine:
 
     @property
     def num_starting(self) -> int:
-        """Workers that are on their way to a process: their memory is not taken yet."""
+        """Workers without a ready environment, whose memory is not in use yet."""
         return self._fleet.num_alive - self._fleet.num_live
 
     @property
     def has_pending_commands(self) -> bool:
-        """Somebody waits for an answer."""
+        """A command still waits for its answer."""
         return not self._commands.is_empty
 
     def budget_s(self) -> float:
-        """How long one request may take: grows with the number of workers."""
+        """How long one request may take; it grows with the number of workers."""
         budget = self._settings.budget_s(self._fleet.num_alive)
         if self._spec.stop.seconds is not None:
             budget = min(budget, max(0.01, self._spec.stop.seconds - self.elapsed_s))
         return budget
 
     def settle_s(self) -> float:
-        """How late a chunk may arrive for a bucket of the history."""
+        """How late a chunk may arrive for its bucket of the history."""
         return self._settings.settle_s(self._fleet.num_alive)
 
     def activity_of(self, worker: WorkerRecord) -> Activity:
-        """What a worker is doing, as far as requests and answers tell."""
+        """Say what a worker is doing, as far as its requests and replies tell."""
         return worker.activity(run_paused=self.paused)
 
     # --- in and out --------------------------------------------------------------------------
 
     def start(self, t_s: float) -> list[Instruction]:
-        """Begin: create the workers. A run that is stopping, or has none left, ends at once."""
+        """Create the workers. A run that is stopping, or has no worker left, ends at once."""
         self._t_s = self._fleet.t_s = self._orphan_since_s = t_s
         self._stop_if_due()
-        before = self._begins_with
-        goes_on = self.ended_by is None
-        if goes_on and self.plan is not None:
+        before = self._initial
+        continues = self.ended_by is None
+        if continues and self.plan is not None:
             self.plan.start()
         stopped, failed = set(before.stopped_workers), set(before.failed_workers)
         paused = set(before.paused_workers)
         for index in range(1, max(before.num_workers, before.last_worker) + 1):
             is_paused = index in paused
             if index in failed:
-                self._fleet.add_gone(Phase.FAILED, paused=is_paused)
-            elif index in stopped or not goes_on:
-                self._fleet.add_gone(Phase.STOPPED, paused=is_paused)
+                self._fleet.add_gone(WorkerPhase.FAILED, paused=is_paused)
+            elif index in stopped or not continues:
+                self._fleet.add_gone(WorkerPhase.STOPPED, paused=is_paused)
             else:
                 self._fleet.create(paused=is_paused)
         if self._fleet.num_alive == 0:
             self.state = RunState.STOPPING
-            self._settle()
-        return self._done()
+            self._update_run_state()
+        return self._take_instructions()
 
     def handle(self, stimulus: Stimulus) -> list[Instruction]:
-        """Take in what happened; give what is to be done."""
+        """Take in what happened and return what to do."""
         self._t_s = self._fleet.t_s = max(self._t_s, stimulus.t_s)
         self._clock.advance(self._t_s, running=self._is_active())
         if self.is_over:
             self._handle_when_over(stimulus)
-            return self._done()
+            return self._take_instructions()
         match stimulus:
             case CommandReceived():
-                self._commands.receive(stimulus.token)
+                self._commands.note_received(stimulus.token)
                 self._on_command(stimulus.token, stimulus.command)
             case ReadersCounted(count=count):
                 self._on_readers(count)
@@ -238,26 +238,26 @@ class RunMachine:
                     self.plan.on_learner(stimulus)
             case _:
                 self._on_worker(stimulus)
-                return self._done()
+                return self._take_instructions()
         self._stop_if_due()
-        self._feed(self.workers.values())
-        self._settle()
-        return self._done()
+        self._send_requests(self.workers.values())
+        self._update_run_state()
+        return self._take_instructions()
 
     def _is_active(self) -> bool:
-        """Something steps, or workers wait for the learner: that is time of the run."""
-        thinks = self.plan is not None and self.plan.is_thinking and not self.paused
-        return self._fleet.in_flight > 0 or (thinks and self._fleet.num_live > 0)
+        """Tell whether time counts for the run: something steps, or waits for the learner."""
+        waits = self.plan is not None and self.plan.waits_for_learner and not self.paused
+        return self._fleet.in_flight > 0 or (waits and self._fleet.num_live > 0)
 
-    def _done(self) -> list[Instruction]:
+    def _take_instructions(self) -> list[Instruction]:
         self._clock.advance(self._t_s, running=self._is_active())
-        out = list(self._out)
-        self._out.clear()
-        return out
+        instructions = list(self._instructions)
+        self._instructions.clear()
+        return instructions
 
     def _handle_when_over(self, stimulus: Stimulus) -> None:
         if isinstance(stimulus, CommandReceived):
-            self._commands.receive(stimulus.token)
+            self._commands.note_received(stimulus.token)
             reason = self._why_cannot(stimulus.command.verb)
             done = stimulus.command.verb in (Verb.STOP, Verb.KEEP)
             self._answer(stimulus.token, None if done else refusal(stimulus.command.verb, reason))
@@ -274,7 +274,7 @@ class RunMachine:
         verb = command.verb
         reason = self._why_cannot(verb)
         if verb is Verb.STOP and self.state is RunState.STOPPING:
-            self._commands.wait(PendingCommand(token, verb))
+            self._commands.add(PendingCommand(token, verb))
             return
         if reason:
             self._answer(token, refusal(verb, reason))
@@ -285,7 +285,7 @@ class RunMachine:
                 self._event(EventKind.RUN_PAUSED, "paused")
             case Verb.RESUME:
                 self.paused = False
-                self._overtake(Verb.PAUSE, "the run was resumed before it was paused")
+                self._fail_overtaken(Verb.PAUSE, "the run was resumed before it was paused")
                 self._event(EventKind.RUN_RESUMED, "resumed")
             case Verb.STOP:
                 self._stop(command.ended_by)
@@ -308,10 +308,10 @@ class RunMachine:
                 targets = tuple(i for i, worker in self.workers.items() if not worker.is_gone)
                 self._on_worker_command(token, verb, targets)
                 return
-        self._commands.wait(PendingCommand(token, verb))
+        self._commands.add(PendingCommand(token, verb))
 
     def _on_worker_command(self, token: int, verb: Verb, indices: Iterable[int]) -> None:
-        able: list[WorkerRecord] = []
+        targets: list[WorkerRecord] = []
         reasons: list[str] = []
         for index in dict.fromkeys(indices):
             worker = self.workers.get(index)
@@ -322,16 +322,16 @@ class RunMachine:
             if reason:
                 reasons.append(f"worker {index}: {reason}")
             else:
-                able.append(worker)
+                targets.append(worker)
         if self.state is RunState.STOPPING and verb is not Verb.KILL:
-            able, reasons = [], ["the run is stopping"]
-        if not able:
+            targets, reasons = [], ["the run is stopping"]
+        if not targets:
             self._answer(token, refusal(verb, "; ".join(reasons[:5]) or "no worker is meant"))
             return
-        incarnations = {worker.index: worker.incarnation for worker in able}
-        for worker in able:
+        incarnations = {worker.index: worker.incarnation for worker in targets}
+        for worker in targets:
             self._command_worker(worker, verb)
-        self._commands.wait(PendingCommand(token, verb, tuple(incarnations), incarnations))
+        self._commands.add(PendingCommand(token, verb, tuple(incarnations), incarnations))
 
     def _command_worker(self, worker: WorkerRecord, verb: Verb) -> None:
         number = worker.index
@@ -345,13 +345,13 @@ class RunMachine:
             case Verb.DRAIN:
                 self._fleet.drain(worker)
             case Verb.STOP:
-                self._fleet.leave(worker)
+                self._fleet.stop(worker)
             case Verb.KILL:
                 self._fleet.kill(worker, AfterExit.STOP)
             case Verb.RESTART:
                 worker.failures = 0
-                worker.paused = worker.draining = worker.leaving = False
-                if worker.is_gone or worker.phase is Phase.BACKOFF:
+                worker.paused = worker.draining = worker.stopping = False
+                if worker.is_gone or worker.phase is WorkerPhase.BACKOFF:
                     self._fleet.restart(worker)
                 else:
                     self._fleet.kill(worker, AfterExit.RESTART)
@@ -373,10 +373,10 @@ class RunMachine:
         staying = self._fleet.staying()
         self.num_workers = wanted
         for worker in sorted(staying, key=lambda w: -w.index)[: max(0, len(staying) - wanted)]:
-            self._fleet.leave(worker)
+            self._fleet.stop(worker)
         missing = wanted - len(staying)
         for worker in sorted(self.workers.values(), key=lambda w: w.index):
-            if missing > 0 and worker.phase is Phase.STOPPED:
+            if missing > 0 and worker.phase is WorkerPhase.STOPPED:
                 worker.failures = 0
                 self._fleet.recreate(worker)
                 missing -= 1
@@ -392,13 +392,13 @@ class RunMachine:
             reason = reason or "another policy is being swapped in"
         return reason
 
-    def _overtake(self, verb: Verb, reason: str) -> None:
+    def _fail_overtaken(self, verb: Verb, reason: str) -> None:
         for token in self._commands.withdraw(verb):
             self._answer(token, refusal(verb, reason))
 
     def _answer(self, token: int, fault: Fault | None = None) -> None:
-        self._commands.answer(token)
-        self._out.append(AnswerCommand(token, fault))
+        self._commands.note_answered(token)
+        self._instructions.append(AnswerCommand(token, fault))
 
     # --- the run -----------------------------------------------------------------------------
 
@@ -409,21 +409,21 @@ class RunMachine:
             self._orphan_since_s = self._t_s
 
     def _on_worker(self, stimulus: WorkerStimulus) -> None:
-        """News of one worker: nothing here looks at all of them (there may be thousands)."""
-        worker = self._fleet.hear(stimulus, run_stops=self.state is RunState.STOPPING)
+        """Take in news of one worker without looking at all: there may be thousands."""
+        worker = self._fleet.handle(stimulus, run_stops=self.state is RunState.STOPPING)
         if worker is None:
             return
         if isinstance(stimulus, ChunkArrived):
             self._num_env_steps = max(self._num_env_steps, stimulus.num_env_steps)
             self._num_episodes = max(self._num_episodes, stimulus.num_episodes)
-            self._clock.saw_chunk(self._t_s, stimulus.duration_s, stimulus.first_step_offset_s)
+            self._clock.note_chunk(self._t_s, stimulus.duration_s, stimulus.first_step_offset_s)
             if self.plan is not None and stimulus.played is not None:
-                self.plan.on_worker(worker.index, stimulus.played, self._t_s, self._num_env_steps)
+                self.plan.on_played(worker.index, stimulus.played, self._t_s, self._num_env_steps)
         self._stop_if_due()
-        self._feed(self.workers.values() if self.state is RunState.STOPPING else (worker,))
+        self._send_requests(self.workers.values() if self.state is RunState.STOPPING else (worker,))
         if self.plan is not None and self.plan.has_work:
-            self._feed([self.workers[index] for index in sorted(self._fleet.starved)])
-        self._settle()
+            self._send_requests([self.workers[index] for index in sorted(self._fleet.starved)])
+        self._update_run_state()
 
     def _on_tick(self) -> None:
         self._fleet.tick(self.budget_s())
@@ -443,7 +443,7 @@ class RunMachine:
             self.plan.end()
         self._event(EventKind.RUN_STOPPING, f"stopping ({ended_by.value.replace('_', ' ')})")
         for worker in self.workers.values():
-            self._fleet.leave(worker)
+            self._fleet.stop(worker)
 
     def _stop_if_due(self) -> None:
         stop = self._spec.stop
@@ -460,13 +460,13 @@ class RunMachine:
         elif stop.seconds is not None and self.elapsed_s >= stop.seconds:
             self._stop(EndedBy.SECONDS)
 
-    def _feed(self, workers: Iterable[WorkerRecord]) -> None:
+    def _send_requests(self, workers: Iterable[WorkerRecord]) -> None:
         budget_s = self.budget_s()
         for worker in workers:
-            self._fleet.feed(worker, run_paused=self.paused, budget_s=budget_s)
+            self._fleet.send_requests(worker, run_paused=self.paused, budget_s=budget_s)
 
-    def _settle(self) -> None:
-        """What follows for the run, and for those who wait for an answer."""
+    def _update_run_state(self) -> None:
+        """Bring the run's state up to date, and answer the commands that took effect."""
         fleet = self._fleet
         if fleet.num_alive:
             self._saving_since_s = None
@@ -480,15 +480,15 @@ class RunMachine:
                 self.state = RunState.RUNNING
         if fleet.swap.is_answered and not self.is_over:
             coming = (Activity.STARTING, Activity.RESTARTING)
-            others_come = any(self.activity_of(w) in coming for w in self.workers.values())
-            fault = fleet.swap.close(others_come=others_come)
+            others_are_coming = any(self.activity_of(w) in coming for w in self.workers.values())
+            fault = fleet.swap.close(others_are_coming=others_are_coming)
             for token in self._commands.withdraw(Verb.SWAP):
                 self._answer(token, fault)
-        for token, fault in self._commands.settled(self.workers, is_over=self.is_over):
+        for token, fault in self._commands.pop_settled(self.workers, is_over=self.is_over):
             self._answer(token, fault)
 
     def _waits_for_saving(self) -> bool:
-        """Nothing but the best policy is missing, and the learner has had its time for that."""
+        """Tell whether the end must wait for the best policy; give it up once its time is over."""
         plan, grace_s = self.plan, self._settings.save_grace_s
         if plan is None or not plan.is_saving:
             return False
@@ -500,11 +500,11 @@ class RunMachine:
         return False
 
     def _end(self) -> None:
-        failed = [worker for worker in self.workers.values() if worker.phase is Phase.FAILED]
+        failed = [worker for worker in self.workers.values() if worker.phase is WorkerPhase.FAILED]
         plan = self.plan
         if plan is not None:
             plan.end()
-        if self.ended_by in _MET:
+        if self.ended_by in _MET_CONDITIONS:
             self.state = RunState.FINISHED
         elif self.ended_by is EndedBy.LEARNER_FAILED:
             self.state = RunState.FAILED
@@ -519,12 +519,12 @@ class RunMachine:
             self.ended_by = self.ended_by or EndedBy.USER
         assert self.ended_by is not None
         self._event(EventKind.RUN_ENDED, f"{self.state.value} ({self.ended_by.value})")
-        self._out.append(EndRun(self.state, self.ended_by, self.cause))
+        self._instructions.append(EndRun(self.state, self.ended_by, self.cause))
 
     def _event(
         self, kind: EventKind, text: str, worker_index: int | None = None, detail: str = ""
     ) -> None:
-        self._out.append(RecordEvent(kind, text, worker_index, detail))
+        self._instructions.append(RecordEvent(kind, text, worker_index, detail))
 
     # --- for tests ---------------------------------------------------------------------------
 

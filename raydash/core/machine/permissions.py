@@ -1,6 +1,6 @@
-"""What may be asked of a run or a worker now, and if not, why not: pure functions of the state.
+"""Which commands a run or a worker can take now, and why not: pure functions of the state.
 
-The state machine refuses by these, and the buttons are enabled by them: one truth.
+The state machine refuses commands by them, and the window enables its buttons by them.
 """
 
 from raydash.core.messages import Verb
@@ -13,13 +13,10 @@ _GONE = (Activity.STOPPED, Activity.FAILED)
 def why_run_cannot(
     verb: Verb, state: RunState | None, *, paused: bool, learns: bool = False
 ) -> str:
-    """Why `verb` can't be done to a whole run; empty if it can.
+    """Say why `verb` can't be done to a whole run; empty if it can.
 
-    Args:
-        verb: What is asked.
-        state: The run's state; None: there is no run.
-        paused: The run has been asked to pause.
-        learns: A learner improves its policy.
+    `state` None means that there is no run; `paused`, that the run has been asked to pause;
+    `learns`, that a learner improves its policy.
     """
     if state is None:
         return "there is no run"
@@ -41,12 +38,9 @@ def why_run_cannot(
 
 
 def why_worker_cannot(verb: Verb, activity: Activity, *, worker_paused: bool) -> str:
-    """Why `verb` can't be done to one worker of a run that is not over; empty if it can.
+    """Say why `verb` can't be done to one worker of a run that is not over; empty if it can.
 
-    Args:
-        verb: What is asked.
-        activity: What the worker is doing.
-        worker_paused: The worker itself (not only its run) has been asked to pause.
+    `worker_paused` means that the worker itself, not only its run, has been asked to pause.
     """
     match verb:
         case Verb.SCALE | Verb.KEEP | Verb.SWAP:
@@ -70,14 +64,13 @@ def why_worker_cannot(verb: Verb, activity: Activity, *, worker_paused: bool) ->
 
 
 def worker_is_paused(activity: Activity) -> bool:
-    """Whether that activity means that somebody asked for a pause."""
+    """Tell whether a worker that does this was asked to pause."""
     return activity in _PAUSED
 
 
 def why_cannot_start(*, cluster_up: bool) -> str:
-    """Why no run can be started from the form; empty if one can, beside those that go on.
+    """Say why no run can be started from the form; empty if one can.
 
-    Args:
-        cluster_up: The engine is connected to a cluster.
+    Other runs don't matter: several may go on at the same time.
     """
     return "" if cluster_up else "the cluster is not up yet"

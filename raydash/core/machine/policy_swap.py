@@ -1,8 +1,8 @@
-"""Putting another policy into workers that go on stepping. Part of `raydash.core.machine`; pure.
+"""Swap the policy of workers that go on stepping. Part of `raydash.core.machine`; pure.
 
-A policy is *offered* to every live worker, behind the requests that it has; each answers whether it
-could take it. The run's version changes with the first that could: from then on new workers get the
-new one. If none can, nothing has changed.
+A policy is *offered* to every live worker, queued behind the requests that it has; each answers
+whether it could take it. The run's version changes with the first worker that could: from then on
+new workers get the new policy. If none can, nothing changes.
 """
 
 from collections.abc import Iterable
@@ -16,33 +16,28 @@ from raydash.core.machine.stimuli import (
     RecordEvent,
     SetPolicy,
 )
-from raydash.core.machine.worker_record import Phase, WorkerRecord
+from raydash.core.machine.worker_record import WorkerPhase, WorkerRecord
 from raydash.core.spec import PolicySpec
 
-_MAX_WORDS = 3
+_MAX_REFUSALS_SHOWN = 3
 
 
 class PolicySwap:
-    """The policy of a run, and the one that is offered in its place.
+    """The policy of a run, and the one that is offered to replace it.
 
     Attributes:
-        version: What new workers get.
-        is_open: Workers are still to answer an offer.
+        version: The policy that new workers get.
+        is_open: A swap is under way.
     """
 
-    def __init__(self, version: PolicyVersion, out: list[Instruction]) -> None:
-        """Nothing is offered yet.
-
-        Args:
-            version: To begin with.
-            out: Where instructions go.
-        """
+    def __init__(self, version: PolicyVersion, instructions: list[Instruction]) -> None:
+        """Begin with a policy and no offer; instructions are appended to the machine's list."""
         self.version = version
         self.is_open = False
         self._offered = version
-        self._num_out = 0
+        self._num_unanswered = 0
         self._refusals: dict[int, str] = {}
-        self._out = out
+        self._instructions = instructions
 
     def begin(self, policy: PolicySpec, workers: Iterable[WorkerRecord]) -> None:
         """Offer a policy to all live workers."""
@@ -53,67 +48,73 @@ class PolicySwap:
             self.offer(worker)
 
     def offer(self, worker: WorkerRecord) -> None:
-        """Give a live worker the newest policy, if it has another one."""
+        """Offer a live worker the newest policy, unless it has that one already."""
         number = self._offered.weights_seq_no
-        if worker.phase is Phase.LIVE and worker.weights_seq_no != number:
+        if worker.phase is WorkerPhase.LIVE and worker.weights_seq_no != number:
             worker.offered_seq_no = number
-            self._num_out += 1
-            self._out.append(SetPolicy(worker.index, worker.incarnation, self._offered))
+            self._num_unanswered += 1
+            self._instructions.append(SetPolicy(worker.index, worker.incarnation, self._offered))
 
-    def hear(self, worker: WorkerRecord, answer: PolicyAnswered) -> None:
-        """A worker has taken a policy, or could not."""
+    def on_answer(self, worker: WorkerRecord, answer: PolicyAnswered) -> None:
+        """Take in whether a worker could take the policy that it was offered."""
         if worker.offered_seq_no != answer.weights_seq_no:
             return
-        self.forget(worker)
+        self.withdraw(worker)
         if not answer.refusal:
             worker.weights_seq_no = answer.weights_seq_no
             self._commit()
             return
         self._refusals[worker.index] = answer.refusal
         text = f"worker {worker.index} keeps the policy that it has: {answer.refusal}"
-        self._out.append(RecordEvent(EventKind.POLICY_REFUSED, text, worker.index, answer.detail))
+        self._instructions.append(
+            RecordEvent(EventKind.POLICY_REFUSED, text, worker.index, answer.detail)
+        )
 
-    def forget(self, worker: WorkerRecord) -> None:
-        """Nothing is awaited of a worker any more: it answered, or it is gone."""
+    def withdraw(self, worker: WorkerRecord) -> None:
+        """Stop waiting for a worker's answer: it came, or the worker is gone."""
         if worker.offered_seq_no is not None:
             worker.offered_seq_no = None
-            self._num_out -= 1
+            self._num_unanswered -= 1
 
     @property
     def is_answered(self) -> bool:
-        """An offer is open that nobody is to answer any more."""
-        return self.is_open and not self._num_out
+        """A swap is under way and no answer is missing."""
+        return self.is_open and not self._num_unanswered
 
-    def close(self, *, others_come: bool) -> Fault | None:
-        """End an offer; gives what went wrong with it.
+    def close(self, *, others_are_coming: bool) -> Fault | None:
+        """End the swap and return what went wrong with it, if anything did.
 
-        Args:
-            others_come: Workers are on their way that could not be asked.
+        While `others_are_coming`, that is workers that could not be asked yet, a swap that nobody
+        refused has succeeded: they will get the new policy.
         """
         self.is_open = False
-        if others_come and not self._refusals:
+        if others_are_coming and not self._refusals:
             self._commit()
         is_taken = self._offered is self.version
         self._offered = self.version
         if self._refusals:
-            return self._refused(is_taken=is_taken)
+            return self._refusal_fault(is_taken=is_taken)
         if not is_taken:
             return Fault("Swap was not done", "no worker was left to take the policy")
         return None
 
-    def _refused(self, *, is_taken: bool) -> Fault:
-        words = [f"worker {index}: {why}" for index, why in sorted(self._refusals.items())]
-        more = [f"and {len(words) - _MAX_WORDS} more"] if len(words) > _MAX_WORDS else []
-        keep = "They keep" if len(words) > 1 else "It keeps"
+    def _refusal_fault(self, *, is_taken: bool) -> Fault:
+        refusals = [f"worker {index}: {why}" for index, why in sorted(self._refusals.items())]
+        more = (
+            [f"and {len(refusals) - _MAX_REFUSALS_SHOWN} more"]
+            if len(refusals) > _MAX_REFUSALS_SHOWN
+            else []
+        )
+        keep = "They keep" if len(refusals) > 1 else "It keeps"
         return Fault(
             "Some workers could not take the policy" if is_taken else "Swap was not done",
-            "; ".join(words[:_MAX_WORDS] + more),
+            "; ".join(refusals[:_MAX_REFUSALS_SHOWN] + more),
             f"{keep} the one before. Put the file where every machine finds it, and swap again",
             keys=("policy.path",),
         )
 
     def _commit(self) -> None:
-        """What is offered is what the run has."""
+        """Make the offered policy the run's own."""
         if self._offered is self.version:
             return
         self.version = self._offered
@@ -121,10 +122,10 @@ class PolicySwap:
         assert policy is not None
         what = f"{policy.kind} {policy.path}" if policy.path else policy.kind
         text = f"policy {self.version.weights_seq_no}: {what}"
-        self._out.append(RecordEvent(EventKind.POLICY_SWAPPED, text))
+        self._instructions.append(RecordEvent(EventKind.POLICY_SWAPPED, text))
 
     def validate(self, workers: Iterable[WorkerRecord]) -> None:
         """Raise AssertionError if a rule is broken."""
         asked = [worker for worker in workers if worker.offered_seq_no is not None]
-        assert len(asked) == self._num_out
-        assert all(worker.phase is Phase.LIVE for worker in asked)
+        assert len(asked) == self._num_unanswered
+        assert all(worker.phase is WorkerPhase.LIVE for worker in asked)

@@ -1,4 +1,7 @@
-"""What was asked of a run so far. It outlives the supervisor: whoever comes next goes on by it."""
+"""The state that a run was asked to be in.
+
+It is recorded, so that a supervisor that replaces another one goes on from it.
+"""
 
 from dataclasses import dataclass
 
@@ -8,20 +11,20 @@ from raydash.core.states import EndedBy
 
 @dataclass(frozen=True, slots=True)
 class RequestedState:
-    """What holds of a run besides its spec; the defaults are those of a new one.
+    """What commands have asked of a run since its spec; the defaults are those of a new run.
 
     Attributes:
-        num_workers: How many it is meant to have; 0: nobody has said yet.
-        keep: Somebody chose to keep it when the last engine leaves.
-        paused: The whole run.
-        paused_workers: Indices of those that were paused on their own.
-        stopped_workers: Of those that are to be gone: stopped, drained or killed on their own, or
-            too many since the run was scaled.
-        failed_workers: Of those that were given up.
-        last_worker: The greatest index so far; 0: `num_workers`.
-        ended_by: Why the run is stopping (or draining: the episodes that were to be finished are
-            gone with their workers); None: it goes on.
-        version: What chooses the actions since the last swap.
+        num_workers: How many workers it should have; 0: not decided yet.
+        keep: Somebody chose to keep the run when the last engine leaves.
+        paused: The whole run is asked to pause.
+        paused_workers: Indices of workers that were paused on their own.
+        stopped_workers: Indices of workers that should not run: they were stopped, drained or
+            killed on their own, or the run was scaled down.
+        failed_workers: Indices of workers that failed too often to be tried again.
+        last_worker: The greatest worker index so far; 0: the same as `num_workers`.
+        ended_by: Why the run is stopping or draining; None: it goes on. (A drain is not resumed:
+            the episodes that were to be finished died with their workers.)
+        version: The policy that chooses the actions since the last swap.
     """
 
     num_workers: int = 0

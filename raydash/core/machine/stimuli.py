@@ -1,6 +1,7 @@
-"""Into and out of the state machine: stimuli say what happened, instructions what to do.
+"""What goes into and out of the state machine: stimuli and instructions.
 
-Every stimulus carries `t_s`, seconds on the run's clock; they must not go back.
+A stimulus says what happened, an instruction says what to do. Every stimulus carries `t_s`, in
+seconds on the run's clock, which must never go back.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from raydash.core.states import EndedBy, RunState
 
 @dataclass(frozen=True, slots=True)
 class CommandReceived:
-    """Somebody asked for something; `token` is unique and names the answer."""
+    """A command came in; `token` is unique and identifies its answer."""
 
     t_s: float
     token: int
@@ -33,7 +34,7 @@ class CommandReceived:
 
 @dataclass(frozen=True, slots=True)
 class WorkerBecameReady:
-    """A new worker has its environment reset."""
+    """A new worker has made and reset its environment."""
 
     t_s: float
     worker_index: int
@@ -42,9 +43,12 @@ class WorkerBecameReady:
 
 @dataclass(frozen=True, slots=True)
 class ChunkArrived:
-    """One request was answered. Totals are the run's, this chunk included.
+    """A worker answered one request.
 
-    `played` is what it says to a learner; None where nothing learns.
+    Attributes:
+        num_env_steps: Steps of the whole run, this chunk included.
+        num_episodes: Episodes of the whole run, this chunk included.
+        played: What the chunk tells the learner; None: nothing learns.
     """
 
     t_s: float
@@ -61,7 +65,7 @@ class ChunkArrived:
 
 
 class DeathCause(StrEnum):
-    """Why a worker process is gone."""
+    """Why a worker's process ended."""
 
     CRASHED = "crashed"
     OUT_OF_MEMORY = "out of memory"
@@ -72,7 +76,7 @@ class DeathCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerDied:
-    """A worker is gone, or never came to be; requests in flight are lost with it."""
+    """A worker's process ended, or never started; its requests in flight are lost."""
 
     t_s: float
     worker_index: int
@@ -84,7 +88,7 @@ class WorkerDied:
 
 @dataclass(frozen=True, slots=True)
 class WorkerClosed:
-    """A worker closed its environment and left, as asked."""
+    """A worker closed its environment and ended, as it was asked to."""
 
     t_s: float
     worker_index: int
@@ -93,7 +97,7 @@ class WorkerClosed:
 
 @dataclass(frozen=True, slots=True)
 class PolicyAnswered:
-    """A worker took the policy that it was given, or says why it could not."""
+    """A worker took the policy that it was offered, or says why it could not."""
 
     t_s: float
     worker_index: int
@@ -105,7 +109,7 @@ class PolicyAnswered:
 
 @dataclass(frozen=True, slots=True)
 class ProgressSeen:
-    """A worker whose request is out was seen to move."""
+    """A worker with a request in flight made progress."""
 
     t_s: float
     worker_index: int
@@ -114,7 +118,7 @@ class ProgressSeen:
 
 @dataclass(frozen=True, slots=True)
 class ParametersArrived:
-    """The learner's parameters for a generation can go out."""
+    """The learner has the parameters of a generation ready."""
 
     t_s: float
     ready: ParametersReady
@@ -122,7 +126,7 @@ class ParametersArrived:
 
 @dataclass(frozen=True, slots=True)
 class LearnerFaulted:
-    """The learner raised, or gave what are no parameters: it would do so again."""
+    """The learner raised, or gave unusable parameters. It would do so again, so the run fails."""
 
     t_s: float
     fault: Fault
@@ -130,7 +134,7 @@ class LearnerFaulted:
 
 @dataclass(frozen=True, slots=True)
 class LearnerDied:
-    """The learner's process is gone."""
+    """The learner's process ended."""
 
     t_s: float
     text: str
@@ -155,7 +159,7 @@ class ReadersCounted:
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """Time went by."""
+    """Time passed."""
 
     t_s: float
 
@@ -181,11 +185,11 @@ Stimulus = (
 
 @dataclass(frozen=True, slots=True)
 class PolicyVersion:
-    """What chooses the actions.
+    """The policy that chooses the actions, numbered.
 
     Attributes:
-        policy: None: as the spec of the run says.
-        weights_seq_no: How often it had been changed before.
+        policy: None: the one in the run's spec.
+        weights_seq_no: How many swaps led to it.
     """
 
     policy: PolicySpec | None = None
@@ -194,7 +198,7 @@ class PolicyVersion:
 
 @dataclass(frozen=True, slots=True)
 class CreateWorker:
-    """Make the process of a worker and prepare its environment."""
+    """Start a worker's process and prepare its environment."""
 
     worker_index: int
     incarnation: int
@@ -203,7 +207,7 @@ class CreateWorker:
 
 @dataclass(frozen=True, slots=True)
 class SetPolicy:
-    """Give a worker another policy, to be used after the requests that it has."""
+    """Offer a worker another policy, to be used after the requests that it already has."""
 
     worker_index: int
     incarnation: int
@@ -212,9 +216,12 @@ class SetPolicy:
 
 @dataclass(frozen=True, slots=True)
 class RequestRollout:
-    """Send one request; at most two are out per worker.
+    """Send a worker one request; it never has more than two.
 
-    Where something learns it names the episodes to be played (None: only what is under way).
+    Attributes:
+        budget_s: How long the worker may take.
+        drain: Finish the episodes under way and begin no other.
+        work: In a run that learns, the episodes to play; None: only finish the one under way.
     """
 
     worker_index: int
@@ -226,7 +233,11 @@ class RequestRollout:
 
 @dataclass(frozen=True, slots=True)
 class HurryWorker:
-    """Somebody waits for a worker's requests: cut them short (or no longer). May have no effect."""
+    """Tell a worker to cut its requests short because somebody waits for them; best effort.
+
+    Attributes:
+        wanted: False takes it back.
+    """
 
     worker_index: int
     incarnation: int
@@ -235,7 +246,7 @@ class HurryWorker:
 
 @dataclass(frozen=True, slots=True)
 class CloseWorker:
-    """Ask a worker without requests to close its environment and leave."""
+    """Ask a worker without requests to close its environment and end."""
 
     worker_index: int
     incarnation: int
@@ -251,7 +262,7 @@ class KillWorker:
 
 @dataclass(frozen=True, slots=True)
 class CreateLearner:
-    """Make the learner's process; it goes on from its checkpoint if there is one."""
+    """Start the learner's process, which goes on from its checkpoint if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,8 +270,8 @@ class AskLearner:
     """Tell the learner how its last generation did, and ask for the parameters of the next.
 
     Attributes:
-        weights_seq_no: Of the next generation.
-        results: Of the last one.
+        weights_seq_no: The number of the next generation.
+        results: How the last generation did.
     """
 
     weights_seq_no: int
@@ -269,14 +280,14 @@ class AskLearner:
 
 @dataclass(frozen=True, slots=True)
 class SavePolicy:
-    """Write the best guess that came with a generation's parameters beside the recording."""
+    """Save the best guess that came with a generation's parameters, next to the recording."""
 
     weights_seq_no: int
 
 
 @dataclass(frozen=True, slots=True)
 class RecordEvent:
-    """Something to record, list and mark."""
+    """Record an event, list it, and mark it on the plots."""
 
     kind: EventKind
     text: str
@@ -286,7 +297,7 @@ class RecordEvent:
 
 @dataclass(frozen=True, slots=True)
 class AnswerCommand:
-    """The one answer to the command behind `token`."""
+    """Answer the command that came with `token`; this happens exactly once per command."""
 
     token: int
     fault: Fault | None = None
@@ -294,7 +305,7 @@ class AnswerCommand:
 
 @dataclass(frozen=True, slots=True)
 class EndRun:
-    """All workers are gone: close the recording."""
+    """Close the recording: the run is over and all its workers are gone."""
 
     state: RunState
     ended_by: EndedBy

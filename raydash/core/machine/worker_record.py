@@ -1,4 +1,4 @@
-"""What the state machine knows of one worker, and the words for it."""
+"""What the state machine knows about one worker."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -13,14 +13,14 @@ class MachineSettings:
     """Times and limits that tests may shorten.
 
     Attributes:
-        backoff_first_s: Wait before the first re-creation of a worker; doubles each time.
-        backoff_max_s: Longest such wait.
-        max_failures_in_a_row: A worker that failed so often without living well is given up.
-        healthy_after_s: A worker that lived so long has its failures forgotten.
-        save_grace_s: The end of a run waits so long for its best policy to be saved.
-        budget_per_worker_s: The slice grows with the number of workers by this much ...
-        budget_min_s: ... from this ...
-        budget_max_s: ... to this.
+        backoff_first_s: How long to wait before a dead worker is created again; doubles each time.
+        backoff_max_s: The longest such wait.
+        max_failures_in_a_row: After this many failures in a row a worker is not tried again.
+        healthy_after_s: A worker that has run for this long starts again with no failures.
+        save_grace_s: How long the end of a run waits for its best policy to be saved.
+        budget_per_worker_s: A request's time budget grows by this much per worker ...
+        budget_min_s: ... but is never below this ...
+        budget_max_s: ... nor above this.
     """
 
     backoff_first_s: float = 0.2
@@ -38,12 +38,12 @@ class MachineSettings:
         return min(max(wanted_s, self.budget_min_s), self.budget_max_s)
 
     def settle_s(self, num_workers: int) -> float:
-        """How late a chunk may arrive for a bucket: two chunks in flight, and the way here."""
+        """How late a chunk may arrive for its bucket: two requests in flight, plus the transfer."""
         return MAX_IN_FLIGHT * self.budget_s(num_workers) + 0.3
 
 
-class Phase(Enum):
-    """Where a worker is between creation and its end; `activity_of` makes words of it."""
+class WorkerPhase(Enum):
+    """Where a worker is between its creation and its end; `WorkerRecord.activity` names it."""
 
     STARTING = auto()
     LIVE = auto()
@@ -54,11 +54,11 @@ class Phase(Enum):
     FAILED = auto()
 
 
-GONE = frozenset({Phase.STOPPED, Phase.FAILED})
+GONE = frozenset({WorkerPhase.STOPPED, WorkerPhase.FAILED})
 
 
 class AfterExit(Enum):
-    """What becomes of a worker once its process is gone."""
+    """What to do with a worker once its process has ended."""
 
     RECREATE = auto()
     RESTART = auto()
@@ -68,15 +68,31 @@ class AfterExit(Enum):
 
 @dataclass(slots=True)
 class WorkerRecord:
-    """What the machine knows of one worker."""
+    """What the machine knows about one worker. All times are on the run's clock.
+
+    Attributes:
+        fate: What to do once its process has ended.
+        paused: It was asked to pause on its own, whatever the run does.
+        stopping: It was asked to stop: it gets no more requests and is closed.
+        hurried: It was told to cut its requests short.
+        in_flight: Requests sent to it that have not been answered.
+        failures: Failures in a row.
+        since_s: When its phase last changed.
+        ready_s: When its environment was last ready.
+        heard_s: When it last gave a sign of life.
+        retry_s: When its back-off ends.
+        stopping_since_s: When it was asked to stop.
+        weights_seq_no: Version of the policy it plays with.
+        offered_seq_no: Version of the policy it was offered; None: it owes no answer.
+    """
 
     index: int
     incarnation: int
-    phase: Phase = Phase.STARTING
+    phase: WorkerPhase = WorkerPhase.STARTING
     fate: AfterExit = AfterExit.RECREATE
     paused: bool = False
     draining: bool = False
-    leaving: bool = False
+    stopping: bool = False
     hurried: bool = False
     in_flight: int = 0
     failures: int = 0
@@ -84,51 +100,48 @@ class WorkerRecord:
     ready_s: float = 0.0
     heard_s: float = 0.0
     retry_s: float = 0.0
-    leaving_s: float = 0.0
+    stopping_since_s: float = 0.0
     last_error: str = ""
     weights_seq_no: int = 0
     offered_seq_no: int | None = None
 
     @property
     def is_gone(self) -> bool:
-        """No process, and none will come by itself."""
+        """It has no process and will not get one without a command."""
         return self.phase in GONE
 
     @property
-    def end(self) -> Phase | None:
-        """How it is gone for good, or will be once what is under way is done; None: it goes on."""
+    def final_phase(self) -> WorkerPhase | None:
+        """The phase that it is in for good, or will end in as things stand; None: it goes on."""
         if self.is_gone:
             return self.phase
-        if self.leaving or self.phase is Phase.KILLING:
-            return {AfterExit.STOP: Phase.STOPPED, AfterExit.FAIL: Phase.FAILED}.get(self.fate)
-        return Phase.STOPPED if self.draining else None
+        if self.stopping or self.phase is WorkerPhase.KILLING:
+            final = {AfterExit.STOP: WorkerPhase.STOPPED, AfterExit.FAIL: WorkerPhase.FAILED}
+            return final.get(self.fate)
+        return WorkerPhase.STOPPED if self.draining else None
 
     def activity(self, *, run_paused: bool) -> Activity:
-        """What it is doing, as far as requests and answers tell.
-
-        Args:
-            run_paused: The whole run is asked to pause.
-        """
+        """Say what it is doing, as far as its requests and replies tell."""
         match self.phase:
-            case Phase.STARTING:
+            case WorkerPhase.STARTING:
                 return Activity.RESTARTING if self.incarnation else Activity.STARTING
-            case Phase.BACKOFF:
+            case WorkerPhase.BACKOFF:
                 return Activity.RESTARTING
-            case Phase.STOPPED:
+            case WorkerPhase.STOPPED:
                 return Activity.STOPPED
-            case Phase.FAILED:
+            case WorkerPhase.FAILED:
                 return Activity.FAILED
-            case Phase.CLOSING:
+            case WorkerPhase.CLOSING:
                 return Activity.STOPPING
-            case Phase.KILLING:
+            case WorkerPhase.KILLING:
                 comes_back = self.fate in (AfterExit.RECREATE, AfterExit.RESTART)
                 return Activity.RESTARTING if comes_back else Activity.STOPPING
-            case Phase.LIVE if self.leaving:
+            case WorkerPhase.LIVE if self.stopping:
                 return Activity.STOPPING
-            case Phase.LIVE if self.draining:
+            case WorkerPhase.LIVE if self.draining:
                 return Activity.DRAINING
-            case Phase.LIVE if self.paused or run_paused:
+            case WorkerPhase.LIVE if self.paused or run_paused:
                 return Activity.PAUSING if self.in_flight else Activity.PAUSED
-            case Phase.LIVE if not self.in_flight:
+            case WorkerPhase.LIVE if not self.in_flight:
                 return Activity.IDLE
         return Activity.STEPPING

@@ -1,4 +1,4 @@
-"""Performs a machine's instructions by hand: a test says what each worker does next."""
+"""Performs a machine's instructions by hand, so that a test decides what each worker does next."""
 
 from collections import defaultdict
 from typing import Any
@@ -31,19 +31,19 @@ from raydash.core.spec import PolicySpec, RunSpec
 
 
 class MachineDriver:
-    """A machine with hand-worked workers.
+    """A machine whose workers are worked by hand.
 
     Attributes:
         machine: The machine under test; `validate` runs after every stimulus.
         log: All instructions so far.
-        answers: Token to the fault it was answered with.
-        requests: Requests that are out, by worker.
+        answers: By token, the faults (None: done) that the command was answered with.
+        requests: By worker, the requests it has not answered.
         starting: Workers that were created and are not ready, with their incarnation.
-        closing: Workers that were asked to close.
-        killed: Workers that were killed and not reported dead.
-        hurried: Workers whose slices are to be cut short.
-        offers: Policies that workers were given and have not answered yet, by worker.
-        made_with: The policy that each worker's newest life was made with.
+        closing: Workers that were asked to close, with their incarnation.
+        killed: Workers that were killed and not reported dead, with their incarnation.
+        hurried: Workers that were told to cut their requests short.
+        offers: By worker, the policy that it was offered and has not answered.
+        created_with: By worker, the policy that its newest incarnation was created with.
         ended: The instruction that ended the run.
         lost: Tokens of commands whose answers died with a supervisor.
     """
@@ -59,7 +59,7 @@ class MachineDriver:
         self.killed: dict[int, int] = {}
         self.ended: EndRun | None = None
         self.offers: dict[int, SetPolicy] = {}
-        self.made_with: dict[int, PolicyVersion] = {}
+        self.created_with: dict[int, PolicyVersion] = {}
         self.hurried: set[int] = set()
         self.lost: set[int] = set()
         self.steps = 0
@@ -67,19 +67,19 @@ class MachineDriver:
         self._next_token = 1
         self._perform(machine.start(0.0))
 
-    def give(self, stimulus: Any) -> list[Instruction]:
-        """Hand a stimulus over, perform what comes back, validate."""
+    def handle(self, stimulus: Any) -> list[Instruction]:
+        """Hand a stimulus to the machine, perform its instructions and validate it."""
         instructions = self.machine.handle(stimulus)
         self._perform(instructions)
         self.machine.validate()
         return instructions
 
     def ready(self, index: int) -> list[Instruction]:
-        """A starting worker stands."""
-        return self.give(WorkerBecameReady(self.t_s, index, self.starting.pop(index)))
+        """Let a starting worker become ready."""
+        return self.handle(WorkerBecameReady(self.t_s, index, self.starting.pop(index)))
 
     def all_ready(self) -> None:
-        """All that are starting stand."""
+        """Let all starting workers become ready."""
         for index in list(self.starting):
             self.ready(index)
 
@@ -93,11 +93,11 @@ class MachineDriver:
         failures: int = 0,
         drained: bool = False,
     ) -> list[Instruction]:
-        """The oldest request of a worker is answered."""
+        """Answer the oldest request of a worker."""
         request = self.requests[index].pop(0)
         self.steps += steps
         self.episodes += episodes
-        return self.give(
+        return self.handle(
             ChunkArrived(
                 self.t_s,
                 index,
@@ -115,29 +115,29 @@ class MachineDriver:
     def die(
         self, index: int, cause: DeathCause = DeathCause.CRASHED, text: str = "SIGKILL"
     ) -> list[Instruction]:
-        """The process of a worker is gone."""
-        life = self.machine.workers[index].incarnation
+        """End the process of a worker."""
+        incarnation = self.machine.workers[index].incarnation
         self.requests[index].clear()
-        for book in (self.starting, self.closing, self.killed, self.offers):
-            book.pop(index, None)
-        return self.give(WorkerDied(self.t_s, index, life, cause, text))
+        for pending in (self.starting, self.closing, self.killed, self.offers):
+            pending.pop(index, None)
+        return self.handle(WorkerDied(self.t_s, index, incarnation, cause, text))
 
     def answer_policy(self, index: int, refusal: str = "") -> list[Instruction]:
-        """A worker takes the policy that it was given, or says why it can not."""
+        """Let a worker take the policy that it was offered, or say why it can't."""
         offer = self.offers.pop(index)
         number = offer.version.weights_seq_no
-        return self.give(PolicyAnswered(self.t_s, index, offer.incarnation, number, refusal))
+        return self.handle(PolicyAnswered(self.t_s, index, offer.incarnation, number, refusal))
 
     def closed(self, index: int) -> list[Instruction]:
-        """A worker that was asked to close did."""
-        return self.give(WorkerClosed(self.t_s, index, self.closing.pop(index)))
+        """Let a worker that was asked to close do so."""
+        return self.handle(WorkerClosed(self.t_s, index, self.closing.pop(index)))
 
     def supervisor_dies(self, spec: RunSpec) -> None:
-        """Its workers die with it; another goes on with what was committed of the machine."""
+        """Kill all workers with their supervisor, and go on with what was recorded of the run."""
         old = self.machine
         self.lost |= {token for token in range(1, self._next_token) if not self.answers[token]}
-        for book in (self.requests, self.starting, self.closing, self.killed, self.offers):
-            book.clear()
+        for pending in (self.requests, self.starting, self.closing, self.killed, self.offers):
+            pending.clear()
         self.hurried.clear()
         self.machine = RunMachine(
             spec,
@@ -152,9 +152,9 @@ class MachineDriver:
         self.machine.validate()
 
     def tick(self, seconds: float = 0.1) -> list[Instruction]:
-        """Time goes by."""
+        """Let time pass."""
         self.t_s += seconds
-        return self.give(Ticked(self.t_s))
+        return self.handle(Ticked(self.t_s))
 
     def command(
         self,
@@ -163,15 +163,15 @@ class MachineDriver:
         num_workers: int | None = None,
         policy: PolicySpec | None = None,
     ) -> int:
-        """Somebody asks; gives the token."""
+        """Give a command and return its token."""
         token = self._next_token
         self._next_token += 1
         command = CommandRun(token, "run", verb, workers, num_workers, policy=policy)
-        self.give(CommandReceived(self.t_s, token, command))
+        self.handle(CommandReceived(self.t_s, token, command))
         return token
 
     def settle(self) -> None:
-        """Let everything that is under way come to its end."""
+        """Let everything that is under way finish."""
         for _ in range(200):
             for index in list(self.killed):
                 self.die(index, DeathCause.KILLED, "killed by raydash")
@@ -187,17 +187,17 @@ class MachineDriver:
                 return
 
     def events(self) -> list[RecordEvent]:
-        """Events so far."""
+        """Return the events so far."""
         return [entry for entry in self.log if isinstance(entry, RecordEvent)]
 
     def _perform(self, instructions: list[Instruction]) -> None:
         self.log += instructions
         for instruction in instructions:
             match instruction:
-                case CreateWorker(worker_index=index, incarnation=life):
+                case CreateWorker(worker_index=index, incarnation=incarnation):
                     self.hurried.discard(index)
-                    self.made_with[index] = instruction.version
-                    self.starting[index] = life
+                    self.created_with[index] = instruction.version
+                    self.starting[index] = incarnation
                 case SetPolicy(worker_index=index):
                     assert index not in self.offers
                     self.offers[index] = instruction
@@ -209,15 +209,15 @@ class MachineDriver:
                     self.hurried.add(index)
                 case HurryWorker(worker_index=index):
                     self.hurried.remove(index)
-                case CloseWorker(worker_index=index, incarnation=life):
+                case CloseWorker(worker_index=index, incarnation=incarnation):
                     self.offers.pop(index, None)
-                    self.closing[index] = life
-                case KillWorker(worker_index=index, incarnation=life):
+                    self.closing[index] = incarnation
+                case KillWorker(worker_index=index, incarnation=incarnation):
                     self.requests[index].clear()
                     self.starting.pop(index, None)
                     self.closing.pop(index, None)
                     self.offers.pop(index, None)
-                    self.killed[index] = life
+                    self.killed[index] = incarnation
                 case AnswerCommand(token=token, fault=fault):
                     self.answers[token].append(fault)
                 case EndRun():

@@ -1,4 +1,4 @@
-"""The generation plan of a run that learns: by tables, and by any interleaving there can be."""
+"""The generation plan of a run that learns, case by case and in any possible interleaving."""
 
 import math
 from collections import deque
@@ -56,7 +56,7 @@ class PlayingWorker:
         self.begun: tuple[int, bool, int, int] | None = None
 
     def play(self, work: Work | None, num_episodes: int, begins: bool) -> PlayedWork:
-        """Play at most so many episodes, and begin another if asked to."""
+        """Play at most `num_episodes`, and begin another if asked to."""
         to_begin = deque(units(work))
         kind = self.begun[:2] if self.begun else to_begin[0][:2] if to_begin else (0, False)
         done: list[tuple[int, bool, int, int]] = []
@@ -88,27 +88,27 @@ def units(work: Work | None) -> list[tuple[int, bool, int, int]]:
 
 
 def return_of(unit: tuple[int, bool, int, int]) -> float:
-    """Tells one episode from every other, so that a mean tells what it is over."""
+    """A return that no other episode has, so that a mean tells which episodes it is over."""
     number, evaluation, candidate, episode = unit
     return 1e6 * number + 1e3 * candidate + episode + (0.5 if evaluation else 0.0)
 
 
 class LearningDriver(MachineDriver):
-    """A machine of a run that learns, with a learner that a test speaks for.
+    """The machine of a run that learns, with a learner whose replies the test decides.
 
     Attributes:
-        asked: Questions to the learner that it has not answered.
-        told: What it was told, by the generation that this was about.
-        saves: Policies to be saved.
+        asked: Requests for parameters that the learner has not answered.
+        reported: By generation, the returns of its candidates that the learner was told.
+        pending_saves: Numbers of the generations whose policy is to be saved.
     """
 
     def __init__(self, machine: RunMachine) -> None:
         self.asked: list[AskLearner] = []
-        self.told: dict[int, np.ndarray] = {}
-        self.saves: list[int] = []
+        self.reported: dict[int, np.ndarray] = {}
+        self.pending_saves: list[int] = []
         self.num_created = 0
         self.players: dict[tuple[int, int], PlayingWorker] = {}
-        self._given = 0
+        self._last_answered = 0
         super().__init__(machine)
 
     @property
@@ -122,52 +122,54 @@ class LearningDriver(MachineDriver):
                 case CreateLearner():
                     self.num_created += 1
                     self.asked.clear()
-                    self.saves.clear()
+                    self.pending_saves.clear()
                 case AskLearner(results=results):
                     if results.returns is not None:
-                        self.told[self._given] = results.returns
+                        self.reported[self._last_answered] = results.returns
                     self.asked.append(instruction)
                 case SavePolicy(weights_seq_no=number):
-                    self.saves.append(number)
+                    self.pending_saves.append(number)
 
     def answer(self, **extra: object) -> None:
-        """The learner answers."""
+        """Let the learner give its next parameters."""
         number = self.asked.pop(0).weights_seq_no
-        self._given = number
+        self._last_answered = number
         ready = ParametersReady(number, POPULATION, 3, 0.5, 0)
-        self.give(ParametersArrived(self.t_s, replace(ready, **extra)))  # type: ignore[arg-type]
+        self.handle(ParametersArrived(self.t_s, replace(ready, **extra)))  # type: ignore[arg-type]
 
     def learner_dies(self) -> None:
-        """With all that it was asked."""
+        """End the learner's process, and with it all that it was asked."""
         self.asked.clear()
-        self.saves.clear()
-        self.give(LearnerDied(self.t_s, "SIGKILL"))
+        self.pending_saves.clear()
+        self.handle(LearnerDied(self.t_s, "SIGKILL"))
 
     def save_all(self) -> None:
-        """What is to be saved is."""
-        while self.saves:
-            self.give(PolicySaved(self.t_s, PolicyWritten(self.saves.pop(0), "/best.npz")))
+        """Save all policies that are to be saved."""
+        while self.pending_saves:
+            self.handle(
+                PolicySaved(self.t_s, PolicyWritten(self.pending_saves.pop(0), "/best.npz"))
+            )
 
     def activity(self, index: int) -> Activity:
-        """What a worker does."""
+        """Return what a worker is doing."""
         return self.machine.activity_of(self.machine.workers[index])
 
     def plays(self, index: int, num_episodes: int = NO_LIMIT, begins: bool = False) -> PlayedWork:
-        """A worker answers its oldest request."""
+        """Let a worker play and answer its oldest request."""
         request = self.requests[index].pop(0)
         player = self.players.setdefault((index, request.incarnation), PlayingWorker())
         played = player.play(request.work, 1 if request.drain else num_episodes, begins)
         drained = request.drain and player.begun is None
-        self.give_chunk(request, played, drained=drained)
+        self.handle_chunk(request, played, drained=drained)
         return played
 
-    def give_chunk(
+    def handle_chunk(
         self, request: RequestRollout, played: PlayedWork, *, drained: bool = False
     ) -> None:
         if not played.evaluation:
             self.episodes += len(played.candidate)
             self.steps += 10 * len(played.candidate)
-        self.give(
+        self.handle(
             ChunkArrived(
                 self.t_s,
                 request.worker_index,
@@ -182,7 +184,7 @@ class LearningDriver(MachineDriver):
         )
 
     def workers_end(self) -> None:
-        """Those that were told to stop or killed are gone, in no time."""
+        """Let all workers that were told to stop, or killed, be gone at once."""
         while any(not worker.is_gone for worker in self.machine.workers.values()):
             for index in list(self.killed):
                 self.die(index)
@@ -192,7 +194,7 @@ class LearningDriver(MachineDriver):
                 self.plays(index)
 
     def generation(self) -> None:
-        """Everybody plays until the learner is asked again or the run ends."""
+        """Let all workers play until the learner is asked again or the run ends."""
         for _ in range(10_000):
             if self.asked or self.ended or self.machine.state is RunState.STOPPING:
                 return
@@ -233,12 +235,12 @@ def test_nothing_is_requested_before_the_learner_gave_parameters() -> None:
     assert all(run.requests[index] for index in (1, 2))
 
 
-def test_each_candidate_plays_its_episodes_and_the_learner_hears_their_mean() -> None:
+def test_each_candidate_plays_its_episodes_and_the_learner_is_told_their_mean() -> None:
     run = make(episodes_per_candidate=3)
     for number in (1, 2, 3):
         run.answer()
         run.generation()
-        assert run.told[number].tolist() == expected_means(number, 3)
+        assert run.reported[number].tolist() == expected_means(number, 3)
     rows = run.plan.take_rows()
     assert [row.number for row in rows] == [1, 2]  # the third may be evaluated yet
     assert rows[0].return_best == max(expected_means(1, 3))
@@ -276,12 +278,12 @@ def test_a_worker_without_work_is_idle_and_can_be_paused() -> None:
     assert run.activity(1) is Activity.IDLE
 
 
-def test_what_a_slice_did_not_begin_is_handed_out_again() -> None:
+def test_episodes_that_a_request_did_not_begin_are_handed_out_again() -> None:
     run = make(num_workers=1, episodes_per_candidate=4)
     run.answer()
     run.plays(1, num_episodes=1, begins=True)
     run.generation()
-    assert run.told[1].tolist() == expected_means(1, 4)
+    assert run.reported[1].tolist() == expected_means(1, 4)
 
 
 def test_candidates_of_a_dead_worker_are_handed_to_others() -> None:
@@ -291,7 +293,7 @@ def test_candidates_of_a_dead_worker_are_handed_to_others() -> None:
     run.die(1)
     while run.requests[2]:
         run.plays(2)
-    assert run.told[1].tolist() == expected_means(1, 1)
+    assert run.reported[1].tolist() == expected_means(1, 1)
 
 
 def test_a_paused_workers_episode_is_given_to_others_and_counts_only_once() -> None:
@@ -302,12 +304,12 @@ def test_a_paused_workers_episode_is_given_to_others_and_counts_only_once() -> N
         run.plays(1, num_episodes=0, begins=True)
     while run.requests[2]:
         run.plays(2)
-    assert run.told[1].tolist() == expected_means(1, 1)
+    assert run.reported[1].tolist() == expected_means(1, 1)
     run.command(Verb.RESUME, (1,))
     run.answer()
     run.generation()
     assert run.plan.num_stale == 1
-    assert run.told[2].tolist() == expected_means(2, 1)
+    assert run.reported[2].tolist() == expected_means(2, 1)
 
 
 def test_of_an_episode_that_two_workers_play_the_first_result_counts() -> None:
@@ -326,7 +328,7 @@ def test_of_an_episode_that_two_workers_play_the_first_result_counts() -> None:
     run.die(2)
     assert run.requests[1], "what the dead worker had is to be played again"
     run.generation()
-    assert run.told[1].tolist() == expected_means(1, 1)
+    assert run.reported[1].tolist() == expected_means(1, 1)
 
 
 def test_half_finished_episodes_go_on_after_a_paused_run_is_resumed() -> None:
@@ -339,7 +341,7 @@ def test_half_finished_episodes_go_on_after_a_paused_run_is_resumed() -> None:
     assert run.machine.state is RunState.PAUSED
     run.command(Verb.RESUME)
     run.generation()
-    assert run.told[1].tolist() == expected_means(1, 1)
+    assert run.reported[1].tolist() == expected_means(1, 1)
     assert run.plan.num_stale == 0
 
 
@@ -390,7 +392,7 @@ def test_a_target_counts_once_fresh_episodes_confirm_it() -> None:
     )
     (row,) = run.plan.take_rows()
     assert (row.number, row.evaluation_n) == (1, CONFIRMING_EPISODES)
-    assert run.saves == [2]
+    assert run.pending_saves == [2]
     run.workers_end()
     assert end_of(run) is None, "the best policy is not saved yet"
     run.save_all()
@@ -399,18 +401,18 @@ def test_a_target_counts_once_fresh_episodes_confirm_it() -> None:
 
 
 def end_of(run: LearningDriver) -> EndRun | None:
-    # mypy takes what was asserted of an attribute for lasting, but not what a function gave.
+    # A function, because mypy keeps the type that an attribute was narrowed to by an assertion.
     return run.ended
 
 
 def ending_run_whose_learner_hangs() -> LearningDriver:
-    """It reached its target, its workers are gone, and the best policy is not saved."""
+    """A run that reached its target and whose workers are gone, but not its best policy saved."""
     run = make(evaluation_interval=1, evaluation_episodes=2, target=2e6)
     for _ in range(2):
         run.answer()
         run.generation()
     run.workers_end()
-    assert run.saves == [2]
+    assert run.pending_saves == [2]
     return run
 
 
@@ -422,9 +424,8 @@ def test_a_learner_that_hangs_while_saving_holds_the_end_for_a_while_only() -> N
     run.tick(0.2)
     assert run.ended is not None
     assert (run.ended.state, run.ended.ended_by) == (RunState.FINISHED, EndedBy.TARGET)
-    said = [event for event in run.events() if event.kind is EventKind.POLICY_NOT_SAVED]
-    (lost,) = said
-    assert lost.text == (
+    (event,) = [event for event in run.events() if event.kind is EventKind.POLICY_NOT_SAVED]
+    assert event.text == (
         "the best policy was not saved (generation 2, mean return 2001001.00 over 2 evaluation "
         "episodes): the learner did not answer for 10 s"
     )
@@ -440,12 +441,12 @@ def test_a_policy_that_is_saved_in_time_is_the_runs_although_it_took_long() -> N
     assert not [event for event in run.events() if event.kind is EventKind.POLICY_NOT_SAVED]
 
 
-def test_workers_that_come_back_while_a_policy_is_saved_give_the_learner_its_time_anew() -> None:
+def test_workers_that_come_back_while_a_policy_is_saved_give_the_learner_its_time_again() -> None:
     run = make(evaluation_interval=1, evaluation_episodes=1)
     for _ in range(2):
         run.answer()
         run.generation()
-    assert run.saves
+    assert run.pending_saves
     grace_s = MachineSettings().save_grace_s
     run.command(Verb.KILL, (1, 2))
     run.workers_end()
@@ -490,13 +491,13 @@ def test_an_improved_policy_is_saved_and_marked() -> None:
     assert run.plan.figures(run.t_s).best_policy == "/best.npz"
 
 
-def test_a_policy_that_can_not_be_saved_is_said() -> None:
+def test_a_policy_that_can_not_be_saved_is_recorded_as_an_event() -> None:
     run = make(evaluation_interval=1, evaluation_episodes=1)
     run.answer()
     run.generation()
     run.answer()
     run.generation()
-    run.give(PolicySaved(run.t_s, PolicyWritten(2, "/best.npz", "no room")))
+    run.handle(PolicySaved(run.t_s, PolicyWritten(2, "/best.npz", "no room")))
     assert run.events()[-1].kind is EventKind.POLICY_NOT_SAVED
     assert not run.plan.best_policy
 
@@ -508,7 +509,7 @@ def test_an_error_episode_is_as_bad_as_the_worst(monkeypatch: pytest.MonkeyPatch
     run = make()
     run.answer()
     run.generation()
-    assert run.told[1].tolist() == [0.0, -1.0, -2.0, -4.0, -4.0]
+    assert run.reported[1].tolist() == [0.0, -1.0, -2.0, -4.0, -4.0]
 
 
 def test_a_generation_of_errors_alone_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -516,7 +517,7 @@ def test_a_generation_of_errors_alone_is_not_told(monkeypatch: pytest.MonkeyPatc
     run = make()
     run.answer()
     run.generation()
-    assert not run.told
+    assert not run.reported
     assert len(run.asked) == 1
 
 
@@ -529,14 +530,16 @@ def test_observations_of_candidates_are_handed_on_once() -> None:
         played = PlayingWorker().play(request.work, NO_LIMIT, False)
         sums = ObservationSums.of(np.full((len(played.candidate), 2), float(len(seen))))
         seen.append(sums)
-        run.give_chunk(request, replace(played, observations=sums))
-    told = run.asked[0].results.observations
-    assert told is not None
-    assert told.count == POPULATION
-    assert told.mean == pytest.approx(ObservationSums.merged(seen).mean)  # type: ignore[union-attr]
+        run.handle_chunk(request, replace(played, observations=sums))
+    merged = run.asked[0].results.observations
+    assert merged is not None
+    assert merged.count == POPULATION
+    expected = ObservationSums.merged(seen)
+    assert expected is not None
+    assert merged.mean == pytest.approx(expected.mean)
 
 
-def test_a_dead_learner_is_made_anew_and_its_generation_let_go() -> None:
+def test_a_dead_learner_is_started_again_and_its_generation_dropped() -> None:
     run = make()
     run.answer()
     run.generation()
@@ -547,10 +550,10 @@ def test_a_dead_learner_is_made_anew_and_its_generation_let_go() -> None:
     assert run.asked[0].results.returns is None
     run.answer(went_on_from=1)
     run.generation()
-    assert run.told[3].tolist() == expected_means(3, 1)
-    (told,) = [e for e in run.events() if e.kind is EventKind.LEARNER_RESTARTED]
-    assert "SIGKILL" in told.text
-    assert "from generation 1" in told.text
+    assert run.reported[3].tolist() == expected_means(3, 1)
+    (event,) = [e for e in run.events() if e.kind is EventKind.LEARNER_RESTARTED]
+    assert "SIGKILL" in event.text
+    assert "from generation 1" in event.text
     assert run.plan.num_stale > 0
 
 
@@ -566,7 +569,7 @@ def test_a_learner_that_keeps_dying_fails_the_run() -> None:
 
 def test_a_learner_that_raises_fails_the_run_with_its_traceback() -> None:
     run = make()
-    run.give(LearnerFaulted(0.0, Fault("it raised", "because", detail="Traceback ...")))
+    run.handle(LearnerFaulted(0.0, Fault("it raised", "because", detail="Traceback ...")))
     run.settle()
     assert run.ended is not None
     assert run.ended.state is RunState.FAILED
@@ -575,7 +578,7 @@ def test_a_learner_that_raises_fails_the_run_with_its_traceback() -> None:
     assert event.detail == "Traceback ..."
 
 
-def test_a_search_that_began_anew_is_marked() -> None:
+def test_a_search_that_started_again_is_marked() -> None:
     run = make()
     run.answer()
     run.generation()
@@ -690,8 +693,8 @@ def test_whatever_happens_each_candidates_episodes_count_exactly_once(
                 run.save_all()
             case "tick":
                 run.tick(0.5)
-        for number, told in run.told.items():
-            assert told.tolist() == expected_means(number, episodes)
+        for number, returns in run.reported.items():
+            assert returns.tolist() == expected_means(number, episodes)
         if run.ended or run.machine.state is RunState.STOPPING:
             return
     # From here nothing more goes wrong, and the generation comes to its end.
@@ -705,11 +708,11 @@ def test_whatever_happens_each_candidates_episodes_count_exactly_once(
             run.closed(index)
         run.tick(1.0)
         run.all_ready()
-    told_before = len(run.told)
+    reported_before = len(run.reported)
     for _ in range(2):
         if run.asked:
             run.answer()
         run.generation()
-    assert len(run.told) > told_before or run.machine.ended_by is EndedBy.TARGET
-    for number, told in run.told.items():
-        assert told.tolist() == expected_means(number, episodes)
+    assert len(run.reported) > reported_before or run.machine.ended_by is EndedBy.TARGET
+    for number, returns in run.reported.items():
+        assert returns.tolist() == expected_means(number, episodes)

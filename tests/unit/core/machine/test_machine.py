@@ -1,4 +1,4 @@
-"""The state machine by tables and by any interleaving that hypothesis can think of."""
+"""The state machine, case by case and in any interleaving that hypothesis can think of."""
 
 from collections.abc import Iterator
 
@@ -40,7 +40,7 @@ def activity(driver: MachineDriver, index: int) -> Activity:
 
 
 def stopped_workers(driver: MachineDriver) -> tuple[int, ...]:
-    # mypy takes what was asserted of an attribute for lasting, but not what a function gave.
+    # A function, because mypy keeps the type that an attribute was narrowed to by an assertion.
     return driver.machine.commanded.stopped_workers
 
 
@@ -74,7 +74,7 @@ def test_pause_of_the_run_is_answered_when_nothing_is_in_flight(run: MachineDriv
     assert run.machine.state is RunState.PAUSED
 
 
-def test_slices_are_cut_short_while_somebody_waits_for_a_pause(run: MachineDriver) -> None:
+def test_requests_are_cut_short_while_somebody_waits_for_a_pause(run: MachineDriver) -> None:
     run.command(Verb.PAUSE, (1,))
     assert run.hurried == {1}
     run.chunk(1)
@@ -148,7 +148,7 @@ def test_a_stop_condition_finishes_the_run_and_counts_what_is_in_flight(
     assert chunks <= 5
 
 
-def test_a_killed_worker_is_made_anew_after_a_back_off_that_doubles(run: MachineDriver) -> None:
+def test_a_dead_worker_is_restarted_after_a_back_off_that_doubles(run: MachineDriver) -> None:
     waits = []
     for _ in range(3):
         run.die(1)
@@ -256,7 +256,7 @@ def test_scale_changes_the_number_of_workers(run: MachineDriver, wanted: int) ->
     assert run.answers[token] == [None]
 
 
-def test_scaling_up_again_uses_the_same_rows(run: MachineDriver) -> None:
+def test_scaling_up_again_uses_the_same_workers(run: MachineDriver) -> None:
     run.command(Verb.SCALE, num_workers=1)
     run.chunk(2)
     run.chunk(2)
@@ -275,9 +275,9 @@ def test_an_impossible_number_of_workers_is_refused(run: MachineDriver, wanted: 
 
 
 def test_a_run_that_nobody_keeps_ends_after_its_last_window(run: MachineDriver) -> None:
-    run.give(ReadersCounted(run.t_s, 1))
+    run.handle(ReadersCounted(run.t_s, 1))
     run.tick(1000.0)
-    run.give(ReadersCounted(run.t_s, 0))
+    run.handle(ReadersCounted(run.t_s, 0))
     run.tick(599.0)
     assert run.machine.state is RunState.RUNNING
     run.tick(2.0)
@@ -319,7 +319,7 @@ def test_a_machine_that_goes_on_counts_incarnations_and_time_on() -> None:
     assert machine.elapsed_s == pytest.approx(50.1)
 
 
-def reborn(run: MachineDriver, stop: StopSpec | None = None) -> None:
+def restart_supervisor(run: MachineDriver, stop: StopSpec | None = None) -> None:
     run.supervisor_dies(RunSpec(stop=stop or StopSpec()))
 
 
@@ -327,7 +327,7 @@ def test_a_supervisor_that_died_while_stopping_ends_the_run_as_it_was_asked_to(
     run: MachineDriver,
 ) -> None:
     run.command(Verb.STOP)
-    reborn(run)
+    restart_supervisor(run)
     assert run.ended is not None
     assert (run.ended.state, run.ended.ended_by) == (RunState.STOPPED, EndedBy.USER)
     assert not run.starting
@@ -338,7 +338,7 @@ def test_a_supervisor_that_died_while_stopping_ends_the_run_as_it_was_asked_to(
 def test_a_supervisor_that_died_while_draining_ends_the_run_as_drained(run: MachineDriver) -> None:
     run.command(Verb.DRAIN)
     assert run.machine.commanded.ended_by is EndedBy.DRAINED
-    reborn(run)
+    restart_supervisor(run)
     assert run.ended is not None
     assert (run.ended.state, run.ended.ended_by) == (RunState.STOPPED, EndedBy.DRAINED)
     assert not run.starting
@@ -349,7 +349,7 @@ def test_a_run_that_had_all_its_steps_when_its_supervisor_died_makes_no_worker()
     run = make(2, stop)
     run.all_ready()
     run.steps = 1000
-    reborn(run, stop)
+    restart_supervisor(run, stop)
     assert run.ended is not None
     assert (run.ended.state, run.ended.ended_by) == (RunState.FINISHED, EndedBy.ENV_STEPS)
     assert not run.starting
@@ -358,7 +358,7 @@ def test_a_run_that_had_all_its_steps_when_its_supervisor_died_makes_no_worker()
 def test_pauses_of_single_workers_outlive_their_supervisor(run: MachineDriver) -> None:
     run.command(Verb.PAUSE, (2,))
     assert run.machine.commanded.paused_workers == (2,)
-    reborn(run)
+    restart_supervisor(run)
     run.all_ready()
     assert (activity(run, 1), activity(run, 2)) == (Activity.STEPPING, Activity.PAUSED)
     token = run.command(Verb.RESUME, (2,))
@@ -373,7 +373,7 @@ def test_workers_that_were_stopped_on_their_own_stay_stopped_under_the_next_supe
     run.command(Verb.KILL, (2,))
     run.command(Verb.DRAIN, (4,))
     assert stopped_workers(run) == (1, 2, 4)
-    reborn(run)
+    restart_supervisor(run)
     assert set(run.starting) == {3, 5}
     assert {activity(run, index) for index in (1, 2, 4)} == {Activity.STOPPED}
     token = run.command(Verb.RESTART, (2,))
@@ -387,7 +387,7 @@ def test_workers_too_many_since_a_change_of_scale_do_not_come_back() -> None:
     run.all_ready()
     run.command(Verb.STOP, (1,))
     run.command(Verb.SCALE, num_workers=1)
-    reborn(run)
+    restart_supervisor(run)
     assert set(run.starting) == {2}
     run.all_ready()
     run.command(Verb.SCALE, num_workers=3)
@@ -400,7 +400,7 @@ def test_worker_that_was_given_up_is_not_tried_again_by_the_next_supervisor(
 ) -> None:
     run.chunk(1, failures=5)
     assert run.machine.commanded.failed_workers == (1,)
-    reborn(run)
+    restart_supervisor(run)
     assert set(run.starting) == {2}
     assert activity(run, 1) is Activity.FAILED
     run.all_ready()
@@ -414,13 +414,13 @@ def test_a_supervisor_that_died_while_the_last_worker_was_stopping_ends_the_run(
     run: MachineDriver,
 ) -> None:
     run.command(Verb.STOP, (1, 2))
-    reborn(run)
+    restart_supervisor(run)
     assert run.ended is not None
     assert (run.ended.state, run.ended.ended_by) == (RunState.STOPPED, EndedBy.USER)
     assert not run.starting
 
 
-def test_restarts_are_workers_made_anew_after_a_death_or_on_demand(run: MachineDriver) -> None:
+def test_restarts_count_workers_restarted_after_a_death_or_on_demand(run: MachineDriver) -> None:
     run.die(1)
     run.tick(0.3)
     run.ready(1)
@@ -435,7 +435,7 @@ def test_restarts_are_workers_made_anew_after_a_death_or_on_demand(run: MachineD
     run.command(Verb.SCALE, num_workers=2)
     run.ready(2)
     assert run.machine.num_restarts == 2
-    reborn(run)
+    restart_supervisor(run)
     run.all_ready()
     assert run.machine.num_restarts == 2
     assert [w.incarnation for w in run.machine.workers.values()] == [2, 3]
@@ -470,7 +470,7 @@ def test_any_interleaving_keeps_the_rules_and_answers_every_command_once(
         if move == ("supervisor dies",) and driver.ended is None:
             asked = driver.machine.commanded
             driver.supervisor_dies(RunSpec(stop=stop, rollout=rollout))
-            # Nobody is made anew who was to be gone, and nobody at all if the run was ending.
+            # No worker comes back that was to be gone, and none at all if the run was ending.
             gone = {*asked.stopped_workers, *asked.failed_workers}
             assert not (asked.ended_by and driver.starting)
             assert not gone & set(driver.starting)

@@ -1,4 +1,4 @@
-"""A policy is swapped in a run that goes on: who gets it when, and who keeps the old one."""
+"""Swapping the policy of a run that goes on: which worker gets it when, and which keeps the old."""
 
 import pytest
 
@@ -73,7 +73,7 @@ def test_workers_made_later_are_made_with_the_new_policy(run: MachineDriver) -> 
     run.command(Verb.SCALE, num_workers=4)
     run.die(2)
     run.tick(0.3)
-    assert (run.made_with[4], run.made_with[2]) == (FIRST, FIRST)
+    assert (run.created_with[4], run.created_with[2]) == (FIRST, FIRST)
     run.all_ready()
     assert not run.offers
     assert versions(run) == [1, 1, 1, 1]
@@ -83,7 +83,7 @@ def test_a_worker_that_was_on_its_way_gets_it_as_soon_as_it_stands(run: MachineD
     run.command(Verb.SCALE, num_workers=4)
     token = swap(run)
     assert set(run.offers) == {1, 2, 3}
-    assert run.made_with[4] == PolicyVersion()
+    assert run.created_with[4] == PolicyVersion()
     for index in (1, 2, 3):
         run.answer_policy(index)
     assert run.answers[token] == [None]  # nobody waits for a worker that may never be placed
@@ -127,7 +127,7 @@ def test_what_nobody_can_take_changes_nothing(run: MachineDriver) -> None:
     assert run.machine.version == PolicyVersion()
     assert not [e for e in run.events() if e.kind is EventKind.POLICY_SWAPPED]
     run.command(Verb.SCALE, num_workers=4)
-    assert run.made_with[4] == PolicyVersion()
+    assert run.created_with[4] == PolicyVersion()
     token = swap(run)  # the next one is not held against it
     for index in (1, 2, 3):
         run.answer_policy(index)
@@ -149,7 +149,7 @@ def test_all_workers_that_die_meanwhile_come_back_with_it(run: MachineDriver) ->
         run.die(index)
     assert run.answers[token] == [None]
     run.tick(0.3)
-    assert run.made_with == dict.fromkeys((1, 2, 3), FIRST)
+    assert run.created_with == dict.fromkeys((1, 2, 3), FIRST)
 
 
 def test_one_swap_at_a_time(run: MachineDriver) -> None:
@@ -187,7 +187,7 @@ def test_a_supervisor_that_goes_on_makes_workers_with_the_policy_of_last(
     for index in (1, 2, 3):
         run.answer_policy(index)
     run.supervisor_dies(RunSpec())
-    assert run.made_with == dict.fromkeys((1, 2, 3), FIRST)
+    assert run.created_with == dict.fromkeys((1, 2, 3), FIRST)
     run.all_ready()
     swap(run)
     assert run.offers[1].version.weights_seq_no == 2

@@ -1,22 +1,21 @@
-"""Commands of a run that wait for their effect; each is answered exactly once."""
+"""Commands of a run that were accepted and wait for their effect; each is answered exactly once."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from raydash.core.faults import Fault
-from raydash.core.machine.worker_record import Phase, WorkerRecord
+from raydash.core.machine.worker_record import WorkerPhase, WorkerRecord
 from raydash.core.messages import Verb
 
 
 @dataclass(frozen=True, slots=True)
 class PendingCommand:
-    """A command that was accepted.
+    """A command that was accepted and is answered once it has taken effect.
 
     Attributes:
-        token: Names its answer.
-        verb: What was asked.
-        targets: Workers that it was asked of; None: the whole run.
-        incarnations: Their incarnations when it was asked (for `restart`).
+        token: Identifies its answer.
+        targets: Indices of the workers it is meant for; None: the whole run.
+        incarnations: For `restart`: which incarnation each of them was when the command came.
     """
 
     token: int
@@ -25,8 +24,8 @@ class PendingCommand:
     incarnations: Mapping[int, int] = field(default_factory=dict)
 
 
-class CommandBook:
-    """Keeps count of who was promised an answer."""
+class PendingCommands:
+    """The commands that still owe an answer."""
 
     def __init__(self) -> None:
         self._pending: list[PendingCommand] = []
@@ -35,31 +34,31 @@ class CommandBook:
 
     @property
     def is_empty(self) -> bool:
-        """Nobody waits."""
+        """No command waits for its answer."""
         return not self._pending
 
-    def receive(self, token: int) -> None:
-        """A command came in."""
+    def note_received(self, token: int) -> None:
+        """Note that a command came in."""
         self._received.add(token)
 
-    def answer(self, token: int) -> None:
-        """Its answer goes out."""
+    def note_answered(self, token: int) -> None:
+        """Note that a command is being answered."""
         self._answered.add(token)
 
-    def wait(self, command: PendingCommand) -> None:
-        """A command was accepted; its answer comes with its effect."""
+    def add(self, command: PendingCommand) -> None:
+        """Keep an accepted command until it has taken effect."""
         self._pending.append(command)
 
     def withdraw(self, verb: Verb) -> list[int]:
-        """Tokens of run-wide commands of that verb that are overtaken by another; they are out."""
+        """Remove the run-wide commands of that verb, which another has overtaken; return tokens."""
         overtaken = [p for p in self._pending if p.verb is verb and p.targets is None]
         self._pending = [p for p in self._pending if p not in overtaken]
         return [command.token for command in overtaken]
 
-    def settled(
+    def pop_settled(
         self, workers: Mapping[int, WorkerRecord], *, is_over: bool
     ) -> Iterator[tuple[int, Fault | None]]:
-        """Commands that are done (or can't be any more): token and fault; they are out."""
+        """Remove commands that took effect, or no longer can; yield each token with its fault."""
         for command in list(self._pending):
             done, fault = _outcome(command, workers, is_over=is_over)
             if done:
@@ -81,31 +80,31 @@ def _outcome(
         lost = command.verb in (Verb.RESUME, Verb.RESTART, Verb.SCALE, Verb.SWAP)
         return True, refusal(command.verb, "the run ended first") if lost else None
     targets = command.targets if command.targets is not None else tuple(workers)
-    meant = [workers[index] for index in targets]
+    targeted = [workers[index] for index in targets]
     match command.verb:
         case Verb.RESUME | Verb.KEEP:
             return True, None
         case Verb.PAUSE:
-            return all(worker.in_flight == 0 for worker in meant), None
+            return all(worker.in_flight == 0 for worker in targeted), None
         case Verb.STOP | Verb.DRAIN | Verb.KILL:
-            return command.targets is not None and all(w.is_gone for w in meant), None
+            return command.targets is not None and all(w.is_gone for w in targeted), None
         case Verb.RESTART:
-            failed = [worker for worker in meant if worker.phase is Phase.FAILED]
+            failed = [worker for worker in targeted if worker.phase is WorkerPhase.FAILED]
             if failed:
                 return True, refusal(command.verb, failed[0].last_error)
             renewed = all(
-                worker.phase is Phase.LIVE
+                worker.phase is WorkerPhase.LIVE
                 and worker.incarnation > command.incarnations[worker.index]
-                for worker in meant
+                for worker in targeted
             )
             return renewed, None
         case Verb.SWAP:
-            return False, None  # the machine says when: see `PolicySwap`
+            return False, None  # `RunMachine` answers it once its `PolicySwap` is over
         case Verb.SCALE:
-            moving = (Phase.STARTING, Phase.CLOSING, Phase.KILLING)
-            return not any(w.phase in moving or w.leaving for w in meant), None
+            in_transition = (WorkerPhase.STARTING, WorkerPhase.CLOSING, WorkerPhase.KILLING)
+            return not any(w.phase in in_transition or w.stopping for w in targeted), None
 
 
 def refusal(verb: Verb, reason: str) -> Fault:
-    """What is answered when a command can't be done."""
+    """Build the fault that answers a command which could not be done."""
     return Fault(f"{verb.value.capitalize()} was not done", reason)
