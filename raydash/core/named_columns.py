@@ -1,4 +1,4 @@
-"""Matrices whose columns have names, where names come to be as a run goes on."""
+"""Matrices with named columns, to which a run may add names as it goes on."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -10,16 +10,17 @@ Number = TypeVar("Number", bound=np.number)
 
 
 def all_names(parts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    """Every name once, in the order in which they appear."""
+    """Collect every name once, in the order in which they appear."""
     return tuple(dict.fromkeys(name for names in parts for name in names))
 
 
 def placed(
     values: NDArray[Number], own: tuple[str, ...], names: tuple[str, ...], fill: float
 ) -> NDArray[Number]:
-    """A matrix with one column per own name, under `names`; `fill` where it has none of it.
+    """Rearrange the columns of a matrix, named `own`, to match `names`.
 
-    Names of its own that are not among `names` are left out.
+    Columns that the matrix does not have are filled with `fill`; those that are not among `names`
+    are left out.
     """
     if own == names:
         return values

@@ -1,4 +1,4 @@
-"""The reader's side of a run's learning: its generations, as updates bring them."""
+"""The reader's side of a run's learning: its generations, collected from updates."""
 
 from dataclasses import fields
 
@@ -15,12 +15,12 @@ _NAMES = tuple(field.name for field in fields(Generations))
 class GenerationSeries:
     """All generations of a run, ascending by number; of long runs, neighbours are joined.
 
-    Arrays are replaced and never written to, so a shallow copy stands still.
+    Arrays are replaced and never written to, so a shallow copy never changes.
 
     Attributes:
-        columns: A row is a generation, or what stands for some that followed each other: the mean
-            of their means, the best of their bests, the worst of their worsts, the newest
-            evaluation of any, and number, time and steps of the last.
+        columns: A row is one generation, or several consecutive ones joined: then it holds the mean
+            of their means, the best of their bests, the worst of their worsts, their newest
+            evaluation, and the number, time and steps of the last.
         version: Counts changes, so that a view knows whether to draw.
     """
 
@@ -33,20 +33,20 @@ class GenerationSeries:
         return len(self.columns)
 
     def replace(self, generations: Generations) -> None:
-        """Take a snapshot's over: what was there is forgotten."""
+        """Replace all generations by those of a snapshot."""
         self.columns = Generations()
         self.version += 1
         self.apply(generations)
 
     def apply(self, generations: Generations) -> None:
-        """Append new ones. One that is told again takes the place of the one that was there."""
+        """Append new generations; one that is already here, by its number, is replaced."""
         if not len(generations):
             return
         self.version += 1
-        held = self.columns
-        kept = ~np.isin(held.number, generations.number)
+        old = self.columns
+        kept = ~np.isin(old.number, generations.number)
         joined = [
-            np.concatenate([getattr(held, name)[kept], getattr(generations, name)])
+            np.concatenate([getattr(old, name)[kept], getattr(generations, name)])
             for name in _NAMES
         ]
         order = np.argsort(joined[0], kind="stable")
@@ -55,20 +55,20 @@ class GenerationSeries:
             self.columns = _halved(self.columns)
 
     def rows_between(self, low_s: float, high_s: float) -> slice:
-        """The rows that ended in that range of the run's clock, and one beyond at either side."""
+        """Rows that ended in this range of the run's clock, plus one beyond it on either side."""
         begin = int(np.searchsorted(self.columns.end_s, low_s))
         end = int(np.searchsorted(self.columns.end_s, high_s, side="right"))
         return slice(max(0, begin - 1), min(len(self), end + 1))
 
     def nearest(self, t_s: float) -> int | None:
-        """The row that ended nearest to that moment; None: there is none."""
+        """Find the row that ended nearest to `t_s`; None: there are no rows."""
         if not len(self):
             return None
         return int(np.argmin(np.abs(self.columns.end_s - t_s)))
 
 
 def _halved(columns: Generations) -> Generations:
-    """Each two neighbours joined to one; of an odd number the last stays alone."""
+    """Join every two neighbours; if the number of rows is odd, the last one stays as it is."""
     starts = np.arange(0, len(columns), 2)
     lasts = np.minimum(starts + 1, len(columns) - 1)
     evaluated = np.isfinite(columns.evaluation_mean)
@@ -87,11 +87,10 @@ def _halved(columns: Generations) -> Generations:
 
 
 def grouped(columns: Generations, starts: NDArray[np.intp]) -> tuple[Float64, ...]:
-    """Groups of generations that follow each other: what a plot can show of them.
+    """Summarise groups of consecutive generations for a plot.
 
-    Args:
-        columns: At least one row.
-        starts: First row of each group, ascending from 0.
+    `columns` must have at least one row; `starts` holds the first row of each group, ascending from
+    0.
 
     Returns:
         When each group ended, its mean, its best and its worst.

@@ -1,4 +1,4 @@
-"""A mergeable histogram for quantiles of values that are not kept."""
+"""A mergeable histogram, for quantiles of values that are not kept."""
 
 import math
 import struct
@@ -10,28 +10,28 @@ from raydash.core.records import Float64, Int64
 
 MAX_BINS = 256
 _HEAD = struct.Struct("<BBhqB")
-"""Of the byte form: its version, bytes per count, exponent, first key, number of bins less one."""
+"""Head of the byte form: version, bytes per count, exponent, first key, number of bins less one."""
 _VERSION = 1
 _WITH_OFFSETS = 0x10
 _COUNT_SIZES = (1, 2, 4, 8)
 _MAX_KEY = 2**54
 _MAX_COUNT = 2**53
-_KEY_BITS = 53  # of a double: neighbouring values get different keys, and a key fits 64 bits
+_KEY_BITS = 53  # as a double has: neighbouring values get different keys, which fit 64 bits
 _FINEST = -1074
 
 
 class HistogramError(ValueError):
-    """Bytes that are no histogram."""
+    """Raised for bytes that are not a histogram."""
 
 
 class Histogram:
     """Counts and sums in bins of a power-of-two width, aligned at zero.
 
-    Merging is associative: the width only depends on the values, not on their order. It is the
-    finest at which all of them fall into `MAX_BINS` bins. A bin answers with the mean of its own
-    values, so point masses (CartPole's whole numbers) come out exactly; otherwise the error of a
-    quantile is at most one bin, which is under 1 % of the range because more than 128 bins are in
-    use once bins had to be merged.
+    Merging is associative: the width depends only on the values, not on their order. It is the
+    finest at which all of them fall into `MAX_BINS` bins. Each bin is represented by the mean of
+    its values, so point masses (CartPole's whole numbers) come out exactly. Otherwise the error of
+    a quantile is at most one bin, which is under 1 % of the range, because more than 128 bins are
+    in use once bins had to be merged.
     """
 
     __slots__ = ("_counts", "_exponent", "_keys", "_sums")
@@ -46,7 +46,7 @@ class Histogram:
         return int(self._counts.sum())
 
     def add(self, values: Float64) -> None:
-        """Count values in; those that are not finite are left out."""
+        """Count these values, except those that are not finite."""
         values = values[np.isfinite(values)]
         if not len(values):
             return
@@ -57,12 +57,12 @@ class Histogram:
         self._merge(exponent, keys, np.ones(len(values)), scaled)
 
     def merge(self, other: "Histogram") -> None:
-        """Take in another's counts."""
+        """Add another histogram's counts."""
         if len(other._keys):
             self._merge(other._exponent, other._keys, other._counts, other._sums)
 
     def quantile(self, q: float) -> float:
-        """The value below which a share `q` of all values lies; NaN if there is none."""
+        """Estimate the value below which a share `q` of all values lies; NaN without values."""
         if not len(self._keys):
             return math.nan
         cumulated = self._counts.cumsum()
@@ -75,10 +75,10 @@ class Histogram:
             return math.copysign(sys.float_info.max, mean)
 
     def to_bytes(self) -> bytes:
-        """A compact form: two to six bytes a bin. Nothing for a histogram without a value.
+        """Pack the histogram into two to six bytes a bin; into none if it has no value.
 
-        Where a bin's mean is its lower edge, as with whole numbers, that takes no byte; else the
-        mean is kept to 24 bits of the bin's width.
+        If every bin's mean is its lower edge, as with whole numbers, the means take no bytes;
+        otherwise they are kept to 24 bits of the bin's width.
         """
         if not len(self._keys):
             return b""
@@ -94,10 +94,10 @@ class Histogram:
 
     @staticmethod
     def from_bytes(data: bytes) -> "Histogram":
-        """Read what `to_bytes` gave.
+        """Read the bytes that `to_bytes` made.
 
         Raises:
-            HistogramError: if these are no such bytes. At most `MAX_BINS` bins are ever made.
+            HistogramError: if these are not such bytes; at most `MAX_BINS` bins are ever made.
         """
         made = Histogram()
         if not data:
@@ -154,13 +154,13 @@ class Histogram:
 
 
 def _finest_exponent(values: Float64) -> int:
-    """Of the narrowest bins whose numbers fit."""
+    """Return the exponent of the narrowest bins whose keys fit for these values."""
     largest = float(np.abs(values).max())
     return max(_FINEST, math.frexp(largest)[1] - _KEY_BITS) if largest else _FINEST
 
 
 def _surplus_bits(low: int, high: int) -> int:
-    """By how many powers of two bins must widen, so that `low` to `high` are at most `MAX_BINS`."""
+    """By how many powers of two to widen bins so that `low` to `high` fit into `MAX_BINS`."""
     bits = max(0, (high - low).bit_length() - MAX_BINS.bit_length())
     while (high >> bits) - (low >> bits) >= MAX_BINS:
         bits += 1

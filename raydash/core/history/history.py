@@ -1,8 +1,8 @@
-"""The writer's side of a run's history: time buckets, at two resolutions, bounded for ever.
+"""The writer's side of a run's history: time buckets at two resolutions, bounded in number.
 
 `History` takes in chunks as they come and answers "what changed since version `seq`" with a
-`HistoryDelta`, so a late reader and one that was there all along hold the same buckets. What is
-recorded of it are `HistoryRows`: they hold what a bucket needs to be added to and merged.
+`HistoryDelta`, so a reader that comes late holds the same buckets as one that was there all along.
+`HistoryRows` are what is recorded: they hold all that is needed to add to a bucket or to merge it.
 """
 
 import math
@@ -19,8 +19,8 @@ from raydash.core.updates import HistoryDelta
 BUCKET_S = 0.5
 CAPACITY = 1200
 MAX_SCALARS = 32
-"""Named scalars that are kept over time; of what comes later there are only figures."""
-_KINDS = len(Ending)
+"""How many named scalars are kept over time; for any others there are only whole-run figures."""
+_NUM_ENDINGS = len(Ending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +29,23 @@ class HistoryRows:
 
     Attributes:
         bucket_s: Width of a bucket.
-        bucket: Numbers of the buckets, rising; the recorded ones from the first of these on are
-            replaced by these.
+        bucket: Ascending bucket numbers. These rows replace the recorded ones from the first of
+            them on.
         num_env_steps: Steps in the bucket, all workers.
         endings: Episodes by `Ending` number, shape (rows, 4).
         return_n: Episodes behind the return figures.
-        return_sum: Of their returns.
-        return_min: Smallest; NaN, like the next three, where `return_n` is 0.
-        return_max: Largest.
-        return_p10: 10 % quantile, approximate.
-        return_p90: 90 % quantile, likewise.
+        return_sum: Sum of their returns.
+        return_min: Smallest return; NaN, like the next three, where `return_n` is 0.
+        return_max: Largest return.
+        return_p10: 10 % quantile of the returns, approximate.
+        return_p90: 90 % quantile of the returns, approximate.
         worker_steps: Steps per worker, shape (rows, workers); column j is worker j + 1.
         worker_return_sum: Sum of returns per worker, same shape.
-        worker_return_n: Episodes behind it, same shape.
+        worker_return_n: Episodes behind that sum, same shape.
         returns: `Histogram.to_bytes` of each bucket.
-        scalar_names: Of the columns of the next two.
-        scalar_sum: Of each named scalar, shape (rows, names).
-        scalar_n: Episodes behind it, same shape.
+        scalar_names: Names of the columns of the next two.
+        scalar_sum: Sum of each named scalar, shape (rows, names).
+        scalar_n: Episodes behind that sum, same shape.
     """
 
     bucket_s: float
@@ -75,7 +75,7 @@ class HistoryRows:
         return float(self.bucket[-1] + 1) * self.bucket_s if len(self.bucket) else 0.0
 
     def followed_by(self, newer: "HistoryRows") -> "HistoryRows":
-        """What is left of these after `newer` has replaced some, and `newer` behind it."""
+        """Append `newer`, which replaces all rows from its first bucket on."""
         kept = int(np.searchsorted(self.bucket, newer.bucket[0])) if len(newer) else len(self)
         if newer.bucket_s != self.bucket_s or not kept:
             return newer
@@ -97,7 +97,7 @@ class HistoryRows:
         scalars = {
             name: np.concatenate(
                 [
-                    placed(_scalars(part, name)[:end], part.scalar_names, names, 0)
+                    placed(_scalar_matrix(part, name)[:end], part.scalar_names, names, 0)
                     for part, end in ((self, kept), (newer, len(newer)))
                 ]
             )
@@ -120,8 +120,8 @@ _PLAIN_COLUMNS = (
 _WORKER_COLUMNS = ("worker_steps", "worker_return_sum", "worker_return_n")
 
 
-def _scalars(rows: HistoryRows, name: str) -> np.ndarray:
-    """A matrix of named scalars; without names one without columns."""
+def _scalar_matrix(rows: HistoryRows, name: str) -> np.ndarray:
+    """Return a matrix of named scalars, which has no columns if there are no names."""
     matrix: np.ndarray = getattr(rows, name)
     return matrix if rows.scalar_names else np.zeros((len(rows), 0), matrix.dtype)
 
@@ -131,20 +131,20 @@ def _widened(matrix: np.ndarray, width: int) -> np.ndarray:
 
 
 class Tier:
-    """One resolution: `CAPACITY` buckets; then the oldest go, or pairs are merged.
+    """A run's history at one resolution.
+
+    It holds at most `CAPACITY` buckets; when it is full, it drops the oldest or merges pairs.
 
     Attributes:
-        bucket_s: Width of a bucket now.
-        first_bucket: The oldest bucket that is held.
+        bucket_s: Current width of a bucket.
+        first_bucket: Number of the oldest bucket that is held.
     """
 
     def __init__(self, *, merges: bool, bucket_s: float = BUCKET_S, capacity: int = CAPACITY):
-        """An empty tier.
+        """Begin empty, with buckets of `bucket_s` and room for `capacity` of them.
 
-        Args:
-            merges: When full, merge pairs (whole run) rather than forget the oldest (recent).
-            bucket_s: Width to begin with.
-            capacity: Buckets held at most.
+        When full, a tier that `merges` joins pairs of buckets (the whole run); any other drops the
+        oldest (the recent past).
         """
         self.bucket_s = bucket_s
         self.first_bucket = 0
@@ -152,11 +152,11 @@ class Tier:
         self._capacity = capacity
         self._rows = 0
         self._width = 0
-        self._histograms: dict[int, Histogram] = {}  # by number of bucket; none where no episode
+        self._histograms: dict[int, Histogram] = {}  # by bucket number; none without episodes
         room = 2 * capacity
         self._seq = np.zeros(room, np.int64)
         self._steps = np.zeros(room)
-        self._kinds = np.zeros((room, _KINDS), np.int64)
+        self._endings = np.zeros((room, _NUM_ENDINGS), np.int64)
         self._return_n = np.zeros(room, np.int64)
         self._return_sum = np.zeros(room)
         self._return_min = np.full(room, np.nan)
@@ -187,7 +187,7 @@ class Tier:
         """Spread the steps of a chunk evenly over the time it took."""
         if steps <= 0:
             return
-        self._reach(end_s, seq)
+        self._extend_to(end_s, seq)
         first, last = self._row(start_s), self._row(end_s)
         if first == last:
             shares = np.array([float(steps)])
@@ -204,10 +204,10 @@ class Tier:
         """Put finished episodes into the buckets in which they ended."""
         if not len(episodes):
             return
-        self._reach(float(episodes.end_s.max()), seq)
+        self._extend_to(float(episodes.end_s.max()), seq)
         rows = np.floor(episodes.end_s / self.bucket_s).astype(np.int64) - self.first_bucket
         rows = np.minimum(np.maximum(rows, 0), self._rows - 1)
-        np.add.at(self._kinds, (rows, episodes.ending), 1)
+        np.add.at(self._endings, (rows, episodes.ending), 1)
         good = episodes.ending != Ending.ERROR
         columns = episodes.worker_index[good] - 1
         returns = episodes.episode_return[good]
@@ -226,42 +226,39 @@ class Tier:
                 self._p10[row], self._p90[row] = histogram.quantile(0.1), histogram.quantile(0.9)
 
     def add_scalars(self, end_s: Float64, scalars: EpisodeScalars, seq: int) -> None:
-        """Put named scalars of episodes into the buckets in which these ended.
+        """Put named scalars of episodes, which ended at `end_s`, into their buckets.
 
-        Args:
-            end_s: When each episode ended.
-            scalars: Of the same episodes; of more than `MAX_SCALARS` names the first are kept.
-            seq: The version.
+        Only the first `MAX_SCALARS` names are kept.
         """
         if not scalars.names or not len(end_s):
             return
-        self._know(scalars.names)
-        self._reach(float(end_s.max()), seq)
+        self._add_scalar_names(scalars.names)
+        self._extend_to(float(end_s.max()), seq)
         rows = np.floor(end_s / self.bucket_s).astype(np.int64) - self.first_bucket
         rows = np.minimum(np.maximum(rows, 0), self._rows - 1)
         for column, name in enumerate(scalars.names):
             if name in self._scalar_names:
-                place = self._scalar_names.index(name)
+                own_column = self._scalar_names.index(name)
                 values = scalars.values[:, column]
                 known = ~np.isnan(values)
-                np.add.at(self._scalar_sum[:, place], rows[known], values[known])
-                np.add.at(self._scalar_n[:, place], rows[known], 1)
+                np.add.at(self._scalar_sum[:, own_column], rows[known], values[known])
+                np.add.at(self._scalar_n[:, own_column], rows[known], 1)
                 self._seq[rows[known]] = seq
 
-    def _know(self, names: tuple[str, ...]) -> None:
-        """Make room for named scalars."""
+    def _add_scalar_names(self, names: tuple[str, ...]) -> None:
+        """Make room for the named scalars that are not known yet."""
         known = all_names((self._scalar_names, names))[:MAX_SCALARS]
         self._scalar_sum = placed(self._scalar_sum, self._scalar_names, known, 0)
         self._scalar_n = placed(self._scalar_n, self._scalar_names, known, 0)
         self._scalar_names = known
 
     def pass_time(self, t_s: float, seq: int) -> None:
-        """Time goes by: buckets without steps exist too."""
-        self._reach(t_s, seq)
+        """Extend the buckets up to `t_s`, since those without steps exist too."""
+        self._extend_to(t_s, seq)
 
     def delta(self, since_seq: int) -> HistoryDelta:
-        """The tail of buckets from the first that changed after `since_seq`; 0: all of them."""
-        oldest = max(0, self._rows - self._capacity)  # those before are let go a batch at a time
+        """Return all buckets from the first that changed after `since_seq` on; 0: all of them."""
+        oldest = max(0, self._rows - self._capacity)  # older ones are dropped a batch at a time
         changed = np.flatnonzero(self._seq[oldest : self._rows] > since_seq)
         first = oldest + int(changed[0]) if len(changed) else self._rows
         if since_seq == 0:
@@ -269,7 +266,7 @@ class Tier:
         return self._columns(first, self._rows, self.first_bucket + oldest)
 
     def _columns(self, first: int, end: int, oldest_bucket: int) -> HistoryDelta:
-        """Rows `first` to `end` (not with it)."""
+        """Return rows `first` to `end`, without `end` itself."""
         tail = slice(first, end)
         return_n = self._return_n[tail].copy()
         worker_n = self._worker_n[tail, : self._width]
@@ -287,10 +284,10 @@ class Tier:
             first_bucket=self.first_bucket + first,
             oldest_bucket=oldest_bucket,
             num_env_steps=self._steps[tail].copy(),
-            num_terminated=self._kind(tail, Ending.TERMINATED),
-            num_truncated=self._kind(tail, Ending.TRUNCATED),
-            num_both=self._kind(tail, Ending.BOTH),
-            num_error=self._kind(tail, Ending.ERROR),
+            num_terminated=self._ending_counts(tail, Ending.TERMINATED),
+            num_truncated=self._ending_counts(tail, Ending.TRUNCATED),
+            num_both=self._ending_counts(tail, Ending.BOTH),
+            num_error=self._ending_counts(tail, Ending.ERROR),
             return_n=return_n,
             return_mean=mean,
             return_min=self._return_min[tail].copy(),
@@ -305,23 +302,23 @@ class Tier:
 
     @property
     def num_buckets(self) -> int:
-        """Buckets up to now, forgotten ones too."""
+        """Buckets up to now, dropped ones included."""
         return self.first_bucket + self._rows
 
     def first_changed(self, since_seq: int) -> int:
-        """The first bucket that changed after a version; `num_buckets` if none did."""
+        """Find the first bucket that changed after a version; `num_buckets` if none did."""
         changed = np.flatnonzero(self._seq[: self._rows] > since_seq)
         return self.first_bucket + (int(changed[0]) if len(changed) else self._rows)
 
     def rows(self, first: int, end: int) -> HistoryRows:
-        """Buckets `first` to `end` (not with it), which must be held."""
+        """Return buckets `first` to `end` (without `end`), which must still be held."""
         part = slice(first - self.first_bucket, end - self.first_bucket)
         empty = Histogram()
         return HistoryRows(
             bucket_s=self.bucket_s,
             bucket=np.arange(first, end),
             num_env_steps=self._steps[part].copy(),
-            endings=self._kinds[part].copy(),
+            endings=self._endings[part].copy(),
             return_n=self._return_n[part].copy(),
             return_sum=self._return_sum[part].copy(),
             return_min=self._return_min[part].copy(),
@@ -340,10 +337,10 @@ class Tier:
         )
 
     def restore(self, rows: HistoryRows) -> None:
-        """Begin with recorded buckets; what lies between them was empty. Only an empty tier can.
+        """Fill an empty tier with recorded buckets; those between them were empty.
 
         Raises:
-            ValueError: if these are no buckets of a tier; nothing was restored.
+            ValueError: if these can't be buckets of a tier; then nothing is restored.
         """
         bucket = rows.bucket
         if not len(bucket):
@@ -363,42 +360,41 @@ class Tier:
         self.bucket_s = rows.bucket_s
         self._rows = int(bucket[-1]) + 1
         self._histograms = histograms
-        for name, column in _RECORDED.items():
+        for name, column in _RECORDED_COLUMNS.items():
             getattr(self, name)[bucket] = getattr(rows, column)
         self._worker_steps[bucket, :width] = rows.worker_steps
         self._worker_sum[bucket, :width] = rows.worker_return_sum
         self._worker_n[bucket, :width] = rows.worker_return_n
         if rows.scalar_names:
-            self._know(rows.scalar_names)
+            self._add_scalar_names(rows.scalar_names)
             self._scalar_sum[bucket] = placed(
                 rows.scalar_sum, rows.scalar_names, self._scalar_names, 0
             )
             self._scalar_n[bucket] = placed(rows.scalar_n, rows.scalar_names, self._scalar_names, 0)
 
     def restore_scalar(self, name: str, bucket: Int64, n: Int64, total: Float64, seq: int) -> None:
-        """Begin with a named scalar as it is known of some buckets, which must be held."""
-        self._know((name,))
+        """Set a named scalar in some buckets, which must be held, to `total` over `n` episodes."""
+        self._add_scalar_names((name,))
         if name not in self._scalar_names:
             return
-        place, rows = self._scalar_names.index(name), bucket - self.first_bucket
-        changed = self._scalar_n[rows, place] != n
-        self._scalar_n[rows, place], self._scalar_sum[rows, place] = n, total
+        column, rows = self._scalar_names.index(name), bucket - self.first_bucket
+        changed = self._scalar_n[rows, column] != n
+        self._scalar_n[rows, column], self._scalar_sum[rows, column] = n, total
         self._seq[rows[changed]] = seq
 
     def begin_with(self, part: HistoryDelta) -> None:
-        """Begin with buckets that are over: nothing more may be counted into them.
+        """Fill an empty tier with finished buckets, into which nothing more may be counted.
 
-        Only an empty tier that never merges can: the histograms behind the quantiles, and how many
-        episodes are behind the mean of a worker or of a named scalar, are not known of such
-        buckets.
+        The tier must be one that never merges: such buckets lack the histograms behind their
+        quantiles, and the number of episodes behind the mean of a worker or a named scalar.
         """
         count, width = len(part), part.worker_steps.shape[1]
         self.widen(width)
         self.bucket_s, self.first_bucket, self._rows = part.bucket_s, part.first_bucket, count
         rows = slice(0, count)
         self._steps[rows] = part.num_env_steps
-        for ending, name in _KIND_NAMES.items():
-            self._kinds[rows, ending] = getattr(part, name)
+        for ending, name in _ENDING_COLUMNS.items():
+            self._endings[rows, ending] = getattr(part, name)
         self._return_n[rows] = part.return_n
         self._return_sum[rows] = np.where(part.return_n > 0, part.return_mean * part.return_n, 0.0)
         self._return_min[rows], self._return_max[rows] = part.return_min, part.return_max
@@ -408,63 +404,63 @@ class Tier:
         self._worker_n[rows, :width] = known
         self._worker_sum[rows, :width] = np.where(known, part.worker_return_mean, 0.0)
         if part.scalar_names:
-            self._know(part.scalar_names)
+            self._add_scalar_names(part.scalar_names)
             mean = placed(part.scalar_mean, part.scalar_names, self._scalar_names, np.nan)
             self._scalar_n[rows] = ~np.isnan(mean)
             self._scalar_sum[rows] = np.nan_to_num(mean)
 
     def between(self, start_s: float, end_s: float, num_buckets: int) -> HistoryDelta:
-        """A part, as one tail of at most `num_buckets` rows: wider ones than these if need be."""
+        """Return a range of the run in at most `num_buckets` rows, widening buckets if need be."""
         first = min(max(int(start_s // self.bucket_s), self.first_bucket), self.num_buckets)
         end = min(max(int(end_s // self.bucket_s) + 1, first), self.num_buckets)
         if end - first <= num_buckets:
             return self._columns(first - self.first_bucket, end - self.first_bucket, first)
         wider = Tier(merges=True, bucket_s=self.bucket_s, capacity=self.num_buckets)
         wider.restore(self.rows(self.first_bucket, self.num_buckets))
-        wider._halve(0)
+        wider._merge_pairs(0)
         return wider.between(start_s, end_s, num_buckets)
 
     def worker_steps_total(self) -> Float64:
-        """Steps of each worker in all buckets that are held."""
+        """Sum up the steps of each worker over all buckets that are held."""
         held = self._worker_steps[: self._rows, : self._width]
         return np.asarray(held.sum(axis=0, dtype=np.float64))
 
-    def _kind(self, tail: slice, ending: Ending) -> Int64:
-        return self._kinds[tail, ending].copy()
+    def _ending_counts(self, tail: slice, ending: Ending) -> Int64:
+        return self._endings[tail, ending].copy()
 
     def _row(self, t_s: float) -> int:
         row = int(t_s // self.bucket_s) - self.first_bucket
         return min(max(row, 0), self._rows - 1)
 
-    def _reach(self, t_s: float, seq: int) -> None:
-        """Let the rows reach up to the bucket of `t_s`; there is always one."""
+    def _extend_to(self, t_s: float, seq: int) -> None:
+        """Add rows up to the bucket of `t_s`, at least one."""
         t_s = max(t_s, 0.0)
         if self._merges:
             while int(t_s // self.bucket_s) >= self._capacity:
-                self._halve(seq)
+                self._merge_pairs(seq)
         row = int(t_s // self.bucket_s) - self.first_bucket
         if row >= len(self._steps):
             surplus = row + 1 - self._capacity
-            self._forget(surplus)
+            self._drop_oldest(surplus)
             row -= surplus
         if row >= self._rows:
             self._seq[self._rows : row + 1] = seq
             self._rows = row + 1
 
-    def _forget(self, count: int) -> None:
-        """Let the oldest `count` buckets go; more than there are, if time jumped."""
+    def _drop_oldest(self, count: int) -> None:
+        """Drop the oldest `count` buckets, which may be more than there are if time jumped."""
         keep = max(0, self._rows - count)
         for name in _ARRAYS:
             array = getattr(self, name)
             array[:keep] = array[self._rows - keep : self._rows].copy()
-            array[keep : self._rows] = np.nan if name in _NANS else 0
+            array[keep : self._rows] = np.nan if name in _NAN_ARRAYS else 0
         self._rows = keep
         self.first_bucket += count
         for bucket in [bucket for bucket in self._histograms if bucket < self.first_bucket]:
             del self._histograms[bucket]
 
-    def _halve(self, seq: int) -> None:
-        """Merge neighbours: half as many buckets, twice as wide."""
+    def _merge_pairs(self, seq: int) -> None:
+        """Merge neighbours, which leaves half as many buckets, twice as wide."""
         pairs = (self._rows + 1) // 2
         for name in _ARRAYS:
             array = getattr(self, name)
@@ -476,7 +472,7 @@ class Tier:
             else:
                 merged = even + odd
             array[:pairs] = merged
-            array[pairs:] = np.nan if name in _NANS else 0
+            array[pairs:] = np.nan if name in _NAN_ARRAYS else 0
         histograms, self._histograms = self._histograms, {}
         for bucket, histogram in histograms.items():
             self._histograms.setdefault(bucket // 2, Histogram()).merge(histogram)
@@ -487,22 +483,22 @@ class Tier:
         self.bucket_s *= 2
 
 
-_KIND_NAMES = {
+_ENDING_COLUMNS = {
     Ending.TERMINATED: "num_terminated",
     Ending.TRUNCATED: "num_truncated",
     Ending.BOTH: "num_both",
     Ending.ERROR: "num_error",
 }
-_NANS = ("_return_min", "_return_max", "_p10", "_p90")
+_NAN_ARRAYS = ("_return_min", "_return_max", "_p10", "_p90")
 _ARRAYS = (
-    "_seq", "_steps", "_kinds", "_return_n", "_return_sum", "_return_min", "_return_max",
+    "_seq", "_steps", "_endings", "_return_n", "_return_sum", "_return_min", "_return_max",
     "_p10", "_p90", "_worker_steps", "_worker_sum", "_worker_n", "_scalar_sum", "_scalar_n",
 )  # fmt: skip
 
 
-_RECORDED = {
+_RECORDED_COLUMNS = {
     "_steps": "num_env_steps",
-    "_kinds": "endings",
+    "_endings": "endings",
     "_return_n": "return_n",
     "_return_sum": "return_sum",
     "_return_min": "return_min",
@@ -513,14 +509,14 @@ _RECORDED = {
 
 
 class History:
-    """Both resolutions: the last 10 minutes in 0.5 s buckets, and the whole run."""
+    """A run's history: the last 10 minutes in 0.5 s buckets, and the whole run in wider ones."""
 
     def __init__(self) -> None:
         self.recent = Tier(merges=False)
         self.whole = Tier(merges=True)
-        self._kept_bucket_s = BUCKET_S
-        self._kept_until = 0
-        self._kept_seq = 0
+        self._recorded_bucket_s = BUCKET_S
+        self._recorded_until = 0
+        self._recorded_seq = 0
 
     def widen(self, num_workers: int) -> None:
         """Make room for workers up to this index."""
@@ -545,7 +541,7 @@ class History:
         self.whole.add_scalars(end_s, scalars, seq)
 
     def pass_time(self, t_s: float, seq: int) -> None:
-        """Let buckets without steps come to be."""
+        """Extend the buckets up to `t_s`, since those without steps exist too."""
         self.recent.pass_time(t_s, seq)
         self.whole.pass_time(t_s, seq)
 
@@ -555,26 +551,25 @@ class History:
         """Begin with the whole run as it was recorded.
 
         Raises:
-            ValueError: if these are no buckets of a run; nothing was restored.
+            ValueError: if these can't be buckets of a run; then nothing is restored.
         """
         self.whole.restore(rows)
-        self._kept_bucket_s, self._kept_until = self.whole.bucket_s, self.whole.num_buckets
+        self._recorded_bucket_s, self._recorded_until = self.whole.bucket_s, self.whole.num_buckets
 
     def to_record(self, until_s: float, seq: int) -> HistoryRows | None:
-        """Buckets of the whole run that a recording does not hold as they are now.
+        """Take the buckets of the whole run whose recorded copy is missing or out of date.
 
-        Args:
-            until_s: Only those that end before; infinite: all of them.
-            seq: The newest version that is in them: those of later ones come the next time.
+        Only those that end before `until_s` are taken; infinity takes them all. `seq` is the newest
+        version that they contain: later changes come the next time.
 
         Returns:
-            None if there are none. The rows replace those from their first bucket on.
+            Rows that replace the recorded ones from their first bucket on; None: nothing changed.
         """
         whole = self.whole
-        if whole.bucket_s != self._kept_bucket_s:
-            self._kept_bucket_s, self._kept_until = whole.bucket_s, 0
+        if whole.bucket_s != self._recorded_bucket_s:
+            self._recorded_bucket_s, self._recorded_until = whole.bucket_s, 0
         ended = min(max(until_s / whole.bucket_s, 0.0), whole.num_buckets)
-        end = max(math.floor(ended), self._kept_until)
-        first = min(self._kept_until, whole.first_changed(self._kept_seq))
-        self._kept_until, self._kept_seq = end, seq
+        end = max(math.floor(ended), self._recorded_until)
+        first = min(self._recorded_until, whole.first_changed(self._recorded_seq))
+        self._recorded_until, self._recorded_seq = end, seq
         return whole.rows(first, end) if first < end else None

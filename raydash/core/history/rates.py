@@ -1,4 +1,4 @@
-"""Rates over named spans, from cumulative totals."""
+"""Rates over time spans, from cumulative totals."""
 
 from bisect import bisect_right
 from collections import deque
@@ -10,10 +10,10 @@ from raydash.core.records import Float64
 
 
 class SpanRates:
-    """Remembers totals for a while and says how fast they grew over a span.
+    """Remembers totals for a while and tells how fast they grew over a span.
 
-    Totals may be a number or an array that grows at its end (workers that came later count from
-    zero). Memory: one entry per `resolution_s` for `longest_s`.
+    Totals may be a number, or an array that grows at its end: workers that came later count from
+    zero. It keeps one entry per `resolution_s` for `longest_s`.
     """
 
     def __init__(self, longest_s: float, resolution_s: float) -> None:
@@ -22,7 +22,7 @@ class SpanRates:
         self._marks: deque[tuple[float, Float64]] = deque()
 
     def note(self, t_s: float, totals: ArrayLike) -> None:
-        """Take in the totals at a time."""
+        """Remember the totals at `t_s`, unless the last entry is newer than `resolution_s`."""
         if self._marks and t_s - self._marks[-1][0] < self._resolution_s:
             return
         self._marks.append((t_s, np.atleast_1d(np.asarray(totals, np.float64)).copy()))
@@ -30,9 +30,10 @@ class SpanRates:
             self._marks.popleft()
 
     def growth(self, t_s: float, totals: ArrayLike, span_s: float) -> tuple[Float64, float]:
-        """How much the totals grew in the last `span_s`, and the seconds that were really covered.
+        """How much the totals grew in the last `span_s`, and how many seconds that really covers.
 
-        Shorter than the span while there is not yet enough to look back on; never negative.
+        It covers less than the span while there is not enough to look back on. Growth is never
+        negative.
         """
         now = np.atleast_1d(np.asarray(totals, np.float64))
         if not self._marks:
@@ -46,6 +47,6 @@ class SpanRates:
         return np.maximum(now - before, 0.0), t_s - marked_s
 
     def rate_per_s(self, t_s: float, totals: ArrayLike, span_s: float) -> Float64:
-        """`growth` per second; zero before anything can be said."""
+        """Divide `growth` by the seconds that it covers; zero while it covers none."""
         grown, seconds = self.growth(t_s, totals, span_s)
         return grown / seconds if seconds > 0 else grown

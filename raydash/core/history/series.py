@@ -22,7 +22,7 @@ _COLUMNS: dict[str, type] = {
 
 
 class HistorySeries:
-    """One resolution of a run's history as a reader holds it. Bounded by what the writer retains.
+    """One resolution of a run's history as a reader holds it, as bounded as the writer's.
 
     Attributes:
         bucket_s: Width of a bucket in seconds.
@@ -49,12 +49,12 @@ class HistorySeries:
     def __init__(self) -> None:
         self.bucket_s = 0.5
         self.version = 0
-        self._forget(0)
+        self._reset(0)
 
     def __len__(self) -> int:
         return len(self.num_env_steps)
 
-    def _forget(self, first_bucket: int) -> None:
+    def _reset(self, first_bucket: int) -> None:
         self.first_bucket = first_bucket
         for name, dtype in _COLUMNS.items():
             setattr(self, name, np.empty(0, dtype))
@@ -69,40 +69,38 @@ class HistorySeries:
         return np.asarray(middles * self.bucket_s, np.float64)
 
     def num_complete(self, now_s: float, settle_s: float) -> int:
-        """How many leading buckets can't change any more.
+        """Count the leading buckets that can't change any more.
 
-        Args:
-            now_s: The run's clock.
-            settle_s: How late a chunk may arrive.
+        `now_s` is the run's clock, `settle_s` is how late a chunk may arrive.
         """
         end = int(np.floor((now_s - settle_s) / self.bucket_s))
         return int(np.clip(end - self.first_bucket, 0, len(self)))
 
     def apply(self, delta: HistoryDelta) -> None:
-        """Extend and replace buckets; forget those that the writer has forgotten."""
+        """Extend and replace buckets, and drop those that the writer has dropped."""
         self.version += 1
         if delta.bucket_s != self.bucket_s:
             self.bucket_s = delta.bucket_s
-            self._forget(delta.first_bucket)
+            self._reset(delta.first_bucket)
         keep_from = max(delta.oldest_bucket, self.first_bucket)
         end = self.first_bucket + len(self)
         if not len(self) or delta.first_bucket > end or delta.first_bucket < keep_from:
-            self._forget(delta.first_bucket)
+            self._reset(delta.first_bucket)
             keep_from = end = delta.first_bucket
-        held = slice(keep_from - self.first_bucket, delta.first_bucket - self.first_bucket)
+        kept = slice(keep_from - self.first_bucket, delta.first_bucket - self.first_bucket)
         for name in _COLUMNS:
-            mine = getattr(self, name)[held]
-            setattr(self, name, np.concatenate([mine, getattr(delta, name)]))
+            column = getattr(self, name)[kept]
+            setattr(self, name, np.concatenate([column, getattr(delta, name)]))
         width = max(self.worker_steps.shape[1], delta.worker_steps.shape[1])
         self.worker_steps = np.concatenate(
             [
-                _widened(self.worker_steps[held], width, 0.0),
+                _widened(self.worker_steps[kept], width, 0.0),
                 _widened(delta.worker_steps, width, 0.0),
             ],
         )
         self.worker_return_mean = np.concatenate(
             [
-                _widened(self.worker_return_mean[held], width, np.nan),
+                _widened(self.worker_return_mean[kept], width, np.nan),
                 _widened(delta.worker_return_mean, width, np.nan),
             ],
         )
@@ -112,7 +110,7 @@ class HistorySeries:
             scalars = np.empty((len(delta), 0), np.float32)
         self.scalar_mean = np.concatenate(
             [
-                placed(self.scalar_mean[held], self.scalar_names, names, np.nan),
+                placed(self.scalar_mean[kept], self.scalar_names, names, np.nan),
                 placed(scalars, delta.scalar_names, names, np.nan),
             ],
         )
@@ -120,7 +118,7 @@ class HistorySeries:
         self.first_bucket = keep_from
 
     def scalar(self, name: str) -> Float32:
-        """Mean of a named scalar in each bucket; NaN where no episode had it."""
+        """Return the mean of a named scalar in each bucket; NaN where no episode had it."""
         if name not in self.scalar_names:
             return np.full(len(self), np.nan, np.float32)
         return self.scalar_mean[:, self.scalar_names.index(name)]

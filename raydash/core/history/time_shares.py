@@ -1,4 +1,4 @@
-"""Where workers' time goes, from the growth of their counters."""
+"""How workers spend their time, from the growth of their counters."""
 
 import numpy as np
 
@@ -13,9 +13,8 @@ _STEP_S, _RESET_S, _POLICY_S, _IDLE_S, _BUSY_S = (
 def time_shares(grown: Float64) -> Float64:
     """Shares of step, reset, policy and idle time, shape (rows, 4).
 
-    Args:
-        grown: By how much each counter grew, shape (rows, counters), in the order of
-            `WorkerTotals`.
+    `grown` is by how much each counter grew: shape (rows, counters), in the order of
+    `WorkerTotals`.
     """
     parts = grown[:, [_STEP_S, _RESET_S, _POLICY_S, _IDLE_S]]
     whole = np.maximum(grown[:, _BUSY_S] + grown[:, _IDLE_S], parts.sum(axis=1))

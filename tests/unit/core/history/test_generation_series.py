@@ -1,4 +1,4 @@
-"""The generations that a reader holds: what is told in parts, twice, or in too many rows."""
+"""The generations that a reader holds when they come in parts, twice, or in too many rows."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def held(series: GenerationSeries) -> list[int]:
     return numbers
 
 
-def test_generations_told_in_parts_are_held_like_those_told_at_once() -> None:
+def test_generations_that_come_in_parts_are_held_like_those_that_come_at_once() -> None:
     parts, whole = GenerationSeries(), GenerationSeries()
     parts.apply(generations(1, [1.0, 2.0]))
     parts.apply(generations(3, [3.0]))
@@ -42,7 +42,7 @@ def test_generations_told_in_parts_are_held_like_those_told_at_once() -> None:
         )
 
 
-def test_generation_that_is_told_again_with_its_evaluation_takes_its_place() -> None:
+def test_generation_that_comes_again_with_its_evaluation_takes_its_place() -> None:
     series = GenerationSeries()
     series.apply(generations(1, [1.0, 2.0, 3.0]))
     series.apply(generations(2, [2.0], [7.0]))

@@ -1,4 +1,4 @@
-"""A histogram that is merged in any order gives the same quantiles, within 1 % of the range."""
+"""Histograms merged in any order give the same quantiles, within 1 % of the range."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What goes into a run's history comes out again, whoever pulls and however seldom."""
+"""What goes into a run's history comes out again, whichever reader pulls and however seldom."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -334,14 +334,14 @@ def assert_conserved(delta: HistoryDelta, recount: Recount) -> None:
 # --- what is recorded -------------------------------------------------------------------------
 
 
-class Kept:
-    """A recording of the whole tier, as one that is never read while it is written."""
+class FakeRecording:
+    """Collects the rows that would be recorded of a history."""
 
     def __init__(self, history: History) -> None:
         self.history = history
         self.rows: HistoryRows | None = None
 
-    def keep(self, until_s: float, seq: int) -> HistoryRows | None:
+    def record(self, until_s: float, seq: int) -> HistoryRows | None:
         new = self.history.to_record(until_s, seq)
         if new is not None:
             self.rows = new if self.rows is None else self.rows.followed_by(new)
@@ -377,16 +377,16 @@ def assert_same_rows(one: HistoryRows, other: HistoryRows) -> None:
 
 def test_what_is_kept_piece_by_piece_is_the_whole_tier() -> None:
     history = History()
-    kept = Kept(history)
+    recording = FakeRecording(history)
     for seq in range(1, 3000):
         play(history, seq, late_s=5.0 if seq % 197 == 0 else 0.0)
         if seq % 20 == 0:
-            kept.keep(at(seq) - 1.1, seq)
-    kept.keep(math.inf, seq)
-    assert kept.rows is not None
+            recording.record(at(seq) - 1.1, seq)
+    recording.record(math.inf, seq)
+    assert recording.rows is not None
     assert history.whole.bucket_s == 2.0
-    assert_same_rows(kept.rows, history.whole.rows(0, history.whole.num_buckets))
-    assert kept.rows.end_s >= at(seq)
+    assert_same_rows(recording.rows, history.whole.rows(0, history.whole.num_buckets))
+    assert recording.rows.end_s >= at(seq)
 
 
 def test_only_buckets_that_changed_and_have_ended_are_handed_over() -> None:
@@ -414,7 +414,7 @@ def test_a_bucket_that_changes_late_is_handed_over_again_with_all_after_it() -> 
     assert again.return_n[0] == 1
 
 
-def test_all_buckets_are_handed_over_anew_when_their_width_has_doubled() -> None:
+def test_all_buckets_are_handed_over_again_when_their_width_has_doubled() -> None:
     history = History()
     for seq in range(1, 1198):
         play(history, seq)
@@ -470,13 +470,13 @@ def test_rows_that_are_no_history_are_refused_and_nothing_is_restored(
 
 def test_rows_of_fewer_workers_are_followed_by_rows_of_more() -> None:
     history = History()
-    kept = Kept(history)
+    recording = FakeRecording(history)
     play(history, 8)
-    kept.keep(3.0, 8)
+    recording.record(3.0, 8)
     history.widen(5)
     history.add_steps(5, 3.0, 4.0, 10, 9)
     history.pass_time(8.0, 9)
-    kept.keep(7.0, 9)
-    assert kept.rows is not None
-    assert kept.rows.worker_steps.shape == (14, 5)
-    assert kept.rows.worker_steps[:, 4].sum() == 10
+    recording.record(7.0, 9)
+    assert recording.rows is not None
+    assert recording.rows.worker_steps.shape == (14, 5)
+    assert recording.rows.worker_steps[:, 4].sum() == 10

@@ -1,4 +1,4 @@
-"""Rates come from cumulative totals: exact over what was covered, never negative."""
+"""Rates from cumulative totals are exact over the time they cover, and never negative."""
 
 import numpy as np
 import pytest

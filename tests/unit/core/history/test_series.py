@@ -1,4 +1,4 @@
-"""A reader that applies deltas, however merged, holds what the writer holds."""
+"""A reader that applies deltas holds what the writer holds, however the deltas were merged."""
 
 from dataclasses import dataclass, field
 
@@ -50,20 +50,20 @@ def test_delta_extends_and_replaces_the_tail() -> None:
     assert series.version == 2
 
 
-def test_forgotten_buckets_go() -> None:
+def test_buckets_that_the_writer_dropped_are_dropped() -> None:
     series = applied(delta(0, [1, 2, 3]), delta(3, [4], oldest=2))
     assert series.first_bucket == 2
     assert series.num_env_steps.tolist() == [3, 4]
     assert series.times_s().tolist() == [1.25, 1.75]
 
 
-def test_delta_beyond_a_gap_begins_anew() -> None:
+def test_delta_beyond_a_gap_replaces_everything() -> None:
     series = applied(delta(0, [1, 2]), delta(10, [5, 6], oldest=4))
     assert series.first_bucket == 10
     assert series.num_env_steps.tolist() == [5, 6]
 
 
-def test_wider_buckets_begin_anew() -> None:
+def test_wider_buckets_replace_everything() -> None:
     series = applied(delta(0, [1, 2, 3, 4]), delta(0, [3, 7], bucket_s=1.0))
     assert (series.bucket_s, series.first_bucket) == (1.0, 0)
     assert series.num_env_steps.tolist() == [3, 7]
@@ -102,7 +102,7 @@ def test_buckets_are_complete_once_no_chunk_can_come_for_them() -> None:
 
 @dataclass
 class Writer:
-    """Buckets of which only the newest `capacity` are retained, and who has seen what."""
+    """A writer that retains the newest `capacity` buckets and knows when each last changed."""
 
     capacity: int
     steps: list[float] = field(default_factory=list)
@@ -135,13 +135,13 @@ class Writer:
     st.lists(st.tuples(st.integers(0, 3), st.floats(0, 100), st.booleans()), max_size=60),
     st.integers(1, 12),
 )
-def test_reader_that_is_told_now_and_then_holds_what_the_writer_retains(
+def test_reader_that_pulls_now_and_then_holds_what_the_writer_retains(
     writes: list[tuple[int, float, bool]], capacity: int
 ) -> None:
     writer, reader, seen = Writer(capacity), HistorySeries(), 0
-    for back, value, told in [*writes, (0, 1.0, True)]:
+    for back, value, pulls in [*writes, (0, 1.0, True)]:
         writer.write(back, value)
-        if told:
+        if pulls:
             reader.apply(writer.delta(seen))
             seen = writer.seq
     assert reader.num_env_steps.tolist() == writer.steps[writer.oldest :]
