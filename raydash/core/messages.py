@@ -1,7 +1,8 @@
-"""What passes between a window (or terminal) and its engine, and from an engine to a supervisor.
+"""Messages between a window (or terminal) and its engine, and from an engine to a supervisor.
 
 Commands go one way; each carries a `command_id` and is answered exactly once by an `Answer`.
-`Hello`, and of a supervisor `status` and `stop`, never change: they let old and new meet.
+`Hello`, and a supervisor's `status` and `stop`, never change, so that an old version and a new one
+can still talk to each other.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ PROTOCOL_VERSION = 3
 
 
 class Verb(StrEnum):
-    """What can be asked of a run or of some of its workers."""
+    """What a command asks of a run or of some of its workers."""
 
     PAUSE = "pause"
     RESUME = "resume"
@@ -33,7 +34,7 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First frame in each direction."""
+    """The first message in each direction."""
 
     protocol_version: int
     raydash_version: str
@@ -45,7 +46,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Launch (or join) the local cluster, or attach to `cluster.address`. Once per engine."""
+    """Launch (or join) the local cluster, or attach to `cluster.address`; once per engine."""
 
     command_id: int
     cluster: ClusterSpec
@@ -53,7 +54,7 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class CancelConnect:
-    """Give up a connect that is under way; the engine ends and the window starts another."""
+    """Cancel a connect that is under way: the engine ends, and the window starts another."""
 
     command_id: int
 
@@ -63,8 +64,6 @@ class StartRun:
     """Start a run. The answer carries its id.
 
     Attributes:
-        command_id: For the answer.
-        spec: What to run.
         source_dirs: Folders from which the user's own modules are imported.
         keep: Do not end the run when its last window leaves.
         simulated: Use simulated workers (bench and tests only).
@@ -79,16 +78,13 @@ class StartRun:
 
 @dataclass(frozen=True, slots=True)
 class CommandRun:
-    """Ask something of a run.
+    """Ask something of a run or of some of its workers.
 
     Attributes:
-        command_id: For the answer.
-        run_id: Which run.
-        verb: What to do.
-        workers: Indices of the workers meant; None means the whole run.
-        num_workers: The new number, for `scale`.
-        ended_by: For `stop` of a whole run: who asked.
-        policy: The new one, for `swap`.
+        workers: Indices of the workers; None: the whole run.
+        num_workers: For `scale`: the new number of workers.
+        ended_by: For `stop` of a whole run: who asked for it.
+        policy: For `swap`: the new policy.
     """
 
     command_id: int
@@ -102,9 +98,9 @@ class CommandRun:
 
 @dataclass(frozen=True, slots=True)
 class AttachRun:
-    """Begin to send updates of a run: a snapshot before the `Answer`.
+    """Begin to send updates of a run, the first of them, a snapshot, before the `Answer`.
 
-    Of a run whose supervisor is gone it is that of its recording, and the only one.
+    If the supervisor is gone, the snapshot comes from the recording and no other update follows.
     """
 
     command_id: int
@@ -113,7 +109,7 @@ class AttachRun:
 
 @dataclass(frozen=True, slots=True)
 class DetachRun:
-    """Send no more updates of a run."""
+    """Stop sending updates of a run."""
 
     command_id: int
     run_id: str
@@ -121,12 +117,11 @@ class DetachRun:
 
 @dataclass(frozen=True, slots=True)
 class FollowRuns:
-    """Say which attached runs are looked at: of the others an update a second is enough.
+    """Say which attached runs are being watched; for the others an update a second is enough.
 
     Attributes:
-        command_id: For the answer.
-        run_ids: Whose updates are sent as they come; None: everybody's, as before the first of
-            these commands.
+        run_ids: Runs whose updates are sent as they come; None: all, as before the first of these
+            commands.
     """
 
     command_id: int
@@ -144,15 +139,14 @@ class StopCluster:
 class QueryHistory:
     """Ask for a part of a run's history, at the resolution that a plot can show.
 
-    Answered by a `HistoryRange` before the `Answer`. Of a live run its supervisor is asked, of any
-    other the file.
+    A `HistoryRange` comes before the `Answer`. It is read from the supervisor of a live run, and
+    from the file of any other.
 
     Attributes:
-        command_id: For the answer.
         run_id: A run that is attached or was opened.
-        start_s: From here on the run's clock ...
-        end_s: ... to here.
-        num_buckets: At most so many rows.
+        start_s: Where the part begins, on the run's clock.
+        end_s: Where the part ends, on the run's clock.
+        num_buckets: The greatest number of rows to return.
     """
 
     command_id: int
@@ -166,15 +160,13 @@ class QueryHistory:
 class CheckEnv:
     """Check and time an environment in a throwaway process. Needs no cluster.
 
-    Its phases come as `EnvCheckPhase`, and what was found as `EnvChecked` before the `Answer`; an
-    answer without either finding or fault tells that it was cancelled.
+    Its phases come as `EnvCheckPhase`, and its result as `EnvChecked` before the `Answer`. An
+    answer with neither result nor fault means that the check was cancelled.
 
     Attributes:
-        command_id: For the answer.
-        env: Which one.
-        rollout: How many a worker is to step together, and how.
+        rollout: How many environments a worker steps together, and how.
         source_dirs: Folders from which the user's own modules are imported.
-        time_limit_s: After so long it counts as hung, and its process is ended.
+        time_limit_s: A check that takes longer counts as hung, and its process is ended.
     """
 
     command_id: int
@@ -189,7 +181,6 @@ class CancelCheck:
     """End a check that is under way, and its process; nothing happens if it is over.
 
     Attributes:
-        command_id: For the answer.
         check_id: The `command_id` of the check.
     """
 
@@ -202,9 +193,10 @@ class CancelCheck:
 
 @dataclass(frozen=True, slots=True)
 class ListRecordings:
-    """Ask for the library: answered by a `Library` before the `Answer`.
+    """Ask for the library: a `Library` comes before the `Answer`.
 
-    Another comes whenever it has changed (it is looked at every few seconds from then on).
+    From then on the library is checked every few seconds, and another `Library` comes whenever it
+    has changed.
     """
 
     command_id: int
@@ -214,10 +206,11 @@ class ListRecordings:
 class OpenRecording:
     """Show a recording as it was at `at_s`: a `RunUpdate` (a snapshot, `last`) before the `Answer`.
 
+    The answer carries the run's id.
+
     Attributes:
-        command_id: For the answer, which carries the run's id.
         recording: A run's id, a unique beginning of one, or a path.
-        at_s: On the run's clock; None: its end.
+        at_s: Time on the run's clock; None: its end.
     """
 
     command_id: int
@@ -227,7 +220,7 @@ class OpenRecording:
 
 @dataclass(frozen=True, slots=True)
 class EditNotes:
-    """Replace what the user wrote to a recording of the library."""
+    """Replace the user's notes about a recording of the library."""
 
     command_id: int
     run_id: str
@@ -236,7 +229,7 @@ class EditNotes:
 
 @dataclass(frozen=True, slots=True)
 class DeleteRecordings:
-    """Delete recordings and what lies beside them. A live one is refused, the others go."""
+    """Delete recordings and the files next to them. Live ones are refused, the others deleted."""
 
     command_id: int
     run_ids: tuple[str, ...]
@@ -271,7 +264,7 @@ class WriteReport:
 
 @dataclass(frozen=True, slots=True)
 class ImportRecordings:
-    """Make recordings of other tools' files or folders; the answer names the first run's id."""
+    """Turn other tools' files or folders into recordings; the answer carries the first run's id."""
 
     command_id: int
     paths: tuple[str, ...]
@@ -279,17 +272,17 @@ class ImportRecordings:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Asks the engine to answer at once."""
+    """Ask the engine for an immediate `Pong`."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Goodbye:
-    """The window leaves on purpose: the engine gives its lease back and ends.
+    """Tell the engine that the window leaves on purpose: the engine returns its lease and ends.
 
-    Without it the end of the input means that the window died, and a launched cluster waits a
-    while for another one.
+    If the input ends without this message, the window has died, and a launched cluster waits a
+    while for another window.
     """
 
 
@@ -323,7 +316,7 @@ Command = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The one answer to a command: done when `fault` is None."""
+    """The one answer to a command, which was done if `fault` is None."""
 
     command_id: int
     fault: Fault | None = None
@@ -332,28 +325,26 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """Answer to `Ping`."""
+    """The reply to a `Ping`, with its number."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """How the cluster is.
+    """The state of the cluster.
 
     Attributes:
-        phase: Where in its life.
         text: One line for people ("starting Ray: waiting for the raylet").
-        elapsed_s: Since the connect began.
-        launched: Ours (True) or attached (False).
+        elapsed_s: Time since the connect began.
+        launched: raydash launched it (True), or attached to it (False).
         address: HOST:PORT, empty while unknown.
-        num_nodes: Alive ones.
-        num_cpus: Sum over nodes.
-        num_cpus_free: Not reserved by actors.
-        num_gpus: Sum over nodes.
-        memory_bytes: Of all nodes.
+        num_nodes: Nodes that are alive.
+        num_cpus: Sum over all nodes.
+        num_cpus_free: CPUs that no actor has reserved.
+        num_gpus: Sum over all nodes.
+        memory_bytes: Sum over all nodes.
         token_auth: The cluster demands a token.
-        ray_version: Of the cluster.
         fault: Why it failed or was lost.
     """
 
@@ -374,12 +365,7 @@ class ClusterStatus:
 
 @dataclass(frozen=True, slots=True)
 class EnvRegistry:
-    """Names that can be completed in the form.
-
-    Attributes:
-        env_ids: Of environments.
-        wrapper_names: Of Gymnasium's wrappers.
-    """
+    """Names of environments and of Gymnasium's wrappers, which the form can complete."""
 
     env_ids: tuple[str, ...]
     wrapper_names: tuple[str, ...] = ()
@@ -387,7 +373,7 @@ class EnvRegistry:
 
 @dataclass(frozen=True, slots=True)
 class EnvCheckPhase:
-    """What the check that was asked for by `command_id` is about to do."""
+    """What the check that `command_id` asked for is about to do."""
 
     command_id: int
     phase: CheckPhase
@@ -395,7 +381,7 @@ class EnvCheckPhase:
 
 @dataclass(frozen=True, slots=True)
 class EnvChecked:
-    """What the check that was asked for by `command_id` has found."""
+    """The result of the check that `command_id` asked for."""
 
     command_id: int
     found: EnvCheck
@@ -403,9 +389,9 @@ class EnvChecked:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A line in the list of live runs.
+    """One run in the list of live runs.
 
-    `num_workers_starting` counts those whose memory is not taken yet.
+    `num_workers_starting` counts workers whose memory is not in use yet.
     """
 
     run_id: str
@@ -430,24 +416,22 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class RunList:
-    """All live runs on the cluster; sent when it changes, and once a second at most."""
+    """All live runs on the cluster, sent when the list changes, but at most once a second."""
 
     runs: tuple[RunSummary, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class EngineHealth:
-    """Once a second: how the engine is, so that the window can tell alive from hung.
+    """How the engine is doing, sent once a second so that the window notices when it hangs.
 
     Attributes:
-        pid: Its process.
-        cpu_percent: Of one core.
+        cpu_percent: 100 is one core.
         rss_bytes: Resident memory.
-        loop_delay_ms: How late its loop came round, worst of the last second.
+        loop_delay_ms: By how much its event loop was late, at worst, in the last second.
         supervisor_latency_ms: Median time a supervisor took to answer; NaN if none is attached.
         num_merged: Updates merged for this window because it (or the engine) was slow, in total.
-        num_log_lines_folded: Worker output lines that were folded away in the log.
-        log_path: Its log file.
+        num_log_lines_folded: Lines of worker output that were folded away in the log.
     """
 
     pid: int
@@ -462,12 +446,9 @@ class EngineHealth:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRange:
-    """The answer to `QueryHistory`.
+    """The result of `QueryHistory`, for the range that it asked for.
 
     Attributes:
-        run_id: Which run.
-        start_s: As asked.
-        end_s: As asked.
         history: Buckets that cover the range, as one tail (`oldest_bucket == first_bucket`).
     """
 

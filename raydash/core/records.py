@@ -1,6 +1,6 @@
-"""What workers hand back: columns, never rows.
+"""What workers, learners and probes give back, in columns rather than rows.
 
-All times are seconds. A chunk travels as bytes from `raydash.protocol.codec`.
+All times are in seconds. A chunk travels as bytes from `raydash.protocol.codec`.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ Int32 = NDArray[np.int32]
 UInt8 = NDArray[np.uint8]
 
 NO_CANDIDATE = -1
-"""Stands for the index of a candidate where a policy does not learn."""
+"""The index of a candidate where nothing learns."""
 AGENT_RETURN_MEAN = "agent_episode_return_mean"
 TIME_DECIMALS = 5
-"""Times of episodes are kept to 10 microseconds, everywhere: more would be noise on disk."""
+"""Times of episodes are rounded to 10 microseconds everywhere: more would be noise on disk."""
 
 
 def agent_return_name(agent: str) -> str:
-    """The name under which an agent's returns are metrics."""
+    """Return the name of the metric that an agent's returns are."""
     return f"{AGENT_RETURN_MEAN}/{agent}"
 
 
@@ -61,13 +61,12 @@ class WorkerTotals:
 
 @dataclass(frozen=True, slots=True)
 class EnvError:
-    """An exception out of `env.reset`, `env.step` or the policy.
+    """An exception raised by `env.reset`, `env.step` or the policy.
 
     Attributes:
-        offset_s: When, from the chunk's start.
+        offset_s: When it was raised, from the chunk's start.
         where: `reset`, `step`, `policy` or `make`.
-        message: The exception's type and text, one line.
-        traceback: The whole of it.
+        message: The exception's type and text, on one line.
     """
 
     offset_s: float
@@ -81,7 +80,7 @@ class EpisodeScalars:
     """Named scalars of some episodes; row i is the i-th episode of the columns they come with.
 
     Attributes:
-        names: Of the columns.
+        names: Names of the columns of `values`.
         values: Shape (episodes, names); NaN where an episode has no such value.
     """
 
@@ -93,7 +92,7 @@ class EpisodeScalars:
 
     @staticmethod
     def joined(parts: "Sequence[EpisodeScalars]") -> "EpisodeScalars":
-        """All parts behind one another."""
+        """Concatenate the parts; a name that a part lacks is NaN there."""
         names = all_names(part.names for part in parts)
         values = [placed(part.values, part.names, names, np.nan) for part in parts]
         return EpisodeScalars(names, np.concatenate(values))
@@ -104,11 +103,11 @@ class AgentEpisodes:
     """What each agent did in some episodes; row i is the i-th episode of the columns.
 
     Attributes:
-        names: Of the agents.
+        names: Names of the agents.
         episode_return: Undiscounted, shape (episodes, agents); NaN where an agent took no part.
         num_steps: Actions of the agent in the episode, same shape.
-        num_steps_total: Of a chunk: all actions of each agent in this life of the worker, those in
-            unfinished episodes included, shape (agents,).
+        num_steps_total: In a chunk: all actions of each agent in this incarnation of the worker,
+            those in unfinished episodes included, shape (agents,).
     """
 
     names: tuple[str, ...] = ()
@@ -121,7 +120,7 @@ class AgentEpisodes:
 
     @staticmethod
     def joined(parts: "Sequence[AgentEpisodes]") -> "AgentEpisodes":
-        """The episodes of all parts behind one another, without totals."""
+        """Concatenate the episodes of the parts, without totals."""
         names = all_names(part.names for part in parts)
         returns = [placed(part.episode_return, part.names, names, np.nan) for part in parts]
         steps = [placed(part.num_steps, part.names, names, 0) for part in parts]
@@ -130,12 +129,12 @@ class AgentEpisodes:
 
 @dataclass(frozen=True, slots=True)
 class ObservationSums:
-    """Moments of observations, to be merged (Chan et al.) by whoever normalises with them.
+    """Moments of observations, for normalising them; parts are merged as Chan et al. do.
 
     Attributes:
-        count: Observations behind them.
-        mean: Of each number of the flattened observation.
-        m2: Sum of squared differences from the mean, likewise.
+        count: Observations behind the moments.
+        mean: Mean of each number of the flattened observation.
+        m2: Sum of squared differences from the mean, of each number.
     """
 
     count: int
@@ -144,13 +143,13 @@ class ObservationSums:
 
     @staticmethod
     def of(observations: Float64) -> "ObservationSums":
-        """Those of a matrix with an observation in each row."""
+        """Compute the moments of a matrix with an observation in each row."""
         mean = observations.mean(axis=0)
         return ObservationSums(len(observations), mean, ((observations - mean) ** 2).sum(axis=0))
 
     @staticmethod
     def merged(parts: "Sequence[ObservationSums]") -> "ObservationSums | None":
-        """Those of all parts together, whatever their order; None if there is none."""
+        """Merge all parts, in any order; None if there are none."""
         merged: ObservationSums | None = None
         for part in parts:
             if merged is None:
@@ -168,14 +167,14 @@ class ObservationSums:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What a learner gives out for one generation; it travels to the workers as it is.
+    """What a learner gives out for one generation; workers get it unchanged.
 
     Attributes:
-        weights_seq_no: The generation.
-        sizes: Of the network: inputs, neurons of each hidden layer, outputs.
-        candidates: One flat vector a row, shape (population, num_parameters).
-        best_guess: The one that is evaluated, shape (num_parameters,).
-        mean: Of the flattened observations so far, as the generation normalises them.
+        weights_seq_no: The number of the generation.
+        sizes: Layers of the network: inputs, neurons of each hidden layer, outputs.
+        candidates: One flat vector of parameters per row, shape (population, num_parameters).
+        best_guess: The parameters that are evaluated, shape (num_parameters,).
+        mean: Mean of the flattened observations so far, by which the generation normalises.
         std: Their standard deviation, above 0.
     """
 
@@ -189,11 +188,11 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class GenerationResults:
-    """What a learner is told of the generation that it gave out last.
+    """What a learner is told about the generation that it gave out last.
 
     Attributes:
         returns: Mean return of each candidate, in their order; None: they are lost.
-        observations: Of its episodes; None: there are none.
+        observations: Moments of the observations of its episodes; None: there are none.
     """
 
     returns: Float64 | None
@@ -202,16 +201,17 @@ class GenerationResults:
 
 @dataclass(frozen=True, slots=True)
 class ParametersReady:
-    """A learner's answer: the `Parameters` of a generation can go out.
+    """A learner's reply: the `Parameters` of a generation are ready.
 
     Attributes:
-        weights_seq_no: The generation.
-        population: Its candidates.
-        num_parameters: Of each.
+        weights_seq_no: The number of the generation.
+        population: Number of candidates.
+        num_parameters: Number of parameters of each candidate.
         sigma: Step size of the search; NaN if the learner has none.
-        num_restarts: Times that the search began anew, lifetime.
-        went_on_from: The first answer of a process: the generation that its state was kept after;
-            0: there was none, the search begins anew. None: not the first.
+        num_restarts: How often the search was started again, lifetime.
+        went_on_from: In the first reply of a process: the generation after which the state that it
+            loaded was saved; 0: there was none, so the search starts from nothing. None in all
+            other replies.
     """
 
     weights_seq_no: int
@@ -224,14 +224,14 @@ class ParametersReady:
 
 @dataclass(frozen=True, slots=True)
 class LearnerFault:
-    """A learner's answer when it raised, or gave what can't be played."""
+    """A learner's reply when it raised, or gave parameters that can't be played."""
 
     fault: Fault
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyWritten:
-    """The best guess that came with a generation is on disk; `trouble`, in words: it is not."""
+    """A learner's reply to a save: the best guess is on disk, unless `trouble` says why not."""
 
     weights_seq_no: int
     path: str
@@ -243,11 +243,11 @@ class Work:
     """Episodes of a learner's candidates that a worker is to play, one after the other.
 
     Attributes:
-        weights_seq_no: The generation.
-        candidates: Of each episode, the row of the generation's parameters; in an evaluation,
-            where the best guess plays them all, the evaluation's number.
-        episodes: Of each episode, which one of its candidate (of the evaluation) it is, from 0.
-        evaluation: They count in no rollout figure.
+        weights_seq_no: The number of the generation.
+        candidates: For each episode the row of its candidate in the generation's parameters. In an
+            evaluation, where the best guess plays them all, it is the evaluation's number.
+        episodes: For each episode its number, from 0, within its candidate or evaluation.
+        evaluation: The episodes are an evaluation, and count in no rollout figure.
     """
 
     weights_seq_no: int
@@ -261,16 +261,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class PlayedWork:
-    """What a chunk says to a learner.
-
-    Attributes:
-        weights_seq_no: As in `RolloutChunk`, like the next two.
-        candidate: Of each finished episode, in order.
-        evaluation: They were played to evaluate.
-        episode_return: Of the same episodes; NaN for an error.
-        work_left: As in `RolloutChunk`.
-        observations: Likewise.
-    """
+    """The part of a chunk that matters to a learner; the fields mean what they do there."""
 
     weights_seq_no: int
     candidate: Int32
@@ -281,7 +272,7 @@ class PlayedWork:
 
     @staticmethod
     def of(chunk: "RolloutChunk") -> "PlayedWork":
-        """What this chunk says."""
+        """Take what matters to a learner from a chunk."""
         return PlayedWork(
             chunk.weights_seq_no,
             chunk.candidate,
@@ -294,37 +285,36 @@ class PlayedWork:
 
 @dataclass(frozen=True, slots=True)
 class RolloutChunk:
-    """What one time-sliced request gives back. Columns hold its finished episodes, in order.
+    """What a worker gives back for one request. Columns hold its finished episodes, in order.
 
     Attributes:
         worker_index: 1..N.
-        incarnation: 0 for the first life of the worker.
-        duration_s: Wall time of the slice.
-        first_step_offset_s: When its first step returned, or NaN if none did.
+        incarnation: Counts from 0.
+        duration_s: Wall time that the request took.
+        first_step_offset_s: When its first step returned, from the chunk's start; NaN: none did.
         totals: Cumulative counters of this incarnation, this chunk included.
-        env_index: Which of the worker's environments.
-        episode_return: Undiscounted sums of rewards; NaN for an error episode.
-        episode_len: Steps.
+        env_index: Which of the worker's environments played the episode.
+        episode_return: Undiscounted sums of rewards; NaN for an episode with an error.
+        episode_len: In steps.
         ending: `raydash.core.states.Ending` numbers.
-        end_offset_s: When each ended, from the chunk's start.
+        end_offset_s: When each episode ended, from the chunk's start.
         episode_duration_s: Wall time from reset to end, idle time included.
         step_time_s: Sampled durations of `env.step`.
         reset_time_s: Durations of `env.reset` (at most 64 a chunk).
         partial_len: Steps so far of each environment's unfinished episode.
-        partial_return: Return so far of the same.
+        partial_return: Return so far of each environment's unfinished episode.
         errors: Exceptions, at most 16 a chunk; `totals.num_error` counts all.
-        failures_in_a_row: Error episodes since the last good step.
+        failures_in_a_row: Episodes with an error since the last good step.
         drained: All environments are between episodes and will not begin another.
-        scalars: Of the same episodes: scalars from their last step's info.
-        ignored_info: Keys of info that were asked for, and held something else than a number.
-        agents: Of the same episodes, in multi-agent environments: what each agent did.
-        weights_seq_no: Of the parameters that chose the actions: how often they were changed so
-            far; of a learner's candidates the generation.
-        candidate: Of the same episodes, which candidate played (as in `Work`); empty where nothing
-            learns.
-        evaluation: All of this was played to evaluate: the counts in `totals` leave it out.
-        work_left: Episodes of the work that came with the request and were not begun.
-        observations: Of the steps of this chunk, for a learner that normalises.
+        scalars: Scalars from the info of each episode's last step.
+        ignored_info: Keys of info that were asked for but did not hold a number.
+        agents: In multi-agent environments: what each agent did in each episode.
+        weights_seq_no: Version of the parameters that chose the actions: how often they had been
+            changed, or the generation of a learner's candidates.
+        candidate: The candidate that played each episode (as in `Work`); empty: nothing learns.
+        evaluation: The episodes were an evaluation, which the counts in `totals` leave out.
+        work_left: How many episodes that came with the request were not begun.
+        observations: Moments of the observations of this chunk, for a learner that normalises.
     """
 
     worker_index: int
@@ -357,20 +347,20 @@ class RolloutChunk:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """A worker's answer to `prepare`: the environment stands and is reset.
+    """A worker's reply to `prepare`: the environment is made and reset.
 
     Attributes:
         worker_index: 1..N.
-        incarnation: 0 for the first life.
+        incarnation: Counts from 0.
         pid: Its process id on `node`.
         node: The node's IP address.
-        node_id: Ray's id of the node, hex.
+        node_id: Ray's id of the node, in hex.
         seed: The seed of its first reset.
         log_paths: Its stdout and stderr files on the node.
         progress_path: The mapped file with its phase and step count (`worker/node/progress.py`).
         num_inputs: Numbers in a flattened observation, if a policy is to be learnt; else 0.
-        num_outputs: That a policy gives for an action, likewise.
-        progress_node_id: Where that file is; empty: on its own node.
+        num_outputs: Numbers that a policy gives for an action, if it is to be learnt; else 0.
+        progress_node_id: Ray's id of the node where that file is; empty: its own node.
     """
 
     worker_index: int
@@ -388,13 +378,11 @@ class WorkerReady:
 
 @dataclass(frozen=True, slots=True)
 class PolicySet:
-    """A worker's answer when it is given another policy.
+    """A worker's reply when it is offered another policy.
 
     Attributes:
-        worker_index: 1..N.
-        incarnation: 0 for the first life.
-        weights_seq_no: Of that policy.
-        fault: Why it keeps the one that it has; None: the next slice is played with the new one.
+        weights_seq_no: Version of that policy.
+        fault: Why it keeps the policy that it has; None: its next request uses the new one.
     """
 
     worker_index: int
@@ -405,13 +393,7 @@ class PolicySet:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFault:
-    """A worker's answer when its environment can't be made, reset or closed.
-
-    Attributes:
-        worker_index: 1..N.
-        incarnation: 0 for the first life.
-        fault: What is wrong.
-    """
+    """A worker's reply when its environment can't be made, reset or closed."""
 
     worker_index: int
     incarnation: int
@@ -420,18 +402,18 @@ class WorkerFault:
 
 @dataclass(frozen=True, slots=True)
 class ProbeReading:
-    """Vitals of some workers of one node; row i is the i-th worker that was asked for.
+    """Vital signs of some workers of one node; row i is the i-th worker that was asked about.
 
     Attributes:
-        cpu_percent: Of one core, since the reading before; NaN if unknown.
+        cpu_percent: Since the reading before; 100 is one core. NaN if unknown.
         rss_bytes: Resident memory; NaN if the process is gone.
         phase: `raydash.worker.node.progress.Phase` numbers; 255 if unknown, the next three then -1.
         num_env_steps: Steps of this incarnation.
         episode_len: Steps of the unfinished episode.
         counter: Grows with every batch of steps and every reset.
         node_cpu_percent: Of all cores together, 0 to 100.
-        node_memory_used_bytes: Not available to new processes.
-        node_memory_bytes: Of the whole node.
+        node_memory_used_bytes: Memory that is not available to new processes.
+        node_memory_bytes: All memory of the node.
     """
 
     cpu_percent: Float32
@@ -450,12 +432,12 @@ class EpisodeColumns:
     """Finished episodes of a run, oldest first.
 
     Attributes:
-        end_s: When each ended, seconds since the run's start.
+        end_s: When each episode ended, in seconds since the run's start.
         worker_index: 1..N.
-        env_index: Which of the worker's environments.
-        incarnation: Which life of the worker.
-        episode_return: Undiscounted; NaN for error episodes.
-        episode_len: Steps.
+        env_index: Which of the worker's environments played it.
+        incarnation: Which incarnation of the worker played it, from 0.
+        episode_return: Undiscounted; NaN for an episode with an error.
+        episode_len: In steps.
         ending: `Ending` numbers.
         duration_s: Wall time from reset to end.
     """
@@ -473,7 +455,7 @@ class EpisodeColumns:
         return len(self.end_s)
 
     def tail(self, count: int) -> "EpisodeColumns":
-        """The newest `count` episodes."""
+        """Return the newest `count` episodes."""
         if count >= len(self):
             return self
         cut = len(self) - count
@@ -481,7 +463,7 @@ class EpisodeColumns:
 
     @staticmethod
     def joined(batches: "list[EpisodeColumns]") -> "EpisodeColumns":
-        """All batches behind one another."""
+        """Concatenate all batches."""
         if not batches:
             return EpisodeColumns()
         if len(batches) == 1:
@@ -495,7 +477,7 @@ class EpisodeColumns:
 
     @staticmethod
     def from_chunk(chunk: RolloutChunk, *, started_s: float) -> "EpisodeColumns":
-        """The episodes of a chunk whose first instant was `started_s` on the run's clock."""
+        """Take the episodes of a chunk that began at `started_s` on the run's clock."""
         n = len(chunk.ending)
         return EpisodeColumns(
             end_s=np.round(chunk.end_offset_s + started_s, TIME_DECIMALS),
@@ -511,13 +493,13 @@ class EpisodeColumns:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeExtras:
-    """What only some runs know of their episodes; row i is the i-th of the columns it comes with.
+    """What only some runs know about their episodes; row i is the i-th of the accompanying columns.
 
     Attributes:
-        weights_seq_no: Of the parameters that chose the actions.
-        candidate: Of a learner; `NO_CANDIDATE` where nothing learns.
-        scalars: From the last step's info.
-        agents: In multi-agent environments.
+        weights_seq_no: Version of the parameters that chose the actions.
+        candidate: The learner's candidate that played; `NO_CANDIDATE`: nothing learns.
+        scalars: Scalars from the info of the last step.
+        agents: What each agent did, in multi-agent environments.
     """
 
     weights_seq_no: Int32 = field(default_factory=lambda: np.empty(0, np.int32))
@@ -530,7 +512,7 @@ class EpisodeExtras:
 
     @staticmethod
     def unknown(count: int) -> "EpisodeExtras":
-        """Of episodes of which nothing is known."""
+        """Make the extras of `count` episodes about which nothing more is known."""
         return EpisodeExtras(
             weights_seq_no=np.zeros(count, np.int32),
             candidate=np.full(count, NO_CANDIDATE, np.int32),
@@ -540,7 +522,7 @@ class EpisodeExtras:
 
     @staticmethod
     def from_chunk(chunk: RolloutChunk) -> "EpisodeExtras":
-        """Those of a chunk's episodes."""
+        """Take the extras of a chunk's episodes."""
         count = len(chunk.ending)
         unknown = EpisodeExtras.unknown(count)
         return EpisodeExtras(
@@ -552,7 +534,7 @@ class EpisodeExtras:
 
     @staticmethod
     def joined(batches: "list[EpisodeExtras]") -> "EpisodeExtras":
-        """All batches behind one another; names that some do not know are NaN (0 steps) there."""
+        """Concatenate all batches; a name that a batch lacks is NaN (or 0 steps) there."""
         batches = [batch for batch in batches if len(batch)]
         if len(batches) < 2:
             return batches[0] if batches else EpisodeExtras()
@@ -564,7 +546,7 @@ class EpisodeExtras:
         )
 
     def plotted(self) -> EpisodeScalars:
-        """All that is shown over time: the scalars, and the agents' returns."""
+        """Return all that is plotted over time: the scalars, and the agents' returns."""
         agents = self.agents
         if not agents.names:
             return self.scalars
@@ -577,12 +559,12 @@ class EpisodeExtras:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationEpisodes:
-    """Episodes that were played to evaluate.
+    """Episodes that were played in evaluations.
 
     Attributes:
-        episodes: What is known of any episode.
-        weights_seq_no: Of the same: with which parameters; the best guess came with them.
-        evaluation: Of the same: of which evaluation each is one, 1, 2, 3, ...
+        episodes: What is known about any episode.
+        weights_seq_no: For each episode, the generation whose best guess played it.
+        evaluation: For each episode, the number of its evaluation: 1, 2, 3, ...
     """
 
     episodes: EpisodeColumns = field(default_factory=EpisodeColumns)
@@ -594,7 +576,7 @@ class EvaluationEpisodes:
 
     @staticmethod
     def from_chunk(chunk: RolloutChunk, *, started_s: float) -> "EvaluationEpisodes":
-        """Those of a chunk whose first instant was `started_s` on the run's clock."""
+        """Take the episodes of a chunk that began at `started_s` on the run's clock."""
         return EvaluationEpisodes(
             EpisodeColumns.from_chunk(chunk, started_s=started_s),
             np.full(len(chunk.ending), chunk.weights_seq_no, np.int32),
@@ -603,7 +585,7 @@ class EvaluationEpisodes:
 
     @staticmethod
     def joined(batches: "Sequence[EvaluationEpisodes]") -> "EvaluationEpisodes":
-        """All batches behind one another."""
+        """Concatenate all batches."""
         if len(batches) < 2:
             return batches[0] if batches else EvaluationEpisodes()
         return EvaluationEpisodes(

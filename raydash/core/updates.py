@@ -1,9 +1,9 @@
-"""What a reader of a run is told: one versioned structure for snapshots, updates and slow readers.
+"""Updates of a run for its readers: one versioned structure, from a snapshot to a slow reader's.
 
-A reader names the last `seq` it has; the supervisor answers with everything that changed since.
-`since_seq == 0` is the snapshot. A reader that was slow gets one update that spans many: nothing
-queues up for it, and `seq - since_seq - 1` says how many were merged. Columns of workers replace
-the reader's; history buckets replace buckets of the same number; episodes and events are new ones.
+A reader names the last `seq` it has, and the supervisor replies with everything that changed since.
+`since_seq == 0` is the snapshot. A slow reader gets one update that spans many: nothing queues up
+for it, and `seq - since_seq - 1` says how many were merged. Columns of workers replace the
+reader's; history buckets replace those of the same number; episodes and events are added.
 """
 
 from collections.abc import Sequence
@@ -23,36 +23,36 @@ MAX_GENERATIONS = 2000
 
 @dataclass(frozen=True, slots=True)
 class WorkerColumns:
-    """One row per worker, ordered by `worker_index`. Lifetime figures span all incarnations.
+    """One row per worker, ordered by `worker_index`.
+
+    Counts (`num_*`) are over the worker's lifetime, which spans all its incarnations.
 
     Attributes:
         worker_index: 1..N.
-        incarnation: Lives before this one; the number of restarts.
+        incarnation: Incarnations before this one, which is the number of restarts.
         activity: `Activity` numbers.
-        activity_age_s: How long it has been doing that.
+        activity_age_s: How long the worker has been doing that.
         node: Index into `RunUpdate.nodes`; -1 before the worker is placed.
         pid: Process id on its node; 0 when there is none.
         seed: Seed of the first reset of this incarnation.
-        num_env_steps: Steps, lifetime.
-        num_episodes: Episodes, lifetime.
-        num_terminated: Episodes with the flag `terminated`, lifetime.
-        num_truncated: Episodes with the flag `truncated`, lifetime.
-        num_error: Episodes that ended in an error, lifetime.
+        num_terminated: Episodes with the flag `terminated`.
+        num_truncated: Episodes with the flag `truncated`.
+        num_error: Episodes that ended in an error.
         env_steps_per_s: Over the last 10 s.
-        return_mean: Of its last 100 episodes; NaN if none finished.
+        return_mean: Over its last 100 episodes; NaN if none finished.
         return_n: How many episodes that mean is over.
-        last_return: NaN if none finished.
+        last_return: Return of its last episode; NaN if none finished.
         partial_len: Steps so far in the unfinished episode of its first environment.
-        partial_return: Return so far of the same.
-        step_time_p95_s: Of sampled steps; NaN if none.
+        partial_return: Return so far of that episode.
+        step_time_p95_s: 95th percentile of sampled steps; NaN if there are none.
         share_step: Share of the last 10 s spent in `env.step`; the four shares sum to at most 1.
-        share_reset: In `env.reset`.
-        share_policy: In the policy.
-        share_idle: Waiting for a request.
-        cpu_percent: Of one core; NaN if unknown.
+        share_reset: Share spent in `env.reset`.
+        share_policy: Share spent in the policy.
+        share_idle: Share spent waiting for a request.
+        cpu_percent: 100 is one core; NaN if unknown.
         rss_bytes: Resident memory; NaN if unknown.
         data_age_s: Age of its newest chunk; NaN before the first.
-        weights_seq_no: Of the parameters that its newest chunk was played with.
+        weights_seq_no: Version of the parameters that its newest chunk was played with.
     """
 
     worker_index: Int32
@@ -91,8 +91,9 @@ class WorkerColumns:
 class RunFigures:
     """The run's figures: lifetime counters over all workers, and rates over named spans.
 
-    Names are RLlib's where it has one. `episode_*` without a suffix are over the whole run;
-    `recent_*` over the last 100 episodes by finish time, all workers pooled. NaN: none yet.
+    Names are RLlib's where it has one. `episode_*` figures are over the whole run, `recent_*`
+    figures over the last 100 episodes by finish time, all workers pooled. NaN means that there is
+    no episode yet.
     """
 
     elapsed_s: float = 0.0
@@ -127,9 +128,10 @@ class ScalarFigures:
     """Named scalars of a run's episodes.
 
     Attributes:
-        names: `is_success` and other keys of info, in the order in which they were met.
-        mean: Over the whole run, per name; NaN: no episode had it.
-        recent_mean: Over the last 100 episodes that had it, by finish time, all workers pooled.
+        names: `is_success` and other keys of info, in the order in which they first came up.
+        mean: Mean over the whole run, per name; NaN: no episode had it.
+        recent_mean: Mean over the last 100 episodes that had it, by finish time, all workers
+            pooled.
         count: Episodes behind `mean`.
     """
 
@@ -141,14 +143,14 @@ class ScalarFigures:
 
 @dataclass(frozen=True, slots=True)
 class AgentFigures:
-    """Agents of a multi-agent environment.
+    """Figures of the agents of a multi-agent environment.
 
     Attributes:
-        names: In the order in which they were met.
-        num_steps: Actions of each, lifetime.
-        episode_return_mean: Over the whole run; NaN: none ended.
-        recent_return_mean: Over its last 100 episodes by finish time.
-        num_episodes: In which it took part, lifetime; errors excluded.
+        names: In the order in which they first came up.
+        num_steps: Actions of each agent, lifetime.
+        episode_return_mean: Mean over the whole run; NaN: no episode ended.
+        recent_return_mean: Mean over the agent's last 100 episodes by finish time.
+        num_episodes: Episodes in which the agent took part, lifetime, without those with an error.
     """
 
     names: tuple[str, ...] = ()
@@ -160,7 +162,7 @@ class AgentFigures:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRow:
-    """One finished generation; see `Generations`."""
+    """One finished generation; the fields are the columns of `Generations`."""
 
     number: int
     end_s: float
@@ -175,18 +177,18 @@ class GenerationRow:
 
 @dataclass(frozen=True, slots=True)
 class Generations:
-    """Finished generations of a learner, oldest first; a column per figure.
+    """Finished generations of a learner, oldest first, with a column per figure.
 
     Attributes:
         number: 1, 2, 3, ...: the `weights_seq_no` that its candidates played with.
-        end_s: When its last result came in, seconds on the run's clock.
-        num_env_steps: Of the whole run by then.
-        return_mean: Over its candidates.
-        return_best: Of its best candidate.
-        return_worst: Of its worst candidate.
-        evaluation_mean: Of the best guess that it led to; NaN: that was not evaluated.
+        end_s: When its last result came in, in seconds on the run's clock.
+        num_env_steps: Steps of the whole run by then.
+        return_mean: Mean over the returns of its candidates.
+        return_best: Return of its best candidate.
+        return_worst: Return of its worst candidate.
+        evaluation_mean: Mean return of the best guess that it led to; NaN: it was not evaluated.
         evaluation_n: Episodes of that evaluation.
-        sigma: The step size of the search, if the learner has one; NaN otherwise.
+        sigma: Step size of the search; NaN if the learner has none.
     """
 
     number: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
@@ -204,7 +206,7 @@ class Generations:
 
     @staticmethod
     def kept_of(count: int) -> Int64:
-        """Which rows of so many are kept: of too many the newest, and ever fewer older ones."""
+        """Choose which of `count` rows to keep: the newest, and the older they are, the fewer."""
         kept = np.arange(count)
         while len(kept) > MAX_GENERATIONS:
             half = len(kept) // 2
@@ -212,12 +214,12 @@ class Generations:
         return kept
 
     def rows(self, which: Int64) -> "Generations":
-        """Some of them."""
+        """Take some of the rows."""
         return Generations(*(getattr(self, name)[which] for name in Generations.__slots__))
 
     @staticmethod
     def joined(batches: "Sequence[Generations]") -> "Generations":
-        """All batches behind one another."""
+        """Concatenate all batches."""
         if len(batches) == 1:
             return batches[0]
         names = Generations.__slots__
@@ -227,7 +229,7 @@ class Generations:
 
     @staticmethod
     def of(rows: Sequence[GenerationRow]) -> "Generations":
-        """The columns of some rows."""
+        """Turn rows into columns."""
         return Generations(
             number=np.array([row.number for row in rows], np.int64),
             end_s=np.array([row.end_s for row in rows], np.float64),
@@ -246,22 +248,23 @@ class LearningFigures:
     """How the learning of a run stands.
 
     Attributes:
-        weights_seq_no: Of the newest parameters: the generation that is being played.
-        weights_age_s: Since they came from the learner.
-        population: Candidates of this generation.
-        num_played: Of them, played to the end.
-        num_generations: Finished ones.
-        num_parameters: Of the policy.
-        best_episode_return_mean: Of the best candidate so far; NaN: none yet.
-        evaluation_episode_return_mean: Of the newest evaluation that is complete; NaN: none yet.
+        weights_seq_no: Version of the newest parameters: the generation that is being played.
+        weights_age_s: Time since they came from the learner.
+        population: Number of candidates of this generation.
+        num_played: How many of them have played all their episodes.
+        num_generations: Finished generations.
+        num_parameters: Parameters of the policy.
+        best_episode_return_mean: Mean return of the best candidate so far; NaN: none yet.
+        evaluation_episode_return_mean: Mean return of the newest complete evaluation; NaN: none
+            yet.
         evaluation_n: Episodes of that evaluation.
-        num_evaluation_episodes_lifetime: Of all evaluations.
-        target_return: The run ends when the evaluation reaches it; None: no target.
+        num_evaluation_episodes_lifetime: Episodes of all evaluations.
+        target_return: The run ends when an evaluation reaches it; None: no target.
         best_policy: Path of the best policy so far; empty: none was saved yet.
-        num_stale: Results of earlier generations that came too late and were let go.
-        num_restarts: Times that the search began anew.
-        generation_return_mean: Over the candidates of the newest finished generation.
-        generations: Since `since_seq`, like all that is new to a reader.
+        num_stale: Results of earlier generations that came too late and were dropped.
+        num_restarts: How often the search was started again.
+        generation_return_mean: Mean over the candidates of the newest finished generation.
+        generations: Generations that are new since `since_seq`.
     """
 
     weights_seq_no: int = 0
@@ -293,23 +296,24 @@ class HistoryDelta:
     Attributes:
         bucket_s: Width of a bucket.
         first_bucket: Number of the first row.
-        oldest_bucket: Buckets before this one are forgotten.
+        oldest_bucket: Number of the oldest bucket that is kept; the reader drops those before it.
         num_env_steps: Steps in the bucket, all workers.
-        num_terminated: Exclusive kind: terminated only.
-        num_truncated: Exclusive kind: truncated only.
-        num_both: Exclusive kind: both flags.
-        num_error: Exclusive kind: error.
+        num_terminated: Episodes that were terminated only.
+        num_truncated: Episodes that were truncated only.
+        num_both: Episodes with both flags.
+        num_error: Episodes that ended in an error.
         return_n: Episodes behind the return figures.
         return_mean: NaN where `return_n` is 0, like the next four.
-        return_min: Smallest.
-        return_max: Largest.
-        return_p10: 10 % quantile; approximate, error at most 1 % of the bucket's range.
-        return_p90: 90 % quantile, likewise.
+        return_min: Smallest return.
+        return_max: Largest return.
+        return_p10: 10 % quantile; approximate, with an error of at most 1 % of the bucket's range.
+        return_p90: 90 % quantile, equally approximate.
         worker_steps: Steps per worker, shape (rows, workers); column j is worker j + 1.
         worker_return_mean: Mean return per worker, same shape; NaN where no episode ended.
-        scalar_names: Of the columns of `scalar_mean`: keys of info, and
-            `agent_episode_return_mean/<agent>`. New names come behind those that were there.
-        scalar_mean: Over the episodes of the bucket that had it, shape (rows, names); NaN: none.
+        scalar_names: Names of the columns of `scalar_mean`: keys of info, and
+            `agent_episode_return_mean/<agent>`. New names are appended.
+        scalar_mean: Mean over the episodes of the bucket that had it, shape (rows, names); NaN:
+            none had.
     """
 
     bucket_s: float
@@ -341,17 +345,16 @@ class RunInfo:
 
     Attributes:
         run_id: Unique; sorts by start.
-        owner: `user@host` of whoever started it.
+        owner: `user@host` of the user who started it.
         started_utc: ISO 8601.
         recording: Path of its DuckDB file.
-        log_dir: Folder of worker logs that were kept.
+        log_dir: Folder of the worker logs that were kept.
         node: IP address of the supervisor's node.
-        raydash_version: Of the supervisor.
-        protocol_version: Of the supervisor.
-        source: Where the recording comes from.
-        recorded_until_s: Of a run that is shown from its file: the run's clock at its end (`t_s` of
-            the update may be earlier: the window scrubs). None: the run is live.
-        source_dirs: Folders from which its user's own modules are imported.
+        raydash_version: Version of the supervisor.
+        protocol_version: Version of the supervisor's messages.
+        recorded_until_s: For a run that is shown from its file, the run's clock at its end (the
+            update's `t_s` may be earlier, because the window can scrub). None: the run is live.
+        source_dirs: Folders from which the user's own modules are imported.
     """
 
     run_id: str
@@ -372,16 +375,15 @@ class SupervisorHealth:
     """How the supervisor itself is doing.
 
     Attributes:
-        pid: Its process.
-        incarnation: Times that Ray restarted it.
-        tick_ms: Median duration of a loop turn.
-        results_per_s: Chunks collected, over 10 s.
+        incarnation: How often Ray restarted it.
+        tick_ms: Median duration of one turn of its loop.
+        results_per_s: Chunks collected per second, over the last 10 s.
         recorder_lag_s: Age of the oldest uncommitted episode.
         recording_bytes: Size of the file; 0 if unknown.
-        cpu_percent: Of one core.
-        num_readers: Engines attached.
-        keep: Somebody chose to keep the run.
-        recording_fault: Why recording fails, empty if it does not.
+        cpu_percent: 100 is one core.
+        num_readers: Number of engines attached.
+        keep: Somebody chose to keep the run when its last window leaves.
+        recording_fault: Why recording fails; empty if it does not.
     """
 
     pid: int = 0
@@ -401,32 +403,29 @@ class RunUpdate:
     """What changed in a run between `since_seq` and `seq`.
 
     Attributes:
-        run_id: Which run.
-        seq: The state this update leads to.
-        since_seq: The state it starts from; 0 for a snapshot.
-        t_s: The run's clock, seconds since its start.
-        state: Of the run.
+        seq: The version that this update leads to.
+        since_seq: The version that it starts from; 0 for a snapshot.
+        t_s: The run's clock, in seconds since its start.
         ended_by: Why it ended, once it is over or stopping.
-        cause: The reason of a failed or interrupted run, in words.
+        cause: Why the run failed or was interrupted, in words.
         paused: The whole run is asked to pause (its workers may still be pausing).
-        num_workers: How many the run is meant to have.
-        info: Only in a snapshot.
-        spec: Only in a snapshot.
-        figures: Whole-run figures.
+        num_workers: How many workers the run should have.
+        info: None except in a snapshot.
+        spec: None except in a snapshot.
+        figures: Figures of the whole run.
         workers: All workers.
         nodes: Node addresses that `workers.node` points into.
-        pending: Per worker index: why it is not placed yet, in words.
+        pending: By worker index: why it is not placed yet, in words.
         episodes: Episodes since `since_seq`, the newest 2 000 of them.
         num_episodes_omitted: How many older ones are left out (they are in the buckets).
         recent: Buckets of 0.5 s, the last 10 minutes.
         whole: Buckets of the whole run; their width doubles as it grows.
         events: Events since `since_seq`.
-        health: Of the supervisor.
-        last: Nothing will follow: the recording is closed.
-        policy: What chooses the actions now; None: as the spec says.
+        last: No update will follow: the recording is closed.
+        policy: The policy that chooses the actions now; None: the one in the spec.
         weights_seq_no: How often parameters or policy were changed so far.
         scalars: Named scalars of the episodes.
-        agents: Of a multi-agent environment; None: it is none.
+        agents: Agents of a multi-agent environment; None: it has one agent.
         learning: How the learning stands; None: nothing learns.
     """
 
@@ -460,5 +459,5 @@ class RunUpdate:
 
     @property
     def num_merged(self) -> int:
-        """Updates that this one stands for beyond itself; 0 for a snapshot."""
+        """How many updates this one stands for besides itself; 0 for a snapshot."""
         return max(0, self.seq - self.since_seq - 1) if self.since_seq else 0
