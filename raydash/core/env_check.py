@@ -1,14 +1,14 @@
-"""What a look at an environment found: `raydash check-env`, and the button."""
+"""The result of checking an environment, with `raydash check-env` or the button in the window."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 TIME_LIMIT_S = 60.0
-"""After so long a check counts as hung."""
+"""A check that takes longer counts as hung."""
 
 
 class CheckPhase(StrEnum):
-    """What a check is about to do, in this order; many agents are reset before their check."""
+    """What a check is about to do, in this order; with many agents, RESET comes before CHECK."""
 
     IMPORT = "import"
     MAKE = "make"
@@ -23,9 +23,9 @@ class EnvProblem:
     """One thing that is not as it should be.
 
     Attributes:
-        is_error: It breaks Gymnasium's rules; else it is a warning, and may be meant so.
-        text: Plain words.
-        detail: A traceback.
+        is_error: It breaks Gymnasium's rules. Otherwise it is a warning, and may be intended.
+        text: The problem in plain words.
+        detail: A traceback, if there is one.
     """
 
     is_error: bool
@@ -35,7 +35,7 @@ class EnvProblem:
 
 @dataclass(frozen=True, slots=True)
 class AgentSpaces:
-    """What one agent of a multi-agent environment sees and does, in Gymnasium's words."""
+    """The spaces of one agent of a multi-agent environment, as Gymnasium prints them."""
 
     agent: str
     observation_space: str
@@ -49,34 +49,31 @@ class EnvCheck:
     Times are None where nothing was timed.
 
     Attributes:
-        env_id: Its name.
-        observation_space: In Gymnasium's words; None: each agent has its own.
-        action_space: Likewise.
+        observation_space: As Gymnasium prints it; None: each agent has its own.
+        action_space: As Gymnasium prints it; None: each agent has its own.
         multi_agent: `parallel` (all agents act at once) or `aec` (they take turns); None: it has
             one agent.
-        agents: Their spaces.
-        max_episode_steps: Where Gymnasium truncates; None: nowhere, or that is not known.
-        has_vector_entry_point: It brings a vector form of its own along.
+        agents: The spaces of each agent.
+        max_episode_steps: After how many steps Gymnasium truncates; None: never, or not known.
+        has_vector_entry_point: It has a vector form of its own.
         is_functional: It has a functional form (`FuncEnv`), whose state is all that a task needs.
-        state_bytes: Of its pickled state, as the mode `tasks` carries it; None: it can't be so.
-        state_time_s: To pickle the state and to unpickle it.
-        make_time_s: What its constructor took; None: there is none alone, only pools of them.
-        reset_time_median_s: Of `reset`.
-        step_time_median_s: Of `step`.
-        step_time_p95_s: Likewise, the 95th percentile.
-        env_steps_per_s: In the whole timing, resets and random actions included.
+        state_bytes: Size of its pickled state, as the mode `tasks` carries it; None: it can't be
+            pickled.
+        state_time_s: Time to pickle and unpickle the state.
+        make_time_s: Time its constructor took; None: it exists only in pools.
+        env_steps_per_s: Over the whole timing, resets and random actions included.
         num_env_steps: Steps that were timed.
-        num_terminated: Episodes that ended so.
-        num_truncated: Likewise; an episode that ended both ways counts in both.
+        num_terminated: Episodes that terminated; one that ended both ways counts in both.
+        num_truncated: Episodes that were truncated; one that ended both ways counts in both.
         num_episodes: Finished episodes.
         num_agent_steps: Actions of all agents in those steps; None: it has one agent.
-        num_envs: How many were stepped together afterwards; 1: none were.
-        vectorization: How, a word of `raydash.core.spec.VECTORIZATIONS`.
-        together_env_steps_per_s: Of all of them together, random actions included; None where
+        num_envs: How many environments were then stepped together; 1: that was not tried.
+        vectorization: How they were stepped together, one of `raydash.core.spec.VECTORIZATIONS`.
+        together_env_steps_per_s: Steps of all of them together, random actions included; None:
             that was not timed.
         memory_bytes: Resident memory of the process at the end, Python and Gymnasium included.
         memory_growth_bytes: By how much it grew during the second half of the timing.
-        problems: Errors first.
+        problems: What is wrong, errors first.
     """
 
     env_id: str
@@ -108,5 +105,5 @@ class EnvCheck:
 
     @property
     def ok(self) -> bool:
-        """No error was found; warnings may have been."""
+        """No error was found, though there may be warnings."""
         return not any(problem.is_error for problem in self.problems)

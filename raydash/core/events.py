@@ -1,4 +1,4 @@
-"""Things that happened in a run: recorded, listed, marked on plots."""
+"""Events: things that happened in a run and are recorded, listed and marked on plots."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,12 +36,12 @@ class EventKind(StrEnum):
 
     @property
     def is_mark(self) -> bool:
-        """Drawn as a vertical line on the plots."""
+        """It is drawn as a vertical line on the plots."""
         return self in _MARKS
 
     @property
     def is_bad(self) -> bool:
-        """Something that should not have happened."""
+        """It should not have happened."""
         return self in _BAD
 
 
@@ -81,11 +81,11 @@ class Event:
     Attributes:
         number: 1, 2, 3, ... within the run, without gaps.
         t_s: Seconds since the run's start.
-        kind: What kind of thing.
         text: One line for people.
         worker_index: The worker concerned, or None for the whole run.
         detail: A traceback or the cause in Ray's words; may be long.
-        count: How many like things this line stands for (errors are folded per worker and second).
+        count: How many similar events this one stands for (errors are folded per worker and
+            second).
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""What went wrong, in the words that a user will read."""
+"""Faults: what went wrong, in the words that a user will read."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ class Fault:
     """An error that reaches a user.
 
     Attributes:
-        what: What happened, one plain sentence without a final full stop.
-        why: The cause as far as it is known.
+        what: What happened, in one plain sentence without a final full stop.
+        why: The cause, as far as it is known.
         remedy: What to do next.
         detail: A traceback or log tail, shown one click away.
-        keys: The spec keys that are at fault (`env.id`), if the input was bad.
+        keys: The spec keys at fault (`env.id`), if the input was bad.
         bad_input: True when the user's input was refused and nothing was started.
     """
 
@@ -24,7 +24,7 @@ class Fault:
     bad_input: bool = False
 
     def sentence(self) -> str:
-        """What, why and remedy as running text; a why that goes on a sentence follows a colon."""
+        """Join what, why and remedy to running text; a why in lower case follows a colon."""
         text = ""
         for part in (self.what, self.why, self.remedy):
             words = part.rstrip(". ")
@@ -37,12 +37,12 @@ class Fault:
 
 
 class FaultError(Exception):
-    """Raised where a fault has to travel up the stack before it is shown."""
+    """Carries a fault up the stack to where it is shown."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.sentence())
         self.fault = fault
 
     def __reduce__(self) -> tuple[type["FaultError"], tuple[Fault]]:
-        """How it travels between processes: with its fault, not with the sentence alone."""
+        """Pickle the whole fault, because the sentence alone would lose its parts on the way."""
         return type(self), (self.fault,)

@@ -1,4 +1,4 @@
-"""The library of recordings: what is known of each run on disk, and what its owner wrote to it."""
+"""The library of recordings: what is known about each run on disk, and its owner's notes."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,7 +21,7 @@ class RunSource(StrEnum):
 
 
 class ExportFormat(StrEnum):
-    """What a recording can be turned into."""
+    """What a recording can be exported to."""
 
     CSV = "csv"
     PARQUET = "parquet"
@@ -32,13 +32,13 @@ class ExportFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What the user wrote to a recording. Kept beside it, never in it: a live file is locked.
+    """What the user wrote about a recording. It has its own file, because a live one is locked.
 
     Attributes:
-        title: Shown in place of the run's name; empty: the name.
-        tags: Without order, each once.
-        text: Free.
-        pinned: Never deleted by a retention rule.
+        title: Shown instead of the run's name; empty: the name is shown.
+        tags: In no order, each once.
+        text: Free text.
+        pinned: No retention rule ever deletes the recording.
     """
 
     title: str = ""
@@ -49,30 +49,26 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """A line of the library.
+    """One recording of the library.
 
     Attributes:
-        run_id: Unique; of a file that can't be read, its name.
-        path: The recording.
-        name: From the spec (the environment's id if it has none).
-        env_id: Of the environment; empty if the file can't be read.
+        run_id: Unique; the file's name if it can't be read.
+        path: Path of the recording.
+        name: From the spec, or the environment's id if the spec has no name.
+        env_id: Empty if the file can't be read.
         owner: `user@host`.
-        source: Where the recording comes from.
         started_utc: ISO 8601.
         state: How it ended; RUNNING while some process writes the file; INTERRUPTED if it was never
             closed; None if the file can't be read.
-        ended_by: Why it ended.
-        elapsed_s: Stepping time: without pauses.
-        num_workers: That it was meant to have.
-        num_env_steps_sampled_lifetime: Whole run.
-        num_episodes_lifetime: Whole run.
-        episode_return_mean: Whole run; NaN if no episode ended well.
-        mode: Where its steps were made (`core.spec.MODES`); empty: not known, as the next two.
-        policy: What chose the actions, a word of `POLICY_KINDS` or `module:callable`.
-        learner: What improved the policy; empty: nothing.
-        size_bytes: On disk, with what is kept beside it.
-        modified_utc: Of the file, ISO 8601.
-        notes: What the user wrote.
+        elapsed_s: Stepping time, without pauses.
+        num_workers: How many workers it should have.
+        episode_return_mean: Over the whole run; NaN if no episode ended without an error.
+        mode: Where its steps were made (`core.spec.MODES`); empty: not known.
+        policy: What chose the actions: one of `POLICY_KINDS`, or `module:callable`; empty: not
+            known.
+        learner: What improved the policy; empty: nothing, or not known.
+        size_bytes: Size on disk, with the files next to it.
+        modified_utc: When the file was modified, ISO 8601.
         fault: Why it can't be read, or why its figures are not known yet; empty: all is well.
     """
 
@@ -100,21 +96,21 @@ class RecordedRun:
 
     @property
     def title(self) -> str:
-        """What to call it on screen."""
+        """The name to show for it."""
         return self.notes.title or self.name or self.env_id or self.run_id
 
     @property
     def is_live(self) -> bool:
-        """Some process writes it now."""
+        """Some process is writing it now."""
         return self.state is RunState.RUNNING
 
 
 @dataclass(frozen=True, slots=True)
 class LibrarySettings:
-    """How much the library may hold. None: no such rule. Kept in `<data>/library.json`.
+    """How much the library may hold, kept in `<data>/library.json`. None switches a rule off.
 
     Attributes:
-        limit_bytes: Warn when the library comes near this size.
+        limit_bytes: The user is warned when the library comes near this size.
         keep_days: Recordings older than this are deleted, unless live or pinned.
         keep_bytes: The oldest recordings beyond this size are deleted, unless live or pinned.
     """
@@ -126,13 +122,13 @@ class LibrarySettings:
 
 @dataclass(frozen=True, slots=True)
 class DiskUse:
-    """What the library takes.
+    """How much disk space the library takes.
 
     Attributes:
         folder: Where the recordings are.
-        library_bytes: Of all recordings and what lies beside them.
-        free_bytes: On that disk.
-        warning: In words, when a limit or the end of the disk is near; empty: all is well.
+        library_bytes: Size of all recordings, with the files next to them.
+        free_bytes: Free space on that disk.
+        warning: Says, when it is so, that a limit or the end of the disk is near; else empty.
     """
 
     folder: str

@@ -1,6 +1,6 @@
-"""What a user asks for: a frozen, validated `RunSpec`.
+"""The specification of a run, as a user asks for it: a frozen, validated `RunSpec`.
 
-One table (`FIELDS`) says of every key its type, its bounds and what it means; the TOML reader, the
+One table (`FIELDS`) gives the type, the bounds and the meaning of every key. The TOML reader, the
 command line and the form all use it, and a bad spec is refused with *all* its violations at once.
 """
 
@@ -19,14 +19,14 @@ MAX_ENVS_PER_WORKER = 1024
 MAX_HIDDEN = 4096
 POLICY_KINDS = ("random", "constant", "linear", "mlp", "onnx", "sb3", "rllib")
 FILE_POLICY_KINDS = ("linear", "mlp", "onnx", "sb3", "rllib")
-"""They come in a file; of those that a learner improves it may be absent."""
+"""Policies that come in a file, which is optional for those that a learner improves."""
 TRUSTED_POLICY_KINDS = ("sb3", "rllib")
-"""Loading one executes what its file says (it unpickles): the user has to agree first."""
+"""Loading one can execute code (it unpickles the file), so the user has to agree first."""
 LEARNED_POLICY_KINDS = ("linear", "mlp")
 MODES = ("actors", "lockstep", "tasks")
 LEARNER_KINDS = ("cmaes",)
 IS_SUCCESS = "is_success"
-"""The key of info that says whether an episode reached its goal; it is kept without being asked."""
+"""The key of info that says whether an episode reached its goal; it is always kept."""
 MAX_INFO_KEYS = 16
 VECTORIZATIONS = ("none", "sync", "vector_entry_point", "envpool")
 WANDB_MODES = ("online", "offline")
@@ -42,9 +42,9 @@ class WrapperSpec:
 
 @dataclass(frozen=True, slots=True)
 class EnvSpec:
-    """Which environment: a Gymnasium id, `module:Id`, or `package.module:callable`.
+    """Which environment to step: a Gymnasium id, `module:Id`, or `package.module:callable`.
 
-    `wrappers` are put around it in their order, the first one innermost.
+    `wrappers` are put around it in their order, with the first one innermost.
     """
 
     id: str = "CartPole-v1"
@@ -56,11 +56,11 @@ class EnvSpec:
 class PolicySpec:
     """What chooses the actions.
 
-    `kind` is a word of `POLICY_KINDS`, or `module:callable`: called with the observation space and
-    the action space, it gives a function from an observation to an action. `path` is the `.npz` of
-    a linear policy or MLP, the `.onnx` or `.zip` file, or the folder of an RLlib checkpoint;
-    `action` what a constant policy does; `hidden` the hidden layers of an MLP that is learnt from
-    nothing. `trust` allows to load a file of `TRUSTED_POLICY_KINDS`.
+    `kind` is one of `POLICY_KINDS`, or `module:callable`, which is called with the observation
+    space and the action space and returns a function from an observation to an action. `path` is
+    the `.npz` file of a linear policy or MLP, the `.onnx` or `.zip` file, or the folder of an RLlib
+    checkpoint; `action` is what a constant policy does; `hidden` holds the hidden layers of an MLP
+    that is learnt from nothing. `trust` allows a file of `TRUSTED_POLICY_KINDS` to be loaded.
     """
 
     kind: str = "random"
@@ -74,10 +74,10 @@ class PolicySpec:
 class RolloutSpec:
     """How the environments are stepped.
 
-    `mode` is a word of `MODES`: `actors` steps inside each worker, `lockstep` steps environment
-    actors one call at a time, `tasks` sends the state through stateless tasks. `vectorization` None
-    means `none` with one environment per worker, and `sync` with more. `info_keys` names scalars of
-    the last step's info to keep of every episode, besides `is_success`.
+    `mode` is one of `MODES`: `actors` steps inside each worker, `lockstep` steps environment actors
+    one call at a time, `tasks` sends the state through stateless tasks. `vectorization` None means
+    `none` with one environment per worker, and `sync` with more. `info_keys` names scalars of the
+    last step's info to keep for every episode, besides `is_success`.
     """
 
     mode: str = "actors"
@@ -92,17 +92,17 @@ class RolloutSpec:
 
     @property
     def chosen_vectorization(self) -> str:
-        """A word of `VECTORIZATIONS`: the one that was asked for, or the one that fits."""
+        """One of `VECTORIZATIONS`: the one that was asked for, or the one that fits."""
         return self.vectorization or ("none" if self.num_envs_per_worker == 1 else "sync")
 
 
 @dataclass(frozen=True, slots=True)
 class LearnerSpec:
-    """What improves the policy's parameters. `kind` None: nothing does.
+    """What improves the policy's parameters; nothing does if `kind` is None.
 
-    `kind` is a word of `LEARNER_KINDS`, or `module:Class` (`raydash.learn.learner.Learner`), which
-    gets `options` as keyword arguments. Each generation asks for `population` candidates (None: as
-    many as the learner likes), each of which plays `episodes_per_candidate` episodes. Every
+    `kind` is one of `LEARNER_KINDS`, or `module:Class` (a `raydash.learn.learner.Learner`), which
+    gets `options` as keyword arguments. Each generation has `population` candidates (None: as many
+    as the learner likes), each of which plays `episodes_per_candidate` episodes. Every
     `evaluation_interval` generations the learner's best guess plays `evaluation_episodes`, which
     count in no other figure.
     """
@@ -119,9 +119,9 @@ class LearnerSpec:
 
 @dataclass(frozen=True, slots=True)
 class StopSpec:
-    """When the run ends by itself; whichever comes first. None: never.
+    """When the run ends by itself: at whichever condition comes first. None means never.
 
-    `target_return` is reached when the mean return of an evaluation is; it takes a learner.
+    `target_return` needs a learner, and is reached when the mean return of an evaluation is.
     """
 
     seconds: float | None = None
@@ -147,9 +147,9 @@ class ClusterSpec:
 
 @dataclass(frozen=True, slots=True)
 class SinksSpec:
-    """Other tools that are told of the run while it lives. None: not that one; all are off.
+    """Other tools to which a live run is reported; None switches one off, as all are by default.
 
-    Keys and passwords never stand here: W&B and MLflow take them from their own environment
+    Keys and passwords are never kept here: W&B and MLflow take them from their own environment
     variables and credential files on the cluster's side.
     """
 
@@ -176,19 +176,19 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What one spec key takes.
+    """The rule for the values of one spec key.
 
     Attributes:
         kind: `str`, `int`, `float`, `bool`, `table`, `action`, `words`, `sizes` or `wrappers`.
         help: One line for people.
-        minimum: Smallest value allowed.
-        maximum: Largest value allowed.
+        minimum: The smallest value allowed.
+        maximum: The largest value allowed; for `words`, how many.
         above: The value must be greater than this one.
         choices: The words allowed.
-        optional: May be left out or None.
-        begins: What a text must begin with: one of these.
+        optional: The key may be left out or None.
+        begins: A text must begin with one of these.
         filled: A text must not be blank.
-        or_callable: `module:callable` (or `module:Class`) is allowed beside the choices.
+        or_callable: `module:callable` (or `module:Class`) is allowed besides the choices.
     """
 
     kind: str
@@ -203,7 +203,7 @@ class Field:
     or_callable: bool = False
 
     def allowed(self) -> str:
-        """What is allowed, in words."""
+        """Say in words what is allowed."""
         if self.choices:
             own = ", or module:callable" if self.or_callable else ""
             return "one of " + ", ".join(self.choices) + own
@@ -381,12 +381,12 @@ class Violation:
     allowed: str
 
     def sentence(self) -> str:
-        """Key, problem and what is allowed, on one line."""
+        """Write the key, the problem and what is allowed on one line."""
         return f"{self.key}: {self.problem}; allowed: {self.allowed}"
 
 
 class SpecError(ValueError):
-    """A spec that can't be run; holds every violation."""
+    """Raised for a spec that can't be run; it holds every violation."""
 
     def __init__(self, violations: tuple[Violation, ...]) -> None:
         super().__init__("\n".join(violation.sentence() for violation in violations))
@@ -394,7 +394,7 @@ class SpecError(ValueError):
 
 
 def check_value(key: str, value: object) -> Violation | None:
-    """Check one value against what `FIELDS` says of its key."""
+    """Check one value against the rule that `FIELDS` has for its key."""
     rule = FIELDS[key]
     if value is None:
         return None if rule.optional else Violation(key, "is missing", rule.allowed())
@@ -404,13 +404,13 @@ def check_value(key: str, value: object) -> Violation | None:
 
     try:
         shown = json.dumps(value, default=str)
-    except (TypeError, ValueError, RecursionError):  # it has thousands of digits, or of brackets
+    except (TypeError, ValueError, RecursionError):  # thousands of digits, or of nested brackets
         return refused("is beyond measure")
     match rule.kind:
         case "table":
             if not isinstance(value, Mapping):
                 return refused(f"{shown} is not a table")
-            problem = _why_not_carried(value)
+            problem = _why_not_serializable(value)
             if problem:
                 return refused(problem)
             if key == "cluster.resources" and not all(
@@ -430,7 +430,7 @@ def check_value(key: str, value: object) -> Violation | None:
             if rule.begins and not value.startswith(rule.begins):
                 return refused(f"{shown} begins otherwise")
             if key == "sinks.mlflow_uri" and "@" in value.partition("://")[2].partition("/")[0]:
-                # Not shown again: what stands there is a password.
+                # The value is not repeated, because it holds a password.
                 return refused("holds a password, which belongs into MLflow's own environment")
             return None
         case "action":
@@ -453,8 +453,8 @@ def check_value(key: str, value: object) -> Violation | None:
             return _check_number(value, rule, refused, shown)
 
 
-def _why_not_carried(value: object, depth: int = 0) -> str:
-    """Why a value can't travel from process to process; empty if it can."""
+def _why_not_serializable(value: object, depth: int = 0) -> str:
+    """Say why a value can't be sent to another process; empty if it can."""
     if depth > MAX_DEPTH:
         return f"is nested more than {MAX_DEPTH} deep"
     match value:
@@ -464,7 +464,7 @@ def _why_not_carried(value: object, depth: int = 0) -> str:
             return (
                 ""
                 if -MAX_WHOLE - 1 <= value <= MAX_WHOLE
-                else f"holds {_short(value)}, which is too large"
+                else f"holds {_digit_count(value)}, which is too large"
             )
         case list() | tuple():
             inside: Iterable[object] = value
@@ -474,16 +474,16 @@ def _why_not_carried(value: object, depth: int = 0) -> str:
             inside = value.values()
         case _:
             return f"holds a {type(value).__name__}, which JSON cannot carry"
-    return next(filter(None, (_why_not_carried(each, depth + 1) for each in inside)), "")
+    return next(filter(None, (_why_not_serializable(each, depth + 1) for each in inside)), "")
 
 
-def _short(number: int) -> str:
+def _digit_count(number: int) -> str:
     return f"a number of {math.ceil(number.bit_length() * math.log10(2))} digits"
 
 
 def _is_action(value: object) -> bool:
     if isinstance(value, list | tuple):
-        return not _why_not_carried(value) and all(map(_is_action, value))
+        return not _why_not_serializable(value) and all(map(_is_action, value))
     if isinstance(value, int):
         return abs(value) <= MAX_WHOLE
     return isinstance(value, float) and math.isfinite(value)
@@ -497,7 +497,7 @@ def _are_sizes(value: object) -> bool:
 
 
 def _are_wrappers(value: object) -> bool:
-    """Tables with a name and JSON-like keyword arguments, and nothing else."""
+    """Check for tables with a name and JSON-like keyword arguments, and nothing else."""
     if not isinstance(value, list | tuple):
         return False
     for each in value:
@@ -520,7 +520,7 @@ def _check_number(
     if value != value or value in (float("inf"), float("-inf")):
         return refused(f"{shown} is not finite")
     if isinstance(value, int) and abs(value) > MAX_WHOLE:
-        return refused(f"{_short(value)} is too {'large' if value > 0 else 'small'}")
+        return refused(f"{_digit_count(value)} is too {'large' if value > 0 else 'small'}")
     too_small = rule.minimum is not None and value < rule.minimum
     if too_small or (rule.above is not None and value <= rule.above):
         return refused(f"{shown} is too small")
@@ -530,7 +530,7 @@ def _check_number(
 
 
 def spec_from_table(table: Mapping[str, Any]) -> RunSpec:
-    """Build a spec from nested tables, as TOML or the form gives them.
+    """Build a spec from nested tables, as TOML and the form give them.
 
     Raises:
         SpecError: with every unknown key, wrong type and value out of bounds.
@@ -547,7 +547,7 @@ def spec_from_table(table: Mapping[str, Any]) -> RunSpec:
         elif not isinstance(value, Mapping):
             violations.append(Violation(key, "is not a table", f"[{key}] with keys"))
         else:
-            parts[key] = _part(key, value, violations)
+            parts[key] = _build_part(key, value, violations)
     if violations:
         raise SpecError(tuple(violations))
     spec = RunSpec(**parts)
@@ -558,7 +558,7 @@ def spec_from_table(table: Mapping[str, Any]) -> RunSpec:
 
 
 def _contradictions(spec: RunSpec) -> list[Violation]:
-    """Values that are good alone, but not together."""
+    """Find values that are allowed on their own, but not together."""
     found: list[Violation] = []
     rollout, policy, learner = spec.rollout, spec.policy, spec.learner
     if rollout.vectorization == "none" and rollout.num_envs_per_worker > 1:
@@ -590,7 +590,7 @@ def _contradictions(spec: RunSpec) -> list[Violation]:
     return found
 
 
-def _part(part: str, table: Mapping[str, Any], violations: list[Violation]) -> object:
+def _build_part(part: str, table: Mapping[str, Any], violations: list[Violation]) -> object:
     names = [item.name for item in fields(_PARTS[part])]
     values: dict[str, Any] = {}
     for name, value in table.items():
@@ -602,12 +602,12 @@ def _part(part: str, table: Mapping[str, Any], violations: list[Violation]) -> o
         if problem:
             violations.append(problem)
             continue
-        values[name] = _as_kept(value, FIELDS[key].kind)
+        values[name] = _to_field_type(value, FIELDS[key].kind)
     return _PARTS[part](**values) if not violations else None
 
 
-def _as_kept(value: Any, kind: str) -> Any:
-    """A good value in the type that its dataclass has."""
+def _to_field_type(value: Any, kind: str) -> Any:
+    """Convert a checked value to the type that its dataclass has."""
     if value is None:
         return None
     match kind:
@@ -629,7 +629,7 @@ def _unknown(key: str, known: list[str], what: str) -> Violation:
 
 
 def table_from_spec(spec: RunSpec) -> dict[str, Any]:
-    """The nested tables of a spec, without the keys that hold their default."""
+    """Turn a spec into nested tables, without the keys that hold their default."""
     table: dict[str, Any] = {"name": spec.name} if spec.name else {}
     default = asdict(RunSpec())
     for part, values in asdict(spec).items():
@@ -646,10 +646,9 @@ def table_from_spec(spec: RunSpec) -> dict[str, Any]:
 
 
 def ways_of(table: Mapping[str, Any]) -> dict[str, str | None]:
-    """How a run was executed, under the names of its JSON, from the nested tables of its spec.
+    """Read from the nested tables of a spec how its run was executed, under the names of its JSON.
 
-    Args:
-        table: Of any version of raydash; empty if nothing is known: then everything is None.
+    The spec may be of any version of raydash. If it is empty nothing is known, and all are None.
     """
     if not table:
         return {"mode": None, "policy": None, "learner": None}
@@ -662,7 +661,7 @@ def ways_of(table: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def violations_of(spec: RunSpec) -> tuple[Violation, ...]:
-    """Everything that is wrong with a spec that was built in code."""
+    """List everything that is wrong with a spec that was built in code."""
     try:
         spec_from_table(asdict(spec))
     except SpecError as error:

@@ -18,16 +18,16 @@ Worker::
         +--> restarting (back-off, new incarnation) --> starting ...
         +--> failed (five failures in a row)
 
-`idle` is a worker of which nothing is asked for the moment: where something learns, it waits for
-the learner, or for others to end their part of a generation. `stalled` and `unreachable` are
-derived for display: a silent worker, a node that does not answer.
+An `idle` worker has nothing to do for the moment: in a run that learns, it waits for the learner,
+or for other workers to finish their part of a generation. `stalled` (a silent worker) and
+`unreachable` (a node that does not answer) are derived for display.
 """
 
 from enum import IntEnum, StrEnum
 
 
 class RunState(StrEnum):
-    """Where a run is in its life."""
+    """Where a run is between its start and its end."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -84,17 +84,17 @@ class Activity(IntEnum):
 
     @property
     def word(self) -> str:
-        """The word for people."""
+        """The word that people read."""
         return self.name.lower()
 
     @property
     def is_alive(self) -> bool:
-        """A process exists or is on its way."""
+        """It has a process or is about to get one."""
         return self not in (Activity.STOPPED, Activity.FAILED)
 
 
 class Ending(IntEnum):
-    """How an episode ended: four exclusive kinds. The numbers are recorded; only append."""
+    """How an episode ended, in four exclusive kinds. The numbers are recorded; only append."""
 
     TERMINATED = 0
     TRUNCATED = 1
@@ -103,7 +103,7 @@ class Ending(IntEnum):
 
 
 class ClusterPhase(StrEnum):
-    """What the window may say of the cluster.
+    """What the window may say about the cluster.
 
     ``absent -> checking -> launching | attaching -> connecting -> up -> lost``; ``failed`` when it
     never came up.
@@ -120,7 +120,7 @@ class ClusterPhase(StrEnum):
 
     @property
     def is_busy(self) -> bool:
-        """Something is under way that can be cancelled."""
+        """A connect is under way, which can be cancelled."""
         return self in (
             ClusterPhase.CHECKING,
             ClusterPhase.LAUNCHING,

@@ -1,7 +1,7 @@
-"""Some policies' files execute what they say when they are loaded: somebody has to agree first.
+"""Trust in policy files that can execute code when they are loaded: somebody has to agree first.
 
-Agreement is given for one start, by whoever starts (`--trust-policy`, an answer to a question), and
-travels in the spec. What a spec that was read from somewhere says of it counts for nothing.
+Whoever starts a run agrees for that one start (`--trust-policy`, or by answering a question), and
+the agreement travels in the spec. What a spec file says about trust is ignored.
 """
 
 from dataclasses import replace
@@ -13,12 +13,12 @@ WHAT_IT_DOES = "Loading such a file unpickles it: it can execute any code that i
 
 
 def needs_trust(policy: PolicySpec) -> bool:
-    """Whether somebody has to agree before this policy is loaded, and has not."""
+    """Tell whether somebody has to agree before this policy is loaded, and has not."""
     return policy.kind in TRUSTED_POLICY_KINDS and not policy.trust
 
 
 def why_untrusted(policy: PolicySpec) -> Fault | None:
-    """Why a policy is not loaded just so; None if it may be."""
+    """Say why a policy may not be loaded yet; None if it may."""
     if not needs_trust(policy):
         return None
     return Fault(
@@ -31,10 +31,10 @@ def why_untrusted(policy: PolicySpec) -> Fault | None:
 
 
 def trusted(policy: PolicySpec) -> PolicySpec:
-    """The same policy, agreed to."""
+    """Return the same policy with the agreement to load it."""
     return replace(policy, trust=policy.kind in TRUSTED_POLICY_KINDS)
 
 
 def untrusted(policy: PolicySpec) -> PolicySpec:
-    """The same policy as if nobody had agreed."""
+    """Return the same policy without any agreement to load it."""
     return replace(policy, trust=False)

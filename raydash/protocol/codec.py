@@ -1,8 +1,8 @@
-"""Messages to bytes and back: msgpack of `[type name, body]`, one typed decoder per type.
+"""Messages to bytes and back: msgpack of `[type name, body]`, with one typed decoder per type.
 
-Unknown types, wrong types and missing fields raise `CodecError` with a path; nothing but the
-listed types can come out. Arrays travel as `[dtype, shape, bytes]`, of plain number types only.
-The only module that knows msgspec.
+Unknown types, wrong types and missing fields raise `CodecError` with a path; only the listed types
+can come out. Arrays travel as `[dtype, shape, bytes]` and must have a plain number type. No other
+module imports msgspec.
 """
 
 import math
@@ -64,7 +64,7 @@ MESSAGE_TYPES: tuple[type, ...] = (
 
 
 class CodecError(ValueError):
-    """Bytes that are no message of ours."""
+    """Raised for bytes that are not one of our messages."""
 
 
 def _enc_hook(value: object) -> object:
@@ -99,7 +99,7 @@ _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
 
 
 def encode(message: object) -> bytes:
-    """The bytes of a message of one of `MESSAGE_TYPES`."""
+    """Encode a message, which must be of one of `MESSAGE_TYPES`."""
     name = type(message).__name__
     if name not in _decoders:
         raise CodecError(f"{name} is no message")
@@ -107,7 +107,7 @@ def encode(message: object) -> bytes:
 
 
 def name_of(data: bytes | bytearray | memoryview) -> str:
-    """The type name of an encoded message, without decoding the rest.
+    """Read the type name of an encoded message without decoding the rest.
 
     Raises:
         CodecError: if the bytes are not a message.
@@ -119,7 +119,7 @@ def name_of(data: bytes | bytearray | memoryview) -> str:
 
 
 def decode(data: bytes | bytearray | memoryview) -> Any:
-    """The message behind `encode`'s bytes.
+    """Decode the bytes that `encode` made.
 
     Raises:
         CodecError: if the bytes are not a message.

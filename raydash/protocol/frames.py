@@ -1,6 +1,6 @@
 """Length-prefixed frames: four magic bytes, a little-endian length, the payload.
 
-The magic makes a stray print visible at once instead of reading as an absurd length.
+Thanks to the magic a stray print is noticed at once instead of being read as an absurd length.
 """
 
 import struct
@@ -12,11 +12,11 @@ HEADER_BYTES = _HEADER.size
 
 
 class FrameError(ValueError):
-    """Bytes that are no frame: garbage, or longer than allowed. The stream can't be trusted on."""
+    """Raised for garbage or a frame that is too long; the rest of the stream can't be trusted."""
 
 
 def frame(payload: bytes) -> bytes:
-    """The payload with its header in front.
+    """Put the header in front of a payload.
 
     Raises:
         FrameError: if it is longer than `MAX_FRAME_BYTES`.
@@ -33,7 +33,7 @@ class FrameReader:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take bytes in; give the payloads that are now complete.
+        """Take in bytes and return the payloads that are complete with them.
 
         Raises:
             FrameError: on garbage or an oversized frame.
@@ -58,5 +58,5 @@ class FrameReader:
 
     @property
     def is_between_frames(self) -> bool:
-        """False while part of a frame has arrived: an end of input now means truncation."""
+        """False while only part of a frame has arrived: if the input ends now, it was cut off."""
         return not self._buffer

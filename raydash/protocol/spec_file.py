@@ -1,4 +1,4 @@
-"""Spec files: TOML to `RunSpec` and back."""
+"""Spec files: from TOML to `RunSpec` and back."""
 
 import tomllib
 from pathlib import Path
@@ -10,28 +10,28 @@ from raydash.core.spec import RunSpec, SpecError, Violation, spec_from_table, ta
 
 
 def table_from_toml(text: str) -> dict[str, Any]:
-    """The tables of a spec file, unchecked: options may still be laid over them.
+    """Parse the tables of a spec file without checking them: options may still override them.
 
     Raises:
         SpecError: on malformed TOML.
     """
     try:
         return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # of numbers and nesting beyond measure, too
+    except (ValueError, RecursionError) as error:  # also too many digits, or too deep a nesting
         raise SpecError((Violation("the file", f"is not TOML: {error}", "TOML 1.0"),)) from error
 
 
 def spec_from_toml(text: str) -> RunSpec:
-    """Read a spec.
+    """Read a spec from TOML.
 
     Raises:
-        SpecError: on malformed TOML, and with every bad key and value.
+        SpecError: on malformed TOML, or with every bad key and value.
     """
     return spec_from_table(table_from_toml(text))
 
 
 def toml_from_spec(spec: RunSpec) -> str:
-    """Write a spec; keys that hold their default are left out.
+    """Write a spec as TOML, without the keys that hold their default.
 
     Raises:
         SpecError: if the environment's arguments hold a null, which TOML does not know.
@@ -44,10 +44,10 @@ def toml_from_spec(spec: RunSpec) -> str:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """The tables of a spec file, unchecked.
+    """Read the tables of a spec file without checking them.
 
     Raises:
-        SpecError: on malformed TOML, and if the file cannot be read.
+        SpecError: on malformed TOML, or if the file cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -58,7 +58,7 @@ def read_table(path: Path) -> dict[str, Any]:
     table = table_from_toml(text)
     policy = table.get("policy")
     if isinstance(policy, dict) and isinstance(policy.get("path"), str):
-        # As in other tools: relative to the file that says so, wherever the worker runs.
+        # Relative to the spec file, as in other tools: a worker has another working directory.
         policy["path"] = str((path.absolute().parent / policy["path"]).resolve())
     return table
 
@@ -67,6 +67,6 @@ def read_spec(path: Path) -> RunSpec:
     """Read a spec file.
 
     Raises:
-        SpecError: as `read_table`, and with every bad key and value.
+        SpecError: as `read_table`, or with every bad key and value.
     """
     return spec_from_table(read_table(path))

@@ -1,4 +1,4 @@
-"""Runs beside each other: curves on a common axis, figures, differences of specs, seeds. Pure.
+"""Comparison of runs: curves on a common axis, figures, differences of specs, seeds. Pure.
 
 A group of runs that differ in nothing but their seed is shown as one curve with a bootstrap
 interval, because a single run of reinforcement learning says little.
@@ -34,7 +34,7 @@ class Metric(StrEnum):
 
 
 class XAxis(StrEnum):
-    """What a curve is drawn over."""
+    """What a curve is drawn against."""
 
     TIME = "time_s"
     ENV_STEPS = "num_env_steps_sampled_lifetime"
@@ -44,7 +44,7 @@ class XAxis(StrEnum):
 
 
 class Centre(StrEnum):
-    """What stands for a group of runs."""
+    """The statistic that represents a group of runs."""
 
     MEDIAN = "median"
     IQM = "iqm"
@@ -55,9 +55,9 @@ class Curve:
     """A metric of one run.
 
     Attributes:
-        x: Ascending, in the unit of its axis; the middle of what each point speaks of.
-        y: Finite.
-        weight: What each point is a mean over: episodes, or seconds for what is per second.
+        x: Ascending, in the unit of the axis: the middle of the range that each point covers.
+        y: The metric; always finite.
+        weight: What each point is a mean over: episodes, or seconds for a rate per second.
     """
 
     x: Float64
@@ -80,55 +80,54 @@ def curve(
     num_points: int = 1200,
     started_utc_s: float = 0.0,
 ) -> Curve:
-    """A metric of a run over an axis, in at most `num_points` points.
+    """Draw a metric of a whole run over an axis, in at most `num_points` points.
 
-    Buckets are joined by powers of two, counted from the run's start, so that points stand still
+    Buckets are joined by powers of two, counted from the run's start, so that points don't move
     while a run goes on. A point is the ratio of sums over its buckets: a mean return is weighted by
     episodes. Points without an episode are left out; for the mean length their steps count for
-    the next point. Buckets know no generations: over those there is nothing to show (see
+    the next point. Buckets don't know generations, so over those the curve is empty (see
     `raydash.core.analysis.learning_curve`).
 
-    Args:
-        history: Of the whole run.
-        metric: What to show.
-        axis: Over what.
-        until_s: How far the history can be relied on, on the run's clock; the last bucket may be
-            a part of one.
-        num_points: At most so many, at least 1.
-        started_utc_s: When the run's clock was 0, for the wall clock.
+    `until_s` is how far the history is complete, on the run's clock; it may cut the last bucket
+    short. `started_utc_s` is when the run's clock was 0, which only the wall clock needs.
     """
     width = history.bucket_s
     end = min(len(history), int(np.ceil(until_s / width)) - history.first_bucket)
     if end <= 0 or axis is XAxis.GENERATION:
         return Curve(np.empty(0), np.empty(0), np.empty(0))
     starts = _group_starts(history.first_bucket, end, num_points)
-    top, bottom = _ratio(history, metric, end, until_s)
-    top, bottom = np.add.reduceat(top, starts), np.add.reduceat(bottom, starts)
-    before, after = _reach(history, axis, starts, end, until_s)
-    has = bottom > 0
+    numerator, denominator = _numerator_and_denominator(history, metric, end, until_s)
+    numerator, denominator = (
+        np.add.reduceat(numerator, starts),
+        np.add.reduceat(denominator, starts),
+    )
+    before, after = _axis_spans(history, axis, starts, end, until_s)
+    has = denominator > 0
     if metric is Metric.EPISODE_LEN_MEAN and has.any():
-        # Steps of an episode that is longer than a bucket belong to the point in which it ended.
+        # Steps of an episode that spans several buckets belong to the point in which it ended.
         firsts = np.concatenate([[0], np.flatnonzero(has)[:-1] + 1])
-        top[has] = np.add.reduceat(top, firsts)[: len(firsts)] - _after_last(top, has)
+        numerator[has] = np.add.reduceat(numerator, firsts)[: len(firsts)] - _sum_after_last(
+            numerator, has
+        )
     with np.errstate(invalid="ignore", divide="ignore"):
-        y = top / bottom
+        y = numerator / denominator
     has &= np.isfinite(y)
     x = (before + after)[has] / 2
     if axis is XAxis.WALL_CLOCK:
         x = x + started_utc_s
-    return Curve(x, y[has], bottom[has])
+    return Curve(x, y[has], denominator[has])
 
 
-def _after_last(top: Float64, has: np.ndarray[Any, np.dtype[np.bool_]]) -> Float64:
-    """What `reduceat` adds to the last group although no episode ended behind it."""
-    places = np.flatnonzero(has)
-    surplus = np.zeros(len(places))
-    surplus[-1] = top[places[-1] + 1 :].sum()
+def _sum_after_last(numerator: Float64, has: np.ndarray[Any, np.dtype[np.bool_]]) -> Float64:
+    """Return what `reduceat` adds to the last group although no episode ended after it."""
+    with_episodes = np.flatnonzero(has)
+    surplus = np.zeros(len(with_episodes))
+    surplus[-1] = numerator[with_episodes[-1] + 1 :].sum()
     return surplus
 
 
 def _group_starts(first_bucket: int, count: int, num_points: int) -> Int64:
-    """First rows of groups of 1, 2, 4, ... buckets, aligned with the run's start."""
+    """Find the first rows of groups of 1, 2, 4, ... buckets, aligned with the run's start."""
     every = 1
     while (first_bucket + count - 1) // every - first_bucket // every + 1 > max(1, num_points):
         every *= 2
@@ -136,10 +135,10 @@ def _group_starts(first_bucket: int, count: int, num_points: int) -> Int64:
     return np.concatenate([[0], np.flatnonzero(np.diff(numbers)) + 1]).astype(np.int64)
 
 
-def _ratio(
+def _numerator_and_denominator(
     history: HistorySeries, metric: Metric, end: int, until_s: float
 ) -> tuple[Float64, Float64]:
-    """A metric of each bucket, as two columns whose sums' ratio it is."""
+    """Return two columns; the metric of some buckets is the ratio of their sums."""
     rows = slice(0, end)
     match metric:
         case Metric.EPISODE_RETURN_MEAN:
@@ -158,23 +157,21 @@ def _ratio(
 
 
 def _endings(history: HistorySeries, end: int) -> Float64:
-    """Episodes whose ending is known."""
+    """Count the episodes of each bucket whose ending is known."""
     kinds = (history.num_terminated, history.num_truncated, history.num_both, history.num_error)
     return np.asarray(sum(kind[:end] for kind in kinds), np.float64)
 
 
 def _episodes(history: HistorySeries, end: int) -> Float64:
-    """Episodes of each bucket; of imported ones the ending may not be known."""
+    """Count the episodes of each bucket, including imported ones whose ending is not known."""
     good = history.return_n[:end] + history.num_error[:end]
     return np.maximum(_endings(history, end), good.astype(np.float64))
 
 
 def episodes_by(history: HistorySeries, t_s: Float64) -> Float64:
-    """About how many episodes had ended by some moments, errors included.
+    """Estimate how many episodes of a whole run had ended by each time, errors included.
 
-    Args:
-        history: Of the whole run.
-        t_s: On the run's clock.
+    The times are on the run's clock.
     """
     edges_s = (history.first_bucket + np.arange(len(history) + 1)) * history.bucket_s
     ended = np.concatenate([[0.0], np.cumsum(_episodes(history, len(history)))])
@@ -187,10 +184,10 @@ def _seconds(history: HistorySeries, end: int, until_s: float) -> Float64:
     return seconds
 
 
-def _reach(
+def _axis_spans(
     history: HistorySeries, axis: XAxis, starts: Int64, end: int, until_s: float
 ) -> tuple[Float64, Float64]:
-    """Where on the axis each group of buckets begins and ends."""
+    """Find where on the axis each group of buckets begins and ends."""
     match axis:
         case XAxis.ENV_STEPS:
             amounts = history.num_env_steps[:end].astype(np.float64)
@@ -213,9 +210,9 @@ class FigureRow:
     """A figure of several runs.
 
     Attributes:
-        key: A name of `RunFigures`, or `env_steps_per_s`: over the run's stepping time.
-        values: One a run; NaN: not known.
-        best: Which of them are the best; none if better has no meaning or all are equal.
+        key: A field of `RunFigures`, or `env_steps_per_s`, which is over the run's stepping time.
+        values: One per run; NaN where it is not known.
+        best: Which of them are the best; none if no value is better than another.
     """
 
     key: str
@@ -238,17 +235,15 @@ FIGURES: Mapping[str, int] = {
     "elapsed_s": 0,
     "num_restarts": -1,
 }
-"""Key to which is better: 1 the larger, -1 the smaller, 0 neither."""
+"""The figures to compare, and which value is better: 1 the larger, -1 the smaller, 0 neither."""
 
 
 def figures_table(
     figures: Sequence[RunFigures | None], env_ids: Collection[str] = ()
 ) -> tuple[FigureRow, ...]:
-    """The figures of runs side by side.
+    """Put the figures of runs side by side; None stands for a run of which nothing is known.
 
-    Args:
-        figures: One a run; None: of that run nothing is known.
-        env_ids: Of their environments: of different ones no figure is better than another.
+    If the runs have different environments (`env_ids`), no figure is better than another.
     """
     is_fair = len(set(env_ids)) <= 1
     rows = []
@@ -259,7 +254,7 @@ def figures_table(
 
 
 def figure(figures: RunFigures | None, key: str) -> float:
-    """One figure of a run, by its key in `FIGURES`; NaN if it is not known."""
+    """Look up a figure of a run by its key in `FIGURES`; NaN if it is not known."""
     if figures is None:
         return float("nan")
     if key == "env_steps_per_s":
@@ -280,8 +275,9 @@ class SpecDifference:
     """A key of the spec in which runs differ.
 
     Attributes:
-        key: Dotted: `rollout.seed`; of a table, with its own key: `env.kwargs.gravity`.
-        values: One a run; None: absent, or the run's spec is not known.
+        key: Dotted, `rollout.seed`; within a table down to the table's own key,
+            `env.kwargs.gravity`.
+        values: One per run; None: the key is absent, or the run's spec is not known.
     """
 
     key: str
@@ -289,7 +285,7 @@ class SpecDifference:
 
 
 def spec_differences(specs: Sequence[RunSpec | None]) -> tuple[SpecDifference, ...]:
-    """The keys whose values are not the same in all runs, in the order of `FIELDS`."""
+    """List the keys whose values are not the same in all runs, in the order of `FIELDS`."""
     flat = [_flat(spec) if spec is not None else None for spec in specs]
     keys = {key: None for each in flat if each is not None for key in each}
     order = list(FIELDS)
@@ -327,9 +323,10 @@ def _canonical(value: object) -> str:
 
 
 def seed_groups(specs: Sequence[RunSpec | None]) -> tuple[tuple[int, ...], ...]:
-    """Which runs differ in nothing but seed and name, as indices; in the order of their firsts.
+    """Group runs, as indices, that differ in nothing but seed and name.
 
-    A run whose spec is not known stands alone.
+    Groups are in the order of their first runs. A run whose spec is not known is a group of its
+    own.
     """
     groups: dict[object, list[int]] = {}
     for index, spec in enumerate(specs):
@@ -343,13 +340,13 @@ def seed_groups(specs: Sequence[RunSpec | None]) -> tuple[tuple[int, ...], ...]:
 
 @dataclass(frozen=True, slots=True)
 class GroupCurve:
-    """What stands for a group of runs.
+    """The curve that represents a group of runs.
 
     Attributes:
         x: The common grid, ascending.
         y: Centre of the runs that have values there.
-        low: Lower end of the interval; NaN where there is one run only.
-        high: Upper end, likewise.
+        low: Lower end of the interval; NaN where only one run has a value.
+        high: Upper end of the interval; NaN where only one run has a value.
         n: Runs behind each point.
     """
 
@@ -366,14 +363,10 @@ class GroupCurve:
 def group_curve(
     curves: Sequence[Curve], centre: Centre = Centre.MEDIAN, *, num_points: int = 200
 ) -> GroupCurve:
-    """One curve for a group, with its bootstrap interval.
+    """Draw one curve for a group of runs, with its bootstrap interval.
 
-    Curves are read by linear interpolation, each between its own first and last point only.
-
-    Args:
-        curves: Of the group's runs; those without points are left out.
-        centre: What stands for the group.
-        num_points: Of the grid, which spans all curves; at least 2.
+    Curves are interpolated linearly, each between its own first and last point only; those without
+    points are left out. The grid spans all curves and has `num_points` points, at least 2.
     """
     curves = [each for each in curves if len(each)]
     if not curves:
@@ -385,48 +378,45 @@ def group_curve(
         [np.interp(grid, each.x, each.y, left=np.nan, right=np.nan) for each in curves]
     )
     y, low, high = (np.full(len(grid), np.nan) for _ in range(3))
-    is_there = np.isfinite(values)
-    masks, which = np.unique(is_there, axis=1, return_inverse=True)
+    is_known = np.isfinite(values)
+    masks, which = np.unique(is_known, axis=1, return_inverse=True)
     for number, mask in enumerate(masks.T):
         here = np.flatnonzero(np.ravel(which) == number)
         if mask.any():
             y[here], low[here], high[here] = intervals(values[np.ix_(mask, here)], centre)
-    n = is_there.sum(axis=0).astype(np.int64)
-    held = n > 0
-    return GroupCurve(grid[held], y[held], low[held], high[held], n[held])
+    n = is_known.sum(axis=0).astype(np.int64)
+    has_runs = n > 0
+    return GroupCurve(grid[has_runs], y[has_runs], low[has_runs], high[has_runs], n[has_runs])
 
 
 def intervals(
     values: Float64, centre: Centre = Centre.MEDIAN, confidence: float = CONFIDENCE
 ) -> tuple[Float64, Float64, Float64]:
-    """Centre and percentile bootstrap interval of runs, for many columns at once.
+    """Compute centre and percentile bootstrap interval of runs, for many columns at once.
 
     The percentile interval of Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter
-    13: runs are drawn with replacement, and the interval holds the middle `confidence` of what the
-    centre comes out as. The interquartile mean as the centre is what Agarwal et al., Deep
+    13: runs are drawn with replacement, and the interval holds the middle `confidence` of the
+    centres of all draws. The interquartile mean as the centre is what Agarwal et al., Deep
     Reinforcement Learning at the Edge of the Statistical Precipice (2021), recommend: the
     mean of the middle half, where a quarter of the runs (rounded down) is cut off at either end.
 
     Both centres are weighted sums of sorted values, so a draw is one row of weights over the sorted
-    runs. The draws are always the same: a picture does not flicker, and the order of the runs does
-    not matter.
+    runs. The draws are always the same, so a picture does not flicker and the order of the runs
+    does not matter.
 
-    Args:
-        values: Shape (runs, columns), finite, at least one run.
-        centre: What stands for the runs.
-        confidence: Share of draws inside.
+    `values` has shape (runs, columns), is finite and holds at least one run.
 
     Returns:
-        Centre, low and high, each of shape (columns,); the latter two NaN if there is one run only.
+        Centre, low and high, each of shape (columns,); the latter two NaN if there is only one run.
     """
-    # Copied in one layout: BLAS sums another one in another order, and the last bit differs.
+    # Always in the same layout: BLAS sums others in another order, and the last bit differs.
     ordered = np.sort(np.array(values, np.float64, order="C"), axis=0)
     count = len(ordered)
     middle = np.clip(_weights(count, centre) @ ordered, ordered[0], ordered[-1])
     if count < 2:
         unknown = np.full(ordered.shape[1], np.nan)
         return middle, unknown, unknown
-    # Sorting rows that lie together takes a quarter of the time of `np.quantile` along columns.
+    # Sorting contiguous rows takes a quarter of the time of `np.quantile` along columns.
     drawn = np.sort(ordered.T @ _draws(count, centre).T, axis=1)
     outside = int(RESAMPLES * (1 - confidence) / 2)
     low, high = drawn[:, outside], drawn[:, RESAMPLES - 1 - outside]
@@ -437,7 +427,7 @@ def intervals(
 def interval(
     values: Sequence[float], centre: Centre = Centre.MEDIAN
 ) -> tuple[float, float, float, int]:
-    """Centre, low, high and number of a figure of several runs; those not known are left out."""
+    """Centre, low, high and number of the known values of one figure of several runs."""
     known = np.array([value for value in values if np.isfinite(value)])
     if not len(known):
         return float("nan"), float("nan"), float("nan"), 0
@@ -446,7 +436,7 @@ def interval(
 
 
 def _weights(count: int, centre: Centre) -> Float64:
-    """What each of `count` sorted values counts for."""
+    """Return the weight of each of `count` sorted values in the centre."""
     weights = np.zeros(count)
     cut = (count - 1) // 2 if centre is Centre.MEDIAN else count // 4
     weights[cut : count - cut] = 1.0 / (count - 2 * cut)
@@ -455,7 +445,7 @@ def _weights(count: int, centre: Centre) -> Float64:
 
 @lru_cache(maxsize=64)
 def _draws(count: int, centre: Centre) -> Float64:
-    """Weights over the sorted runs of each draw, shape (draws, runs)."""
+    """Return the weights over the sorted runs of each draw, shape (draws, runs)."""
     rng = np.random.default_rng(_SEED)
     drawn = np.sort(rng.integers(0, count, (RESAMPLES, count)), axis=1)
     weights = np.zeros((RESAMPLES, count))

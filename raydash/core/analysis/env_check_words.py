@@ -1,7 +1,4 @@
-"""What a check of an environment found, in rows of words. Pure.
-
-One wording for the terminal, the dialog and the clipboard.
-"""
+"""The result of an environment check in words, for terminal, dialog and clipboard alike. Pure."""
 
 from raydash.core.env_check import EnvCheck
 
@@ -10,7 +7,7 @@ _TURNS = {"parallel": "acting all at once", "aec": "taking turns"}
 
 
 def rows_of(found: EnvCheck) -> list[tuple[str, str]]:
-    """The figures of a check: what each is, and how it is."""
+    """Put the figures of a check into words, as pairs of a title and a text."""
     rows = _space_rows(found)
     if found.make_time_s is not None:
         median, p95 = _time(found.step_time_median_s), _time(found.step_time_p95_s)
@@ -37,15 +34,15 @@ def rows_of(found: EnvCheck) -> list[tuple[str, str]]:
 
 
 def verdict_of(found: EnvCheck) -> str:
-    """How it went, in a few words: `1 error, 2 warnings`."""
+    """Sum up how the check went, in a few words: `1 error, 2 warnings`."""
     errors = sum(problem.is_error for problem in found.problems)
     counts = ((errors, "error"), (len(found.problems) - errors, "warning"))
-    said = [f"{count} {noun}{'s' * (count > 1)}" for count, noun in counts if count]
-    return ", ".join(said) or "no problems found"
+    parts = [f"{count} {noun}{'s' * (count > 1)}" for count, noun in counts if count]
+    return ", ".join(parts) or "no problems found"
 
 
 def lines_of(found: EnvCheck) -> list[str]:
-    """The figures of a check, a line each, then its problems."""
+    """Write the figures of a check, one per line, and then its problems."""
     lines = [found.env_id, *(f"  {name:<13} {text}" for name, text in rows_of(found))]
     for problem in found.problems:
         lines.append(f"  {'ERROR' if problem.is_error else 'warning':<13} {problem.text}")
@@ -67,8 +64,8 @@ def _space_rows(found: EnvCheck) -> list[tuple[str, str]]:
         ("actions", {each.agent: each.action_space for each in found.agents}),
     ):
         for space in dict.fromkeys(spaces.values()):
-            whose = [agent for agent, its in spaces.items() if its == space]
-            of_some = f" of {_listed(whose)}" if len(whose) < len(names) else ""
+            agents = [agent for agent, its in spaces.items() if its == space]
+            of_some = f" of {_listed(agents)}" if len(agents) < len(names) else ""
             rows.append((title, f"{space}{of_some}"))
     return rows
 

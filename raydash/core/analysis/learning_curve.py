@@ -1,4 +1,4 @@
-"""How runs learn, beside each other: figures of generations as curves over a common axis. Pure."""
+"""Comparison of how runs learn: figures of generations as curves over a common axis. Pure."""
 
 from enum import StrEnum
 
@@ -11,7 +11,7 @@ from raydash.core.updates import Generations
 
 
 class LearningMetric(StrEnum):
-    """What a curve shows of a run that learns."""
+    """What a curve shows about a run that learns."""
 
     EVALUATION_MEAN = "evaluation_episode_return_mean"
     POPULATION_MEAN = "population_episode_return_mean"
@@ -27,18 +27,14 @@ def learning_curve(
     num_points: int = 1200,
     started_utc_s: float = 0.0,
 ) -> Curve:
-    """A figure of a run's generations over an axis, in at most `num_points` points.
+    """Draw a figure of a run's generations over an axis, in at most `num_points` points.
 
-    Where there are more generations, 2, 4, 8, ... that follow each other are one point: the mean of
-    their evaluations, weighted by episodes, or of their means; the best of their bests.
+    If there are more generations, every 2, 4, 8, ... consecutive ones are joined to one point: the
+    mean of their evaluations, weighted by episodes, or of their means, or the best of their bests.
 
-    Args:
-        generations: Finished ones, oldest first.
-        history: Of the whole run; says how many episodes had ended by when.
-        metric: What to show.
-        axis: Over what.
-        num_points: At most so many, at least 1.
-        started_utc_s: When the run's clock was 0, for the wall clock.
+    `generations` are finished ones, oldest first. `history`, of the whole run, tells how many
+    episodes had ended at a time. `started_utc_s` is when the run's clock was 0, which only the wall
+    clock needs.
     """
     values, weights = _values(generations, metric)
     has = np.isfinite(values)
@@ -62,7 +58,7 @@ def learning_curve(
 
 
 def _values(generations: Generations, metric: LearningMetric) -> tuple[Float64, Float64]:
-    """A value of each generation, and what it weighs."""
+    """Return the value of each generation, and its weight."""
     match metric:
         case LearningMetric.EVALUATION_MEAN:
             episodes = np.maximum(generations.evaluation_n, 1).astype(np.float64)
@@ -74,7 +70,7 @@ def _values(generations: Generations, metric: LearningMetric) -> tuple[Float64, 
 
 
 def _places(generations: Generations, history: HistorySeries, axis: XAxis) -> Float64:
-    """Where on the axis each generation ended."""
+    """Find where on the axis each generation ended."""
     match axis:
         case XAxis.GENERATION:
             return generations.number.astype(np.float64)

@@ -1,28 +1,24 @@
-"""What a policy was found to be worth."""
+"""How well a policy did when it was evaluated on its own."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyEvaluation:
-    """Fresh episodes of a policy, played greedily, alone on one environment.
+    """The result of fresh episodes that a policy played greedily in one environment.
+
+    Returns and lengths leave out episodes with an error, and are None if nothing is left.
 
     Attributes:
-        env_id: Of the environment.
-        policy: The file.
-        seed: Of the episodes.
-        num_episodes: Played, errors included.
-        episode_return_mean: Without errors, like all figures here; None: there are none.
-        episode_return_min: Smallest.
-        episode_return_max: Largest.
-        episode_return_std: Standard deviation.
-        episode_len_mean: Steps.
-        num_episodes_terminated: With that flag, alone or with the other.
-        num_episodes_truncated: With that flag, alone or with the other.
-        num_episodes_error: That ended in an exception.
-        num_env_steps: Of all of them.
-        elapsed_s: How long it took.
-        first_error: What the first of the exceptions said; empty: there was none.
+        policy: Path of the policy's file.
+        num_episodes: Episodes played, errors included.
+        episode_return_std: Standard deviation of the returns.
+        episode_len_mean: In steps.
+        num_episodes_terminated: Episodes with this flag, alone or with the other.
+        num_episodes_truncated: Episodes with this flag, alone or with the other.
+        num_episodes_error: Episodes that ended in an exception.
+        num_env_steps: Steps of all episodes.
+        first_error: Text of the first exception; empty: there was none.
     """
 
     env_id: str

@@ -1,7 +1,6 @@
-"""A run under the names of JSON: of `raydash run`, of `raydash show`, and in exports.
+"""A run as a table for JSON, as `raydash run`, `raydash show` and exports write it.
 
-One place for the names and their order, whoever knows the run: the terminal that followed it, or a
-recording.
+The names and their order are the same whether the facts come from a live run or from a recording.
 """
 
 import math
@@ -28,36 +27,31 @@ _FIGURES = (
 )
 
 
-class WholeRun(Protocol):
-    """Figures over a whole run: `RunFigures`, or those of a recording; there are more."""
+class WholeRunFigures(Protocol):
+    """Figures over a whole run: `RunFigures`, or those of a recording; both have more than this."""
 
     @property
     def elapsed_s(self) -> float:
-        """Without the time paused or without a worker."""
+        """Time spent stepping, without pauses and without time in which there was no worker."""
 
     @property
     def num_env_steps_sampled_lifetime(self) -> int:
-        """Of all workers."""
+        """Steps of all workers."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What is known of a run; None where nothing is.
+    """What is known about a run; None for what is not.
 
     Attributes:
-        run_id: Its id.
-        env_id: Of its environment.
-        num_workers: That it was meant to have.
-        seed: Of the run.
-        spec: Its nested tables; None: nothing is known of how it was executed.
-        figures: Over the whole run.
-        scalars: Of its episodes' info.
-        agents: Of a multi-agent environment.
-        learning: Of its learner.
-        num_restarts: Of its workers.
-        state: Of the run.
-        ended_by: Why it ended.
-        cause: Of a failure, in words.
+        num_workers: How many workers it should have.
+        spec: The spec as nested tables; None: it is not known how the run was executed.
+        figures: Figures over the whole run.
+        scalars: Named scalars of its episodes' info.
+        agents: Agents of a multi-agent environment.
+        learning: How far the learner got.
+        num_restarts: Restarts of workers.
+        cause: Why it failed, in words.
         recording: Path of its file.
         error: Why it can't be read, or went wrong.
         keys: Spec keys at fault.
@@ -68,7 +62,7 @@ class RunFacts:
     num_workers: int | None = None
     seed: int | None = None
     spec: Mapping[str, object] | None = None
-    figures: WholeRun | None = None
+    figures: WholeRunFigures | None = None
     scalars: ScalarFigures | None = None
     agents: AgentFigures | None = None
     learning: LearningFigures | None = None
@@ -82,11 +76,11 @@ class RunFacts:
 
     @staticmethod
     def keys_of(fault: Fault | None) -> tuple[str, ...]:
-        """Those that a fault names."""
+        """Return the spec keys that a fault names."""
         return fault.keys if fault is not None else ()
 
     def table(self) -> dict[str, object]:
-        """The facts by name; None where there is none, or no number."""
+        """Return the facts by name; None for those that are not known or not a number."""
         figures = self.figures
         return {
             "run_id": self.run_id or None,
@@ -95,8 +89,8 @@ class RunFacts:
             "seed": self.seed,
             **ways_of(self.spec or {}),
             "elapsed_s": figures.elapsed_s if figures is not None else None,
-            **{name: _number(getattr(figures, name, None)) for name in _FIGURES},
-            **named_table(self.scalars, self.agents),
+            **{name: _none_if_nan(getattr(figures, name, None)) for name in _FIGURES},
+            **scalar_and_agent_table(self.scalars, self.agents),
             **learning_table(self.learning),
             "env_steps_per_s": env_steps_per_s(figures),
             "num_restarts": self.num_restarts,
@@ -110,39 +104,36 @@ class RunFacts:
 
 
 def learning_table(learning: LearningFigures | None) -> dict[str, object]:
-    """How much was learnt; None where nothing learns, or nothing is known yet."""
+    """Return how much was learnt; all None if nothing learns, or nothing is known yet."""
     if learning is None:
         names = ("num_generations", "best_episode_return_mean", "evaluation_episode_return_mean")
         return {**dict.fromkeys(names), "best_policy": None}
     return {
         "num_generations": learning.num_generations,
-        "best_episode_return_mean": _number(learning.best_episode_return_mean),
-        "evaluation_episode_return_mean": _number(learning.evaluation_episode_return_mean),
+        "best_episode_return_mean": _none_if_nan(learning.best_episode_return_mean),
+        "evaluation_episode_return_mean": _none_if_nan(learning.evaluation_episode_return_mean),
         "best_policy": learning.best_policy or None,
     }
 
 
-def env_steps_per_s(figures: WholeRun | None) -> float | None:
-    """Throughput over the whole run: its steps over its `elapsed_s`."""
+def env_steps_per_s(figures: WholeRunFigures | None) -> float | None:
+    """Compute the throughput over the whole run: its steps divided by its `elapsed_s`."""
     if figures is None or figures.elapsed_s <= 0:
         return None
     return figures.num_env_steps_sampled_lifetime / figures.elapsed_s
 
 
-def _number(value: float | None) -> float | None:
-    """Not a number: there is none. What is infinite has its own words where it is written."""
+def _none_if_nan(value: float | None) -> float | None:
+    """Replace NaN by None. Infinities stay: the writer has words for them."""
     return None if value is not None and math.isnan(value) else value
 
 
-def named_table(
+def scalar_and_agent_table(
     scalars: ScalarFigures | None = None, agents: AgentFigures | None = None
 ) -> dict[str, object]:
-    """Over the whole run; None where there is none.
+    """Return the means of named scalars and of agents over the whole run; None if there are none.
 
-    Args:
-        scalars: Of the episodes' info: `success_rate` is the mean of `is_success`, `info_means`
-            has the other keys.
-        agents: Of a multi-agent environment.
+    `success_rate` is the mean of `is_success`; `info_means` has the other keys of info.
     """
     means = _by_name(scalars.names, scalars.mean) if scalars else {}
     success_rate = means.pop(IS_SUCCESS, None)

@@ -287,7 +287,7 @@ class SavePolicy:
 
 @dataclass(frozen=True, slots=True)
 class RecordEvent:
-    """Record an event, list it, and mark it on the plots."""
+    """Record an event, which is listed and, if its kind says so, marked on the plots."""
 
     kind: EventKind
     text: str

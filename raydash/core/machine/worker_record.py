@@ -79,7 +79,7 @@ class WorkerRecord:
         failures: Failures in a row.
         since_s: When its phase last changed.
         ready_s: When its environment was last ready.
-        heard_s: When it last gave a sign of life.
+        heard_s: When it last gave a sign of life, or was sent a request while it had none.
         retry_s: When its back-off ends.
         stopping_since_s: When it was asked to stop.
         weights_seq_no: Version of the policy it plays with.

@@ -298,8 +298,8 @@ def test_wrappers_and_lists_come_out_as_they_are_kept() -> None:
     assert spec_from_table(table_from_spec(spec)) == spec
 
 
-def taken(table: dict[str, Any]) -> tuple[RunSpec | None, set[str]]:
-    """The spec of a table; or the keys that it was refused for, each in words."""
+def accepted(table: dict[str, Any]) -> tuple[RunSpec | None, set[str]]:
+    """Return the spec of a table, or the keys that it was refused for."""
     try:
         return spec_from_table(table), set()
     except SpecError as error:
@@ -328,7 +328,7 @@ NAMES = sorted({key.rpartition(".")[2] for key in FIELDS})
     )
 )
 def test_any_table_is_taken_or_refused_in_words_by_keys(table: dict[str, Any]) -> None:
-    spec, keys = taken(table)
+    spec, keys = accepted(table)
     if spec is None:
         assert keys
     else:
@@ -338,7 +338,7 @@ def test_any_table_is_taken_or_refused_in_words_by_keys(table: dict[str, Any]) -
 @given(ANYTHING, ANYTHING)
 def test_arguments_that_are_taken_travel(value: object, action: object) -> None:
     table = {"env": {"kwargs": {"x": value}}, "policy": {"kind": "constant", "action": action}}
-    spec, keys = taken(table)
+    spec, keys = accepted(table)
     if spec is None:
         assert keys <= {"env.kwargs", "policy.action"}
     else:

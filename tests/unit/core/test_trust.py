@@ -1,4 +1,4 @@
-"""Nothing that executes what its file says is loaded unless whoever starts it agrees."""
+"""No policy file that can execute code is loaded unless the user who starts it agrees."""
 
 import io
 import json
@@ -16,7 +16,7 @@ MODEL = PolicySpec("sb3", "/models/ppo.zip")
 
 
 class Terminal(io.StringIO):
-    """Somebody sits there and types."""
+    """A terminal at which somebody types."""
 
     def isatty(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""What goes through the codec comes out equal; nothing else comes out."""
+"""Messages come out of the codec as they went in, and nothing else comes out."""
 
 import math
 from dataclasses import fields, is_dataclass, replace
@@ -24,7 +24,7 @@ from tests.fakes.engines.terminal_engine import empty_history, worker_columns
 
 
 def same(left: Any, right: Any) -> bool:
-    """Equal, type for type, arrays and NaN included."""
+    """Compare values and types, with arrays and NaN."""
     if isinstance(left, np.ndarray):
         return left.dtype == right.dtype and np.array_equal(left, right, equal_nan=True)
     if is_dataclass(left):

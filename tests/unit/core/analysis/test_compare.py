@@ -1,4 +1,4 @@
-"""Runs beside each other: curves are ratios of sums, intervals hold what they should."""
+"""Comparison of runs: curves are ratios of sums, and intervals hold what they should."""
 
 import math
 from dataclasses import replace
@@ -37,7 +37,7 @@ def history(
     episodes: list[tuple[float, float, Ending]] = (),  # type: ignore[assignment]
     until_s: float = 0.0,
 ) -> HistorySeries:
-    """Chunks as (start, end, steps) and episodes as (end, return, ending), as a reader has them."""
+    """A reader's history of chunks (start, end, steps) and episodes (end, return, ending)."""
     tier = Tier(merges=True)
     tier.widen(1)
     for start_s, end_s, count in steps:

@@ -1,4 +1,4 @@
-"""Figures of generations as curves: where each point lies, and what it speaks of."""
+"""Figures of generations as curves: where each point lies, and which generations it covers."""
 
 import numpy as np
 import pytest
