@@ -1,8 +1,8 @@
 """`scripts/chaos`: kill supervisors at random moments, and look whether anything was lost.
 
 Two runs at once on a real cluster: CartPole, and an environment that numbers its episodes. A
-witness notes what readers were told and when; at the end the recordings must hold all that it had
-been told more than a second before each kill, and nothing twice.
+terminal notes which totals it was sent and when. At the end the recordings must hold everything
+that was sent more than a second before each kill, and nothing twice.
 """
 
 import argparse
@@ -33,8 +33,8 @@ Wait = Callable[[Callable[[], object], str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a reader was told: when (monotonic), by which life, and the totals."""
+class SeenTotals:
+    """The totals in an update, with when (monotonic) and by which incarnation they were sent."""
 
     at_s: float
     incarnation: int
@@ -44,44 +44,44 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One `kill -9` of a supervisor: which life, when (monotonic), and how long until the next."""
+    """One `kill -9` of a supervisor: its incarnation, when (monotonic), how long it was away."""
 
     incarnation: int
     at_s: float
-    back_s: float
+    restarted_after_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """What became of one kill: totals told before it, those gone on from, and the oldest loss."""
+class KillReport:
+    """What one kill has cost: totals sent before it, totals resumed from, and the oldest loss."""
 
     run: str
     incarnation: int
-    told_episodes: int
+    seen_episodes: int
     restored_episodes: int
     lost_s: float
-    back_s: float
+    restarted_after_s: float
 
 
 class Victim:
-    """A run whose supervisor is killed, and what was told of it."""
+    """A run whose supervisor is killed, and the totals that it has sent."""
 
     def __init__(self, name: str, run: SeenRun) -> None:
         self.name = name
         self.run = run
-        self.told: list[Told] = []
+        self.seen: list[SeenTotals] = []
         self.kills: list[Kill] = []
         self._seq = (-1, -1)
 
     def note(self) -> None:
-        """Note the newest update, if it is new."""
+        """Record the totals of the newest update, unless they are recorded already."""
         latest = self.run.latest
         seq = (latest.health.incarnation, latest.seq)
         if seq != self._seq:
             self._seq = seq
             figures = latest.figures
-            self.told.append(
-                Told(
+            self.seen.append(
+                SeenTotals(
                     time.monotonic(),
                     latest.health.incarnation,
                     figures.num_env_steps_sampled_lifetime,
@@ -91,17 +91,20 @@ class Victim:
 
     def kill(self, wait: Wait) -> None:
         """Kill its supervisor, and wait for the next one."""
-        life = self.run.latest.health.incarnation
+        incarnation = self.run.latest.health.incarnation
         at_s = time.monotonic()
         os.kill(self.run.latest.health.pid, signal.SIGKILL)
-        wait(lambda: self.run.latest.health.incarnation > life, f"life {life + 1} of {self.name}")
-        self.kills.append(Kill(life, at_s, time.monotonic() - at_s))
+        wait(
+            lambda: self.run.latest.health.incarnation > incarnation,
+            f"life {incarnation + 1} of {self.name}",
+        )
+        self.kills.append(Kill(incarnation, at_s, time.monotonic() - at_s))
 
-    def rows(self) -> list[Row]:
+    def reports(self) -> list[KillReport]:
         """What each kill has cost, by the recording.
 
         Raises:
-            AssertionError: if the recording and what was told do not agree.
+            AssertionError: if the recording disagrees with the totals that were sent.
         """
         check_recording(self.run)
         with closing(open_read_only(self.run.recording)) as connection:
@@ -113,26 +116,33 @@ class Victim:
                 connection.execute("SELECT incarnation, started_s FROM incarnations").fetchall()
             )
             assert sorted(began) == list(range(len(self.kills) + 1)), began
-            return [self._row(connection, kill, began[kill.incarnation + 1]) for kill in self.kills]
+            return [
+                self._report(connection, kill, began[kill.incarnation + 1]) for kill in self.kills
+            ]
 
-    def _row(self, connection: Connection, kill: Kill, last_t_s: float) -> Row:
+    def _report(self, connection: Connection, kill: Kill, last_t_s: float) -> KillReport:
         restored = connection.execute(
             "SELECT coalesce(sum(steps), 0), coalesce(sum(episodes), 0) FROM"
             " (SELECT max(num_env_steps) AS steps, max(num_episodes) AS episodes"
             " FROM worker_totals WHERE t_s <= ? GROUP BY worker_index, incarnation)",
             [last_t_s],
         ).fetchone()
-        # Of this life only: what an earlier kill has cost is that one's.
-        before = [told for told in self.told if told.incarnation == kill.incarnation]
+        # Earlier incarnations do not count: what they lost is charged to their own kill.
+        before = [seen for seen in self.seen if seen.incarnation == kill.incarnation]
         lost = [
-            kill.at_s - told.at_s
-            for told in before
-            if told.num_env_steps > int(restored[0]) or told.num_episodes > int(restored[1])
+            kill.at_s - seen.at_s
+            for seen in before
+            if seen.num_env_steps > int(restored[0]) or seen.num_episodes > int(restored[1])
         ]
-        told_episodes = max((told.num_episodes for told in before), default=0)
+        seen_episodes = max((seen.num_episodes for seen in before), default=0)
         lost_s = max(lost, default=0.0)
-        return Row(
-            self.name, kill.incarnation, told_episodes, int(restored[1]), lost_s, kill.back_s
+        return KillReport(
+            self.name,
+            kill.incarnation,
+            seen_episodes,
+            int(restored[1]),
+            lost_s,
+            kill.restarted_after_s,
         )
 
 
@@ -161,23 +171,21 @@ def _check_history(connection: Connection) -> None:
 
 
 def _check_numbers(connection: Connection) -> None:
-    """Of every life of every worker: episodes 1, 2, 3, ... without a gap, each once."""
-    lives = connection.execute(
+    """Every incarnation of every worker has played episodes 1, 2, 3, ... without a gap."""
+    incarnations = connection.execute(
         "SELECT worker_index, incarnation, list(episode_return ORDER BY rowid) FROM episodes"
         " GROUP BY ALL"
     ).fetchall()
-    for worker, life, returns in lives:
+    for worker, incarnation, returns in incarnations:
         wanted = np.arange(1, len(returns) + 1)
-        assert np.array_equal(np.array(returns), wanted), (worker, life, returns[:20])
+        assert np.array_equal(np.array(returns), wanted), (worker, incarnation, returns[:20])
 
 
-def chaos(terminal: Terminal, *, num_kills: int, seed: int) -> list[Row]:
-    """Kill supervisors at random, then stop the runs and look.
+def chaos(terminal: Terminal, *, num_kills: int, seed: int) -> list[KillReport]:
+    """Kill supervisors at random, then stop the runs and check their recordings.
 
-    Args:
-        terminal: Connected.
-        num_kills: Over both runs.
-        seed: Of who is killed when.
+    The terminal must be connected. `num_kills` are spread over both runs; `seed` decides which
+    supervisor is killed when.
 
     Raises:
         AssertionError: if a run does not go on, or its recording is not what it must be.
@@ -206,7 +214,7 @@ def chaos(terminal: Terminal, *, num_kills: int, seed: int) -> list[Row]:
         wait(victim.run.is_stepping, f"{victim.name} steps again")
         assert terminal.ask(victim.run, Verb.STOP) is None
         terminal.end_of(victim.run)
-    return [row for victim in victims for row in victim.rows()]
+    return [report for victim in victims for report in victim.reports()]
 
 
 def _is_past(until_s: float) -> bool:
@@ -222,7 +230,7 @@ def _private_folders() -> Iterator[None]:
 
 
 def main() -> int:
-    """Print a row per kill; 0 if nothing was lost that must not be."""
+    """Print a row per kill; return 0 if no kill has cost more than a second."""
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
     parser.add_argument("kills", nargs="?", type=int, default=50, help="how many (50)")
     parser.add_argument("--seed", type=int, default=None, help="of who is killed when")
@@ -232,19 +240,19 @@ def main() -> int:
         terminal = Terminal()
         try:
             terminal.connect()
-            rows = chaos(terminal, num_kills=arguments.kills, seed=seed)
+            reports = chaos(terminal, num_kills=arguments.kills, seed=seed)
         finally:
             terminal.close()
     print(f"{'run':10} {'life':>4} {'told':>9} {'gone on from':>12} {'lost s':>7} {'back s':>7}")
-    for row in rows:
+    for report in reports:
         print(
-            f"{row.run:10} {row.incarnation:4} {row.told_episodes:9,} {row.restored_episodes:12,}"
-            f" {row.lost_s:7.2f} {row.back_s:7.2f}"
+            f"{report.run:10} {report.incarnation:4} {report.seen_episodes:9,}"
+            f" {report.restored_episodes:12,} {report.lost_s:7.2f} {report.restarted_after_s:7.2f}"
         )
-    worst = max((row.lost_s for row in rows), default=0.0)
+    worst = max((report.lost_s for report in reports), default=0.0)
     is_good = worst <= MAX_LOST_S
     verdict = "nothing else was lost, nothing is double" if is_good else "too much was lost"
-    print(f"seed {seed}: {len(rows)} kills; at most {worst:.2f} s lost; {verdict}")
+    print(f"seed {seed}: {len(reports)} kills; at most {worst:.2f} s lost; {verdict}")
     return 0 if is_good else 1
 
 

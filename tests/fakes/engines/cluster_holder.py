@@ -1,4 +1,4 @@
-"""A process that holds a launched cluster as an engine does, until the end of its stdin.
+"""A process that holds a lease on a launched cluster, as an engine does, until its stdin ends.
 
 ``python -m tests.fakes.engines.cluster_holder STATE_DIR CACHE_DIR SETTINGS_JSON``
 """

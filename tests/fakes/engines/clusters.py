@@ -1,4 +1,4 @@
-"""Launching clusters in tests: a real Ray or its stand-in, and what is left of them afterwards."""
+"""Launch clusters in tests, of a real Ray or of its stand-in, and see what is left of them."""
 
 import json
 import subprocess
@@ -23,12 +23,12 @@ def stand_in_settings(*moods: str, **changes: Any) -> GuardianSettings:
 
 
 def launch(state_dir: Path, settings: GuardianSettings, **more: Any) -> LaunchedCluster:
-    """`ensure_cluster` with the suite's byte-code."""
+    """Launch or join a cluster, with the byte-code cache of the test suite."""
     return ensure_cluster(state_dir=state_dir, cache_dir=cache_dir(), settings=settings, **more)
 
 
 def start_holder(state_dir: Path, settings: GuardianSettings) -> subprocess.Popen[str]:
-    """Another process that launches or joins and holds on."""
+    """Start another process that launches or joins a cluster and keeps its lease."""
     arguments = [str(state_dir), str(cache_dir()), json.dumps(asdict(settings))]
     return subprocess.Popen(
         [sys.executable, "-m", "tests.fakes.engines.cluster_holder", *arguments],
@@ -39,7 +39,7 @@ def start_holder(state_dir: Path, settings: GuardianSettings) -> subprocess.Pope
 
 
 def heard(holder: subprocess.Popen[str]) -> dict[str, Any]:
-    """What a holder says once its cluster is up."""
+    """Wait until a holder's cluster is up, and return what it prints then."""
     assert holder.stdout is not None
     return dict(json.loads(holder.stdout.readline()))
 
@@ -50,21 +50,21 @@ def let_go(holder: subprocess.Popen[str]) -> None:
 
 
 def record_of(state_dir: Path) -> ClusterRecord:
-    """The record, which must be there."""
+    """Read the record of the launched cluster, which must exist."""
     record = ClusterRecord.read(cluster_folder(state_dir))
     assert record is not None
     return record
 
 
 def members_of(record: ClusterRecord) -> list[tuple[int, str]]:
-    """Living processes of a cluster."""
+    """List the living processes of a cluster."""
     return processes.members(
         session_id=record.ray_pid, mark=record.ray_mark, folder=record.temp_dir
     )
 
 
 def is_gone(state_dir: Path, record: ClusterRecord) -> Callable[[], bool]:
-    """A condition: no guardian, process, temp folder, token or lease of that cluster is left."""
+    """Return a condition: no guardian, process, temp folder, token or lease of it is left."""
     folder = cluster_folder(state_dir)
 
     def gone() -> bool:
@@ -81,7 +81,7 @@ def is_gone(state_dir: Path, record: ClusterRecord) -> Callable[[], bool]:
 
 
 def ask_ray(cluster: LaunchedCluster, question: str) -> Any:
-    """What a throw-away driver (`ray_driver`) answers on a real cluster."""
+    """Ask a real cluster something through a throw-away driver (`ray_driver`)."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "tests.fakes.engines.ray_driver"),

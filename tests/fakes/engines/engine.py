@@ -1,4 +1,4 @@
-"""An engine process that runs no process: it keeps what was sent, and says what a test wants."""
+"""A stand-in for `EngineProcess` without a child: it keeps what was sent, and a test answers."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ UP = ClusterStatus(
 
 
 class FakeEngine(QObject):
-    """Has the face of `EngineProcess`.
+    """Has the interface of `EngineProcess`, and no process.
 
     Attributes:
         sent: Every command, in order.
@@ -114,9 +114,9 @@ class FakeEngine(QObject):
         merged: int = 0,
         policy: PolicySpec | None = None,
     ) -> RunUpdate:
-        """Send an update of a run, a snapshot by default, or one that stands for `merged` others.
+        """Send an update of a run: a snapshot by default, or one that stands for `merged` others.
 
-        Versions count on through all runs.
+        Sequence numbers are shared by all runs.
         """
         self._seq += 1 + merged
         since = 0 if snapshot else self._seq - 1 - merged
@@ -130,7 +130,7 @@ class FakeEngine(QObject):
 
 
 def summary(run_id: str = RUN_ID, **changes: object) -> RunSummary:
-    """A live run of somebody's."""
+    """Make up the summary of somebody's live run."""
     made = RunSummary(
         run_id=run_id,
         name="cartpole-random",

@@ -72,7 +72,7 @@ MODES = (
 
 @dataclass
 class MadeUpRun:
-    """A run that only exists as a stream of updates."""
+    """A run that exists only as a stream of updates."""
 
     run_id: str
     spec: RunSpec
@@ -127,7 +127,7 @@ class MadeUpRun:
 
 
 class StandIn:
-    """The answers of an engine, made up."""
+    """Answers commands as an engine would, with made-up runs."""
 
     def __init__(self, out: BinaryIO, args: argparse.Namespace) -> None:
         self.out = out
@@ -323,7 +323,7 @@ def main() -> None:
         stand_in.send(Hello(version, "0.1.0", os.getpid()))
         stand_in.send(EnvRegistry(ENV_IDS))
     misbehave(mode, out)
-    ticked = health = time.monotonic()
+    last_tick_s = last_health_s = time.monotonic()
     while True:
         try:
             payload = inbox.get(timeout=0.02)
@@ -340,11 +340,11 @@ def main() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             stand_in.receive(message)
         now = time.monotonic()
-        if now - ticked >= 0.1:
-            stand_in.tick(now - ticked)
-            ticked = now
-        if now - health >= 1.0 and mode == "ok":
-            health = now
+        if now - last_tick_s >= 0.1:
+            stand_in.tick(now - last_tick_s)
+            last_tick_s = now
+        if now - last_health_s >= 1.0 and mode == "ok":
+            last_health_s = now
             stand_in.send(EngineHealth(os.getpid(), 3.0, 90e6, 1.2, 0.7, 0, 0, "engine.log"))
 
 

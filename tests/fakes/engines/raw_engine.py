@@ -1,4 +1,4 @@
-"""A real engine process and the bare ends of its pipes."""
+"""A real engine process, read and written frame by frame."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ CEILING_S = 30.0
 
 
 class RawEngine:
-    """An engine and the bare ends of its pipes."""
+    """A real engine process and our ends of its pipes."""
 
     def __init__(self, *arguments: str, **environment: str) -> None:
         self.process = subprocess.Popen(
@@ -35,7 +35,7 @@ class RawEngine:
         self.write(frame(encode(message)))
 
     def next_of(self, kind: type) -> Any:
-        """The next message of a kind; the process's end fails the test."""
+        """Wait for the next message of a kind; fail the test if the process ends first."""
         assert self.process.stdout is not None
         while True:
             for position, message in enumerate(self._seen):
@@ -46,16 +46,16 @@ class RawEngine:
             self._seen += [decode(payload) for payload in self._frames.feed(data)]
 
     def seen_of(self, kind: type) -> list[Any]:
-        """Messages of a kind that have come and were not taken yet."""
+        """List the messages of a kind that have come and that `next_of` has not returned yet."""
         return [message for message in self._seen if isinstance(message, kind)]
 
     def end(self) -> int:
-        """Wait until it has ended by itself; gives the exit code."""
+        """Wait until the engine has ended by itself, and return its exit code."""
         self.process.communicate(timeout=CEILING_S)
         return self.process.returncode
 
     def kill(self) -> None:
-        """End it, whatever it does."""
+        """Kill the engine if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()

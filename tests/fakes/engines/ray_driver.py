@@ -1,4 +1,4 @@
-"""A throw-away Ray driver for tests: runs one question on a cluster, prints the answer as JSON.
+"""A throw-away Ray driver for tests: asks a cluster one question and prints the answer as JSON.
 
 ``python -m tests.fakes.engines.ray_driver ADDRESS TOKEN_PATH QUESTION``
 """
@@ -81,7 +81,7 @@ def _row(actor: Any) -> dict[str, Any]:
 
 
 def _state(actor: Any) -> str:
-    """Empty while Ray has not heard of it: actors are registered behind our back."""
+    """The state of an actor; empty until Ray has registered it, which it does asynchronously."""
     wanted = actor._actor_id.hex()
     return next((row.state for row in private_ray.actor_table() if row.actor_id == wanted), "")
 
@@ -114,7 +114,7 @@ def _local_node(address: str) -> dict[str, bool]:
 
 
 def _end_supervisors(address: str) -> int:
-    """End every supervisor for good, as only Ray can; gives their number."""
+    """Kill every supervisor without a restart, and return how many there were."""
     ray = _connect(address)
     named = ray.util.list_named_actors(all_namespaces=True)
     for entry in named:
@@ -123,7 +123,7 @@ def _end_supervisors(address: str) -> int:
 
 
 def _env_states(address: str) -> dict[str, Any]:
-    """What environment actors answer when they are asked for their state."""
+    """The states that environment actors return when they are asked for them."""
     import pickle
     import tempfile
 

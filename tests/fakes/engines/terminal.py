@@ -1,4 +1,4 @@
-"""Somebody at a real engine: sends commands, waits for what comes of them, keeps what was said."""
+"""A test's client of a real engine: sends commands, waits for conditions, keeps every message."""
 
 import os
 import signal
@@ -38,14 +38,13 @@ STEPPING = (Activity.RESETTING, Activity.STEPPING)
 
 
 class SeenRun:
-    """What one reader has been told of a run.
+    """A run as one reader of the engine's messages sees it.
 
     Attributes:
-        run_id: Which run.
-        snapshots: How many updates began from nothing.
-        events: By number, each once.
-        recent: Buckets of the last 10 minutes.
-        episodes: Batches since this reader attached.
+        snapshots: How many updates were snapshots.
+        events: Every event once, by its number.
+        recent: The history of the last 10 minutes.
+        episodes: The batches that have come since this reader attached.
     """
 
     def __init__(self, run_id: str) -> None:
@@ -92,7 +91,7 @@ class SeenRun:
         return self._latest is not None and self._latest.last
 
     def take(self, update: RunUpdate) -> None:
-        """Take an update in."""
+        """Apply an update."""
         if not update.since_seq:
             self.snapshots += 1
         self._info = update.info or self._info
@@ -103,29 +102,29 @@ class SeenRun:
         self._latest = update
 
     def kinds(self, worker: int | None = None) -> list[EventKind]:
-        """Of all events so far, or of those of one worker."""
+        """The kinds of all events so far, or of those of one worker."""
         return [e.kind for e in self.of(worker)]
 
     def of(self, worker: int | None = None) -> list[Event]:
-        """Events in their order, of everybody or of one worker."""
+        """All events in their order, or those of one worker."""
         ordered = [self.events[number] for number in sorted(self.events)]
         return [e for e in ordered if worker is None or e.worker_index == worker]
 
     def activity(self, worker: int) -> Activity:
-        """Of one worker, now."""
+        """What a worker does now."""
         return Activity(int(self.latest.workers.activity[worker - 1]))
 
     def pid(self, worker: int) -> int:
-        """Of one worker, now."""
+        """The process id that a worker has now."""
         return int(self.latest.workers.pid[worker - 1])
 
     def is_committed(self, elapsed_s: float) -> bool:
-        """It has stepped for so long, and all but the last second of that is on disk."""
+        """Whether it has stepped for `elapsed_s`, all but the last second of which is on disk."""
         latest = self.latest
         return latest.figures.elapsed_s > elapsed_s and latest.health.recorder_lag_s < 1.0
 
     def is_stepping(self) -> bool:
-        """Every worker steps, and has said so since it came to be."""
+        """Whether every worker steps, by what it has itself reported within the last second."""
         workers = self.latest.workers
         return bool(
             len(workers)
@@ -135,14 +134,15 @@ class SeenRun:
 
 
 class Terminal:
-    """One engine and everything it said.
+    """One engine and all that it has sent.
 
     Attributes:
         client: The engine.
-        runs: What was told of each run.
-        answers: Every answer, by command.
-        cluster: The newest word of the cluster.
+        runs: Each run as the engine has described it.
+        answers: Every answer, by the id of its command.
+        cluster: The newest status of the cluster.
         listed: The newest list of live runs.
+        started: Ids of the runs that were started here.
     """
 
     def __init__(self) -> None:
@@ -155,13 +155,13 @@ class Terminal:
 
     @property
     def pid(self) -> int:
-        """The engine's process."""
+        """The process id of the engine."""
         return self.client.pid
 
     # --- asking -------------------------------------------------------------------------------
 
     def connect(self) -> None:
-        """Connect to the cluster of this session's state folder. The engine gives up by itself."""
+        """Connect to this session's cluster; wait long, because the engine gives up by itself."""
         self.done(Connect(0, ClusterSpec()), ceiling_s=GuardianSettings().start_timeout_s)
 
     def start(self, *, keep: bool = False, **table: Any) -> SeenRun:
@@ -173,7 +173,7 @@ class Terminal:
         return run
 
     def refused(self, **table: Any) -> Fault:
-        """Why a run was not started."""
+        """Try to start a run that must be refused, and return the fault."""
         answer = self.answer_to(self.client.send(StartRun(0, spec(**table), SOURCE_DIRS)))
         assert answer.fault is not None, "it was started"
         assert not answer.run_id
@@ -200,7 +200,7 @@ class Terminal:
         num_workers: int | None = None,
         policy: PolicySpec | None = None,
     ) -> int:
-        """Ask something of a run and do not wait."""
+        """Send a command to a run without waiting for its answer."""
         command = CommandRun(0, run.run_id, verb, workers, num_workers, policy=policy)
         return self.client.send(command)
 
@@ -212,7 +212,7 @@ class Terminal:
         num_workers: int | None = None,
         policy: PolicySpec | None = None,
     ) -> Fault | None:
-        """Ask something of a run; gives the answer's fault."""
+        """Send a command to a run, wait for its answer and return the fault in it, if any."""
         return self.answer_to(self.send(run, verb, workers, num_workers, policy)).fault
 
     def stop(self, run: SeenRun) -> RunUpdate:
@@ -226,20 +226,20 @@ class Terminal:
         return run.latest
 
     def catch_up(self) -> None:
-        """Hear everything that was said until now, and wait until no earlier run is listed."""
+        """Read everything that was sent until now, and wait until no earlier run is listed."""
         self.done(DetachRun(0, "no run"))
         self.wait(lambda: not self.listed.runs, "earlier runs are gone")
 
-    # --- hearing ------------------------------------------------------------------------------
+    # --- receiving ----------------------------------------------------------------------------
 
     def run(self, run_id: str) -> SeenRun:
-        """What was told of a run."""
+        """The run of that id, made when it is asked for first."""
         return self.runs.setdefault(run_id, SeenRun(run_id))
 
     def wait(
         self, condition: Callable[[], object], what: str = "", *, ceiling_s: float = CEILING_S
     ) -> None:
-        """Listen until something is so."""
+        """Receive messages until a condition holds; fail if that takes too long."""
         end_s = time.monotonic() + ceiling_s
         while not condition():
             if time.monotonic() > end_s:
@@ -249,13 +249,13 @@ class Terminal:
                 self._take(message)
 
     def answer_to(self, command_id: int, *, ceiling_s: float = CEILING_S) -> Answer:
-        """The answer to a command."""
+        """Wait for the answer to a command."""
         what = f"the answer to command {command_id}"
         self.wait(lambda: self.answers[command_id], what, ceiling_s=ceiling_s)
         return self.answers[command_id][0]
 
     def done(self, command: Command, *, ceiling_s: float = CEILING_S) -> Answer:
-        """Send a command; it must be done."""
+        """Send a command that must succeed, and return its answer."""
         answer = self.answer_to(self.client.send(command), ceiling_s=ceiling_s)
         assert answer.fault is None, answer.fault.sentence()
         return answer
@@ -263,13 +263,13 @@ class Terminal:
     def end_runs(self) -> None:
         """Stop every run that was started here and is not over."""
         for run in map(self.run, self.started):
-            # One that has ended unseen is not there any more, and that is refused.
+            # A run that ended without our seeing it is gone, so that stopping it is refused.
             if not run.is_closed and self.ask(run, Verb.STOP) is None:
                 self.end_of(run)
         self.started = []
 
     def close(self) -> None:
-        """Leave, after ending what was started here."""
+        """Stop the runs that were started here, then end the engine."""
         try:
             self.end_runs()
         finally:
@@ -278,7 +278,7 @@ class Terminal:
         assert not repeated, f"answered more than once: {repeated}"
 
     def kill(self, heir: "Terminal") -> None:
-        """Kill the engine; its runs go on, and it falls to the heir to end them."""
+        """Kill the engine. Its runs go on, and `heir` stops them when it closes."""
         os.kill(self.pid, signal.SIGKILL)
         self.client.close()
         heir.started += self.started
@@ -299,6 +299,6 @@ class Terminal:
 
 
 def spec(**table: Any) -> RunSpec:
-    """A spec from its tables; 2 workers if none are named."""
+    """Make a spec from its tables, with 2 workers unless they name another number."""
     rollout = {"num_workers": 2, **table.pop("rollout", {})}
     return spec_from_table({"rollout": rollout, **table})

@@ -1,8 +1,8 @@
 """A stand-in for `python -m raydash.engine`: real frames on real pipes, no Ray behind them.
 
-`python terminal_engine.py STORY FOLDER`; the story says what goes wrong. Runs live as files in
-FOLDER, as they live in the cluster for a real engine, so that another engine can attach to them.
-Every command received is written to FOLDER/sent, one line each.
+`python terminal_engine.py STORY FOLDER`; the story says what goes wrong. A run is kept in a file in
+FOLDER, as a real engine has it in the cluster, so that another engine can attach to it. Every
+command that is received becomes a line of FOLDER/sent.
 """
 
 import os
@@ -155,7 +155,7 @@ class FakeRun:
 
 
 class TerminalEngine:
-    """Obeys commands and tells stories."""
+    """Answers commands, and fails in the way that its story names."""
 
     def __init__(self, story: str, folder: Path) -> None:
         self.story = story
@@ -168,7 +168,7 @@ class TerminalEngine:
         with (folder / "engines").open("a") as engines:
             engines.write(f"{os.getpid()}\n")
 
-    def say(self, message: object) -> None:
+    def send(self, message: object) -> None:
         os.write(self.out, frame(encode(message)))
 
     def serve(self) -> int:
@@ -184,8 +184,8 @@ class TerminalEngine:
             os.write(self.out, frame(encode(messages.Hello(1, "0.1.0", os.getpid())))[:-3])
             return 0
         version = 99 if self.story == "other_protocol" else messages.PROTOCOL_VERSION
-        self.say(messages.Hello(version, "0.1.0", os.getpid()))
-        self.say(messages.EnvRegistry(("CartPole-v1", "Acrobot-v1")))
+        self.send(messages.Hello(version, "0.1.0", os.getpid()))
+        self.send(messages.EnvRegistry(("CartPole-v1", "Acrobot-v1")))
         reader = FrameReader()
         while True:
             if select.select([0], [], [], TICK_S)[0]:
@@ -193,7 +193,7 @@ class TerminalEngine:
                 if not data:
                     return self._at_end_of_input()
                 for payload in reader.feed(data):
-                    self._obey(decode(payload))
+                    self._on_command(decode(payload))
             if self.run is not None:
                 self._tick(self.run)
 
@@ -207,7 +207,7 @@ class TerminalEngine:
         failed = self.story == "run_fails" and run.seq > 3
         if self.story == "disk_is_full":
             run.health = SupervisorHealth(recording_fault="the disk is full" * (run.seq % 8 > 3))
-        self.say(run.update(snapshot=False, failed=failed))
+        self.send(run.update(snapshot=False, failed=failed))
         if run.state.is_over or failed:
             self.run = None
         elif self.story == "dies_in_a_run" and self.is_first and run.seq > 3:
@@ -217,10 +217,10 @@ class TerminalEngine:
             os._exit(1)
         elif self.story == "cluster_dies_in_a_run" and run.seq > 3:
             fault = Fault("The cluster is gone", "its GCS ended", "Relaunch it")
-            self.say(messages.ClusterStatus(ClusterPhase.LOST, "gone", fault=fault))
+            self.send(messages.ClusterStatus(ClusterPhase.LOST, "gone", fault=fault))
             self.run = None
 
-    def _obey(self, message: object) -> None:
+    def _on_command(self, message: object) -> None:
         with (self.folder / "sent").open("a") as sent:
             sent.write(f"{message!r}\n")
         match message:
@@ -228,44 +228,44 @@ class TerminalEngine:
                 self._connect(command_id)
             case messages.StartRun(command_id, spec):
                 if spec.env.id == "NoSuchEnv-v0":
-                    self.say(messages.Answer(command_id, UNKNOWN_ENV))
+                    self.send(messages.Answer(command_id, UNKNOWN_ENV))
                     return
                 (self.folder / "spec.toml").write_text(toml_from_spec(spec))
                 self.run = FakeRun(self.folder, spec)
                 self.run.tick()
-                self.say(messages.Answer(command_id, run_id=RUN_ID))
-                self.say(self.run.update(snapshot=True))
+                self.send(messages.Answer(command_id, run_id=RUN_ID))
+                self.send(self.run.update(snapshot=True))
             case messages.AttachRun(command_id):
                 self.run = FakeRun(self.folder, read_spec(self.folder / "spec.toml"))
                 self.run.load()
-                self.say(messages.Answer(command_id, run_id=RUN_ID))
-                self.say(self.run.update(snapshot=True))
+                self.send(messages.Answer(command_id, run_id=RUN_ID))
+                self.send(self.run.update(snapshot=True))
             case messages.CommandRun(command_id, verb=Verb.STOP, ended_by=ended_by):
                 if self.run is not None and self.story != "will_not_stop":
                     self.run.ended_by = ended_by
-                self.say(messages.Answer(command_id))
-                self.say(messages.RunList(RUNS[1:]))
+                self.send(messages.Answer(command_id))
+                self.send(messages.RunList(RUNS[1:]))
             case messages.CancelConnect(command_id):
-                self.say(messages.Answer(command_id))
+                self.send(messages.Answer(command_id))
             case messages.Ping(number):
-                self.say(messages.Pong(number))
+                self.send(messages.Pong(number))
 
     def _connect(self, command_id: int) -> None:
         if self.story == "connects_for_ever":
-            self.say(messages.ClusterStatus(ClusterPhase.LAUNCHING, "starting Ray", 0.1))
+            self.send(messages.ClusterStatus(ClusterPhase.LAUNCHING, "starting Ray", 0.1))
             return
         if self.story == "connect_fails":
             fault = Fault("Nobody listens at 127.0.0.1:1", "connection refused", "Start Ray there")
-            self.say(messages.ClusterStatus(ClusterPhase.FAILED, "failed", 0.1, fault=fault))
-            self.say(messages.Answer(command_id, fault))
+            self.send(messages.ClusterStatus(ClusterPhase.FAILED, "failed", 0.1, fault=fault))
+            self.send(messages.Answer(command_id, fault))
             return
         for phase, text in (
             (ClusterPhase.LAUNCHING, "starting Ray: waiting for the raylet"),
             (ClusterPhase.UP, "Ray is up"),
         ):
-            self.say(messages.ClusterStatus(phase, text, 0.1, address="127.0.0.2:6379"))
-        self.say(messages.Answer(command_id))
-        self.say(messages.RunList(() if self.story == "no_runs" else RUNS))
+            self.send(messages.ClusterStatus(phase, text, 0.1, address="127.0.0.2:6379"))
+        self.send(messages.Answer(command_id))
+        self.send(messages.RunList(() if self.story == "no_runs" else RUNS))
 
 
 RUNS = (
