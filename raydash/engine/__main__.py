@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from raydash import paths
 from raydash.engine.engine import Engine
-from raydash.engine.wire import take_stdio
+from raydash.engine.wire import claim_stdio
 
 KEEP_LOGS = 20
 
@@ -19,7 +19,7 @@ def main() -> int:
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     log_path = folder / f"engine-{stamp}-{os.getpid()}.log"
     try:
-        wire = take_stdio(log_path)
+        wire = claim_stdio(log_path)
     except OSError as error:
         print(
             f"The state folder cannot be written: {error}. "
@@ -28,7 +28,7 @@ def main() -> int:
         )
         return 3
     faulthandler.enable()
-    # Ctrl-C in a terminal is the window's or the terminal's to answer; we go when it goes.
+    # The window or the terminal answers Ctrl-C; the engine ends when they do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for old in sorted(folder.glob("engine-*.log"))[:-KEEP_LOGS]:
         old.unlink(missing_ok=True)

@@ -1,10 +1,10 @@
 """The engine: one process with a Ray driver between a window (or terminal) and supervisors.
 
-Expendable. One main thread runs jobs from a queue (`loop`), and only that thread touches the
-engine's state; whatever may block (launching, connecting, trying an environment, asking the GCS)
-happens on a thread of its own and posts its outcome back as a job. What concerns runs is at the
-`RunCommands`, recordings are in `LibraryCommands`, checks of environments in `CheckCommands`; here
-are the wire, the cluster and the end.
+It may die at any time without harm to a run. One main thread runs jobs from a queue (`loop`), and
+only that thread touches the engine's state. Whatever may block (launching, connecting, trying an
+environment, asking the GCS) happens on a thread of its own and posts its outcome back as a job.
+Runs are handled in `RunCommands`, recordings in `LibraryCommands` and checks of environments in
+`CheckCommands`; the wire, the cluster and the engine's end are handled here.
 """
 
 import os
@@ -57,20 +57,20 @@ STATUS_S = 0.25
 
 
 class Engine:
-    """Takes messages from a wire and answers on it."""
+    """Reads messages from a wire and answers on it."""
 
     def __init__(self, wire: Wire, log_path: str) -> None:
         self._wire = wire
         self._log_path = log_path
-        self._clean_end = False
+        self._got_goodbye = False
         self._connector: Connector | None = None
         self._connection: Connection | None = None
-        self._connect_id = 0
+        self._connect_command_id = 0
         self._status = ClusterStatus(ClusterPhase.ABSENT)
         self._connected = threading.Event()
         self._connect_fault: Fault | None = None
         self._watch: ClusterWatch | None = None
-        self._output: WorkerOutput | None = None
+        self._worker_output: WorkerOutput | None = None
         self._loop = MainLoop()
         self._library = LibraryCommands(
             paths.data_dir(),
@@ -83,35 +83,35 @@ class Engine:
             is_connecting=lambda: self._connector is not None,
             await_connection=self._await_connection,
             watch=lambda: self._watch,
-            from_file=self._library.take,
+            read_from_file=self._library.submit,
         )
         self._checks = CheckCommands(self._loop, wire.send)
         self._process = psutil.Process()
 
     def run(self) -> None:
-        """Serve until the input ends."""
+        """Serve the window or terminal until the input ends; then exit the process."""
         self._wire.send(Hello(PROTOCOL_VERSION, __version__, os.getpid()))
         self._wire.start(
             on_message=lambda message: self._loop.post(lambda: self._on_message(message)),
             on_end=lambda reason: self._loop.post(lambda: self._on_input_end(reason)),
         )
-        self._loop.in_background(list_names, self._on_registry)
+        self._loop.run_in_background(list_names, self._on_registry)
         self._process.cpu_percent()
-        self._health()
+        self._send_health()
         self._loop.run()
-        self._leave()
+        self._shut_down()
 
-    def _leave(self) -> None:
+    def _shut_down(self) -> None:
         if self._connector is not None:
             self._connector.cancel()
-        self._checks.leave()
-        self._runs.leave()
+        self._checks.close()
+        self._runs.close()
         self._wire.close()
         lease = self._connection.lease if self._connection else None
-        if lease is not None and self._clean_end:
+        if lease is not None and self._got_goodbye:
             lease.release()
-        # Ray's shutdown takes up to 5 s and can hang with a dead GCS; nothing here needs it: the
-        # driver owns nothing, and the lock of the lease goes with the process.
+        # Skip Ray's shutdown, which takes up to 5 s and can hang when the GCS is dead. It is not
+        # needed: the driver owns nothing, and the lease's lock is freed with the process.
         os._exit(0)
 
     # --- messages ----------------------------------------------------------------------------
@@ -126,7 +126,7 @@ class Engine:
             case Ping(number):
                 self._wire.send(Pong(number))
             case Goodbye():
-                self._clean_end = True
+                self._got_goodbye = True
                 self._loop.stop()
             case Hello(protocol_version=version):
                 if version != PROTOCOL_VERSION:
@@ -146,7 +146,7 @@ class Engine:
             case FollowRuns(command_id=command_id, run_ids=run_ids):
                 self._runs.follow(command_id, run_ids)
             case StopCluster(command_id=command_id):
-                self._loop.in_background(
+                self._loop.run_in_background(
                     lambda: launch.stop_cluster(paths.state_dir()),
                     lambda _, fault: self._answer(command_id, fault),
                 )
@@ -157,7 +157,7 @@ class Engine:
             case CancelCheck():
                 self._checks.cancel(message)
             case _ if isinstance(message, LibraryCommand):
-                self._library.take(message)
+                self._library.submit(message)
             case _:
                 self._on_input_end(f"{type(message).__name__} is no command")
 
@@ -179,13 +179,13 @@ class Engine:
             )
             self._answer(message.command_id, fault)
             return
-        self._connect_id = message.command_id
+        self._connect_command_id = message.command_id
         self._connector = Connector(
             message.cluster,
-            tell=lambda status: self._loop.post(lambda: self._tell_cluster(status)),
-            give_up=lambda fault: self._die_of(fault),
+            on_status=lambda status: self._loop.post(lambda: self._set_status(status)),
+            on_hang=lambda fault: self._fail_and_exit(fault),
         )
-        self._loop.in_background(self._connector.connect, self._on_connected)
+        self._loop.run_in_background(self._connector.connect, self._on_connected)
         self._repeat_status()
 
     def _cancel_connect(self, message: CancelConnect) -> None:
@@ -194,7 +194,7 @@ class Engine:
         self._answer(message.command_id)
 
     def _repeat_status(self) -> None:
-        """While connecting: the same words with more seconds, so that the window can count."""
+        """Repeat the status while connecting, so that the window can count the seconds."""
         if self._connector is not None and self._status.phase.is_busy:
             self._wire.send(
                 replace(
@@ -203,9 +203,9 @@ class Engine:
                 )
             )
         if not self._connected.is_set():
-            self._loop.later(STATUS_S, self._repeat_status)
+            self._loop.call_later(STATUS_S, self._repeat_status)
 
-    def _tell_cluster(self, status: ClusterStatus) -> None:
+    def _set_status(self, status: ClusterStatus) -> None:
         self._status = status
         self._wire.send(status)
 
@@ -214,26 +214,26 @@ class Engine:
         self._connect_fault = fault
         self._connected.set()
         if connection is None:
-            self._tell_cluster(self._connector.status(ClusterPhase.FAILED, "", fault))
-            self._answer(self._connect_id, fault)
+            self._set_status(self._connector.status(ClusterPhase.FAILED, "", fault))
+            self._answer(self._connect_command_id, fault)
             return
         self._connection = connection
-        self._tell_cluster(connection.status)
+        self._set_status(connection.status)
         self._watch = ClusterWatch(
             connection,
-            on_status=lambda status: self._loop.post(lambda: self._tell_cluster(status)),
+            on_status=lambda status: self._loop.post(lambda: self._set_status(status)),
             on_runs=lambda runs, handles: self._loop.post(
-                lambda: self._runs.take_runs(runs, handles)
+                lambda: self._runs.on_runs(runs, handles)
             ),
             on_lost=lambda reason: self._loop.post(lambda: self._on_lost(reason)),
         )
         self._watch.start()
-        self._output = WorkerOutput(Path(private_ray.logs_dir()), _log)
-        self._output.start()
-        self._answer(self._connect_id)
+        self._worker_output = WorkerOutput(Path(private_ray.logs_dir()), _log)
+        self._worker_output.start()
+        self._answer(self._connect_command_id)
 
     def _await_connection(self) -> Connection:
-        """Block whoever needs it until the cluster is up.
+        """Block the calling thread until the cluster is up.
 
         Raises:
             FaultError: if it does not come up, or nobody asked for it.
@@ -246,41 +246,41 @@ class Engine:
         return self._connection
 
     def _on_lost(self, fault: Fault) -> None:
-        """The cluster is gone: say so and end; a Ray driver does not survive it.
+        """Report that the cluster is lost, and end: a Ray driver does not survive it.
 
         See assets/docs/internals/ray.md, "What ends a driver", and
         https://github.com/ray-project/ray/issues/45570.
         """
-        self._tell_cluster(replace(self._status, phase=ClusterPhase.LOST, text="", fault=fault))
+        self._set_status(replace(self._status, phase=ClusterPhase.LOST, text="", fault=fault))
         self._loop.stop()
 
-    def _die_of(self, fault: Fault) -> None:
-        """From any thread: the process is beyond help, but the window shall know why."""
+    def _fail_and_exit(self, fault: Fault) -> None:
+        """Tell the window why this process is beyond help, and exit. Callable from any thread."""
         assert self._connector is not None
         self._wire.send(self._connector.status(ClusterPhase.FAILED, "", fault))
-        self._wire.send(Answer(self._connect_id, fault))
+        self._wire.send(Answer(self._connect_command_id, fault))
         self._wire.close()
         os._exit(3)
 
     # --- health ------------------------------------------------------------------------------
 
-    def _health(self) -> None:
+    def _send_health(self) -> None:
         latency = self._watch.latency_ms if self._watch else float("nan")
         self._wire.send(
             EngineHealth(
                 pid=os.getpid(),
                 cpu_percent=self._process.cpu_percent(),
                 rss_bytes=float(self._process.memory_info().rss),
-                loop_delay_ms=self._loop.take_delay_s() * 1000,
+                loop_delay_ms=self._loop.pop_max_delay_s() * 1000,
                 supervisor_latency_ms=latency,
                 num_merged=self._runs.num_merged,
-                num_log_lines_folded=self._output.num_folded if self._output else 0,
+                num_log_lines_folded=self._worker_output.num_folded if self._worker_output else 0,
                 log_path=self._log_path,
             )
         )
-        self._loop.later(HEALTH_S, self._health)
+        self._loop.call_later(HEALTH_S, self._send_health)
 
 
 def _log(line: str) -> None:
-    """Everything that prints goes to the engine's log file (`wire.take_stdio`)."""
+    """Print a line, which goes to the engine's log file (`wire.claim_stdio`)."""
     print(line, flush=True)

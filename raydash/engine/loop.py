@@ -1,4 +1,4 @@
-"""The engine's main thread: jobs from a queue, and jobs at their time. Nothing in it may block."""
+"""The engine's main thread, which runs posted and delayed jobs. No job may block."""
 
 import contextlib
 import heapq
@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from raydash.core.faults import Fault, FaultError
-from raydash.engine.runs.start_run import unexpected
+from raydash.engine.runs.start_run import unexpected_fault
 
 Job = Callable[[], None]
 
 
 class MainLoop:
-    """Runs jobs one after the other."""
+    """Runs jobs one after the other, on the thread that calls `run`."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
@@ -26,7 +26,7 @@ class MainLoop:
         self._delay_s = 0.0
 
     def run(self) -> None:
-        """Serve until `stop`; the job that is under way then is the last."""
+        """Run jobs until one of them calls `stop`."""
         while self._running:
             timeout_s = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
             with contextlib.suppress(queue.Empty):
@@ -37,21 +37,21 @@ class MainLoop:
                 job()
 
     def stop(self) -> None:
-        """End `run`; for jobs."""
+        """End `run` after the current job. Only jobs may call this."""
         self._running = False
 
     def post(self, job: Job) -> None:
-        """Have something done; callable from any thread."""
+        """Queue a job. Callable from any thread."""
         self._jobs.put(job)
 
-    def later(self, delay_s: float, job: Job) -> None:
-        """Have something done in a while; for jobs."""
+    def call_later(self, delay_s: float, job: Job) -> None:
+        """Run a job `delay_s` from now. Only jobs may call this."""
         heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._timer_ids), job))
 
-    def in_background(
+    def run_in_background(
         self, work: Callable[[], Any], then: Callable[[Any, Fault | None], None]
     ) -> threading.Thread:
-        """Do what may block on a thread; `then` gets its value, or the fault instead, as a job."""
+        """Do blocking work on a new thread, then post `then` with its value, or with the fault."""
 
         def body() -> None:
             try:
@@ -59,14 +59,14 @@ class MainLoop:
             except FaultError as error:
                 value, fault = None, error.fault
             except Exception as error:
-                value, fault = None, unexpected(error)
+                value, fault = None, unexpected_fault(error)
             self.post(lambda: then(value, fault))
 
         thread = threading.Thread(target=body, daemon=True)
         thread.start()
         return thread
 
-    def take_delay_s(self) -> float:
-        """How late a timed job came at worst since this was asked last."""
+    def pop_max_delay_s(self) -> float:
+        """Return the longest time that a delayed job was late since the last call, in seconds."""
         delay_s, self._delay_s = self._delay_s, 0.0
         return delay_s

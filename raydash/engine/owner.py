@@ -1,4 +1,4 @@
-"""Who we are among the owners of runs. Apart, because the terminal asks too, and has no Ray."""
+"""The owner that our runs get, in a module of its own because the terminal has no Ray."""
 
 import getpass
 import os
@@ -6,7 +6,7 @@ import socket
 
 
 def owner() -> str:
-    """`user@host`, as lists of runs show it."""
+    """Name the current user as `user@host`."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -1,8 +1,8 @@
 """The engine's end of the stdio frames.
 
 Ray, its daemons and C++ print to descriptors 1 and 2 whenever they like
-(assets/docs/internals/ray.md, "What Ray prints"). So the frames move to private copies, which no
-child inherits, and everything else that prints goes to the log file.
+(assets/docs/internals/ray.md, "What Ray prints"). So the frames use private copies of the
+descriptors, which no child inherits, and whatever else is printed goes to the log file.
 """
 
 import os
@@ -22,8 +22,8 @@ class Wire:
     """Reads messages on one thread and writes them on another.
 
     Attributes:
-        backlog: Messages that are not written yet; the engine asks for no more updates while the
-            window is slow to read.
+        backlog: How many messages are not written yet. The engine pulls no more updates while the
+            window is slow to read them.
     """
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
@@ -34,15 +34,13 @@ class Wire:
 
     @property
     def backlog(self) -> int:
-        """Messages that wait to be written."""
+        """How many messages wait to be written."""
         return self._outbox.qsize()
 
     def start(self, on_message: Callable[[Any], None], on_end: Callable[[str], None]) -> None:
-        """Begin; both callables are called on the reading thread.
+        """Start both threads; the callables are called on the reading one.
 
-        Args:
-            on_message: Takes each message.
-            on_end: Takes the reason of the end; empty when the input just ended.
+        `on_end` gets the reason why reading has ended, which is empty if the input just ended.
         """
         self._writer.start()
         reader = threading.Thread(
@@ -59,7 +57,7 @@ class Wire:
         self._outbox.put(frame(payload))
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Write what is queued, within the time given."""
+        """Write what is queued, for at most `timeout_s`."""
         self._outbox.put(None)
         self._writer.join(timeout_s)
 
@@ -84,11 +82,11 @@ class Wire:
                 while view:
                     view = view[os.write(self._write_fd, view) :]
             except OSError:
-                return  # the window is gone; the end of the input says so too
+                return  # the window is gone, which the reading thread notices too
 
 
-def take_stdio(log_path: Path) -> Wire:
-    """Move the frames to private descriptors and point everything else at the log.
+def claim_stdio(log_path: Path) -> Wire:
+    """Move the frames to private descriptors and point everything else that prints at the log.
 
     Raises:
         OSError: if the log can't be written.

@@ -1,6 +1,6 @@
-"""From "connect me" to a connected Ray driver: launch or attach, told in phases, can be cancelled.
+"""Connects a Ray driver: launches a cluster or attaches to one, reports phases, can be cancelled.
 
-Runs on a thread of the engine. Once per engine: another cluster is another engine process.
+Runs on a thread of the engine, once: to connect to another cluster, start another engine.
 """
 
 import os
@@ -28,10 +28,10 @@ class Connection:
     """A connected driver.
 
     Attributes:
-        status: As it was when the connection stood.
-        launched: The launched cluster, or None when attached.
-        token_path: File with the cluster's token, if it has one.
-        node_id: Ray's id of the node the engine is on, hex.
+        status: The cluster's status when the connection was made.
+        launched: The launched cluster, or None when attached to another one.
+        token_path: The file with the cluster's token, if it has one.
+        node_id: Ray's id (hex) of the node that the engine is on.
     """
 
     status: ClusterStatus
@@ -46,7 +46,7 @@ class Connection:
 
     @property
     def leases_dir(self) -> Path | None:
-        """Where supervisors take their leases."""
+        """The folder where supervisors take their leases, if the cluster was launched."""
         return self.launched.leases_dir if self.launched else None
 
 
@@ -55,39 +55,39 @@ class Connector:
     """One attempt to connect.
 
     Attributes:
-        spec: Which cluster.
-        tell: Takes each `ClusterStatus` on the way; called from the connecting thread.
-        give_up: Called when `ray.init` hangs: the engine has to end
+        spec: The cluster to connect to.
+        on_status: Called with each new `ClusterStatus`, on the connecting thread.
+        on_hang: Called when `ray.init` hangs: the engine has to end
             (assets/docs/internals/ray.md, "What ends a driver").
     """
 
     spec: ClusterSpec
-    tell: Callable[[ClusterStatus], None]
-    give_up: Callable[[Fault], None]
+    on_status: Callable[[ClusterStatus], None]
+    on_hang: Callable[[Fault], None]
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _started_s: float = field(default_factory=time.monotonic)
 
     def cancel(self) -> None:
-        """Give up at the next opportunity."""
+        """Make `connect` give up at the next opportunity."""
         self._cancelled.set()
 
     @property
     def is_cancelled(self) -> bool:
-        """Somebody gave up."""
+        """Whether `cancel` was called."""
         return self._cancelled.is_set()
 
     def connect(self) -> Connection:
-        """Do it.
+        """Launch the cluster or attach to it, and connect the driver.
 
         Raises:
-            FaultError: with the reason in words.
+            FaultError: if there is no connection; it says why.
         """
         if self.spec.address is None:
             return self._launch()
         return self._attach(self.spec.address)
 
     def status(self, phase: ClusterPhase, text: str, fault: Fault | None = None) -> ClusterStatus:
-        """How things stand in this attempt."""
+        """The status of this attempt, with the seconds since it began."""
         return ClusterStatus(
             phase,
             text,
@@ -97,13 +97,13 @@ class Connector:
             fault=fault,
         )
 
-    def _say(self, phase: ClusterPhase, text: str) -> None:
-        self.tell(self.status(phase, text))
+    def _report(self, phase: ClusterPhase, text: str) -> None:
+        self.on_status(self.status(phase, text))
 
     def _launch(self) -> Connection:
-        self._say(ClusterPhase.LAUNCHING, "looking for a running cluster")
-        # Ray is imported while its daemons start: half a second that nobody waits for. It reads
-        # its settings at import, so the token's path (the file comes later) is set before.
+        self._report(ClusterPhase.LAUNCHING, "looking for a running cluster")
+        # Import Ray while its daemons start, so that nobody waits half a second for it. It reads
+        # its settings when imported, so the token's path is set before the file exists.
         token_path = launch.cluster_folder(paths.state_dir()) / "token"
         apply_driver_environment(token_path=token_path, cache_dir=paths.cache_dir())
         importer = threading.Thread(target=_import_ray, daemon=True)
@@ -111,7 +111,7 @@ class Connector:
         cluster = launch.ensure_cluster(
             state_dir=paths.state_dir(),
             cache_dir=paths.cache_dir(),
-            on_phase=lambda text: self._say(ClusterPhase.LAUNCHING, text),
+            on_phase=lambda text: self._report(ClusterPhase.LAUNCHING, text),
             cancelled=self._cancelled.is_set,
         )
         importer.join()
@@ -122,13 +122,13 @@ class Connector:
             raise
 
     def _attach(self, text: str) -> Connection:
-        self._say(ClusterPhase.CHECKING, f"checking {text}")
+        self._report(ClusterPhase.CHECKING, f"checking {text}")
         address = preflight.parse_address(text)
         token_path = Path(self.spec.token_path).expanduser() if self.spec.token_path else None
         metadata = preflight.probe(address, token_path, cancelled=self._cancelled.is_set)
         apply_driver_environment(token_path=token_path, cache_dir=paths.cache_dir())
         connection = self._init(address, None, token_path, metadata.ray_version)
-        self._say(ClusterPhase.ATTACHING, "asking the nodes for raydash and gymnasium")
+        self._report(ClusterPhase.ATTACHING, "asking the nodes for raydash and gymnasium")
         import ray
 
         faults = preflight.check_nodes(ray)
@@ -144,7 +144,7 @@ class Connector:
         token_path: Path | None,
         ray_version: str,
     ) -> Connection:
-        self._say(ClusterPhase.CONNECTING, f"connecting to {address}")
+        self._report(ClusterPhase.CONNECTING, f"connecting to {address}")
         watchdog = threading.Timer(INIT_TIMEOUT_S, self._init_hangs, args=(address,))
         watchdog.daemon = True
         watchdog.start()
@@ -181,7 +181,7 @@ class Connector:
         return Connection(status, cluster, token_path, node_id)
 
     def _init_hangs(self, address: str) -> None:
-        self.give_up(
+        self.on_hang(
             Fault(
                 f"Ray at {address} does not finish the connection",
                 f"ray.init has hung for {INIT_TIMEOUT_S:g} s, as it does when the node is frozen",

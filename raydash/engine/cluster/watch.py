@@ -1,7 +1,7 @@
-"""Keeps an eye on a connected cluster: is it alive, what does it have, which runs live on it.
+"""Polls a connected cluster: whether it is alive, what it has, and which runs live on it.
 
-Two threads, because the questions differ: the guardian's files answer at once and always, the GCS
-may hang for ever (assets/docs/internals/ray.md, "What ends a driver").
+There are two threads, because the guardian's files can always be read at once, while a question to
+the GCS may hang without end (assets/docs/internals/ray.md, "What ends a driver").
 """
 
 import contextlib
@@ -18,10 +18,10 @@ from raydash.engine.cluster.connection import NAMESPACE, Connection
 from raydash.engine.runs.live_runs import ACTOR_PREFIX
 from raydash.protocol.codec import CodecError, decode
 
-LOOK_S = 2.0
-AGAIN_S = 0.25
-"""After something changed: Ray needs a moment to take an ended supervisor's name away."""
-ALIVE_S = 0.25
+POLL_INTERVAL_S = 2.0
+RECHECK_S = 0.25
+"""A shorter wait after a change: Ray drops the name of an ended supervisor a moment later."""
+ALIVE_POLL_S = 0.25
 STATUS_TIMEOUT_S = 2.0
 GCS_SILENT_S = 15.0
 
@@ -30,7 +30,7 @@ class ClusterWatch:
     """Watches one connection until the engine ends.
 
     Attributes:
-        latency_ms: How long the newest round of supervisors took to answer; NaN before.
+        latency_ms: How long the supervisors took to answer the newest poll; NaN before the first.
     """
 
     def __init__(
@@ -41,13 +41,11 @@ class ClusterWatch:
         on_runs: Callable[[tuple[RunSummary, ...], dict[str, Any]], None],
         on_lost: Callable[[Fault], None],
     ) -> None:
-        """A watch; the callables are called on its threads.
+        """Prepare a watch.
 
-        Args:
-            connection: What to watch.
-            on_status: Told when figures of the cluster changed.
-            on_runs: Told the live runs and the handles of their supervisors.
-            on_lost: Told once, when the cluster is gone.
+        It calls `on_status` when the cluster's figures have changed, `on_runs` after each poll
+        with the live runs and the handles of their supervisors (by run id), and `on_lost` once,
+        when the cluster is gone. All of them are called on the watch's threads.
         """
         self.latency_ms = float("nan")
         self._connection = connection
@@ -61,15 +59,15 @@ class ClusterWatch:
         self._lost = False
 
     def start(self) -> None:
-        """Begin."""
+        """Start the two threads."""
         for body in (self._watch_alive, self._watch_gcs):
             threading.Thread(target=body, daemon=True).start()
 
-    def look_now(self) -> None:
-        """Something changed: do not wait for the next round."""
+    def poll_now(self) -> None:
+        """Poll at once, because something has changed."""
         self._wake.set()
 
-    def _lose(self, fault: Fault) -> None:
+    def _report_lost(self, fault: Fault) -> None:
         if not self._lost:
             self._lost = True
             self._on_lost(fault)
@@ -86,28 +84,28 @@ class ClusterWatch:
                     "Reconnect when it is back; what was recorded is safe",
                 )
             if fault is not None:
-                self._lose(fault)
-            time.sleep(ALIVE_S)
+                self._report_lost(fault)
+            time.sleep(ALIVE_POLL_S)
 
     def _watch_gcs(self) -> None:
         status = self._connection.status
         has_changed = False
         while not self._lost:
             try:
-                self._look_at_runs()
-                fresh = self._look_at_nodes(status)
+                self._poll_runs()
+                status_now = self._poll_nodes(status)
             except Exception as error:
-                # Ray raises many things here while a cluster goes; the other thread judges.
+                # Ray raises many things while a cluster ends; the other thread judges them.
                 print(f"watch: {error}", flush=True)
             else:
                 self._answered_s = time.monotonic()
-                if fresh != status:
-                    status = fresh
+                if status_now != status:
+                    status = status_now
                     self._on_status(status)
-            has_changed = self._wake.wait(AGAIN_S if has_changed else LOOK_S)
+            has_changed = self._wake.wait(RECHECK_S if has_changed else POLL_INTERVAL_S)
             self._wake.clear()
 
-    def _look_at_nodes(self, status: ClusterStatus) -> ClusterStatus:
+    def _poll_nodes(self, status: ClusterStatus) -> ClusterStatus:
         import ray
 
         nodes = [node for node in ray.nodes() if node["Alive"]]
@@ -125,7 +123,7 @@ class ClusterWatch:
             memory_bytes=total.get("memory", 0.0),
         )
 
-    def _look_at_runs(self) -> None:
+    def _poll_runs(self) -> None:
         import ray
 
         names = {
@@ -134,12 +132,12 @@ class ClusterWatch:
             if entry["namespace"] == NAMESPACE and entry["name"].startswith(ACTOR_PREFIX)
         }
         for name in names - set(self._handles):
-            with contextlib.suppress(ValueError):  # it ended between the two questions
+            with contextlib.suppress(ValueError):  # it ended after it was listed
                 self._handles[name] = ray.get_actor(name, namespace=NAMESPACE)
         for name in set(self._handles) - names:
             del self._handles[name]
             self._summaries.pop(name, None)
-        asked_s = time.monotonic()
+        started_s = time.monotonic()
         references = {name: handle.status.remote() for name, handle in self._handles.items()}
         ready, _ = (
             ray.wait(
@@ -151,13 +149,13 @@ class ClusterWatch:
             else ([], [])
         )
         if references:
-            self.latency_ms = (time.monotonic() - asked_s) * 1000
+            self.latency_ms = (time.monotonic() - started_s) * 1000
         for name, reference in references.items():
             if reference in ready:
                 with contextlib.suppress(ray.exceptions.RayError, CodecError):
                     self._summaries[name] = decode(ray.get(reference, timeout=1.0))
-        # Of a supervisor that is named but does not answer, because it is being restarted, the
-        # newest word counts: its run lives.
+        # A supervisor that is listed but does not answer is being restarted: its run lives, and
+        # its last summary still counts.
         runs = sorted(self._summaries.values(), key=lambda run: run.run_id)
         handles = {
             name.removeprefix(ACTOR_PREFIX): handle for name, handle in self._handles.items()

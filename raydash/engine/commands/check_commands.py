@@ -1,7 +1,7 @@
-"""The engine's desk for checks of environments: each in a throwaway process. Needs no cluster.
+"""The engine's commands about checks of environments, each in a throwaway process. No cluster.
 
-Only the engine's main thread touches its state; a check waits for its process on a thread of its
-own.
+Only the engine's main thread touches the state here. Each check waits for its process on a thread
+of its own.
 """
 
 import threading
@@ -14,11 +14,11 @@ from raydash.core.messages import Answer, CancelCheck, CheckEnv, EnvChecked, Env
 from raydash.engine.loop import MainLoop
 from raydash.trial.trial import check_environment
 
-LEAVE_S = 2.0
+CLOSE_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class _UnderWay:
+class _RunningCheck:
     cancelled: threading.Event
     thread: threading.Thread
 
@@ -27,20 +27,15 @@ class CheckCommands:
     """Serves one window's commands about checks."""
 
     def __init__(self, loop: MainLoop, send: Callable[[object], None]) -> None:
-        """A desk without checks.
-
-        Args:
-            loop: The engine's.
-            send: Takes messages for the window, from any thread.
-        """
+        """Prepare without any check; `send` sends the window a message, from any thread."""
         self._loop = loop
         self._send = send
-        self._under_way: dict[int, _UnderWay] = {}
+        self._running: dict[int, _RunningCheck] = {}
 
     def check(self, message: CheckEnv) -> None:
-        """Begin a check."""
+        """Start a check in the background."""
         number, cancelled = message.command_id, threading.Event()
-        thread = self._loop.in_background(
+        thread = self._loop.run_in_background(
             lambda: check_environment(
                 message.env,
                 message.source_dirs,
@@ -49,27 +44,27 @@ class CheckCommands:
                 cancelled=cancelled.is_set,
                 tell=lambda phase: self._send(EnvCheckPhase(number, phase)),
             ),
-            lambda found, fault: self._on_over(number, found, fault),
+            lambda found, fault: self._on_done(number, found, fault),
         )
-        self._under_way[number] = _UnderWay(cancelled, thread)
+        self._running[number] = _RunningCheck(cancelled, thread)
 
     def cancel(self, message: CancelCheck) -> None:
-        """End a check; its own answer comes when its process is gone."""
-        check = self._under_way.get(message.check_id)
+        """Cancel a check if it still runs; its own answer is sent when its process is gone."""
+        check = self._running.get(message.check_id)
         if check is not None:
             check.cancelled.set()
         self._send(Answer(message.command_id))
 
-    def leave(self) -> None:
-        """End all checks: no process outlives the engine."""
-        checks = list(self._under_way.values())
+    def close(self) -> None:
+        """Cancel all checks and wait for their processes, so that none outlives the engine."""
+        checks = list(self._running.values())
         for check in checks:
             check.cancelled.set()
         for check in checks:
-            check.thread.join(LEAVE_S)
+            check.thread.join(CLOSE_TIMEOUT_S)
 
-    def _on_over(self, number: int, found: EnvCheck | None, fault: Fault | None) -> None:
-        del self._under_way[number]
+    def _on_done(self, number: int, found: EnvCheck | None, fault: Fault | None) -> None:
+        del self._running[number]
         if found is not None:
             self._send(EnvChecked(number, found))
         self._send(Answer(number, fault))

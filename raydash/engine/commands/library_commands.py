@@ -1,7 +1,7 @@
-"""The engine's desk for recordings: lists, shows, scrubs, changes, hands on. Needs no cluster.
+"""The engine's commands about recordings: list, show, scrub, change, export. They need no cluster.
 
-Every command is answered exactly once, from threads of the desk, so that nothing here can hold up
-the engine's main thread. What is quick never waits behind what takes long.
+Every command is answered exactly once, from a thread of its own pool, so that nothing here can
+hold up the engine's main thread. Quick commands never wait behind slow ones.
 """
 
 import contextlib
@@ -32,42 +32,42 @@ from raydash.core.messages import (
     WriteReport,
 )
 from raydash.engine.commands.open_recordings import OpenRecordings
-from raydash.engine.runs.start_run import unexpected
+from raydash.engine.runs.start_run import unexpected_fault
 from raydash.protocol.codec import encode
 
-LOOK_S = 3.0
+POLL_INTERVAL_S = 3.0
 RETENTION_S = 3600.0
-IDLE_LOOK_S = 1.0
+IDLE_POLL_S = 1.0
 QUICK_THREADS = 3
 SLOW_THREADS = 1
 
 
 class LibraryFiles(Protocol):
-    """The library on disk: `raydash.record.library.library.LibraryFolder`."""
+    """What is needed of the library on disk, `raydash.record.library.library.LibraryFolder`."""
 
     def runs(self) -> tuple[RecordedRun, ...]:
-        """All recordings, newest first."""
+        """List all recordings, newest first."""
 
     def disk(self) -> DiskUse:
-        """What they take."""
+        """Measure the disk space that the recordings take."""
 
     def settings(self) -> LibrarySettings:
-        """Its limits."""
+        """Read the limits of the library."""
 
     def edit_notes(self, run_id: str, notes: Notes) -> None:
-        """Replace what the user wrote."""
+        """Replace what the user wrote about a recording."""
 
     def delete(self, run_ids: tuple[str, ...]) -> None:
         """Delete recordings; a fault names those that were refused."""
 
     def change_settings(self, settings: LibrarySettings) -> None:
-        """Other limits."""
+        """Set the limits of the library."""
 
     def find(self, recording: str) -> Path:
-        """The file that is meant."""
+        """Find the file of a recording by its run id (or the beginning), its title or its path."""
 
     def apply_retention(self) -> tuple[str, ...]:
-        """Delete what the limits say."""
+        """Delete the recordings that exceed the limits, and return their run ids."""
 
 
 def _open_library(data_dir: Path) -> LibraryFiles:
@@ -77,7 +77,7 @@ def _open_library(data_dir: Path) -> LibraryFiles:
 
 
 class LibraryCommands:
-    """Serves one window's commands about recordings. `take` never blocks."""
+    """Serves one window's commands about recordings. `submit` never blocks."""
 
     def __init__(
         self,
@@ -87,25 +87,21 @@ class LibraryCommands:
         attach: Callable[[int, str], bool],
         clock: Clock = time.monotonic,
         open_library: Callable[[Path], LibraryFiles] = _open_library,
-        look_s: float = LOOK_S,
+        poll_interval_s: float = POLL_INTERVAL_S,
     ) -> None:
-        """A desk; nothing is read before the first command.
+        """Prepare without reading anything before the first command.
 
-        Args:
-            data_dir: Of the library.
-            send: Takes messages for the window, from any thread.
-            attach: Attach a run that is live on this engine's cluster, and answer the command of
-                that number; False if there is no such run (then the file is shown).
-            clock: Monotonic seconds.
-            open_library: How the library is found.
-            look_s: Between looks whether it has changed.
+        `send` sends the window a message and works in any thread. `attach(command_id, run_id)`
+        attaches to a run that is live on this engine's cluster and answers the command; it returns
+        False if there is no such run, in which case its file is shown. Whether the library has
+        changed is looked at every `poll_interval_s`.
         """
         self._data_dir = data_dir
         self._send = send
         self._attach = attach
         self._clock = clock
         self._open_library = open_library
-        self._look_s = look_s
+        self._look_s = poll_interval_s
         self._recordings = OpenRecordings(clock)
         self._quick = ThreadPoolExecutor(QUICK_THREADS, "library")
         self._slow = ThreadPoolExecutor(SLOW_THREADS, "library-slow")
@@ -113,36 +109,38 @@ class LibraryCommands:
         self._library: LibraryFiles | None = None
         self._paths: dict[str, Path] = {}
         self._run_ids: dict[str, str] = {}
-        self._newest_open: dict[str, int] = {}
+        self._newest_open_ids: dict[str, int] = {}
         self._closed = threading.Event()
-        self._keeper: threading.Thread | None = None
-        self._is_listing = False
-        self._telling = threading.Lock()
-        self._showing = threading.Lock()
-        self._said = b""
+        self._maintainer: threading.Thread | None = None
+        self._is_subscribed = False
+        self._send_lock = threading.Lock()
+        self._show_lock = threading.Lock()
+        self._last_sent = b""
         self._has_live = False
-        self._folder_was: object = None
+        self._last_folder_state: object = None
 
-    def take(self, command: LibraryCommand | QueryHistory) -> None:
-        """Begin to carry out a command; its answer comes by `send`. Called by one thread."""
+    def submit(self, command: LibraryCommand | QueryHistory) -> None:
+        """Start to carry out a command, which is answered later. Call this from one thread only."""
         if isinstance(command, OpenRecording):
-            self._newest_open[command.recording] = command.command_id
-        if self._keeper is None:
-            self._keeper = threading.Thread(target=self._keep, name="library-keeper", daemon=True)
-            self._keeper.start()
+            self._newest_open_ids[command.recording] = command.command_id
+        if self._maintainer is None:
+            self._maintainer = threading.Thread(
+                target=self._maintain, name="library-maintenance", daemon=True
+            )
+            self._maintainer.start()
         pool = self._slow if isinstance(command, _SLOW) else self._quick
         pool.submit(self._answer, command)
 
     def close(self) -> None:
-        """End what is under way, and let go of all files."""
+        """Wait for the commands under way, drop those that are queued, and close all files."""
         self._closed.set()
         for pool in (self._quick, self._slow):
             pool.shutdown(cancel_futures=True)
-        if self._keeper is not None:
-            self._keeper.join()
-        self._recordings.let_go()
+        if self._maintainer is not None:
+            self._maintainer.join()
+        self._recordings.close()
 
-    # --- commands, on threads of the desk -----------------------------------------------------
+    # --- commands, on the threads of the pools ------------------------------------------------
 
     def _answer(self, command: LibraryCommand | QueryHistory) -> None:
         fault: Fault | None = None
@@ -152,15 +150,15 @@ class LibraryCommands:
         except FaultError as error:
             fault = error.fault
         except Exception as error:
-            fault = unexpected(error)
+            fault = unexpected_fault(error)
         if run_id is not None:
             self._send(Answer(command.command_id, fault, run_id))
 
     def _carry_out(self, command: LibraryCommand | QueryHistory) -> str | None:
-        """Do it; gives the run's id for the answer, or None if somebody else answers.
+        """Carry out a command; return the answer's run id, or None if it is answered elsewhere.
 
         Raises:
-            FaultError: why it was not done.
+            FaultError: if it could not be done.
         """
         match command:
             case QueryHistory():
@@ -168,18 +166,18 @@ class LibraryCommands:
             case OpenRecording():
                 return self._show(command)
             case ListRecordings():
-                self._begin_listing()
+                self._subscribe()
             case EditNotes(run_id=run_id, notes=notes):
                 self._files().edit_notes(run_id, notes)
-                self._tell_changes()
+                self._send_if_changed()
             case DeleteRecordings(run_ids=run_ids):
                 self._delete(run_ids)
             case ChangeLibrary(settings=settings):
-                self._recordings.let_go()
+                self._recordings.close()
                 try:
                     self._files().change_settings(settings)
                 finally:
-                    self._tell_changes()
+                    self._send_if_changed()
             case ExportRecording(recording=recording, out=out):
                 from raydash.record.export.export import export
 
@@ -196,8 +194,8 @@ class LibraryCommands:
 
     def _show(self, command: OpenRecording) -> str | None:
         recording = command.recording
-        if self._newest_open[recording] != command.command_id:
-            # Whoever drags a slider asks faster than anyone can answer: only the newest counts.
+        if self._newest_open_ids[recording] != command.command_id:
+            # A dragged slider asks faster than anyone can answer: only the newest request counts.
             return self._run_ids.get(recording, "")
         if self._attach(command.command_id, recording):
             return None
@@ -208,9 +206,9 @@ class LibraryCommands:
             update = reader.snapshot(command.at_s)
         self._paths[update.run_id] = path
         self._run_ids[recording] = update.run_id
-        with self._showing:
-            # An older moment that took longer must not come after a newer one.
-            if self._newest_open[recording] == command.command_id:
+        with self._show_lock:
+            # An older moment that took longer must not be sent after a newer one.
+            if self._newest_open_ids[recording] == command.command_id:
                 self._send(update)
         return update.run_id
 
@@ -225,11 +223,11 @@ class LibraryCommands:
     def _delete(self, run_ids: tuple[str, ...]) -> None:
         files = self._files()
         paths = [self._paths[run_id] for run_id in run_ids if run_id in self._paths]
-        self._recordings.let_go(paths)
+        self._recordings.close(paths)
         try:
             files.delete(run_ids)
         finally:
-            self._tell_changes()
+            self._send_if_changed()
 
     def _import(self, names: tuple[str, ...]) -> str:
         from raydash.record.imports.imports import import_runs
@@ -237,11 +235,11 @@ class LibraryCommands:
         try:
             made = import_runs([Path(name).expanduser() for name in names], self._data_dir)
         finally:
-            self._tell_changes()
+            self._send_if_changed()
         return made[0] if made else ""
 
     def _find(self, recording: str) -> Path:
-        """The file; one that was shown is known, wherever it lies.
+        """Find the file of a recording; one that was shown is remembered, wherever it lies.
 
         Raises:
             FaultError: if there is none, or more than one.
@@ -257,30 +255,30 @@ class LibraryCommands:
 
     # --- the list -----------------------------------------------------------------------------
 
-    def _begin_listing(self) -> None:
-        if not self._is_listing:
+    def _subscribe(self) -> None:
+        if not self._is_subscribed:
             self._files().apply_retention()
-        self._tell(even_if_same=True)
-        self._is_listing = True
+        self._send_library(even_if_same=True)
+        self._is_subscribed = True
 
-    def _tell_changes(self) -> None:
-        if self._is_listing:
-            self._tell()
+    def _send_if_changed(self) -> None:
+        if self._is_subscribed:
+            self._send_library()
 
-    def _tell(self, *, even_if_same: bool = False) -> None:
-        """Send the library if it is another than the one that was sent last."""
-        with self._telling:
+    def _send_library(self, *, even_if_same: bool = False) -> None:
+        """Send the library if it differs from the one that was sent last."""
+        with self._send_lock:
             files = self._files()
-            self._folder_was = self._look()
+            self._last_folder_state = self._folder_state()
             library = Library(files.runs(), files.disk(), files.settings())
             self._has_live = any(run.is_live for run in library.runs)
-            said = encode(library)  # compares NaN as equal
-            if even_if_same or said != self._said:
-                self._said = said
+            encoded = encode(library)  # so that NaN compares equal
+            if even_if_same or encoded != self._last_sent:
+                self._last_sent = encoded
                 self._send(library)
 
-    def _look(self) -> object:
-        """Changes when the library may have: names, times and sizes; cheap."""
+    def _folder_state(self) -> object:
+        """List names, times and sizes of the library's files: a cheap way to see a change."""
         seen: list[tuple[str, int, int]] = []
         for folder in (self._data_dir / "runs", self._data_dir):
             with contextlib.suppress(OSError), os.scandir(folder) as entries:
@@ -290,24 +288,24 @@ class LibraryCommands:
                         seen.append((entry.path, status.st_mtime_ns, status.st_size))
         return sorted(seen)
 
-    def _keep(self) -> None:
-        """Look after the library and the open files until the engine ends."""
-        looked_s = retained_s = self._clock()
-        while not self._closed.wait(min(IDLE_LOOK_S, self._look_s)):
-            self._recordings.let_idle_go()
+    def _maintain(self) -> None:
+        """Close idle files, apply the limits and report changes until the engine ends."""
+        polled_s = pruned_s = self._clock()
+        while not self._closed.wait(min(IDLE_POLL_S, self._look_s)):
+            self._recordings.close_idle()
             now_s = self._clock()
-            if not self._is_listing or now_s - looked_s < self._look_s:
+            if not self._is_subscribed or now_s - polled_s < self._look_s:
                 continue
-            looked_s = now_s
+            polled_s = now_s
             try:
-                if now_s - retained_s >= RETENTION_S:
-                    retained_s = now_s
+                if now_s - pruned_s >= RETENTION_S:
+                    pruned_s = now_s
                     self._files().apply_retention()
-                # The end of a killed writer changes nothing that a look at names and times sees.
-                if self._has_live or self._look() != self._folder_was:
-                    self._tell()
+                # When a writer is killed, neither names nor times of files change.
+                if self._has_live or self._folder_state() != self._last_folder_state:
+                    self._send_library()
             except Exception as error:
-                # A folder that is gone for a while: the next look may find it again.
+                # The folder may be away for a while; the next round tries again.
                 print(f"library: {error}", flush=True)
 
 

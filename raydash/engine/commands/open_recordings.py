@@ -1,6 +1,7 @@
-"""The recordings that a window looks at: open while it does, let go a while later.
+"""Keeps recordings open while a window looks at them, and closes them a while later.
 
-An open file can't be written to by anybody else, and a deleted one keeps its disk space.
+They are not kept open for longer because nobody else can write to an open file, and a deleted file
+takes up disk space until it is closed.
 """
 
 import threading
@@ -17,100 +18,99 @@ from raydash.record.read.snapshot import RecordingReader
 
 IDLE_S = 10.0
 COPY_AGE_S = 5.0
-"""How old a copy of a live recording may be when its newest moment is asked for."""
+"""How old a copy of a live recording may be when the newest moment is asked for."""
 
 _Stamp = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenFile:
     reader: RecordingReader
     stamp: _Stamp
     is_copy: bool
     opened_s: float
-    used_s: float
-    users: int = 0
-    is_out: bool = False
+    last_used_s: float
+    num_readers: int = 0
+    is_retired: bool = False
 
 
 class OpenRecordings:
-    """Readers by path. Every method may be called from any thread."""
+    """Open readers of recordings, by path. Every method may be called from any thread."""
 
     def __init__(self, clock: Clock, *, idle_s: float = IDLE_S) -> None:
         self._clock = clock
         self._idle_s = idle_s
         self._lock = threading.Lock()
         self._opening: dict[Path, threading.Lock] = {}
-        self._open: dict[Path, _Open] = {}
+        self._open: dict[Path, _OpenFile] = {}
 
     @contextmanager
     def reading(self, path: Path, *, newest: bool = False) -> Iterator[RecordingReader]:
-        """A reader of a recording; of one that is being written, of a copy.
+        """Give a reader of a recording, or of a copy of it if it is being written.
 
-        Args:
-            path: The file.
-            newest: A copy that is a few seconds old is not good enough.
+        With `newest`, a copy must be no older than a few seconds.
 
         Raises:
             FaultError: if it can't be read.
         """
         with self._lock:
             opening = self._opening.setdefault(path, threading.Lock())
-        with opening:  # the second who asks finds what the first has opened
-            held = self._usable(path, newest=newest) or self._open_anew(path)
+        with opening:  # a second caller gets the reader that the first has opened
+            file = self._usable(path, newest=newest) or self._open_file(path)
         try:
-            yield held.reader
+            yield file.reader
         finally:
             with self._lock:
-                held.users -= 1
-                held.used_s = self._clock()
-                is_last = held.is_out and not held.users
-            if is_last:
-                held.reader.close()
+                file.num_readers -= 1
+                file.last_used_s = self._clock()
+                is_unused = file.is_retired and not file.num_readers
+            if is_unused:
+                file.reader.close()
 
-    def let_go(self, paths: list[Path] | None = None) -> None:
-        """Close those, None: all, as soon as nobody reads them."""
+    def close(self, paths: list[Path] | None = None) -> None:
+        """Close these recordings, or all, each as soon as nobody reads it."""
         with self._lock:
             gone = [path for path in self._open if paths is None or path in paths]
-            idle = self._take_out(gone)
-        for held in idle:
-            held.reader.close()
+            idle = self._retire(gone)
+        for file in idle:
+            file.reader.close()
 
-    def let_idle_go(self) -> None:
-        """Close what nobody has looked at for a while."""
+    def close_idle(self) -> None:
+        """Close the recordings that nobody has read for a while."""
         with self._lock:
             since_s = self._clock() - self._idle_s
             gone = [
                 path
-                for path, held in self._open.items()
-                if not held.users and held.used_s <= since_s
+                for path, file in self._open.items()
+                if not file.num_readers and file.last_used_s <= since_s
             ]
-            idle = self._take_out(gone)
-        for held in idle:
-            held.reader.close()
+            idle = self._retire(gone)
+        for file in idle:
+            file.reader.close()
 
-    def _take_out(self, paths: list[Path]) -> list[_Open]:
+    def _retire(self, paths: list[Path]) -> list[_OpenFile]:
+        """Take files out of the cache, and return those that nobody reads now."""
         out = [self._open.pop(path) for path in paths]
-        for held in out:
-            held.is_out = True
-        return [held for held in out if not held.users]
+        for file in out:
+            file.is_retired = True
+        return [file for file in out if not file.num_readers]
 
-    def _usable(self, path: Path, *, newest: bool) -> _Open | None:
+    def _usable(self, path: Path, *, newest: bool) -> _OpenFile | None:
         with self._lock:
-            held = self._open.get(path)
-            if held is None:
+            file = self._open.get(path)
+            if file is None:
                 return None
-            if held.is_copy:
-                is_fresh = not newest or self._clock() - held.opened_s < COPY_AGE_S
+            if file.is_copy:
+                is_fresh = not newest or self._clock() - file.opened_s < COPY_AGE_S
             else:
-                is_fresh = held.stamp == _stamp(path)
+                is_fresh = file.stamp == _stamp(path)
             if is_fresh:
-                held.users += 1
-                return held
-        self.let_go([path])
+                file.num_readers += 1
+                return file
+        self.close([path])
         return None
 
-    def _open_anew(self, path: Path) -> _Open:
+    def _open_file(self, path: Path) -> _OpenFile:
         stamp, is_copy = _stamp(path), False
         try:
             reader = RecordingReader(path)
@@ -119,14 +119,14 @@ class OpenRecordings:
                 raise
             reader, is_copy = open_live_copy(path), True
         now_s = self._clock()
-        held = _Open(reader, stamp, is_copy, opened_s=now_s, used_s=now_s, users=1)
+        file = _OpenFile(reader, stamp, is_copy, opened_s=now_s, last_used_s=now_s, num_readers=1)
         with self._lock:
-            self._open[path] = held
-        return held
+            self._open[path] = file
+        return file
 
 
 def _stamp(path: Path) -> _Stamp:
-    """Changes when a recording does."""
+    """Identify the content of a recording by the times and sizes of its files."""
     stamps = []
     for part in (path, wal_of(path)):
         with suppress(OSError):

@@ -1,6 +1,6 @@
-"""The engine's desk for live runs: starts them, reads them, passes commands to their supervisors.
+"""The engine's commands about live runs: start, read, and pass commands to their supervisors.
 
-Only the engine's main thread touches its state; answers of supervisors come as jobs.
+Only the engine's main thread touches the state here; answers of supervisors reach it as jobs.
 """
 
 import os
@@ -27,22 +27,19 @@ from raydash.engine.cluster.connection import Connection
 from raydash.engine.cluster.watch import ClusterWatch
 from raydash.engine.loop import MainLoop
 from raydash.engine.runs import start_run
-from raydash.engine.runs.live_runs import (
-    LEAVE_S,
-    MAX_BACKLOG,
-    REST_S,
-    RETRY_S,
-    SLOW_S,
-    STAY_S,
-    Pulled,
-    RunReader,
-    await_all,
-    when_done,
-)
+from raydash.engine.runs.live_runs import PullResult, RunReader, await_all, when_done
 from raydash.engine.wire import Wire
 from raydash.protocol.codec import encode
 
-GONE_AFTER_FAILURES = 40
+RETRY_S = 0.25
+MAX_FAILURES_IN_A_ROW = 40
+UNWATCHED_PULL_S = 1.0
+"""Seconds between two pulls of a run that the window shows nowhere."""
+MAX_BACKLOG = 2
+"""Messages that may wait to be written before we stop pulling more."""
+BACKLOG_POLL_S = 0.03
+KEEP_ALIVE_S = 1.0
+LEAVE_TIMEOUT_S = 0.5
 
 
 class RunCommands:
@@ -56,65 +53,63 @@ class RunCommands:
         is_connecting: Callable[[], bool],
         await_connection: Callable[[], Connection],
         watch: Callable[[], ClusterWatch | None],
-        from_file: Callable[[QueryHistory | OpenRecording], None],
+        read_from_file: Callable[[QueryHistory | OpenRecording], None],
     ) -> None:
-        """A desk without runs.
+        """Prepare without any run.
 
-        Args:
-            wire: To the window.
-            loop: The engine's.
-            is_connecting: A cluster was asked for.
-            await_connection: Blocks until it is up; raises a FaultError if it does not come up.
-            watch: Of the cluster, once there is one.
-            from_file: Takes questions about runs that are not live, and answers them.
+        `is_connecting` says whether a cluster was asked for. `await_connection` blocks until it is
+        up, and raises a FaultError if it does not come up. `watch` returns the cluster's watch
+        once there is one. `read_from_file` answers questions about runs that are not live.
         """
         self._wire = wire
         self._loop = loop
         self._is_connecting = is_connecting
         self._await_connection = await_connection
         self._watch = watch
-        self._from_file = from_file
+        self._read_from_file = read_from_file
         self._reader_id = f"{os.getpid()}-{os.urandom(4).hex()}"
         self._readers: dict[str, RunReader] = {}
         self._handles: dict[str, Any] = {}
-        self._over: set[str] = set()
+        self._ended_run_ids: set[str] = set()
         self._runs: tuple[RunSummary, ...] | None = None
         self._followed: frozenset[str] | None = None
         self._num_merged_before = 0
 
     @property
     def num_merged(self) -> int:
-        """Updates that were merged because the window (or we) were slow, in total."""
+        """How many updates were merged in total because the window or this engine was slow."""
         return self._num_merged_before + sum(r.num_merged for r in self._readers.values())
 
-    def take_runs(self, runs: tuple[RunSummary, ...], handles: dict[str, Any]) -> None:
-        """The live runs and their supervisors, as the watch has seen them.
+    def on_runs(self, runs: tuple[RunSummary, ...], handles: dict[str, Any]) -> None:
+        """Take over the live runs and their supervisors' handles from the watch.
 
-        It looks every two seconds: of some we know already that they are over.
+        The watch polls every two seconds, so that some of them may be known here to be over.
         """
-        self._over &= set(handles)
-        live = {run_id: each for run_id, each in handles.items() if run_id not in self._over}
+        self._ended_run_ids &= set(handles)
+        live = {
+            run_id: each for run_id, each in handles.items() if run_id not in self._ended_run_ids
+        }
         self._handles.update(live)
         for run_id in set(self._handles) - set(live) - set(self._readers):
             del self._handles[run_id]
-        self._tell_runs(tuple(run for run in runs if run.run_id not in self._over))
+        self._send_runs(tuple(run for run in runs if run.run_id not in self._ended_run_ids))
         for reader in [each for each in self._readers.values() if each.run_id not in handles]:
-            # Seen twice, on a loaded machine: Ray never told that the actor asked had died.
+            # Seen twice on a loaded machine: Ray never reported that the actor had died.
             if reader.is_overdue:
-                self._lose_reader(reader, is_gone=False)
+                self._on_reader_lost(reader, is_gone=False)
 
-    def _tell_runs(self, runs: tuple[RunSummary, ...]) -> None:
+    def _send_runs(self, runs: tuple[RunSummary, ...]) -> None:
         if runs != self._runs:
             self._runs = runs
             self._wire.send(RunList(runs))
 
-    def leave(self) -> None:
-        """Tell all supervisors that we go."""
-        await_all([reader.leave() for reader in self._readers.values()], LEAVE_S)
+    def close(self) -> None:
+        """Tell all supervisors that this reader leaves."""
+        await_all([reader.leave() for reader in self._readers.values()], LEAVE_TIMEOUT_S)
 
     def start(self, message: StartRun) -> None:
-        """Start a run; its updates follow the answer."""
-        self._loop.in_background(
+        """Start a run in the background; its updates follow the answer."""
+        self._loop.run_in_background(
             lambda: start_run.start(message, self._await_connection, live=lambda: self._runs or ()),
             lambda started, fault: self._on_started(message.command_id, started, fault),
         )
@@ -131,12 +126,12 @@ class RunCommands:
         self._read(run_id, handle)
         watch = self._watch()
         if watch is not None:
-            watch.look_now()
+            watch.poll_now()
 
     def attach(self, command_id: int, run_id: str) -> None:
-        """Begin to read a run: answered when its snapshot was sent.
+        """Begin to read a run, and answer once its snapshot was sent.
 
-        Of a run whose supervisor has just left that is the snapshot of its recording.
+        If its supervisor has just left, the snapshot of its recording is sent instead.
         """
         handle = self._handles.get(run_id)
         if handle is not None:
@@ -147,22 +142,22 @@ class RunCommands:
                 command_id, Fault(f"Run {run_id} is out of reach", "no cluster is connected")
             )
             return
-        self._loop.in_background(
-            lambda: start_run.find(run_id, self._await_connection()),
+        self._loop.run_in_background(
+            lambda: start_run.find_supervisor(run_id, self._await_connection()),
             lambda found, fault: self._on_found(command_id, run_id, found, fault),
         )
 
     def detach(self, command_id: int, run_id: str) -> None:
-        """Read a run no more."""
+        """Stop reading a run."""
         reader = self._readers.pop(run_id, None)
         if reader is not None:
             reader.leave()
-            self._answer_attaching(reader)
-            self._answer_lost(reader.unanswered.give_up(), "the run is not read any more")
+            self._answer_attach_commands(reader)
+            self._answer_lost(reader.pending.pop_all(), "the run is not read any more")
         self._answer(command_id)
 
     def follow(self, command_id: int, run_ids: tuple[str, ...] | None) -> None:
-        """Read these runs as closely as can be, and the others now and then."""
+        """Pull these runs (None: all) without pause, and the other ones once a second."""
         self._followed = None if run_ids is None else frozenset(run_ids)
         for reader in self._readers.values():
             if self._is_followed(reader):
@@ -176,17 +171,17 @@ class RunCommands:
         self._wire.send(Answer(command_id, fault, run_id))
 
     def attach_if_live(self, command_id: int, run_id: str) -> bool:
-        """Attach a run instead of showing its file; from any thread. False if it is not live."""
+        """Attach to a run if it is live, else return False. Callable from any thread."""
         is_live = run_id in self._handles
         if is_live:
             self._loop.post(lambda: self.attach(command_id, run_id))
         return is_live
 
     def query_history(self, message: QueryHistory) -> None:
-        """Of a live run only its supervisor can read the file."""
+        """Answer from the supervisor if the run is live, for only it can read the file then."""
         handle = self._handles.get(message.run_id)
         if handle is None or not hasattr(handle, "history"):
-            self._from_file(message)
+            self._read_from_file(message)
             return
         when_done(
             handle.history.remote(message.start_s, message.end_s, message.num_buckets),
@@ -201,9 +196,9 @@ class RunCommands:
         fault: Fault | None = None
         if payload is not None:
             self._wire.send_encoded(payload)
-        elif error is not None and start_run.is_dead(error):
+        elif error is not None and start_run.is_actor_dead(error):
             self._handles.pop(message.run_id, None)
-            self._from_file(message)
+            self._read_from_file(message)
             return
         else:
             fault = Fault(
@@ -219,7 +214,7 @@ class RunCommands:
             self._handles[run_id] = handle
             self._read_for(command_id, run_id, handle)
         elif _recording_of(run_id).exists():
-            self._from_file(OpenRecording(command_id, run_id))
+            self._read_from_file(OpenRecording(command_id, run_id))
         else:
             self._answer(command_id, fault, run_id)
 
@@ -228,12 +223,12 @@ class RunCommands:
         if unreadable is not None:
             self._answer(command_id, unreadable, run_id)
             return
-        self._read(run_id, handle).attaching.append(command_id)
+        self._read(run_id, handle).attach_command_ids.append(command_id)
 
-    def _answer_attaching(self, reader: RunReader) -> None:
-        for command_id in reader.attaching:
+    def _answer_attach_commands(self, reader: RunReader) -> None:
+        for command_id in reader.attach_command_ids:
             self._answer(command_id, run_id=reader.run_id)
-        reader.attaching.clear()
+        reader.attach_command_ids.clear()
 
     def _why_unreadable(self, run_id: str) -> Fault | None:
         for run in self._runs or ():
@@ -248,7 +243,7 @@ class RunCommands:
     def _read(self, run_id: str, handle: Any) -> RunReader:
         old = self._readers.get(run_id)
         if old is not None and not old.is_over:
-            old.restart()
+            old.request_snapshot()
             old.pull()
             return old
         reader = RunReader(
@@ -261,64 +256,65 @@ class RunCommands:
         reader.pull()
         return reader
 
-    def _on_pulled(self, reader: RunReader, pulled: Pulled) -> None:
-        reader.take(pulled)
+    def _on_pulled(self, reader: RunReader, pulled: PullResult) -> None:
+        reader.add_result(pulled)
         if self._readers.get(reader.run_id) is not reader:
             return
         if pulled.error is not None:
             # A restarting supervisor is unavailable for a second or two; a dead one stays so.
-            is_dead = start_run.is_dead(pulled.error)
-            if is_dead or reader.failures > GONE_AFTER_FAILURES:
-                self._lose_reader(reader, is_gone=is_dead)
+            is_dead = start_run.is_actor_dead(pulled.error)
+            if is_dead or reader.failures > MAX_FAILURES_IN_A_ROW:
+                self._on_reader_lost(reader, is_gone=is_dead)
                 return
-            self._loop.later(RETRY_S, reader.pull)
+            self._loop.call_later(RETRY_S, reader.pull)
             return
         for payload in pulled.payloads:
             self._wire.send_encoded(payload)
-        if not reader.owes_snapshot:
-            self._answer_attaching(reader)
+        if not reader.awaits_snapshot:
+            self._answer_attach_commands(reader)
         if reader.is_over:
-            self._forget(reader, is_gone=True)
+            self._drop_reader(reader, is_gone=True)
             return
         self._answer_lost(
-            reader.unanswered.lost_before(reader.incarnation), "its supervisor was restarted"
+            reader.pending.pop_lost_before(reader.incarnation), "its supervisor was restarted"
         )
         self._pull_when_written(reader)
 
     def _pull_when_written(self, reader: RunReader, waited_s: float = 0.0) -> None:
-        """Ask for more only when the window has read what there is: so nothing queues up.
+        """Pull again only once the window has read what was sent, so that nothing queues up.
 
-        A window that is slow for longer (suspended, say) still counts as one that is there.
+        The supervisor of a window that is slow for longer (suspended, say) is kept informed that
+        the window is still there.
         """
         if self._wire.backlog <= MAX_BACKLOG:
-            if reader.may_rest and not self._is_followed(reader):
-                self._loop.later(REST_S, reader.rest())
+            if reader.may_delay_pull and not self._is_followed(reader):
+                self._loop.call_later(UNWATCHED_PULL_S, reader.delayed_pull())
             else:
                 reader.pull()
             return
-        waited_s += SLOW_S
-        if waited_s >= STAY_S:
-            reader.stay()
+        waited_s += BACKLOG_POLL_S
+        if waited_s >= KEEP_ALIVE_S:
+            reader.keep_alive()
             waited_s = 0.0
-        self._loop.later(SLOW_S, lambda: self._pull_when_written(reader, waited_s))
+        self._loop.call_later(BACKLOG_POLL_S, lambda: self._pull_when_written(reader, waited_s))
 
-    def _lose_reader(self, reader: RunReader, *, is_gone: bool) -> None:
-        self._forget(reader, is_gone=is_gone)
-        self._tell_end(reader)
+    def _on_reader_lost(self, reader: RunReader, *, is_gone: bool) -> None:
+        self._drop_reader(reader, is_gone=is_gone)
+        self._send_final_snapshot(reader)
 
-    def _tell_end(self, reader: RunReader) -> None:
-        """The supervisor is gone without a last word: the recording has it."""
-        snapshot, newest = reader.snapshot, reader.newest()
+    def _send_final_snapshot(self, reader: RunReader) -> None:
+        """Send the end of a run from its recording: its supervisor left without a last update."""
+        snapshot, newest = reader.snapshot, reader.newest_update()
         if snapshot is None or snapshot.info is None or snapshot.spec is None or newest is None:
             self._show_recording(reader)
             return
-        self._answer_attaching(reader)
+        self._answer_attach_commands(reader)
         info, spec = snapshot.info, snapshot.spec
 
         def work() -> RunUpdate:
-            from raydash.engine.runs.last_words import last_words
+            from raydash.engine.runs.final_snapshot import final_snapshot
 
-            return last_words(newest, info, spec)
+            return final_snapshot(newest, info, spec)
 
         def then(update: RunUpdate | None, fault: Fault | None) -> None:
             if update is not None:
@@ -326,38 +322,38 @@ class RunCommands:
             elif fault is not None:
                 print(f"engine: no end of {info.run_id}: {fault.detail}", flush=True)
 
-        self._loop.in_background(work, then)
+        self._loop.run_in_background(work, then)
 
     def _show_recording(self, reader: RunReader) -> None:
-        """Nothing was read of a run before its supervisor left: its file is the answer."""
+        """Answer from the run's file, because nothing was read before its supervisor left."""
 
         def work() -> None:
-            from raydash.engine.runs.last_words import await_closed
+            from raydash.engine.runs.final_snapshot import await_closed
 
             await_closed(_recording_of(reader.run_id))
 
         def then(_: None, _fault: Fault | None) -> None:
-            for command_id in reader.attaching:
-                self._from_file(OpenRecording(command_id, reader.run_id))
+            for command_id in reader.attach_command_ids:
+                self._read_from_file(OpenRecording(command_id, reader.run_id))
 
-        if reader.attaching:
-            self._loop.in_background(work, then)
+        if reader.attach_command_ids:
+            self._loop.run_in_background(work, then)
 
-    def _forget(self, reader: RunReader, *, is_gone: bool) -> None:
+    def _drop_reader(self, reader: RunReader, *, is_gone: bool) -> None:
         if is_gone:
-            self._over.add(reader.run_id)
+            self._ended_run_ids.add(reader.run_id)
         if is_gone and self._runs is not None:
-            self._tell_runs(tuple(run for run in self._runs if run.run_id != reader.run_id))
+            self._send_runs(tuple(run for run in self._runs if run.run_id != reader.run_id))
         self._num_merged_before += reader.num_merged
         self._readers.pop(reader.run_id, None)
         self._handles.pop(reader.run_id, None)
-        self._answer_lost(reader.unanswered.give_up(), "the run is over", is_over=reader.is_over)
+        self._answer_lost(reader.pending.pop_all(), "the run is over", is_over=reader.is_over)
         watch = self._watch()
         if watch is not None:
-            watch.look_now()
+            watch.poll_now()
 
     def command(self, message: CommandRun) -> None:
-        """Pass a command on; its supervisor answers, or we do if that can't any more."""
+        """Pass a command to its supervisor, which answers it; if it no longer can, we do."""
         handle = self._handles.get(message.run_id)
         if handle is None:
             fault = Fault(
@@ -377,14 +373,14 @@ class RunCommands:
             self._submit(reader, message)
 
     def _try_policy(self, reader: RunReader, message: CommandRun, policy: PolicySpec) -> None:
-        """A bad policy changes nothing: it is tried here first, in a process of its own."""
+        """Try a policy in a process of its own, and pass the swap on only if that goes well."""
         snapshot = reader.snapshot
         if snapshot is None or snapshot.spec is None or snapshot.info is None:
             fault = Fault("Swap was not done", "the run is not known yet", "Try again in a moment")
             self._answer(message.command_id, fault, message.run_id)
             return
         if snapshot.spec.learner.kind is not None:
-            self._submit(reader, message)  # its machine says why not
+            self._submit(reader, message)  # its state machine refuses, and says why
             return
 
         def then(_: None, fault: Fault | None) -> None:
@@ -395,18 +391,18 @@ class RunCommands:
             else:
                 self._answer(message.command_id, fault, message.run_id)
 
-        self._loop.in_background(lambda: start_run.try_policy(snapshot, policy), then)
+        self._loop.run_in_background(lambda: start_run.try_policy(snapshot, policy), then)
 
     def _submit(self, reader: RunReader, message: CommandRun) -> None:
         when_done(
             reader.submit(message, encode(message)),
-            lambda life, error: self._loop.post(
-                lambda: self._on_submitted(reader, message, life, error)
+            lambda incarnation, error: self._loop.post(
+                lambda: self._on_submitted(reader, message, incarnation, error)
             ),
         )
 
     def _command_other_version(self, message: CommandRun, handle: Any, why: Fault) -> None:
-        """Of a supervisor of another version only `stop` is known to be understood."""
+        """Pass on only `stop`, which is all that every version of a supervisor understands."""
         if message.verb is not Verb.STOP or message.workers is not None:
             self._answer(message.command_id, why, message.run_id)
             return
@@ -423,15 +419,15 @@ class RunCommands:
         self,
         reader: RunReader,
         message: CommandRun,
-        life: int | None,
+        incarnation: int | None,
         error: BaseException | None,
     ) -> None:
-        if life is not None:
-            reader.unanswered.taken(message.command_id, life)
+        if incarnation is not None:
+            reader.pending.mark_accepted(message.command_id, incarnation)
             self._answer_lost(
-                reader.unanswered.lost_before(reader.incarnation), "its supervisor was restarted"
+                reader.pending.pop_lost_before(reader.incarnation), "its supervisor was restarted"
             )
-        elif reader.unanswered.forget(message.command_id):
+        elif reader.pending.forget(message.command_id):
             fault = Fault(
                 f"{message.verb.value.capitalize()} did not reach the run",
                 "its supervisor is restarting or gone",
@@ -441,7 +437,7 @@ class RunCommands:
             self._answer(message.command_id, fault, message.run_id)
 
     def _answer_lost(self, commands: list[CommandRun], why: str, *, is_over: bool = False) -> None:
-        """Answer what nobody else will; a run that has ended is stopped, whoever asked late."""
+        """Answer commands that nobody else will. Stopping a run that has ended counts as done."""
         for command in commands:
             done = is_over and command.verb in (Verb.STOP, Verb.KEEP) and command.workers is None
             fault = Fault(
@@ -451,5 +447,5 @@ class RunCommands:
 
 
 def _recording_of(run_id: str) -> Path:
-    """Where it is if the run was started from this machine, or into the same folder."""
+    """The path of a run's recording, if the run was started with this data folder."""
     return paths.data_dir() / "runs" / f"{run_id}.duckdb"

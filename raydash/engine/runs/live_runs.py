@@ -1,8 +1,8 @@
-"""The engine's view of supervisors: starting them, finding them by name, reading what they say.
+"""Reads live runs from their supervisors.
 
-A run is a detached named actor in the namespace `raydash`; nothing of it is kept here that a new
-engine could not find again. Reading is event-driven: one `pull` per attached run is always out,
-and answers when the supervisor has something new.
+A run's supervisor is a detached named actor in the namespace `raydash`; nothing of it is kept here
+that a new engine could not find again. Reading is event-driven: of each attached run one `pull` is
+always under way, which returns when the supervisor has something new.
 """
 
 import functools
@@ -14,27 +14,20 @@ from typing import Any
 
 from raydash.core.messages import CommandRun
 from raydash.core.updates import RunUpdate
-from raydash.engine.runs.unanswered import Unanswered
+from raydash.engine.runs.pending_commands import PendingCommands
 from raydash.protocol.codec import decode, name_of
 
 ACTOR_PREFIX = "run:"
 PULL_WAIT_S = 1.0
 OVERDUE_S = 5.0
-"""A supervisor answers a pull within 1 s; one that is listed no more never will."""
-RETRY_S = 0.25
-REST_S = 1.0
-"""Between two questions about a run that the window shows nowhere."""
-ATTENTIVE_S = 5.0
-"""What was just told something is read closely for so long, wherever it is shown."""
-SLOW_S = 0.03
-STAY_S = 1.0
-LEAVE_S = 0.5
-MAX_BACKLOG = 2
+"""A supervisor answers a pull within 1 s, so one that takes this long is probably gone."""
+ATTENTION_S = 5.0
+"""How long a run is pulled without pause after a command, even if the window shows it nowhere."""
 
 
 @dataclass(slots=True)
-class Pulled:
-    """One answer of a supervisor to `pull`, or the exception instead."""
+class PullResult:
+    """The answer of a supervisor to one `pull`, or the exception that came instead."""
 
     incarnation: int = 0
     seq: int = 0
@@ -47,14 +40,14 @@ class RunReader:
     """Reads one run for one window.
 
     Attributes:
-        run_id: Which run.
-        handle: Its supervisor.
-        is_over: The last update has come, or the supervisor is gone.
-        num_merged: Updates that were merged because we or the window were slow.
-        incarnation: Which life of the supervisor we read; -1 before the first answer.
-        unanswered: Commands that we passed on.
-        snapshot: The newest one, of which `info` and `spec` are wanted later; None before.
-        attaching: Commands that asked for a snapshot, which has not come yet.
+        handle: The actor handle of the run's supervisor.
+        is_over: Whether the last update has come.
+        num_merged: How many updates were merged because the engine or the window was slow.
+        failures: How many pulls in a row have failed.
+        incarnation: The incarnation of the supervisor that is read; -1 before the first answer.
+        pending: Commands that were passed to the supervisor and are not answered yet.
+        snapshot: The newest snapshot, whose `info` and `spec` are needed later; None before it.
+        attach_command_ids: Commands to be answered once the snapshot has come.
     """
 
     def __init__(
@@ -62,9 +55,9 @@ class RunReader:
         run_id: str,
         handle: Any,
         reader_id: str,
-        on_pulled: Callable[["RunReader", Pulled], None],
+        on_pulled: Callable[["RunReader", PullResult], None],
     ) -> None:
-        """A reader; `on_pulled` is called on one of Ray's threads."""
+        """Prepare without pulling; `on_pulled` will be called on one of Ray's threads."""
         self.run_id = run_id
         self.handle = handle
         self.is_over = False
@@ -73,107 +66,110 @@ class RunReader:
         self._reader_id = reader_id
         self._on_pulled = on_pulled
         self.incarnation = -1
-        self.unanswered = Unanswered()
+        self.pending = PendingCommands()
         self.snapshot: RunUpdate | None = None
-        self.attaching: list[int] = []
-        self._newest = b""
+        self.attach_command_ids: list[int] = []
+        self._newest_update = b""
         self._seq = 0
-        self._is_out = False
-        self._asked_s = 0.0
-        self._wants_snapshot = False
-        self._num_asked = 0
-        self._has_rested = False
-        self._told_s = -ATTENTIVE_S
+        self._is_pulling = False
+        self._pull_started_s = 0.0
+        self._snapshot_requested = False
+        self._num_pulls = 0
+        self._pull_was_delayed = False
+        self._commanded_s = -ATTENTION_S
 
     @property
     def is_overdue(self) -> bool:
-        """A question has been out for much longer than an answer takes."""
-        return self._is_out and time.monotonic() - self._asked_s > OVERDUE_S
+        """Whether a pull has been under way for much longer than an answer takes."""
+        return self._is_pulling and time.monotonic() - self._pull_started_s > OVERDUE_S
 
     def pull(self) -> None:
-        """Ask for what is new, unless that question is out already."""
-        if self._is_out or self.is_over:
+        """Ask the supervisor for what is new, unless a pull is under way already."""
+        if self._is_pulling or self.is_over:
             return
-        self._is_out = True
-        self._num_asked += 1
-        self._asked_s = time.monotonic()
-        if self._wants_snapshot:
-            self._seq, self._wants_snapshot = 0, False
+        self._is_pulling = True
+        self._num_pulls += 1
+        self._pull_started_s = time.monotonic()
+        if self._snapshot_requested:
+            self._seq, self._snapshot_requested = 0, False
         reference = self.handle.pull.remote(
             self._reader_id, self.incarnation, self._seq, PULL_WAIT_S
         )
         reference.future().add_done_callback(self._done)
 
-    def rest(self) -> Callable[[], None]:
-        """Ask nothing for now; gives what ends the rest, unless somebody has asked by then."""
-        self._has_rested = True
-        asked = self._num_asked
+    def delayed_pull(self) -> Callable[[], None]:
+        """Return a job that pulls, unless somebody else has pulled before it runs.
 
-        def end() -> None:
-            if self._num_asked == asked:
+        Updates that are merged until then do not count as merged: the delay is meant.
+        """
+        self._pull_was_delayed = True
+        num_pulls = self._num_pulls
+
+        def pull_if_still_due() -> None:
+            if self._num_pulls == num_pulls:
                 self.pull()
 
-        return end
+        return pull_if_still_due
 
     @property
-    def may_rest(self) -> bool:
-        """Nothing has been asked of the run lately."""
-        return time.monotonic() - self._told_s > ATTENTIVE_S
+    def may_delay_pull(self) -> bool:
+        """Whether no command was sent to the run lately, so that its next pull may wait."""
+        return time.monotonic() - self._commanded_s > ATTENTION_S
 
     @property
-    def owes_snapshot(self) -> bool:
-        """One was asked for, and what is read now is not it."""
-        return self._wants_snapshot or self.snapshot is None
+    def awaits_snapshot(self) -> bool:
+        """Whether a snapshot is still to come."""
+        return self._snapshot_requested or self.snapshot is None
 
-    def restart(self) -> None:
-        """Read from the beginning: the window wants a snapshot (again)."""
-        self._wants_snapshot = True
+    def request_snapshot(self) -> None:
+        """Make the next pull ask for a snapshot instead of an update."""
+        self._snapshot_requested = True
 
-    def take(self, pulled: Pulled) -> None:
-        """Note how far we have read."""
-        self._is_out = False
+    def add_result(self, pulled: PullResult) -> None:
+        """Record the result of a pull, and how far the run is read with it."""
+        self._is_pulling = False
         if pulled.error is not None:
             self.failures += 1
             return
         self.failures = 0
         goes_on = pulled.incarnation == self.incarnation and self._seq > 0
-        has_rested, self._has_rested = self._has_rested, False
-        if goes_on and not has_rested:
+        was_delayed, self._pull_was_delayed = self._pull_was_delayed, False
+        if goes_on and not was_delayed:
             self.num_merged += max(0, pulled.seq - self._seq - 1)
         for payload in pulled.payloads[:1]:
             if name_of(payload) == RunUpdate.__name__:
-                self._newest = payload
+                self._newest_update = payload
                 self.snapshot = self.snapshot if goes_on else decode(payload)
         self.incarnation, self._seq = pulled.incarnation, pulled.seq
         self.is_over = pulled.last
-        self.unanswered.look_for_answers(pulled.payloads)
+        self.pending.note_answers(pulled.payloads)
 
     def submit(self, command: CommandRun, payload: bytes) -> Any:
-        """Pass a command on; gives a reference to the life that took it."""
-        self.unanswered.add(command)
-        self._told_s = time.monotonic()
+        """Pass a command on; return a reference to the incarnation that accepts it."""
+        self.pending.add(command)
+        self._commanded_s = time.monotonic()
         self.pull()
         return self.handle.submit.remote(self._reader_id, payload)
 
-    def newest(self) -> RunUpdate | None:
-        """The last that was read; None if nothing was."""
-        return decode(self._newest) if self._newest else None
+    def newest_update(self) -> RunUpdate | None:
+        """Decode the last update that was read; None if there was none."""
+        return decode(self._newest_update) if self._newest_update else None
 
-    def stay(self) -> None:
-        """Tell the supervisor that we are there, though we do not pull."""
+    def keep_alive(self) -> None:
+        """Tell the supervisor that this reader is still there, though it does not pull."""
         self.handle.stay.remote(self._reader_id)
 
     def leave(self) -> Any:
-        """Tell the supervisor that we go; gives the reference of the call."""
+        """Tell the supervisor that this reader leaves; return the reference of the call."""
         return self.handle.leave.remote(self._reader_id)
 
     def _done(self, future: "Future[Any]") -> None:
         error = future.exception()
         if error is not None:
-            self._on_pulled(self, Pulled(error=error))
+            self._on_pulled(self, PullResult(error=error))
             return
         incarnation, seq, last, payloads = future.result()
-        self._on_pulled(self, Pulled(incarnation, seq, last, tuple(payloads)))
+        self._on_pulled(self, PullResult(incarnation, seq, last, tuple(payloads)))
 
 
 def when_done(reference: Any, then: Callable[[Any, BaseException | None], None]) -> None:
@@ -187,7 +183,7 @@ def when_done(reference: Any, then: Callable[[Any, BaseException | None], None])
 
 
 def await_all(references: list[Any], timeout_s: float) -> None:
-    """Wait until calls have come through, however they ended; at most so long."""
+    """Wait until all calls have ended in some way, for at most `timeout_s`."""
     import ray
 
     if references:
@@ -196,7 +192,7 @@ def await_all(references: list[Any], timeout_s: float) -> None:
 
 @functools.cache
 def supervisor_class() -> Any:
-    """The Ray actor class; looked up late because it imports ray."""
+    """Import the supervisor's Ray actor class, late because that imports ray."""
     from raydash.supervise.actor import remote_supervisor
 
     return remote_supervisor()

@@ -1,4 +1,4 @@
-"""From a spec to a living supervisor: everything that can be refused is refused before Ray.
+"""Starts the supervisor of a run. Everything that can be refused is refused before Ray is asked.
 
 Runs on a thread of the engine.
 """
@@ -35,16 +35,14 @@ def start(
 ) -> tuple[str, Any]:
     """Check a run, try its environment, wait for the cluster and create the supervisor.
 
-    Args:
-        message: What to start.
-        await_connection: Blocks until the cluster is up.
-        live: The runs that go on beside it.
+    `await_connection` blocks until the cluster is up; `live` returns the runs that go on beside
+    the new one.
 
     Returns:
         The run's id and the handle of its supervisor.
 
     Raises:
-        FaultError: with the reason; nothing is left behind.
+        FaultError: if the run is refused or cannot be started; nothing is left behind.
     """
     spec = message.spec
     violations = violations_of(spec)
@@ -80,14 +78,10 @@ def start(
 
 
 def try_policy(run: RunUpdate, policy: PolicySpec) -> None:
-    """See that a policy fits a run that goes on, before any worker is given it.
-
-    Args:
-        run: A snapshot of it.
-        policy: The new one.
+    """Check that a policy fits a live run (given by its snapshot) before any worker gets it.
 
     Raises:
-        FaultError: with the reason.
+        FaultError: if the policy cannot be loaded or does not fit.
     """
     assert run.spec is not None
     assert run.info is not None
@@ -164,23 +158,23 @@ def _create(message: StartRun, connection: Connection, num_workers: int) -> tupl
 
 
 def _scratch_dir(run_id: str, connection: Connection) -> str:
-    """A launched cluster's temp folder ends with it; elsewhere memory that every Linux has."""
+    """Choose a launched cluster's temp folder, which ends with it, or else /dev/shm."""
     if connection.launched is not None:
         return str(connection.launched.temp_dir / "progress" / run_id)
     return f"/dev/shm/raydash-{os.getuid()}/{run_id}"
 
 
 def new_run_id(env_id: str, now: datetime | None = None) -> str:
-    """A name that sorts by start and tells the environment: `20261122-101500-cartpole-v1-3f9a`."""
+    """Make an id that sorts by start and names the env: `20261122-101500-cartpole-v1-3f9a`."""
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
     last_word = env_id.split("/")[-1].split(":")[-1].lower()
-    # It becomes a file's name on whatever disk: nothing but ASCII.
+    # It becomes the name of a file on any kind of disk, so it is plain ASCII.
     word = re.sub(r"[^a-z0-9]", "-", last_word)[:24].strip("-")
     return f"{stamp}-{word or 'env'}-{os.urandom(2).hex()}"
 
 
-def find(run_id: str, connection: Connection) -> Any:
-    """The supervisor of a live run.
+def find_supervisor(run_id: str, connection: Connection) -> Any:
+    """Find the supervisor of a live run, for which it waits some seconds.
 
     Raises:
         FaultError: if there is none.
@@ -199,15 +193,15 @@ def find(run_id: str, connection: Connection) -> Any:
             time.sleep(0.2)
 
 
-def is_dead(error: BaseException) -> bool:
-    """Ray says of an actor that it will not come back."""
+def is_actor_dead(error: BaseException) -> bool:
+    """Whether this is Ray's exception for an actor that will not come back."""
     import ray
 
     return isinstance(error, ray.exceptions.ActorDiedError)
 
 
-def unexpected(error: Exception) -> Fault:
-    """A fault out of an exception that nobody foresaw."""
+def unexpected_fault(error: Exception) -> Fault:
+    """Make a fault of an exception that nobody foresaw."""
     return Fault(
         "Something went wrong inside raydash",
         f"{type(error).__name__}: {error}",

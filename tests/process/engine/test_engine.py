@@ -39,7 +39,7 @@ def log_text(pid: int) -> str:
     return path.read_text()
 
 
-def test_it_greets_first_and_tells_the_environments_and_its_health(engine: RawEngine) -> None:
+def test_it_greets_first_and_sends_the_environments_and_its_health(engine: RawEngine) -> None:
     hello = engine.next_of(Hello)
     assert (hello.protocol_version, hello.pid) == (PROTOCOL_VERSION, engine.process.pid)
     assert "CartPole-v1" in engine.next_of(EnvRegistry).env_ids
@@ -95,7 +95,7 @@ def test_what_children_and_libraries_print_goes_to_the_log_and_harms_no_frame() 
     assert all(f"stray {word}" in text for word in ("one", "two", "three"))
 
 
-def test_a_state_folder_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> None:
+def test_a_state_folder_that_cannot_be_written_is_named_in_words(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     raw = RawEngine(RAYDASH_STATE_DIR=str(blocked / "state"))

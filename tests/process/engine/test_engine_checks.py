@@ -1,4 +1,4 @@
-"""The real engine process at its desk for checks. No cluster: a throwaway process and its end."""
+"""Checks of environments by the real engine process, each in a throwaway child. No cluster."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_hanging_check_holds_nothing_up_and_ends_when_it_is_cancelled(
     engine.send(hanging(note))
     wait_until(note.exists, "the hang")
     while engine.next_of(EnvCheckPhase) != EnvCheckPhase(1, CheckPhase.CHECK):
-        pass  # those before may be left out, where it hangs is told
+        pass  # phases before it may be left out; the one that hangs may not
     engine.send(Ping(3))
     assert engine.next_of(Pong) == Pong(3)
     engine.send(CancelCheck(2, 1))

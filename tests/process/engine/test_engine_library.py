@@ -1,4 +1,4 @@
-"""The real engine process at its desk for recordings. No cluster, no Ray driver."""
+"""Commands about recordings to the real engine process. No cluster, no Ray driver."""
 
 import shutil
 import subprocess
@@ -87,7 +87,9 @@ def test_it_lists_what_is_there_and_says_so_when_that_changes(
     assert engine.next_of(Library).runs == ()
 
 
-def test_it_shows_a_recording_and_moves_to_and_fro_in_it(engine: RawEngine, data_dir: Path) -> None:
+def test_it_shows_a_recording_and_moves_back_and_forth_in_it(
+    engine: RawEngine, data_dir: Path
+) -> None:
     path = data_dir / "runs" / f"{RUN_ID}.duckdb"
     for number, (recording, at_s) in enumerate(
         [(RUN_ID, None), (RUN_ID[:12], 12.5), (str(path), 3.0)], start=1
@@ -128,19 +130,19 @@ def test_it_gives_a_part_of_the_history_at_the_resolution_asked_for(engine: RawE
     assert found.history.return_n.sum() > 0
 
 
-def test_notes_and_limits_are_kept_and_told(engine: RawEngine) -> None:
+def test_notes_and_limits_are_kept_and_sent(engine: RawEngine) -> None:
     engine.send(ListRecordings(1))
     engine.next_of(Library)
     engine.send(EditNotes(2, RUN_ID, Notes("The good one", ("paper",), "keep", pinned=True)))
     assert engine.next_of(Library).runs[0].title == "The good one"
     engine.send(ChangeLibrary(3, LibrarySettings(limit_bytes=10**6, keep_days=1.0)))
-    told = engine.next_of(Library)
-    assert told.settings.keep_days == 1.0
-    assert [run.run_id for run in told.runs] == [RUN_ID]  # pinned
+    library = engine.next_of(Library)
+    assert library.settings.keep_days == 1.0
+    assert [run.run_id for run in library.runs] == [RUN_ID]  # pinned
     assert {engine.next_of(Answer).command_id for _ in range(3)} == {1, 2, 3}
 
 
-def test_deleting_lets_go_of_what_is_shown_and_says_what_was_refused(
+def test_deleting_closes_what_is_shown_and_says_what_was_refused(
     engine: RawEngine, data_dir: Path
 ) -> None:
     engine.send(ListRecordings(1))

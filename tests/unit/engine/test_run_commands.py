@@ -1,4 +1,4 @@
-"""The desk for live runs, with a supervisor that runs in this process: no Ray, no cluster."""
+"""Commands about live runs, with a supervisor that runs in this process: no Ray, no cluster."""
 
 import queue
 import time
@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
+from typing_extensions import override
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import (
@@ -37,7 +38,7 @@ Message = TypeVar("Message")
 
 
 class Reference:
-    """What a remote call gives back."""
+    """Stands in for the reference that a remote call returns."""
 
     def __init__(self, call: Callable[..., Any], *values: Any) -> None:
         self._future: Future[Any] = Future()
@@ -56,7 +57,7 @@ class Method:
 
 
 class Handle:
-    """The face of a supervisor actor, over a supervisor that a test turns."""
+    """Looks like the handle of a supervisor actor, but a test runs the supervisor behind it."""
 
     def __init__(self, run: SupervisedRun) -> None:
         self.run = run
@@ -79,7 +80,7 @@ class HandleWithHistory(Handle):
 
 
 class FakeWire:
-    """Keeps what was sent."""
+    """Keeps the messages that were sent."""
 
     backlog = 0
 
@@ -96,23 +97,24 @@ class FakeWire:
         return [message for message in self.sent if isinstance(message, kind)]
 
 
-class TurnedLoop(MainLoop):
-    """A main loop of which a test runs the jobs; those for later are kept."""
+class ManualLoop(MainLoop):
+    """A main loop whose jobs a test runs; delayed jobs are kept and not run."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept: list[Callable[[], None]] = []
+        self.delayed: list[Callable[[], None]] = []
 
-    def later(self, delay_s: float, job: Callable[[], None]) -> None:
-        self.kept.append(job)
+    @override
+    def call_later(self, delay_s: float, job: Callable[[], None]) -> None:
+        self.delayed.append(job)
 
     def wait(self, seconds: float) -> None:
-        """Do the next job, if one comes within so long."""
+        """Run the next job, if one comes within that many seconds."""
         with suppress(queue.Empty):
             self._jobs.get(timeout=seconds)()
 
     def turn(self) -> None:
-        """Do what waits now, not what that brings."""
+        """Run the jobs that are queued now, but not the jobs that they post."""
         for _ in range(self._jobs.qsize()):
             self._jobs.get()()
 
@@ -124,8 +126,8 @@ def no_cluster() -> Connection:
 class Scene:
     def __init__(self) -> None:
         self.wire = FakeWire()
-        self.loop = TurnedLoop()
-        self.from_file: list[QueryHistory | OpenRecording] = []
+        self.loop = ManualLoop()
+        self.read_from_file: list[QueryHistory | OpenRecording] = []
         self.run = SupervisedRun()
         self.run.turns(1.0)
         self.commands = RunCommands(
@@ -134,11 +136,11 @@ class Scene:
             is_connecting=lambda: False,
             await_connection=no_cluster,
             watch=lambda: None,
-            from_file=self.from_file.append,
+            read_from_file=self.read_from_file.append,
         )
 
-    def know(self, handle: Handle) -> None:
-        self.commands.take_runs((summary(RUN_ID),), {RUN_ID: handle})
+    def list_live(self, handle: Handle) -> None:
+        self.commands.on_runs((summary(RUN_ID),), {RUN_ID: handle})
 
 
 @pytest.fixture
@@ -147,7 +149,7 @@ def scene() -> Scene:
 
 
 def test_a_run_that_is_attached_is_read_from_its_snapshot_on(scene: Scene) -> None:
-    scene.know(Handle(scene.run))
+    scene.list_live(Handle(scene.run))
     assert scene.wire.of(RunList) == [RunList((summary(RUN_ID),))]
     scene.commands.attach(1, RUN_ID)
     for _ in range(5):
@@ -155,14 +157,14 @@ def test_a_run_that_is_attached_is_read_from_its_snapshot_on(scene: Scene) -> No
         scene.loop.turn()
     updates = scene.wire.of(RunUpdate)
     answered = scene.wire.sent.index(Answer(1, run_id=RUN_ID))
-    assert scene.wire.sent.index(updates[0]) < answered, "whoever asks may look at once"
+    assert scene.wire.sent.index(updates[0]) < answered, "its snapshot is there before the answer"
     assert updates[0].since_seq == 0
     assert all(late.since_seq == early.seq for early, late in pairwise(updates))
     assert len(updates) > 2
 
 
 def test_a_command_reaches_its_run_and_is_answered_by_it(scene: Scene) -> None:
-    scene.know(Handle(scene.run))
+    scene.list_live(Handle(scene.run))
     scene.commands.command(CommandRun(5, RUN_ID, Verb.PAUSE))
     for _ in range(20):
         scene.run.turns(0.1)
@@ -171,74 +173,74 @@ def test_a_command_reaches_its_run_and_is_answered_by_it(scene: Scene) -> None:
     assert scene.wire.of(RunUpdate)[-1].paused
 
 
-def test_a_run_that_is_let_go_is_not_read_any_more(scene: Scene) -> None:
-    scene.know(Handle(scene.run))
+def test_a_detached_run_is_not_read_any_more(scene: Scene) -> None:
+    scene.list_live(Handle(scene.run))
     scene.commands.attach(1, RUN_ID)
     scene.commands.detach(2, RUN_ID)
     assert scene.wire.of(Answer)[-1] == Answer(2)
-    told = len(scene.wire.of(RunUpdate))
+    num_before = len(scene.wire.of(RunUpdate))
     for _ in range(3):
         scene.run.turns(0.5)
         scene.loop.turn()
-    assert len(scene.wire.of(RunUpdate)) == told
+    assert len(scene.wire.of(RunUpdate)) == num_before
 
 
 def rounds(scene: Scene, number: int) -> list[RunUpdate]:
-    """What the window is told while the run goes on for so many half seconds."""
-    told = len(scene.wire.of(RunUpdate))
+    """The updates that the window gets while the run goes on for that many half seconds."""
+    num_before = len(scene.wire.of(RunUpdate))
     for _ in range(number):
         scene.run.turns(0.5)
         scene.loop.turn()
-    return scene.wire.of(RunUpdate)[told:]
+    return scene.wire.of(RunUpdate)[num_before:]
 
 
 def test_a_run_that_nobody_looks_at_is_read_now_and_then_without_a_gap(scene: Scene) -> None:
-    scene.know(Handle(scene.run))
+    scene.list_live(Handle(scene.run))
     scene.commands.attach(1, RUN_ID)
     scene.commands.follow(2, ())
     assert scene.wire.of(Answer)[-1] == Answer(2)
     newest = rounds(scene, 4)[-1]
-    assert len(scene.loop.kept) == 1, "it rests"
-    scene.loop.kept.pop()()
-    (later,) = rounds(scene, 4)
-    assert later.since_seq == newest.seq
-    assert later.num_merged > 0
+    assert len(scene.loop.delayed) == 1, "its next pull is delayed"
+    scene.loop.delayed.pop()()
+    (merged,) = rounds(scene, 4)
+    assert merged.since_seq == newest.seq
+    assert merged.num_merged > 0
     assert scene.commands.num_merged == 0, "merging is meant, not slowness"
 
 
 def test_a_run_that_is_looked_at_again_is_read_at_once_and_not_twice(scene: Scene) -> None:
-    scene.know(Handle(scene.run))
+    scene.list_live(Handle(scene.run))
     scene.commands.attach(1, RUN_ID)
     scene.commands.follow(2, ("another",))
     rounds(scene, 4)
-    rest_ends = scene.loop.kept.pop()
+    delayed_pull = scene.loop.delayed.pop()
     scene.commands.follow(3, (RUN_ID,))
-    asked = len(rounds(scene, 5))
-    assert asked >= 4
-    rest_ends()
+    num_updates = len(rounds(scene, 5))
+    assert num_updates >= 4
+    delayed_pull()
     assert len(rounds(scene, 5)) <= 5
 
 
-def test_a_run_that_is_told_something_is_read_closely_for_a_while(scene: Scene) -> None:
-    scene.know(Handle(scene.run))
+def test_a_run_that_takes_a_command_is_read_closely_for_a_while(scene: Scene) -> None:
+    scene.list_live(Handle(scene.run))
     scene.commands.attach(1, RUN_ID)
     scene.commands.follow(2, ())
     rounds(scene, 4)
     scene.commands.command(CommandRun(5, RUN_ID, Verb.PAUSE))
     assert rounds(scene, 10)[-1].paused
     assert scene.wire.of(Answer)[-1] == Answer(5, run_id=RUN_ID)
-    assert len(scene.loop.kept) == 1, "the rest that was cut short, and no other"
+    assert len(scene.loop.delayed) == 1, "only the delayed pull that came too late"
 
 
 def test_history_of_a_live_run_comes_from_its_supervisor(scene: Scene) -> None:
-    scene.know(HandleWithHistory(scene.run))
+    scene.list_live(HandleWithHistory(scene.run))
     scene.commands.query_history(QueryHistory(3, RUN_ID, 0.0, 9.0, 10))
     scene.loop.turn()
     found, answer = scene.wire.sent[-2:]
     assert isinstance(found, HistoryRange)
     assert (found.run_id, found.end_s) == (RUN_ID, 9.0)
     assert answer == Answer(3, run_id=RUN_ID)
-    assert not scene.from_file
+    assert not scene.read_from_file
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
@@ -246,23 +248,23 @@ def test_history_that_no_supervisor_can_tell_comes_from_the_file(
     scene: Scene, is_listed: bool
 ) -> None:
     if is_listed:
-        scene.know(Handle(scene.run))  # of an older version, which has no such method
-    asked = QueryHistory(3, RUN_ID, 0.0, 9.0, 10)
-    scene.commands.query_history(asked)
-    assert scene.from_file == [asked]
+        scene.list_live(Handle(scene.run))  # of an older version, which has no such method
+    query = QueryHistory(3, RUN_ID, 0.0, 9.0, 10)
+    scene.commands.query_history(query)
+    assert scene.read_from_file == [query]
     assert not scene.wire.of(Answer)
 
 
 def test_only_a_live_run_is_attached_in_place_of_its_file(scene: Scene) -> None:
     assert not scene.commands.attach_if_live(1, RUN_ID)
-    scene.know(Handle(scene.run))
+    scene.list_live(Handle(scene.run))
     assert scene.commands.attach_if_live(2, RUN_ID)
     rounds(scene, 2)
     assert scene.wire.of(Answer) == [Answer(2, run_id=RUN_ID)]
 
 
-class LeftHandle(Handle):
-    """Of a supervisor that has left since the cluster was looked at."""
+class DeadHandle(Handle):
+    """The handle of a supervisor that has left since the cluster was polled."""
 
     def __init__(self, run: SupervisedRun) -> None:
         super().__init__(run)
@@ -273,7 +275,7 @@ class LeftHandle(Handle):
 
 
 class ActorDiedError(Exception):
-    """Stands for Ray's."""
+    """Stands in for Ray's exception of that name."""
 
 
 @pytest.mark.parametrize("through_library", [False, True])
@@ -284,33 +286,34 @@ def test_a_run_whose_supervisor_has_just_left_is_shown_from_its_file(
     through_library: bool,
 ) -> None:
     monkeypatch.setattr(
-        "raydash.engine.runs.start_run.is_dead", lambda error: isinstance(error, ActorDiedError)
+        "raydash.engine.runs.start_run.is_actor_dead",
+        lambda error: isinstance(error, ActorDiedError),
     )
-    scene.know(LeftHandle(scene.run))
+    scene.list_live(DeadHandle(scene.run))
     if through_library:
         assert scene.commands.attach_if_live(7, RUN_ID)
     else:
         scene.commands.attach(7, RUN_ID)
 
-    def asked_of_the_library() -> bool:
+    def library_was_asked() -> bool:
         scene.loop.turn()
-        return bool(scene.from_file)
+        return bool(scene.read_from_file)
 
-    wait_until(asked_of_the_library)
-    assert scene.from_file == [OpenRecording(7, RUN_ID)]
-    assert not scene.wire.of(Answer), "who shows the file answers"
+    wait_until(library_was_asked)
+    assert scene.read_from_file == [OpenRecording(7, RUN_ID)]
+    assert not scene.wire.of(Answer), "the library answers once it shows the file"
     assert not scene.commands.attach_if_live(8, RUN_ID), "or the library would ask us again"
 
 
 class SilentReference:
-    """Of a question that Ray never answers."""
+    """The reference of a call that Ray never answers."""
 
     def future(self) -> Future[Any]:
         return Future()
 
 
 class SilentHandle(Handle):
-    """Of a supervisor of whose death Ray tells nobody who has asked it something."""
+    """The handle of a dead supervisor whose callers never hear from Ray."""
 
     def __init__(self, run: SupervisedRun) -> None:
         super().__init__(run)
@@ -322,29 +325,29 @@ def test_a_run_that_is_listed_no_more_is_not_waited_for_although_ray_says_nothin
 ) -> None:
     now_s = 100.0
     monkeypatch.setattr(live_runs, "time", SimpleNamespace(monotonic=lambda: now_s))
-    scene.know(SilentHandle(scene.run))
+    scene.list_live(SilentHandle(scene.run))
     scene.commands.attach(7, RUN_ID)
     now_s += live_runs.OVERDUE_S + 0.1
-    scene.know(SilentHandle(scene.run))
+    scene.list_live(SilentHandle(scene.run))
     scene.loop.turn()
-    assert not scene.from_file, "it is listed: it is only slow"
-    scene.commands.take_runs((), {})
+    assert not scene.read_from_file, "it is listed: it is only slow"
+    scene.commands.on_runs((), {})
 
-    def asked_of_the_library() -> bool:
+    def library_was_asked() -> bool:
         scene.loop.turn()
-        return bool(scene.from_file)
+        return bool(scene.read_from_file)
 
-    wait_until(asked_of_the_library)
-    assert scene.from_file == [OpenRecording(7, RUN_ID)]
-    scene.know(Handle(scene.run))
+    wait_until(library_was_asked)
+    assert scene.read_from_file == [OpenRecording(7, RUN_ID)]
+    scene.list_live(Handle(scene.run))
     assert scene.commands.attach_if_live(8, RUN_ID), "if it comes back, it is read again"
 
 
-def test_a_run_that_told_its_last_is_listed_no_more_though_the_cluster_still_names_it(
+def test_a_run_whose_last_update_came_is_not_listed_though_the_cluster_still_names_it(
     scene: Scene,
 ) -> None:
     handle = Handle(scene.run)
-    scene.know(handle)
+    scene.list_live(handle)
     scene.commands.attach(1, RUN_ID)
     scene.commands.command(CommandRun(2, RUN_ID, Verb.STOP))
     for _ in range(200):
@@ -352,7 +355,7 @@ def test_a_run_that_told_its_last_is_listed_no_more_though_the_cluster_still_nam
         scene.loop.turn()
     assert scene.wire.of(RunUpdate)[-1].last
     assert scene.wire.of(RunList)[-1] == RunList(())
-    scene.know(handle)  # the watch looks every two seconds
+    scene.list_live(handle)  # the watch polls every two seconds only
     assert scene.wire.of(RunList)[-1] == RunList(())
     assert not scene.commands.attach_if_live(3, RUN_ID), "its file is complete"
 
@@ -370,7 +373,7 @@ def test_a_run_of_another_version_can_only_be_stopped(scene: Scene) -> None:
     handle = Handle(scene.run)
     handle.stop = Method(lambda: stops.append("stop"))  # type: ignore[attr-defined]
     other = replace(summary(RUN_ID), protocol_version=0, raydash_version="0.0.1")
-    scene.commands.take_runs((other,), {RUN_ID: handle})
+    scene.commands.on_runs((other,), {RUN_ID: handle})
     scene.commands.command(CommandRun(1, RUN_ID, Verb.PAUSE))
     scene.commands.command(CommandRun(2, RUN_ID, Verb.STOP))
     scene.loop.turn()
@@ -399,8 +402,8 @@ def test_a_run_that_cannot_be_started_is_answered_once(
 
 
 def swapped(scene: Scene, policy: PolicySpec) -> Answer:
-    """What is answered to a swap of a run that is read."""
-    scene.know(Handle(scene.run))
+    """The answer to a swap command for a run that is being read."""
+    scene.list_live(Handle(scene.run))
     scene.commands.attach(1, RUN_ID)
     rounds(scene, 2)
     scene.commands.command(CommandRun(5, RUN_ID, Verb.SWAP, policy=policy))

@@ -1,4 +1,4 @@
-"""A question to a supervisor that Ray never answers is not waited for for ever."""
+"""A pull that Ray never answers is not waited for without end."""
 
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from raydash.engine.runs import live_runs
-from raydash.engine.runs.live_runs import Pulled, RunReader
+from raydash.engine.runs.live_runs import PullResult, RunReader
 
 
-def test_a_question_that_is_out_for_too_long_is_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pull_that_takes_too_long_is_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 100.0
     monkeypatch.setattr(live_runs, "time", SimpleNamespace(monotonic=lambda: now_s))
     asked: list[Future[Any]] = []
@@ -19,9 +19,9 @@ def test_a_question_that_is_out_for_too_long_is_overdue(monkeypatch: pytest.Monk
         asked.append(Future())
         return SimpleNamespace(future=lambda: asked[-1])
 
-    told: list[Pulled] = []
+    results: list[PullResult] = []
     handle = SimpleNamespace(pull=SimpleNamespace(remote=remote))
-    reader = RunReader("run", handle, "me", lambda _, pulled: told.append(pulled))
+    reader = RunReader("run", handle, "me", lambda _, pulled: results.append(pulled))
 
     def is_overdue() -> bool:
         # mypy takes what was asserted of a property for lasting, but not what a function gave.
@@ -35,5 +35,5 @@ def test_a_question_that_is_out_for_too_long_is_overdue(monkeypatch: pytest.Monk
     assert is_overdue()
 
     asked[0].set_result((0, 1, False, []))
-    reader.take(told[0])
+    reader.add_result(results[0])
     assert not is_overdue()

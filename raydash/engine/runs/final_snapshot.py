@@ -1,7 +1,7 @@
-"""The end of a run that nobody heard of: its supervisor is gone, and its recording tells.
+"""Reads the end of a run from its recording, when its supervisor left without a last update.
 
-It happens to a window that was suspended while the run ended, and when a supervisor was killed for
-good. From its end on a run is its file.
+That happens to a window that was suspended while the run ended, and when a supervisor was killed
+for good.
 """
 
 import time
@@ -18,19 +18,17 @@ from raydash.core.updates import RunInfo, RunUpdate, WorkerColumns
 from raydash.record.read.live_copy import is_locked
 from raydash.record.read.snapshot import RecordingReader, snapshot
 
-PATIENCE_S = 5.0
+LOCK_TIMEOUT_S = 5.0
 RETRY_S = 0.1
 
 
-def last_words(newest: RunUpdate, info: RunInfo, spec: RunSpec) -> RunUpdate:
-    """A last snapshot. Reads the recording: takes its time.
+def final_snapshot(newest: RunUpdate, info: RunInfo, spec: RunSpec) -> RunUpdate:
+    """Make the last snapshot of a run from its recording, for which it may wait some seconds.
 
-    Args:
-        newest: The last that was read of the run.
-        info: From its first snapshot.
-        spec: Likewise.
+    `newest` is the last update that was read of the run; `info` and `spec` are from its first
+    snapshot. Without a readable recording, the run ends with the figures of `newest`.
     """
-    silent = replace(
+    unrecorded = replace(
         newest,
         seq=newest.seq + 1,
         since_seq=newest.seq,
@@ -39,26 +37,26 @@ def last_words(newest: RunUpdate, info: RunInfo, spec: RunSpec) -> RunUpdate:
         state=RunState.INTERRUPTED,
         ended_by=EndedBy.CLUSTER_LOST,
         cause="its supervisor is gone",
-        workers=_ended(newest.workers),
+        workers=_stopped(newest.workers),
         episodes=EpisodeColumns(),
         num_episodes_omitted=0,
         events=(),
         last=True,
     )
-    until_s = time.monotonic() + PATIENCE_S
+    until_s = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
-            return _as_recorded(silent, info, spec)
+            return _as_recorded(unrecorded, info, spec)
         except FaultError as error:
-            # Ray calls an actor dead a moment before its process lets go of the file.
+            # Ray calls an actor dead a moment before its process closes the file.
             if time.monotonic() > until_s:
-                return replace(silent, cause=f"{silent.cause}. {error.fault.sentence()}")
+                return replace(unrecorded, cause=f"{unrecorded.cause}. {error.fault.sentence()}")
         time.sleep(RETRY_S)
 
 
 def await_closed(recording: Path) -> None:
-    """Wait until nobody writes a recording any more, `PATIENCE_S` at most."""
-    until_s = time.monotonic() + PATIENCE_S
+    """Wait until nobody writes a recording any more, for at most `LOCK_TIMEOUT_S`."""
+    until_s = time.monotonic() + LOCK_TIMEOUT_S
     while time.monotonic() < until_s:
         try:
             RecordingReader(recording).close()
@@ -69,23 +67,23 @@ def await_closed(recording: Path) -> None:
         return
 
 
-def _as_recorded(silent: RunUpdate, info: RunInfo, spec: RunSpec) -> RunUpdate:
+def _as_recorded(unrecorded: RunUpdate, info: RunInfo, spec: RunSpec) -> RunUpdate:
     path = Path(info.recording)
-    if not path.exists():  # it is on the supervisor's node, and that is another
-        return silent
+    if not path.exists():  # it may be on another node, where the supervisor was
+        return unrecorded
     recorded = snapshot(path)
     return replace(
         recorded,
-        run_id=silent.run_id,
-        seq=silent.seq,
+        run_id=unrecorded.run_id,
+        seq=unrecorded.seq,
         info=info,
         spec=spec,
-        ended_by=recorded.ended_by or silent.ended_by,
-        cause=silent.cause if recorded.state is RunState.INTERRUPTED else recorded.cause,
+        ended_by=recorded.ended_by or unrecorded.ended_by,
+        cause=unrecorded.cause if recorded.state is RunState.INTERRUPTED else recorded.cause,
     )
 
 
-def _ended(workers: WorkerColumns) -> WorkerColumns:
+def _stopped(workers: WorkerColumns) -> WorkerColumns:
     failed = workers.activity == Activity.FAILED
     return replace(
         workers,
