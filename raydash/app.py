@@ -1,4 +1,4 @@
-"""The composition root of the window. Never imports ray, gymnasium or duckdb: it must open fast."""
+"""Puts the window together and runs it. Never imports ray, gymnasium or duckdb, to open fast."""
 
 import contextlib
 import signal
@@ -44,17 +44,17 @@ def run_window(
     """Open the window and run it to its end.
 
     Args:
-        spec: What to put into the form; None: the default.
-        spec_path: Where it was read from, if from a file.
-        start: Start it as soon as the cluster is up.
+        spec: The spec to put into the form; None puts in the default.
+        spec_path: The file that the spec was read from, if it was.
+        start: Start the spec as a run as soon as the cluster is up.
         address: HOST:PORT to attach to instead of launching; wins over the spec.
-        recordings: To show at once: a run's id, a unique beginning of one, or a file. Several are
-            compared.
-        show_library: Begin with the library's page.
-        quit_after_s: Counted from the window being shown: stop this window's runs, then quit.
+        recordings: Recordings to show at once, each by its run's id, a unique beginning of one, or
+            a file. Several are compared.
+        show_library: Show the page of the library first.
+        quit_after_s: Stop this window's runs and quit this long after it was shown.
         screenshot: Where to save a picture of the window just before it quits.
-        engine_command: What to start as the engine (tests and benches).
-        on_first_paint: Called once the window was painted.
+        engine_command: The command that starts the engine; tests and benches give another.
+        on_first_paint: Called when the window has been painted for the first time.
 
     Returns:
         0; 3 if there is no display, or engine or cluster had failed when it quit by itself;
@@ -75,11 +75,11 @@ def run_window(
     cluster = spec.cluster if spec else ClusterSpec()
     engine = EngineProcess(time.monotonic, command=engine_command)
     session = Session(engine, time.monotonic, source_dirs=source_dirs(spec_path))
-    # First of all: the engine starts while the window is being built.
+    # Before anything else, so that the engine starts while the window is being built.
     session.start()
     cluster = replace(cluster, address=address) if address else cluster
     if recordings and not start and cluster.address is None:
-        session.plan_cluster(cluster)  # recordings are read without any
+        session.plan_cluster(cluster)  # reading recordings needs no cluster
         join_if_live(session)
     else:
         session.connect_cluster(cluster)
@@ -111,7 +111,7 @@ def run_window(
 
 
 def join_if_live(session: Session) -> None:
-    """A recording that is still being written is of a live run: join its cluster, and follow it."""
+    """Once a recording is shown that is still written, join the cluster and follow its run."""
 
     def on_shown(run_id: str) -> None:
         run = session.store.runs.get(run_id)
@@ -125,14 +125,14 @@ def join_if_live(session: Session) -> None:
         run_id = session.store.shown_run_id
         if session.is_connected and session.library.is_live(run_id):
             session.store.runs_changed.disconnect(on_listed)
-            session.library.close(run_id)  # the copy of its file, for the run itself
+            session.library.close(run_id)  # the run itself takes the place of its file
             session.show_run(run_id)
 
     session.library.shown.connect(on_shown)
 
 
 def _compare_when_listed(window: MainWindow, session: Session, recordings: Sequence[str]) -> None:
-    """Names are found in the library, which the engine has to list first."""
+    """Compare recordings as soon as the library is listed, in which their names are looked up."""
     store = session.store
 
     def compare() -> None:
@@ -156,7 +156,7 @@ def _themes(app: QApplication) -> ThemeManager:
 
 
 class _Ender(QObject):
-    """Ends the window in order, whoever asked for it, and knows the exit code."""
+    """Closes the window in good order, for every reason to close it, and keeps the exit code."""
 
     def __init__(
         self, app: QApplication, window: MainWindow, session: Session, screenshot: Path | None
@@ -172,7 +172,7 @@ class _Ender(QObject):
         window.closed.connect(app.quit)
 
     def on_time_up(self) -> None:
-        """`quit_after_s` is over."""
+        """Stop the runs and close the window, because `quit_after_s` is over."""
         cluster = self._session.store.cluster
         if self._failure(cluster):
             self.exit_code = EXIT_FAILED
@@ -181,7 +181,7 @@ class _Ender(QObject):
         self._window.stop_and_close()
 
     def on_signal(self) -> None:
-        """SIGINT or SIGTERM: in order the first time, at once the second."""
+        """Close the window for a signal: in good order the first time, at once the second."""
         self.exit_code = EXIT_INTERRUPTED
         if self._was_signalled:
             self._app.quit()
@@ -196,7 +196,7 @@ class _Ender(QObject):
         if self._screenshot is None:
             return
         path, self._screenshot = self._screenshot, None
-        with contextlib.suppress(OSError):  # then it can't be saved either
+        with contextlib.suppress(OSError):  # saving fails below then, which is reported
             path.parent.mkdir(parents=True, exist_ok=True)
         if not self._window.grab().save(str(path)):
             print(f"raydash: no picture could be saved as {path}", file=sys.stderr)
@@ -204,7 +204,7 @@ class _Ender(QObject):
 
 
 class _Signals:
-    """Turns SIGINT and SIGTERM into a call on Qt's event loop, which Python would not interrupt."""
+    """Turns SIGINT and SIGTERM into a call on Qt's event loop, which a handler cannot interrupt."""
 
     def __init__(self, slot: Callable[[], None]) -> None:
         self._slot = slot

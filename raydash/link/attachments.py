@@ -1,8 +1,8 @@
-"""Which live runs this window reads, and which of them as closely as the eye can follow.
+"""Decides which live runs this window reads, and which of them as fast as they send updates.
 
 A run that was shown or started here is read until it ends, so that its end is known and its curves
-have no gap when it is shown again. Those that are neither on screen nor overlaid bring an update a
-second, merged by the run itself: they cost next to nothing.
+have no gap when it is shown again. A run that is neither on screen nor overlaid sends one merged
+update a second, which costs next to nothing.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from raydash.link.store import Store
 
 
 class Attachments(QObject):
-    """Keeps the engine's reading in line with what is shown."""
+    """Makes the engine read the runs that are shown, and follow those that are looked at."""
 
     def __init__(
         self,
@@ -23,23 +23,19 @@ class Attachments(QObject):
         ask: Ask,
         *,
         is_connected: Callable[[], bool],
-        was_recorded: Callable[[str], None],
+        on_recording: Callable[[str], None],
         parent: QObject,
     ) -> None:
-        """Made by the session.
+        """Prepare for a session.
 
-        Args:
-            store: Knows what is shown.
-            ask: Sends a command.
-            is_connected: The engine has a cluster.
-            was_recorded: Told of a run that was over already: its recording was read instead.
-            parent: The session.
+        `on_recording` is called with the id of a run that was over already when it was to be
+        attached, so that its recording was read instead.
         """
         super().__init__(parent)
         self._store = store
         self._ask = ask
         self._is_connected = is_connected
-        self._was_recorded = was_recorded
+        self._was_recorded = on_recording
         self._attached: set[str] = set()
         self._followed: tuple[str, ...] | None = None
         store.shown_run_changed.connect(self.follow)
@@ -47,12 +43,12 @@ class Attachments(QObject):
         store.run_state_changed.connect(self.follow)
 
     def attach(self, run_id: str, callback: Callback | None = None) -> None:
-        """Begin to read a live run, unless it is read already."""
+        """Begin to read a live run, unless it is read already or there is no cluster."""
         if run_id in self._attached or not self._is_connected():
             if callback is not None:
                 callback(Answer(0, run_id=run_id))
             return
-        self.add(run_id)
+        self.mark_attached(run_id)
 
         def on_answer(answer: Answer) -> None:
             if answer.fault is not None and self._store.engine_state == "ready":
@@ -66,24 +62,24 @@ class Attachments(QObject):
 
         self._ask(lambda number: AttachRun(number, run_id), on_answer, quiet=True)
 
-    def add(self, run_id: str) -> None:
-        """The engine reads this run already: it was started here."""
+    def mark_attached(self, run_id: str) -> None:
+        """Record that the engine reads a run already, because it was started here."""
         self._attached.add(run_id)
 
-    def forget(self) -> None:
-        """The engine is another one, which reads nothing."""
+    def clear(self) -> None:
+        """Forget all runs, because another engine reads none of them."""
         self._attached.clear()
         self._followed = None
 
-    def renew(self) -> None:
-        """Connected: read everything again that was read before and is not over."""
+    def reattach(self) -> None:
+        """Read the runs again that were read before and are not over, by a new engine."""
         for run_id, run in self._store.runs.items():
             if run.latest and not run.latest.state.is_over and not run.latest.last:
                 self.attach(run_id)
         self.follow()
 
     def follow(self, _run_id: str = "") -> None:
-        """Tell the engine what is looked at, if it reads anything else."""
+        """Tell the engine which runs are looked at, unless all of those that it reads are."""
         live = {run_id for run_id in self._attached if not self._is_over(run_id)}
         store = self._store
         seen = {store.shown_run_id, *store.overlaid}

@@ -1,4 +1,4 @@
-"""The window's engine: a child process, its frames, its deaths. QtCore only; never imports ray.
+"""Runs the window's engine as a child process. QtCore only; never imports ray.
 
 States::
 
@@ -43,12 +43,12 @@ class Timings:
     """How patient the window is with its engine, all in seconds; tests shorten them.
 
     Attributes:
-        ping_s: Between two pings.
+        ping_s: From one ping to the next.
         hang_timeout_s: Silence after which a greeted engine counts as hung.
         hello_timeout_s: Silence after which a new engine counts as hung.
         quick_death_s: An engine that lived shorter than this died early.
         backoff_s: Waits before the 1st, 2nd, ... start after early deaths in a row.
-        max_quick_deaths: After so many early deaths in a row no other is started.
+        max_quick_deaths: After this many early deaths in a row no other engine is started.
         end_grace_s: From closing the engine's input to killing it.
     """
 
@@ -64,18 +64,18 @@ class Timings:
 class EngineProcess(QObject):
     """Keeps one engine running and talks to it. Everything happens on the caller's event loop.
 
-    Each command sent is answered exactly once: by the engine, or here if the engine dies first.
+    Each command is answered exactly once: by the engine, or here if the engine dies first.
 
     Attributes:
         state: `starting`, `ready`, `reconnecting`, `hung`, `failed` or `stopped`.
-        fault: Why it is `failed`, else why the previous engine died, or None.
-        latency_ms: From the newest ping to its answer; NaN before the first.
+        fault: Why the state is `failed`, else why the previous engine died, or None.
+        latency_ms: From the newest answered ping to its answer; NaN before the first.
 
     Signals:
         message_received(object): A message other than Hello and Pong.
         state_changed(str): `state` has a new value.
         lost(Fault): An engine died that should not have.
-        stopped: `shut_down` is complete: no child is left.
+        stopped: `shut_down` is complete, and no child is left.
     """
 
     message_received = Signal(object)
@@ -100,15 +100,15 @@ class EngineProcess(QObject):
         self._timings = timings or Timings()
         self._reader = FrameReader()
         self._stderr = bytearray()
-        self._unanswered: dict[int, Command] = {}
-        self._reason: Fault | None = None
-        self._fatal = False
+        self._pending_commands: dict[int, Command] = {}
+        self._kill_reason: Fault | None = None
+        self._is_fatal = False
         self._exit_expected = False
         self._stopping = False
         self._quick_deaths = 0
-        self._born_s = self._heard_s = self._ticked_s = 0.0
+        self._started_s = self._last_frame_s = self._last_tick_s = 0.0
         self._ping_number = 0
-        self._ping_is_out = False
+        self._awaits_pong = False
         self._pinged_s = 0.0
 
         self._process = QProcess(self)
@@ -136,19 +136,19 @@ class EngineProcess(QObject):
         self._launch()
 
     def retry(self) -> None:
-        """Start again after `failed`, with a clean slate."""
+        """Start another engine after `failed`; earlier deaths no longer count."""
         if self.state == "failed":
             self._quick_deaths = 0
             self._set_state("reconnecting")
             self._launch()
 
     def send(self, message: ToEngine) -> None:
-        """Send a command. If no engine is there to take it, it is answered here, with a fault."""
+        """Send a message. If no engine is ready for a command, it is answered here with a fault."""
         if not isinstance(message, Hello | Ping | Goodbye):
             if self.state != "ready":
-                self._answer_here(message, "The engine is not there to take the command")
+                self._answer_with_fault(message, "The engine is not there to take the command")
                 return
-            self._unanswered[message.command_id] = message
+            self._pending_commands[message.command_id] = message
         self._write(message)
 
     def replace(self) -> None:
@@ -161,12 +161,12 @@ class EngineProcess(QObject):
         self._say_goodbye()
 
     def expect_exit(self) -> None:
-        """The engine was asked to end; when it has (or was killed for not doing so), go on."""
+        """Expect the engine to end, without a fault, as it was asked to; kill it if it does not."""
         self._exit_expected = True
         self._kill_timer.start(round(self._timings.end_grace_s * 1000))
 
     def shut_down(self) -> None:
-        """End the engine in order, kill it if it lingers; `stopped` tells when it is gone."""
+        """End the engine in good order, or kill it; `stopped` is emitted once it is gone."""
         if self._stopping:
             return
         self._stopping = True
@@ -178,24 +178,24 @@ class EngineProcess(QObject):
         self._kill_timer.start(round(self._timings.end_grace_s * 1000))
 
     def kill_child(self) -> None:
-        """Kill the child at once: the last resort when the event loop is about to end."""
+        """Kill the child at once, as the last resort when the event loop is about to end."""
         if self._process.state() != QProcess.ProcessState.NotRunning:
             self._stopping = True
             self._process.kill()
             self._process.waitForFinished(1000)
 
-    # --- the child's life ---------------------------------------------------------------------
+    # --- the child process --------------------------------------------------------------------
 
     def _launch(self) -> None:
         if self._stopping or self._process.state() != QProcess.ProcessState.NotRunning:
             return
         self._reader = FrameReader()
         self._stderr.clear()
-        self._reason = None
-        self._fatal = self._exit_expected = False
+        self._kill_reason = None
+        self._is_fatal = self._exit_expected = False
         self.latency_ms = float("nan")
-        self._ping_is_out = False
-        self._born_s = self._heard_s = self._ticked_s = self._clock()
+        self._awaits_pong = False
+        self._started_s = self._last_frame_s = self._last_tick_s = self._clock()
         self._process.start(self._command[0], list(self._command[1:]))
         self._write(Hello(PROTOCOL_VERSION, __version__, os.getpid()))
         self._ping_timer.start(round(self._timings.ping_s * 1000))
@@ -205,32 +205,32 @@ class EngineProcess(QObject):
             self._process.write(frame(encode(message)))
 
     def _say_goodbye(self) -> None:
-        """End of input alone would look like a dead window; this one leaves on purpose."""
+        """Say goodbye before closing the input, or the window would seem to have died."""
         if self.state == "ready":
             self._write(Goodbye())
         self._process.closeWriteChannel()
 
     def _on_tick(self) -> None:
         now = self._clock()
-        # A late tick means that this process slept (or the laptop did): not the engine's fault.
-        if now - self._ticked_s > self._timings.ping_s + 2.0:
-            self._heard_s = now
-        self._ticked_s = now
+        # A late tick means that this process or the laptop slept, which is not the engine's fault.
+        if now - self._last_tick_s > self._timings.ping_s + 2.0:
+            self._last_frame_s = now
+        self._last_tick_s = now
         greeted = self.state == "ready"
         limit = self._timings.hang_timeout_s if greeted else self._timings.hello_timeout_s
-        if now - self._heard_s > limit and self._reason is None:
+        if now - self._last_frame_s > limit and self._kill_reason is None:
             what = "The engine does not answer any more" if greeted else "The engine said nothing"
-            self._condemn(Fault(what, f"no sign of life for {limit:g} s"))
+            self._kill(Fault(what, f"no sign of life for {limit:g} s"))
             self._set_state("hung")
-        elif greeted and not self._ping_is_out:
-            self._ping_is_out = True
+        elif greeted and not self._awaits_pong:
+            self._awaits_pong = True
             self._ping_number += 1
             self._pinged_s = now
             self._write(Ping(self._ping_number))
 
-    def _condemn(self, reason: Fault, *, fatal: bool = False) -> None:
-        self._reason = reason
-        self._fatal = fatal
+    def _kill(self, reason: Fault, *, fatal: bool = False) -> None:
+        self._kill_reason = reason
+        self._is_fatal = fatal
         self._process.kill()
 
     def _on_stderr(self) -> None:
@@ -238,7 +238,7 @@ class EngineProcess(QObject):
         del self._stderr[:-STDERR_BYTES]
 
     def _on_output(self) -> None:
-        if self._reason is not None:
+        if self._kill_reason is not None:
             self._process.readAllStandardOutput()
             return
         try:
@@ -246,13 +246,13 @@ class EngineProcess(QObject):
             for payload in payloads:
                 self._receive(decode(payload))
         except (FrameError, CodecError) as error:
-            self._condemn(Fault("The engine sent something that is no message", str(error)))
+            self._kill(Fault("The engine sent something that is no message", str(error)))
 
     def _receive(self, message: object) -> None:
-        self._heard_s = self._clock()
+        self._last_frame_s = self._clock()
         match message:
             case Hello(protocol_version=version) if version != PROTOCOL_VERSION:
-                self._condemn(
+                self._kill(
                     Fault(
                         "The engine speaks another protocol than this window",
                         f"the engine is raydash {message.raydash_version} (protocol {version}), "
@@ -264,16 +264,16 @@ class EngineProcess(QObject):
                 )
             case Hello():
                 self._set_state("ready")
-            case _ if self._reason is not None:
+            case _ if self._kill_reason is not None:
                 pass
             case _ if self.state != "ready":
-                self._condemn(Fault("The engine did not greet first"))
+                self._kill(Fault("The engine did not greet first"))
             case Pong(number):
                 if number == self._ping_number:
-                    self._ping_is_out = False
+                    self._awaits_pong = False
                     self.latency_ms = (self._clock() - self._pinged_s) * 1000
             case Answer(command_id):
-                if self._unanswered.pop(command_id, None) is not None:
+                if self._pending_commands.pop(command_id, None) is not None:
                     self.message_received.emit(message)
             case _:
                 self.message_received.emit(message)
@@ -286,7 +286,7 @@ class EngineProcess(QObject):
     def _on_finished(self, exit_code: int, status: QProcess.ExitStatus) -> None:
         self._on_output()
         self._on_stderr()
-        reason = self._reason
+        reason = self._kill_reason
         if reason is None:
             crashed = status == QProcess.ExitStatus.CrashExit
             why = f"killed by signal {exit_code}" if crashed else f"exit code {exit_code}"
@@ -296,7 +296,7 @@ class EngineProcess(QObject):
         self._on_exit(reason)
 
     def _on_exit(self, reason: Fault) -> None:
-        """The child is gone: say so, answer for it, decide whether another comes."""
+        """Report that the child is gone, answer its commands, and start another one or give up."""
         self._ping_timer.stop()
         self._kill_timer.stop()
         expected, self._exit_expected = self._exit_expected, False
@@ -304,18 +304,18 @@ class EngineProcess(QObject):
             self._fail_pending_commands(expected=True)
             self._finish_stopping()
             return
-        lived_s = self._clock() - self._born_s
+        uptime_s = self._clock() - self._started_s
         never_greeted = self.state != "ready" and self.state != "hung"
         if expected:
             self._quick_deaths = 0
-        elif lived_s < self._timings.quick_death_s or never_greeted:
+        elif uptime_s < self._timings.quick_death_s or never_greeted:
             self._quick_deaths += 1
         else:
             self._quick_deaths = 1
         gives_up = not expected and (
-            self._fatal or self._quick_deaths >= self._timings.max_quick_deaths
+            self._is_fatal or self._quick_deaths >= self._timings.max_quick_deaths
         )
-        fault = None if expected else self._explained(reason, gives_up=gives_up)
+        fault = None if expected else self._fault_of_exit(reason, gives_up=gives_up)
         self.fault = fault
         self._set_state("failed" if gives_up else "reconnecting")
         if fault is not None:
@@ -326,9 +326,9 @@ class EngineProcess(QObject):
             wait_s = waits[min(max(0, self._quick_deaths - 1), len(waits) - 1)]
             self._restart_timer.start(round(wait_s * 1000))
 
-    def _explained(self, reason: Fault, *, gives_up: bool) -> Fault:
+    def _fault_of_exit(self, reason: Fault, *, gives_up: bool) -> Fault:
         why = reason.why
-        if gives_up and not self._fatal:
+        if gives_up and not self._is_fatal:
             why = f"{why}; it died {self._quick_deaths} times in a row".lstrip("; ")
         remedy = reason.remedy or (
             "Look at the details, then press Retry"
@@ -338,14 +338,14 @@ class EngineProcess(QObject):
         return Fault(reason.what, why, remedy, self.stderr_tail)
 
     def _fail_pending_commands(self, *, expected: bool) -> None:
-        unanswered, self._unanswered = self._unanswered, {}
-        for command in unanswered.values():
+        pending_commands, self._pending_commands = self._pending_commands, {}
+        for command in pending_commands.values():
             if expected and isinstance(command, CancelConnect):
                 self.message_received.emit(Answer(command.command_id))
             else:
-                self._answer_here(command, "The engine died before it answered")
+                self._answer_with_fault(command, "The engine died before it answered")
 
-    def _answer_here(self, command: Command, what: str) -> None:
+    def _answer_with_fault(self, command: Command, what: str) -> None:
         fault = Fault(what, "the run itself is not affected", "Try again in a moment")
         self.message_received.emit(Answer(command.command_id, fault))
 
@@ -360,9 +360,9 @@ class EngineProcess(QObject):
 
 
 def child_environment() -> QProcessEnvironment:
-    """The engine's environment: ours, with byte-code kept in our cache (imports are slow without).
+    """Make the engine's environment: ours, with byte-code in our cache to import faster.
 
-    A shell's PYTHONDONTWRITEBYTECODE would make every Ray process compile everything again.
+    PYTHONDONTWRITEBYTECODE is dropped: with it every Ray process would compile everything again.
     """
     environment = QProcessEnvironment.systemEnvironment()
     environment.remove("PYTHONDONTWRITEBYTECODE")

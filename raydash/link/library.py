@@ -1,7 +1,7 @@
-"""The window's side of the library: what can be asked about recordings, and which are open.
+"""The window's side of the library: it sends commands about recordings and knows which are open.
 
-QtCore only. What the engine answers is in the `store`: the library itself (`store.library`), and
-each opened recording as a run among the others (`RunStore.is_recording`).
+QtCore only. The results are in the `store`: the library itself as `store.library`, and each opened
+recording as a run among the others (`RunStore.is_recording`).
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ Callback = Callable[[Answer], None]
 
 
 class Ask(Protocol):
-    """Sends a command; its fault reaches the user unless it is asked quietly."""
+    """Sends a command; a fault in its answer is shown to the user unless `quiet` is set."""
 
     def __call__(
         self,
@@ -39,7 +39,7 @@ class Ask(Protocol):
         text: str = "",
         quiet: bool = False,
     ) -> int:
-        """Send what `make` makes of the command's number; `text` says what is going on."""
+        """Send the command that `make` makes from its id; `text` says what is going on then."""
 
 
 class LibraryClient(QObject):
@@ -50,8 +50,8 @@ class LibraryClient(QObject):
 
     Signals:
         opened_changed: `opened` has another value.
-        shown(str): A recording, or a live run, that the user opened is on screen.
-        said(str): One line about what was done.
+        shown(run_id): A recording, or a live run, that the user opened is on screen.
+        said(str): A line for the user about what was done.
     """
 
     opened_changed = Signal()
@@ -61,53 +61,46 @@ class LibraryClient(QObject):
     def __init__(
         self, store: Store, ask: Ask, attach: Callable[[str, Callback], None], parent: QObject
     ) -> None:
-        """Made by the session.
-
-        Args:
-            store: What the widgets read.
-            ask: Sends a command.
-            attach: Attaches to a live run.
-            parent: The session.
-        """
+        """Prepare for a session; `attach` begins to read a live run, then calls back."""
         super().__init__(parent)
         self.opened: tuple[str, ...] = ()
         self._store = store
         self._ask = ask
         self._attach = attach
-        self._is_watched = False
-        self._open_when_ready = ""
-        self._scrub_is_out = False
-        self._scrub_next: tuple[str, float | None] | None = None
+        self._is_subscribed = False
+        self._recording_to_open = ""
+        self._scrub_pending = False
+        self._next_scrub: tuple[str, float | None] | None = None
 
     # --- the list -----------------------------------------------------------------------------
 
     def watch(self) -> None:
         """Ask for the library; from then on it is kept up to date, by later engines too."""
-        if not self._is_watched:
-            self._is_watched = True
-            self._list()
+        if not self._is_subscribed:
+            self._is_subscribed = True
+            self._request_list()
 
-    def resume(self) -> None:
-        """A new engine is ready: it does not know yet that the library is watched."""
-        if self._is_watched:
-            self._list()
-        recording, self._open_when_ready = self._open_when_ready, ""
+    def on_engine_ready(self) -> None:
+        """Ask a new engine for the library if it is watched, and for a recording to be opened."""
+        if self._is_subscribed:
+            self._request_list()
+        recording, self._recording_to_open = self._recording_to_open, ""
         if recording:
             self.open(recording)
 
     def open_when_ready(self, recording: str) -> None:
         """Show a recording as soon as there is an engine."""
-        self._open_when_ready = recording
+        self._recording_to_open = recording
         if self._store.engine_state == "ready":
-            self.resume()
+            self.on_engine_ready()
 
-    def _list(self) -> None:
+    def _request_list(self) -> None:
         def on_answer(answer: Answer) -> None:
-            # An engine that is not there yet: its successor is asked by `resume`.
+            # If there is no engine yet, `on_engine_ready` asks the next one.
             if answer.fault is not None and self._store.engine_state != "ready":
                 return
             if answer.fault is not None:
-                self._is_watched = False
+                self._is_subscribed = False
 
         quiet = self._store.engine_state != "ready"
         self._ask(lambda number: ListRecordings(number), on_answer, quiet=quiet)
@@ -126,9 +119,9 @@ class LibraryClient(QObject):
 
         Args:
             recording: A run's id, a unique beginning of one, or a path.
-            callback: Called with the answer; `store.runs[answer.run_id]` has the run by then.
-            at_s: The moment to show it at; None: its end.
-            quiet: A fault is the caller's to show.
+            callback: Called with the answer, when `store.runs[answer.run_id]` has the run.
+            at_s: The moment to show it at, on the run's clock; None shows its end.
+            quiet: Leave it to the callback to show a fault.
         """
         if self.is_live(recording):
 
@@ -149,7 +142,7 @@ class LibraryClient(QObject):
 
         def on_answer(answer: Answer) -> None:
             if known and answer.fault is None:
-                self.add_opened(answer.run_id)  # a run that was in the list stays in it
+                self.add_opened(answer.run_id)  # it stays in the list, now as a recording
             if callback is not None:
                 callback(answer)
 
@@ -161,7 +154,7 @@ class LibraryClient(QObject):
         )
 
     def open(self, recording: str, *, at_s: float | None = None) -> None:
-        """Show a recording in the run view; a live run of the cluster is attached to instead."""
+        """Show a recording in the run view, or attach to it if it is a live run of the cluster."""
 
         def on_answer(answer: Answer) -> None:
             if answer.fault is None:
@@ -180,41 +173,41 @@ class LibraryClient(QObject):
             self.opened_changed.emit()
 
     def is_live(self, run_id: str) -> bool:
-        """Whether that run goes on, on this window's cluster."""
+        """Whether a run is live on this window's cluster."""
         return any(run.run_id == run_id for run in self._store.live_runs)
 
     def add_opened(self, run_id: str) -> None:
-        """A recording is among the runs of the window from now on."""
+        """Add a recording to those that the user has opened."""
         if run_id not in self.opened:
             self.opened = (*self.opened, run_id)
             self.opened_changed.emit()
 
     def scrub(self, run_id: str, at_s: float | None) -> None:
-        """Show an opened recording as it was at `at_s`; None: at its end.
+        """Show an opened recording as it was at `at_s` on its clock; None shows its end.
 
-        One request is under way at most; of those that came meanwhile, the newest is next.
+        At most one request is under way; of those that come meanwhile, only the newest is sent.
         """
-        self._scrub_next = (run_id, at_s)
-        self._scrub_on()
+        self._next_scrub = (run_id, at_s)
+        self._send_next_scrub()
 
     @property
     def is_scrubbing(self) -> bool:
-        """A moment has been asked for and is not there yet."""
-        return self._scrub_is_out
+        """Whether a moment was asked for and is not shown yet."""
+        return self._scrub_pending
 
-    def _scrub_on(self) -> None:
-        if self._scrub_is_out or self._scrub_next is None:
+    def _send_next_scrub(self) -> None:
+        if self._scrub_pending or self._next_scrub is None:
             return
-        (run_id, at_s), self._scrub_next = self._scrub_next, None
-        self._scrub_is_out = True
+        (run_id, at_s), self._next_scrub = self._next_scrub, None
+        self._scrub_pending = True
 
         def on_answer(answer: Answer) -> None:
-            self._scrub_is_out = False
+            self._scrub_pending = False
             if answer.fault is not None:
-                self._scrub_next = None
+                self._next_scrub = None
             elif run_id not in self.opened:
                 self._store.forget(run_id)  # closed meanwhile
-            self._scrub_on()
+            self._send_next_scrub()
 
         self._ask(lambda number: OpenRecording(number, run_id, at_s), on_answer)
 
@@ -223,7 +216,7 @@ class LibraryClient(QObject):
     ) -> None:
         """Ask for a part of a run's history; it is the run's `detail` when `callback` is called.
 
-        Quiet: without it, the coarser history is shown as before.
+        No fault is shown, because the plot goes on showing the coarser history.
         """
         self._ask(
             lambda number: QueryHistory(number, run_id, start_s, end_s, num_buckets),
@@ -234,7 +227,7 @@ class LibraryClient(QObject):
     # --- what is done to recordings -----------------------------------------------------------
 
     def edit_notes(self, run_id: str, notes: Notes) -> None:
-        """Replace what the user wrote to a recording."""
+        """Replace what the user wrote about a recording."""
         self._ask(lambda number: EditNotes(number, run_id, notes), text="Saving notes…")
 
     def delete(self, run_ids: tuple[str, ...], callback: Callback | None = None) -> None:
@@ -252,10 +245,10 @@ class LibraryClient(QObject):
         self._ask(lambda number: DeleteRecordings(number, run_ids), on_answer, text="Deleting…")
 
     def change_settings(self, settings: LibrarySettings) -> None:
-        """Change the library's limits; what they no longer allow is deleted at once."""
+        """Change the library's limits; recordings that exceed them are deleted at once."""
         self._ask(
             lambda number: ChangeLibrary(number, settings),
-            lambda answer: self._tell(answer, "the library's limits are changed"),
+            lambda answer: self._announce(answer, "the library's limits are changed"),
             text="Changing limits…",
         )
 
@@ -263,7 +256,7 @@ class LibraryClient(QObject):
         """Write a recording in another format."""
         self._ask(
             lambda number: ExportRecording(number, recording, kind, out),
-            lambda answer: self._tell(answer, f"exported to {out}"),
+            lambda answer: self._announce(answer, f"exported to {out}"),
             text="Exporting…",
         )
 
@@ -271,7 +264,7 @@ class LibraryClient(QObject):
         """Write an HTML file about some recordings."""
         self._ask(
             lambda number: WriteReport(number, recordings, out),
-            lambda answer: self._tell(answer, f"report written to {out}"),
+            lambda answer: self._announce(answer, f"report written to {out}"),
             text="Writing the report…",
         )
 
@@ -279,12 +272,12 @@ class LibraryClient(QObject):
         """Make recordings of other tools' files or folders."""
 
         def on_answer(answer: Answer) -> None:
-            self._tell(answer, "imported: it is in the library now")
+            self._announce(answer, "imported: it is in the library now")
             if callback is not None:
                 callback(answer)
 
         self._ask(lambda number: ImportRecordings(number, paths), on_answer, text="Importing…")
 
-    def _tell(self, answer: Answer, text: str) -> None:
+    def _announce(self, answer: Answer, text: str) -> None:
         if answer.fault is None:
             self.said.emit(text)

@@ -1,7 +1,7 @@
-"""What the widgets read: the latest of everything the engine said. QtCore only; draws nothing.
+"""The state that the widgets read: the newest of everything that the engine sent. QtCore only.
 
-`Store` takes messages in (`receive`) and emits at most one past-tense signal per message; views
-that redraw themselves look at the `version` counters on the draw clock instead of on signals.
+`Store.receive` applies a message and emits the signals of what it has changed. Plots do not redraw
+on signals: on each tick of the draw clock they look whether a `version` counter has changed.
 """
 
 from collections import deque
@@ -39,11 +39,11 @@ class Detail:
     """A part of a run's history, at the resolution that a plot asked for.
 
     Attributes:
-        series: Its buckets.
-        start_s: They hold everything from here on the run's clock ...
-        end_s: ... to here, as it was asked.
-        until_s: The run's clock when they were answered; `end_s` or later if nothing is missing.
-        number: Counts the details of a run.
+        series: The buckets of the part.
+        start_s: Begin of the part on the run's clock, as it was asked for.
+        end_s: End of the part on the run's clock, as it was asked for.
+        until_s: The run's clock when it was answered; `end_s` or later if nothing is missing.
+        number: Counts the details of a run, from 1.
     """
 
     series: HistorySeries
@@ -54,25 +54,24 @@ class Detail:
 
 
 class RunStore:
-    """Everything known of one run.
+    """Everything that is known of one run.
 
     Attributes:
-        run_id: Which run.
-        latest: The newest update (its `workers`, `figures`, `state`, ...).
-        info: From the snapshot.
-        spec: From the snapshot.
-        recent: History of the last 10 minutes.
-        whole: History of the whole run.
-        generations: Of a run that learns; empty in others.
-        detail: The part that a zoomed plot asked for last, or None.
-        ended: Of a recording, how the run ended and why, whatever moment is shown.
-        events: Newest last, at most `MAX_EVENTS`.
-        version: Counts updates.
+        latest: The newest update, with `workers`, `figures`, `state` and so on.
+        info: As the snapshot has it; None before.
+        spec: As the snapshot has it; None before.
+        recent: The history of the last 10 minutes.
+        whole: The history of the whole run.
+        generations: The generations of a run that learns; empty in others.
+        detail: The part of the history that a zoomed plot asked for last, or None.
+        ended: How the run ended and why; a recording keeps it at whatever moment it is shown.
+        events: The newest `MAX_EVENTS` events, newest last.
+        version: Counts the updates.
         received_s: When the newest update arrived, on the store's clock.
-        began_s: When the run's clock was 0, on the store's clock: what places runs beside each
-            other. NaN before the first update.
-        num_merged: Updates merged for this window so far, because something was slow.
-        rests: Only an update a second is wanted: merging is meant, and not counted.
+        began_s: When the run's clock was 0, on the store's clock, so that runs can be drawn beside
+            each other. NaN before the first update.
+        num_merged: How many updates were merged so far because something was slow.
+        rests: Whether only one merged update a second is wanted, so that merging is not counted.
     """
 
     def __init__(self, run_id: str) -> None:
@@ -100,30 +99,31 @@ class RunStore:
 
     @property
     def is_recording(self) -> bool:
-        """It is shown from its file: no worker takes a command, and the moment can be chosen."""
+        """Whether it is shown from its file: it takes no command, and the moment can be chosen."""
         return self.recorded_until_s is not None
 
     @property
     def recorded_until_s(self) -> float | None:
-        """Of a recording, the run's clock at its end; None: the run is live, or was until now."""
+        """The run's clock at the end of its recording; None if the run is or was seen live."""
         return self.info.recorded_until_s if self.info else None
 
     @property
     def learns(self) -> bool:
-        """Its policy's parameters are being improved, or were."""
+        """Whether a learner improves the policy of this run, or did."""
         asked = self.spec is not None and self.spec.learner.kind is not None
         return asked or (self.latest is not None and self.latest.learning is not None)
 
     @property
     def name(self) -> str:
-        """What its spec calls it."""
+        """The name in its spec, else its environment; its id if there is no spec yet."""
         return (self.spec.name or self.spec.env.id) if self.spec else self.run_id
 
     def apply(self, update: RunUpdate, received_s: float) -> None:
-        """Take a snapshot or an update in; a repeated event is taken once.
+        """Apply a snapshot or an update; an event that is repeated is added once.
 
-        A snapshot has all events: those of another moment, or of a supervisor that was restarted
-        before it had recorded its last ones, and gives their numbers to others.
+        A snapshot has all events and replaces those that are known, because their numbers may be
+        reused: it may show another moment, or come from a restarted supervisor that had not
+        recorded its last events.
         """
         if update.since_seq == 0:
             self.events.clear()
@@ -133,30 +133,31 @@ class RunStore:
         self.spec = update.spec or self.spec
         self.recent.apply(update.recent)
         self.whole.apply(update.whole)
-        told = update.learning.generations if update.learning else Generations()
+        generations = update.learning.generations if update.learning else Generations()
         if update.since_seq == 0:
-            self.generations.replace(told)
+            self.generations.replace(generations)
         else:
-            self.generations.apply(told)
+            self.generations.apply(generations)
         self.num_merged += 0 if self._has_rested else update.num_merged
         self._has_rested = self.rests
-        self._place(received_s - update.t_s)
+        self._adjust_start(received_s - update.t_s)
         self.received_s = received_s
         self.latest = update
         if update.state.is_over:
             self.ended = (update.state, update.ended_by)
         self.version += 1
 
-    def _place(self, began_s: float) -> None:
-        """The update that was under way for the shortest time knows best when the clock was 0.
+    def _adjust_start(self, began_s: float) -> None:
+        """Set `began_s` to an earlier value: the fastest update says best when the clock was 0.
 
-        The clock of a run that was restarted from its recording has lost some time.
+        A much later value is accepted too, because the clock of a run that was restarted from its
+        recording has lost some time.
         """
         if not self.began_s <= began_s <= self.began_s + _CLOCK_SLACK_S:
             self.began_s = began_s
 
     def take_detail(self, answer: HistoryRange) -> None:
-        """Keep the part of the history that a plot asked for."""
+        """Keep the part of the history that a plot asked for as `detail`."""
         series = HistorySeries()
         series.apply(answer.history)
         is_growing = self.latest is not None and not self.latest.last
@@ -166,14 +167,14 @@ class RunStore:
 
 
 class Store(QObject):
-    """What the engine said, latest first.
+    """The newest state of engine, cluster, runs and library.
 
     Signals:
         cluster_changed: `cluster` has a new value.
         engine_changed: `engine_state` or `health` has a new value.
         registry_changed: `env_ids` and `wrapper_names` have new values.
         runs_changed: The list of live runs, or the set of known runs, changed.
-        run_updated(run_id): A run took an update in. Do not draw here.
+        run_updated(run_id): An update was applied to a run. Do not draw here.
         run_state_changed(run_id): A run's state, pause, number of workers or policy changed.
         shown_run_changed: Another run is shown.
         overlaid_changed: Other runs are drawn beside the one on screen.
@@ -208,13 +209,13 @@ class Store(QObject):
 
     @property
     def shown(self) -> RunStore | None:
-        """The run on screen."""
+        """The run on screen, or None."""
         return self.runs.get(self.shown_run_id)
 
     def show_run(self, run_id: str) -> None:
         """Choose the run on screen.
 
-        One that was overlaid changes places with the one before it: what is drawn stays drawn.
+        If it was overlaid, it changes places with the run before it, so that both stay drawn.
         """
         if run_id == self.shown_run_id:
             return
@@ -236,25 +237,25 @@ class Store(QObject):
             self.overlaid_changed.emit()
 
     def set_engine_state(self, state: str) -> None:
-        """`starting`, `ready`, `reconnecting`, `hung` or `failed`, from the engine process."""
+        """Set the state of the engine process: see `EngineProcess.state`."""
         if state != self.engine_state:
             self.engine_state = state
             self.engine_changed.emit()
 
     def set_cluster(self, status: ClusterStatus) -> None:
-        """Take in how the cluster is."""
+        """Set the status of the cluster."""
         self.cluster = status
         self.cluster_changed.emit()
 
     def run(self, run_id: str) -> RunStore:
-        """The store of a run, made when it is first heard of."""
+        """Get the store of a run, which is made when it is first asked for."""
         if run_id not in self.runs:
             self.runs[run_id] = RunStore(run_id)
             self.runs_changed.emit()
         return self.runs[run_id]
 
     def forget(self, run_id: str) -> None:
-        """Let go of all that is known of a run."""
+        """Drop everything that is known of a run, and take it off the screen."""
         if self.runs.pop(run_id, None) is not None:
             self.overlay(run_id, drawn=False)
             if run_id == self.shown_run_id:
@@ -262,12 +263,12 @@ class Store(QObject):
             self.runs_changed.emit()
 
     def recorded(self, run_id: str) -> RecordedRun | None:
-        """The line of a run in the library, if the library is known and has it."""
+        """Find a run in the library; None if the library is not known or does not have it."""
         runs = self.library.runs if self.library else ()
         return next((run for run in runs if run.run_id == run_id), None)
 
     def interrupt(self, run_id: str, cause: str) -> None:
-        """Mark a run that was going on as interrupted: its cluster, or the run on it, is gone."""
+        """Mark a run as interrupted, unless it is over, because it or its cluster is gone."""
         run = self.run(run_id)
         if run.latest is not None and not run.latest.state.is_over and not run.is_recording:
             was = run.latest.workers
@@ -285,7 +286,7 @@ class Store(QObject):
             self.run_state_changed.emit(run_id)
 
     def receive(self, message: FromEngine) -> None:
-        """Take one message in."""
+        """Apply one message from the engine, and emit the signal of what it changes."""
         match message:
             case RunUpdate():
                 self._receive_update(message)
@@ -312,15 +313,15 @@ class Store(QObject):
 
     def _receive_update(self, update: RunUpdate) -> None:
         run = self.run(update.run_id)
-        before = _character(run)
+        before = _visible_state(run)
         run.apply(update, self.clock())
         self.run_updated.emit(update.run_id)
-        if _character(run) != before:
+        if _visible_state(run) != before:
             self.run_state_changed.emit(update.run_id)
 
 
-def _character(run: RunStore) -> tuple[object, ...]:
-    """What widgets are told of at once when it changes."""
+def _visible_state(run: RunStore) -> tuple[object, ...]:
+    """The values of a run whose change `run_state_changed` reports."""
     latest = run.latest
     if latest is None:
         return ()

@@ -35,15 +35,13 @@ def two(session: Session, engine: FakeEngine) -> Session:
     return session
 
 
-def test_a_single_run_needs_no_word_about_what_is_looked_at(
-    session: Session, engine: FakeEngine
-) -> None:
+def test_a_single_run_needs_no_follow_command(session: Session, engine: FakeEngine) -> None:
     engine.come_up()
     start(session, engine, FIRST)
     assert follows(engine) == []
 
 
-def test_a_run_that_goes_off_the_screen_rests_and_is_read_closely_when_it_is_overlaid(
+def test_a_run_off_the_screen_is_read_seldom_and_closely_again_when_it_is_overlaid(
     two: Session, engine: FakeEngine
 ) -> None:
     assert follows(engine) == [(SECOND,)]
@@ -55,7 +53,7 @@ def test_a_run_that_goes_off_the_screen_rests_and_is_read_closely_when_it_is_ove
     assert follows(engine)[-1] == (SECOND,)
 
 
-def test_updates_of_a_resting_run_are_taken_in_and_their_merging_is_not_counted(
+def test_updates_of_a_run_that_is_read_seldom_are_applied_and_their_merging_is_not_counted(
     two: Session, engine: FakeEngine
 ) -> None:
     first = two.store.runs[FIRST]
@@ -73,9 +71,7 @@ def test_updates_of_a_resting_run_are_taken_in_and_their_merging_is_not_counted(
     assert first.num_merged == before + 2
 
 
-def test_a_run_that_is_over_is_no_reason_to_say_what_is_looked_at(
-    two: Session, engine: FakeEngine
-) -> None:
+def test_a_run_that_is_over_needs_no_follow_command(two: Session, engine: FakeEngine) -> None:
     engine.update(FIRST, state=RunState.STOPPED, snapshot=False, last=True)
     assert follows(engine) == [(SECOND,), None]
 

@@ -159,7 +159,7 @@ def test_a_recording_that_is_still_written_is_followed_on_its_cluster(
     session.deleteLater()
 
 
-def test_bad_input_is_told_while_the_cluster_still_comes_up(
+def test_bad_input_is_reported_while_the_cluster_still_comes_up(
     session: Session, engine: FakeEngine, faults: list[Fault]
 ) -> None:
     session.start_when_up(SPEC)
