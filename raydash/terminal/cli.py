@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typing_extensions import override
 
 from raydash.terminal.options import environments, machine, recordings, running
 from raydash.terminal.options.shared import examples, refuse, use_data_dir
@@ -23,19 +24,20 @@ _PLAIN = ("--help", "-h", "--version")
 
 
 def _without_data_dir(args: list[str]) -> list[str]:
-    """`--data-dir DIR` may stand before any command too."""
+    """Apply and remove a `--data-dir DIR` that stands before the command."""
     while args and args[0].startswith("--data-dir"):
         name, is_joined, folder = args[0].partition("=")
         if name != "--data-dir" or not (is_joined or len(args) > 1):
-            break  # what is wrong with it is said where options are read
+            break  # left for the parser of options, which says what is wrong with it
         use_data_dir(folder if is_joined else args[1])
         args = args[1:] if is_joined else args[2:]
     return args
 
 
 class _WindowByDefault(TyperGroup):
-    """`raydash [SPEC.toml] [--start]` means `raydash gui ...`."""
+    """Opens the window without a command: `raydash [SPEC.toml] [--start]` is `raydash gui ...`."""
 
+    @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         args = _without_data_dir(args)
         first = args[0] if args else ""
@@ -48,8 +50,9 @@ class _WindowByDefault(TyperGroup):
             args = ["gui", *args]
         return super().parse_args(ctx, args)
 
+    @override
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """In sections, each command with its whole first sentence."""
+        # Not as typer does it, which knows no sections and cuts the sentences off.
         for title, names in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl(

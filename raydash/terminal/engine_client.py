@@ -1,7 +1,7 @@
-"""The terminal's side of an engine: a child process, frames over its stdin and stdout, its death.
+"""Runs the terminal's engine as a child process and exchanges messages with it.
 
-Blocking, one thread, no Qt; never imports ray. The window has its own (`raydash.link`), because a
-window must not block; both speak the same frames to the same engine.
+This client blocks, uses one thread and no Qt, and never imports ray. The window has its own
+(`raydash.link`) because it must not block; both speak the same frames to the same engine.
 """
 
 import contextlib
@@ -40,15 +40,15 @@ from raydash.version import __version__
 DEFAULT_COMMAND = (sys.executable, "-m", "raydash.engine")
 LOG_TAIL_BYTES = 16 * 1024
 _READ_BYTES = 256 * 1024
-_SLICE_S = 0.2
+_POLL_S = 0.2
 
 
 class EngineGoneError(FaultError):
-    """The engine died, hung or spoke nonsense. Runs are not affected; another may be started."""
+    """The engine died, hung or sent nonsense. Runs are not affected; another one may be started."""
 
 
 def child_environment(base: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The engine's environment: ours, with byte-code kept in our cache (imports crawl without)."""
+    """Make the engine's environment: ours, with byte-code in our cache to import faster."""
     environment = {k: v for k, v in base.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPYCACHEPREFIX"] = str(paths.cache_dir() / "pycache")
     return environment
@@ -57,11 +57,10 @@ def child_environment(base: Mapping[str, str] = os.environ) -> dict[str, str]:
 class EngineClient:
     """One engine, from its start to its end.
 
-    A context manager: leaving it closes the engine's input, which ends the engine (not its runs).
+    As a context manager it ends the engine, but not its runs, when it is left.
 
     Attributes:
-        hello: What the engine said of itself.
-        pid: The engine's process.
+        hello: The engine's greeting, with its version.
     """
 
     def __init__(
@@ -76,18 +75,19 @@ class EngineClient:
         """Start the engine and greet it.
 
         Args:
-            command: What to start, speaking our frames on stdin and stdout; default: our engine.
-            clock: For all timeouts.
+            command: The program to start, which speaks our frames on stdin and stdout; None starts
+                our engine.
+            clock: The clock of all timeouts.
             hello_timeout_s: How long the engine may take to greet.
-            silence_limit_s: An engine silent for so long while we listen is taken for hung. It
-                reports its health each second, but connecting can freeze it for a while.
-            end_grace_s: From closing its input to killing it.
+            silence_limit_s: An engine that is silent for this long while we listen counts as hung.
+                It reports its health each second, but connecting can freeze it for a while.
+            end_grace_s: From closing the engine's input to killing it.
 
         Raises:
             EngineGoneError: if it cannot be started, does not greet, or is of another version.
         """
         self._clock = clock
-        self._silence_limit_s = math.inf  # until it has greeted, for which it has its own time
+        self._silence_limit_s = math.inf  # while it greets, `hello_timeout_s` counts instead
         self._end_grace_s = end_grace_s
         self._silent_s = 0.0
         self._reader = FrameReader()
@@ -104,7 +104,7 @@ class EngineClient:
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 env=child_environment(),
-                start_new_session=True,  # the terminal's Ctrl-C is ours to answer, not the engine's
+                start_new_session=True,  # we answer the terminal's Ctrl-C, not the engine
                 bufsize=0,
             )
         except OSError as error:
@@ -136,10 +136,10 @@ class EngineClient:
         self.close()
 
     def send(self, command: Command) -> int:
-        """Send a command under a new id (whatever id it has) and give that id back.
+        """Send a command under a new id, whatever id it has, and return the new one.
 
         Raises:
-            EngineGoneError: if nobody is there to take it.
+            EngineGoneError: if the engine is gone.
         """
         command_id = self._next_id
         self._next_id += 1
@@ -147,21 +147,21 @@ class EngineClient:
         return command_id
 
     def receive(self, timeout_s: float) -> FromEngine | None:
-        """The next message other than an answer that is waited for; None if none comes in time.
+        """Return the next message, or None if none comes within `timeout_s`.
 
         Raises:
-            EngineGoneError: if the engine died, hung or spoke nonsense.
+            EngineGoneError: if the engine died, hung or sent nonsense.
         """
         end_s = self._clock() + timeout_s
         while not self._inbox:
             remaining_s = end_s - self._clock()
-            self._read(max(0.0, min(remaining_s, _SLICE_S)))
+            self._read(max(0.0, min(remaining_s, _POLL_S)))
             if remaining_s <= 0 and not self._inbox:
                 return None
         return self._inbox.popleft()
 
     def messages(self, timeout_s: float) -> Iterator[FromEngine]:
-        """Every message of the next `timeout_s` seconds, as it comes.
+        """Yield every message of the next `timeout_s` seconds as it comes.
 
         Raises:
             EngineGoneError: as `receive`.
@@ -179,13 +179,10 @@ class EngineClient:
         on_message: Callable[[FromEngine], None] | None = None,
         give_up: Callable[[], bool] = lambda: False,
     ) -> Answer:
-        """The answer to a command that was done.
+        """Wait until a command was done, and return its answer.
 
-        Args:
-            command_id: From `send`.
-            timeout_s: How long to wait.
-            on_message: Is given every other message that comes meanwhile.
-            give_up: Asked a few times a second; true ends the waiting as a timeout does.
+        `on_message` is called with every other message that comes meanwhile. `give_up` is called a
+        few times a second; if it returns true, the wait ends as with a timeout.
 
         Raises:
             FaultError: if the command failed, or was not answered in time.
@@ -202,7 +199,7 @@ class EngineClient:
                         "Try again, or run raydash doctor",
                     )
                 )
-            message = self.receive(min(remaining_s, _SLICE_S))
+            message = self.receive(min(remaining_s, _POLL_S))
             if isinstance(message, Answer):
                 self._answers[message.command_id] = message
             elif message is not None and on_message is not None:
@@ -213,9 +210,9 @@ class EngineClient:
         return answer
 
     def close(self, *, grace_s: float | None = None) -> None:
-        """End the engine: say goodbye, wait a little, kill it by its id. May be repeated.
+        """End the engine: say goodbye, wait a little, then kill it. May be called again.
 
-        What it still says meanwhile is thrown away.
+        What it still sends meanwhile is thrown away.
         """
         if self._stderr.closed:
             return
@@ -226,7 +223,7 @@ class EngineClient:
         self._process.stdin.close()
         end_s = self._clock() + (self._end_grace_s if grace_s is None else grace_s)
         while self._process.poll() is None and self._clock() < end_s:
-            # Its output is read on, or an engine that has much to say could never end.
+            # Go on reading its output, or an engine with much to send could never end.
             if select.select([self._process.stdout], [], [], 0.02)[0] and not os.read(
                 self._process.stdout.fileno(), _READ_BYTES
             ):
@@ -239,7 +236,7 @@ class EngineClient:
         self._process.stdout.close()
         self._stderr.close()
 
-    # --- inside -------------------------------------------------------------------------------
+    # --- frames and faults --------------------------------------------------------------------
 
     def _greet(self, timeout_s: float) -> Hello:
         self._write(Hello(PROTOCOL_VERSION, __version__, os.getpid()))
@@ -259,7 +256,7 @@ class EngineClient:
                 why = f"it said nothing for {timeout_s:g} s"
             case other:
                 why = f"its first message was {type(other).__name__}"
-        raise self._gone("The engine did not greet", why)
+        raise self._gone_error("The engine did not greet", why)
 
     def _write(self, message: ToEngine) -> None:
         assert self._process.stdin is not None
@@ -268,50 +265,52 @@ class EngineClient:
             while data:
                 data = data[self._process.stdin.write(data) :]
         except (OSError, ValueError) as error:
-            raise self._death() from error
+            raise self._death_error() from error
 
     def _read(self, timeout_s: float) -> None:
-        """Wait for bytes once and put what is complete into the inbox."""
+        """Wait for bytes once, and put the complete messages into the inbox."""
         assert self._process.stdout is not None
         if self._process.stdout.closed:
-            raise self._gone("The engine has been closed", "")
+            raise self._gone_error("The engine has been closed", "")
         if not select.select([self._process.stdout], [], [], timeout_s)[0]:
-            # Summed in slices, so that a stopped terminal (Ctrl-Z) does not count as silence.
+            # Add up short waits, so that a stopped terminal (Ctrl-Z) does not count as silence.
             self._silent_s += timeout_s
             if self._silent_s >= self._silence_limit_s:
                 self._process.kill()
-                raise self._gone(
+                raise self._gone_error(
                     "The engine hangs", f"no sign of life for {self._silence_limit_s:g} s"
                 )
             return
         self._silent_s = 0.0
         data = os.read(self._process.stdout.fileno(), _READ_BYTES)
         if not data:
-            raise self._death()
+            raise self._death_error()
         try:
             messages = [decode(payload) for payload in self._reader.feed(data)]
         except (FrameError, CodecError) as error:
             self._process.kill()
-            raise self._gone("The engine sent something that is no message", str(error)) from error
+            raise self._gone_error(
+                "The engine sent something that is no message", str(error)
+            ) from error
         for message in messages:
             if isinstance(message, EngineHealth):
                 self._log_path = message.log_path
             if not isinstance(message, Pong):
                 self._inbox.append(message)
 
-    def _death(self) -> EngineGoneError:
+    def _death_error(self) -> EngineGoneError:
         try:
             code = self._process.wait(self._end_grace_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            return self._gone("The engine closed its output", "it was then ended")
+            return self._gone_error("The engine closed its output", "it was then ended")
         ended = f"ended by {signal.Signals(-code).name}" if code < 0 else ""
         why = ended or f"its exit code was {code}"
         if not self._reader.is_between_frames:
             why += ", in the middle of a message"
-        return self._gone("The engine died", why)
+        return self._gone_error("The engine died", why)
 
-    def _gone(self, what: str, why: str) -> EngineGoneError:
+    def _gone_error(self, what: str, why: str) -> EngineGoneError:
         tail = self._log_tail()
         last_line = tail.strip().rsplit("\n", 1)[-1].strip()
         if last_line:
@@ -320,9 +319,9 @@ class EngineClient:
         return EngineGoneError(Fault(what, why, remedy, detail=tail))
 
     def _log_tail(self) -> str:
-        """The end of what it printed, else of its own log file."""
+        """Read the end of what the engine printed, else of its log file."""
         if not self._stderr.closed:
-            # By position: the child writes through the same open file, whose offset is shared.
+            # Read by position, because the child writes through the same open file and its offset.
             size = os.fstat(self._stderr.fileno()).st_size
             start = max(0, size - LOG_TAIL_BYTES)
             text = os.pread(self._stderr.fileno(), LOG_TAIL_BYTES, start).decode("utf-8", "replace")

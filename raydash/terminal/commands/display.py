@@ -1,4 +1,4 @@
-"""Whether a window can open here, asked before Qt is: Qt aborts the process when it cannot."""
+"""Finds out whether a window can open here, without Qt, which would abort the process if not."""
 
 import ctypes
 import importlib.util
@@ -25,7 +25,7 @@ _SEVERAL_WAYS = (
 
 
 def platform_plugin(environment: Mapping[str, str] = os.environ) -> str:
-    """Which of Qt's platforms will be used: `xcb`, `wayland`, `offscreen`, ...; empty if none."""
+    """Name the platform of Qt that will be used: `xcb`, `wayland`, ...; empty if there is none."""
     chosen = environment.get("QT_QPA_PLATFORM", "").split(";")[0].split(":")[0]
     if chosen:
         return chosen
@@ -35,7 +35,7 @@ def platform_plugin(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def why_no_window(environment: Mapping[str, str] = os.environ) -> Fault | None:
-    """Why no window can open here; None if one can."""
+    """Say why no window can open here; None if one can."""
     platform = platform_plugin(environment)
     if not platform:
         return Fault(
@@ -61,7 +61,7 @@ def why_no_window(environment: Mapping[str, str] = os.environ) -> Fault | None:
 
 
 def why_no_picture(path: Path | None) -> Fault | None:
-    """Why the window could not be saved there when it quits; None if it can. Makes the folder."""
+    """Say why a screenshot could not be saved there, or None. Makes the folder."""
     if path is None:
         return None
     problem = ""
@@ -93,7 +93,7 @@ def display_answers(display: str) -> bool:
     if not match:
         return False
     number = int(match["number"])
-    # Names of its own: a Unix socket may be a file, or abstract (leading zero byte).
+    # A Unix socket may be a file, or have an abstract name (with a leading zero byte).
     path = f"/tmp/.X11-unix/X{number}"
     if match["host"] in ("", "unix"):
         return any(_connects(socket.AF_UNIX, name) for name in (path, f"\0{path}"))
@@ -101,7 +101,7 @@ def display_answers(display: str) -> bool:
 
 
 def missing_library(platform: str) -> str:
-    """What the loader says is missing for Qt's plugin of that platform; empty if nothing."""
+    """Say what is missing to load Qt's plugin of a platform; empty if nothing is."""
     found = importlib.util.find_spec("PySide6")
     if found is None or not found.submodule_search_locations:
         return "PySide6 is not installed"

@@ -1,4 +1,4 @@
-"""`raydash doctor`: what this machine lacks, and the line that mends it."""
+"""`raydash doctor`: prints what this machine lacks, and the line that mends it."""
 
 import importlib.metadata
 import importlib.util
@@ -19,7 +19,7 @@ from raydash.terminal.commands.display import APT_LINE, missing_library, why_no_
 from raydash.terminal.commands.options import why_wrong_platform
 
 RAY_ALLOWED = ((2, 55), (2, 60))
-"""Oldest and newest minor version of Ray that are allowed; the newest is the tried one."""
+"""The oldest and the newest minor version of Ray that are allowed; the newest is tested."""
 
 _GIB = 1024**3
 _SETUP = "Run scripts/setup (in a checkout), or reinstall raydash"
@@ -27,14 +27,7 @@ _SETUP = "Run scripts/setup (in a checkout), or reinstall raydash"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        name: What.
-        ok: Whether it is well.
-        text: What was found.
-        remedy: The line that mends it.
-    """
+    """The result of one check; `remedy` is the line that mends what is wrong."""
 
     name: str
     ok: bool
@@ -43,8 +36,8 @@ class Check:
 
 
 def examine(environment: Mapping[str, str] = os.environ) -> list[Check]:
-    """Look at everything; nothing is started or changed."""
-    looks: tuple[tuple[str, Callable[[], Check]], ...] = (
+    """Make all checks, without starting or changing anything."""
+    probes: tuple[tuple[str, Callable[[], Check]], ...] = (
         ("platform", _platform),
         ("Python", _python),
         ("PySide6", _pyside),
@@ -61,16 +54,16 @@ def examine(environment: Mapping[str, str] = os.environ) -> list[Check]:
         ("cluster", _cluster),
     )
     checks = []
-    for name, look in looks:
+    for name, probe in probes:
         try:
-            checks.append(look())
-        except Exception as error:  # a doctor who falls ill says so and goes on
+            checks.append(probe())
+        except Exception as error:  # one that fails must not hide the others
             checks.append(Check(name, False, f"could not be looked at: {error!r}"))
     return checks
 
 
 def print_report(*, as_json: bool = False) -> int:
-    """Print what `examine` found; 0 if all is well, 2 if something is wrong."""
+    """Print the results of all checks; return 0 if all is well, else 2."""
     checks = examine()
     if as_json:
         print(json.dumps({"checks": [asdict(check) for check in checks]}))
@@ -184,7 +177,7 @@ def _shared_memory() -> Check:
 
 
 def _folder(name: str, folder: Path, variable: str) -> Check:
-    """Whether files can be made in a folder, or where it would be made; and the room there."""
+    """Check that a folder, or the nearest one above it that exists, can be written and has room."""
     place = folder
     while not place.exists():
         place = place.parent

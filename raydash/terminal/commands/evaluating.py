@@ -1,4 +1,4 @@
-"""`raydash evaluate`: what a policy in a file is worth."""
+"""`raydash evaluate`: plays episodes of a policy in a file and prints how it did."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from raydash.core.analysis.policy_evaluation import PolicyEvaluation
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import SpecError
 from raydash.terminal.commands.options import (
-    fault_of,
+    fault_from_spec_error,
     policy_options,
     source_dirs,
     spec_from_options,
@@ -19,7 +19,7 @@ from raydash.trial.trial import evaluate_policy
 
 EXIT_DONE = 0
 _KINDS = {".npz": "mlp", ".onnx": "onnx"}
-"""An MLP may have any number of layers, a single one too."""
+"""The kind of policy by the ending of its file. A linear policy is an MLP of one layer."""
 
 
 def evaluate_and_print(
@@ -33,16 +33,11 @@ def evaluate_and_print(
 ) -> int:
     """Play fresh episodes of a policy, greedily, and print how it did.
 
-    Args:
-        policy: Its file.
-        env_id: Name of the environment.
-        env_kwargs: JSON of its keyword arguments.
-        num_episodes: How many.
-        seed: Of the episodes; None: one that nobody knows.
-        as_json: One JSON object on stdout, also if it could not be played.
+    `env_kwargs` is the JSON of the environment's keyword arguments. Without a seed, every call
+    plays other episodes. With `as_json` one JSON object is on stdout, even if nothing was played.
 
     Raises:
-        FaultError: if policy or environment can't be had, do not fit, hang or keep raising.
+        FaultError: if policy or environment can't be made, do not fit, hang or keep raising.
     """
     try:
         kind = _KINDS.get(policy.suffix)
@@ -67,9 +62,11 @@ def evaluate_and_print(
             spec.env, spec.policy, source_dirs(None), num_episodes=num_episodes, seed=seed
         )
     except SpecError as error:
-        raise _told(FaultError(fault_of(error)), env_id, policy, as_json) from None
+        raise _printed_as_json(
+            FaultError(fault_from_spec_error(error)), env_id, policy, as_json
+        ) from None
     except FaultError as error:
-        raise _told(error, env_id, policy, as_json) from None
+        raise _printed_as_json(error, env_id, policy, as_json) from None
     if as_json:
         known = {name: _finite(value) for name, value in asdict(found).items()}
         print(json.dumps({**known, "error": None, "error_keys": []}, allow_nan=False))
@@ -79,7 +76,7 @@ def evaluate_and_print(
 
 
 def lines_of(found: PolicyEvaluation) -> list[str]:
-    """How it did, a line each."""
+    """Format the figures of an evaluation for people, one per line."""
     rows = [("policy", found.policy), ("env", f"{found.env_id}, seed {found.seed}")]
     if found.episode_return_mean is not None:
         rows += [
@@ -107,8 +104,8 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _told(error: FaultError, env_id: str, policy: Path, as_json: bool) -> FaultError:
-    """With `--json` there is one JSON object on stdout whatever happens."""
+def _printed_as_json(error: FaultError, env_id: str, policy: Path, as_json: bool) -> FaultError:
+    """Print the fault as JSON if `--json` was given, and return the error to be raised."""
     fault = error.fault
     if as_json:
         said = {"error": fault.sentence(), "error_keys": list(fault.keys)}

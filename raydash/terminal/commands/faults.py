@@ -1,10 +1,10 @@
-"""Faults in a terminal, where nothing is marked red, and nothing can be unfolded."""
+"""Formats faults for a terminal, where no field can be marked and no details can be unfolded."""
 
 from raydash.core.faults import Fault
 
 
-def words_for(fault: Fault) -> str:
-    """Its keys and its sentence, below the traceback or the last words that it refers to."""
+def fault_text(fault: Fault) -> str:
+    """Format a fault: its keys and sentence, below the traceback or details that it mentions."""
     said = fault.sentence()
     unnamed = [key for key in fault.keys if key not in said]
     said = f"raydash: {', '.join(unnamed)}: {said}" if unnamed else f"raydash: {said}"

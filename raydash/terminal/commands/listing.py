@@ -1,4 +1,4 @@
-"""`raydash ps`, `stop`, `swap` and `cluster`: what lives, changed or ended. Launches nothing."""
+"""`raydash ps`, `stop`, `swap` and `cluster`: list, change or end live runs. Launch nothing."""
 
 import json
 import math
@@ -28,7 +28,7 @@ _LIST_TIMEOUT_S = 5.0
 _STOP_TIMEOUT_S = 60.0
 _OVER_TIMEOUT_S = 30.0
 _SWAP_TIMEOUT_S = 180.0
-"""PyTorch may have to be imported, in a trial and then in each worker."""
+"""Long, because PyTorch may have to be imported, in a trial and then in each worker."""
 
 OpenEngine = Callable[[], EngineClient]
 
@@ -42,7 +42,7 @@ def list_runs(
         FaultError: if the cluster cannot be reached.
     """
     runs: Sequence[RunSummary] = ()
-    if _is_there(address):
+    if _has_cluster(address):
         with open_engine() as client:
             runs = _connected_runs(client, address)
     if as_json:
@@ -55,17 +55,14 @@ def list_runs(
 def stop_runs(
     wanted: str | None, address: str | None, *, open_engine: OpenEngine = EngineClient
 ) -> int:
-    """Stop one run, by its id, the beginning of its id or its name; or all of one's own.
+    """Stop one run or all runs of this user on the cluster at `address`, or on the launched one.
 
-    Args:
-        wanted: Which; None: all of one's own.
-        address: Of its cluster; None: the launched one.
-        open_engine: Starts an engine.
+    `wanted` is the run's id, the beginning of its id or its name; None stops all of the user's.
 
     Raises:
         FaultError: if the cluster cannot be reached, or a run does not take the command.
     """
-    if not _is_there(address):
+    if not _has_cluster(address):
         if wanted is not None:
             return _refused(f"no run {wanted}: no cluster is alive here")
         print("no run of yours is alive")
@@ -81,7 +78,7 @@ def stop_runs(
         for run in chosen:
             stop = client.send(CommandRun(0, run.run_id, Verb.STOP))
             client.wait_answer(stop, _STOP_TIMEOUT_S)
-        over = _wait_over(client, {run.run_id for run in chosen})
+        over = _wait_until_over(client, {run.run_id for run in chosen})
         for run in chosen:
             print(f"{run.run_id} {'has stopped' if run.run_id in over else 'is stopping'}")
         if not chosen:
@@ -96,12 +93,12 @@ def swap_policy(
     *,
     open_engine: OpenEngine = EngineClient,
 ) -> int:
-    """Give a live run another policy; `policy` may be loaded (`raydash.terminal.commands.trust`).
+    """Give a live run another policy, which must be trusted (`raydash.terminal.commands.trust`).
 
     Raises:
         FaultError: if the cluster cannot be reached, or the run does not take the policy.
     """
-    if not _is_there(address):
+    if not _has_cluster(address):
         return _refused(f"no run {wanted}: no cluster is alive here")
     with open_engine() as client:
         runs = _connected_runs(client, address)
@@ -112,17 +109,17 @@ def swap_policy(
         run_id = chosen[0].run_id
         snapshots: list[RunUpdate] = []
 
-        def take(message: FromEngine) -> None:
+        def collect(message: FromEngine) -> None:
             if isinstance(message, RunUpdate) and message.run_id == run_id:
                 snapshots.append(message)
 
-        client.wait_answer(client.send(AttachRun(0, run_id)), _STOP_TIMEOUT_S, take)
+        client.wait_answer(client.send(AttachRun(0, run_id)), _STOP_TIMEOUT_S, collect)
         for message in client.messages(_LIST_TIMEOUT_S if not snapshots else 0.0):
-            take(message)
+            collect(message)
             if snapshots:
                 break
         swap = client.send(CommandRun(0, run_id, Verb.SWAP, policy=policy))
-        client.wait_answer(swap, _SWAP_TIMEOUT_S, take)
+        client.wait_answer(swap, _SWAP_TIMEOUT_S, collect)
         print(f"{run_id} has another policy: {policy.kind} {policy.path or ''}".rstrip())
     return EXIT_DONE
 
@@ -162,8 +159,8 @@ def _refused(text: str) -> int:
     return EXIT_BAD_INPUT
 
 
-def _is_there(address: str | None) -> bool:
-    """Connecting would join something: an engine that finds nothing here launches a cluster."""
+def _has_cluster(address: str | None) -> bool:
+    """Whether there is a cluster to connect to; without one, an engine would launch it."""
     if address:
         return True
     record = cluster_status(paths.state_dir())
@@ -173,22 +170,22 @@ def _is_there(address: str | None) -> bool:
 def _connected_runs(client: EngineClient, address: str | None) -> Sequence[RunSummary]:
     lists: list[RunList] = []
 
-    def take(message: FromEngine) -> None:
+    def collect(message: FromEngine) -> None:
         if isinstance(message, RunList):
             lists.append(message)
 
     connect = Connect(0, ClusterSpec(address=address))
-    client.wait_answer(client.send(connect), math.inf, take)
+    client.wait_answer(client.send(connect), math.inf, collect)
     if not lists:
         for message in client.messages(_LIST_TIMEOUT_S):
-            take(message)
+            collect(message)
             if lists:
                 break
     return lists[-1].runs if lists else ()
 
 
-def _wait_over(client: EngineClient, run_ids: set[str]) -> set[str]:
-    """Which of the runs are over within the time that a stop may take."""
+def _wait_until_over(client: EngineClient, run_ids: set[str]) -> set[str]:
+    """Wait until the runs are over, for a limited time; return the ids of those that are."""
     alive = set(run_ids)
     for message in client.messages(_OVER_TIMEOUT_S if alive else 0.0):
         if isinstance(message, RunList):
@@ -209,7 +206,7 @@ def _why_not(wanted: str, chosen: Sequence[RunSummary], runs: Sequence[RunSummar
 
 
 def _matching(runs: Sequence[RunSummary], wanted: str) -> list[RunSummary]:
-    """Those that may be meant. An empty word, as of an unset shell variable, means none."""
+    """Find the runs that `wanted` may mean; empty (say, an unset shell variable) means none."""
     exact = [run for run in runs if wanted == run.run_id]
     return exact or [
         run for run in runs if wanted and (run.run_id.startswith(wanted) or run.name == wanted)

@@ -1,4 +1,4 @@
-"""From what was typed to a spec: a TOML file with options laid over it, refused as a whole."""
+"""Makes a spec from a TOML file and the options that win over it, or says all that is wrong."""
 
 import json
 import sys
@@ -16,17 +16,15 @@ _JSON = {
     "env.kwargs": ("--env-kwargs", "a JSON object, '{\"name\": 1}'"),
     "policy.action": ("--action", "1, or [0.5, 0]"),
 }
-"""Keys whose options are JSON: the option, and what it takes."""
+"""Spec keys whose options are JSON, with the option and an example of what it takes."""
 
 
 def spec_from_options(spec_path: Path | None, options: Mapping[str, object]) -> RunSpec:
-    """The spec of a command line.
+    """Make the spec of a command line, from a TOML file (if any) and options.
 
-    Args:
-        spec_path: A TOML file, or None.
-        options: Dotted spec keys; None means that the option was not given. Of `env.kwargs` and
-            `policy.action` the JSON text. If any `stop.*` is given, those replace the file's stop
-            conditions altogether.
+    The options are given by their dotted spec keys; None means that an option was not given.
+    `env.kwargs` and `policy.action` are JSON text. If any `stop.*` is given, all stop conditions
+    of the file are dropped.
 
     Raises:
         SpecError: with everything that is wrong, in the file and in the options.
@@ -44,7 +42,7 @@ def spec_from_options(spec_path: Path | None, options: Mapping[str, object]) -> 
     if any(key.startswith("stop.") for key in given):
         table.pop("stop", None)
     for key, value in given.items():
-        _lay_over(table, key, value)
+        _set_key(table, key, value)
     try:
         spec = spec_from_table(table)
     except SpecError as error:
@@ -57,12 +55,10 @@ def spec_from_options(spec_path: Path | None, options: Mapping[str, object]) -> 
 
 
 def policy_options(kind: str | None, path: Path | None, action: str | None) -> dict[str, object]:
-    """What a command line says of a policy, for `spec_from_options`.
+    """Make the options of a policy for `spec_from_options`.
 
-    Args:
-        kind: A word, or `module:callable`.
-        path: Its file.
-        action: JSON of what a constant policy does.
+    `kind` is one of the kinds or `module:callable`; `action` is the JSON of what a constant policy
+    does.
     """
     return {
         "policy.kind": kind,
@@ -71,21 +67,21 @@ def policy_options(kind: str | None, path: Path | None, action: str | None) -> d
     }
 
 
-def _lay_over(table: dict[str, Any], key: str, value: object) -> None:
+def _set_key(table: dict[str, Any], key: str, value: object) -> None:
     part, _, name = key.partition(".")
     section = table.setdefault(part, {})
-    if isinstance(section, dict):  # else the file is wrong there, and is refused as such
+    if isinstance(section, dict):  # else the file is wrong there, and is refused for that
         section[name] = value
 
 
 def source_dirs(spec_path: Path | None) -> tuple[str, ...]:
-    """Where the user's own modules are looked for: beside the spec file, and here."""
+    """List the folders of the user's own modules: that of the spec file, and the current one."""
     places = [spec_path.absolute().parent] if spec_path else []
     return tuple(dict.fromkeys(str(place) for place in [*places, Path.cwd()]))
 
 
 def unwritable_folder() -> Fault | None:
-    """Why state or recordings could not be written; None if they can. Makes the folders."""
+    """Say why state or recordings could not be written, or None. Makes the folders."""
     for variable, folder in (
         ("RAYDASH_STATE_DIR", paths.state_dir()),
         ("RAYDASH_DATA_DIR", paths.data_dir()),
@@ -105,8 +101,8 @@ def unwritable_folder() -> Fault | None:
     return None
 
 
-def fault_of(error: SpecError) -> Fault:
-    """A refused spec as a fault; the details hold one violation per line."""
+def fault_from_spec_error(error: SpecError) -> Fault:
+    """Make a fault of a refused spec, with one violation per line in its details."""
     return Fault(
         "The spec was refused",
         "; ".join(violation.sentence() for violation in error.violations),
@@ -117,7 +113,7 @@ def fault_of(error: SpecError) -> Fault:
 
 
 def why_wrong_platform(platform: str = sys.platform) -> str:
-    """Why raydash cannot run here; empty if it can."""
+    """Say why raydash cannot run here; empty if it can."""
     if platform.startswith("linux"):
         return ""
     return (

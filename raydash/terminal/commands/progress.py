@@ -1,4 +1,4 @@
-"""What a terminal run says while it goes on: one line rewritten on a tty, else a line per 2 s."""
+"""Prints the progress of a terminal run: one line that is rewritten on a tty, else one per 2 s."""
 
 import math
 import shutil
@@ -16,72 +16,72 @@ _CLEAR = "\r\x1b[K"
 _GAP = "  "
 
 
-class Progress:
-    """Writes to one stream; never more often than people can read."""
+class ProgressLine:
+    """The line with the newest progress, written no more often than people can read it."""
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
         self._stream = stream
         self._clock = clock
         self._is_tty = stream.isatty()
         self._interval_s = REWRITE_INTERVAL_S if self._is_tty else LINE_INTERVAL_S
-        self._shown_s = -math.inf
+        self._printed_s = -math.inf
         self._topic = ""
-        self._has_line = False
+        self._is_line_shown = False
 
     def show(self, text: str, topic: str = "") -> None:
-        """Say how things are. A new topic is said at once, else what comes too soon is dropped."""
+        """Show the progress: at once if the topic is new, else not if it comes too soon."""
         now = self._clock()
-        if topic == self._topic and now - self._shown_s < self._interval_s:
+        if topic == self._topic and now - self._printed_s < self._interval_s:
             return
-        self._shown_s, self._topic = now, topic
+        self._printed_s, self._topic = now, topic
         if self._is_tty:
-            self._write(_CLEAR + fitted(text, shutil.get_terminal_size().columns - 1))
-            self._has_line = True
+            self._write(_CLEAR + fit_parts(text, shutil.get_terminal_size().columns - 1))
+            self._is_line_shown = True
         else:
             self._write(text + "\n")
 
-    def note(self, text: str) -> None:
-        """Say something that stays."""
+    def print_line(self, text: str) -> None:
+        """Print a line that stays."""
         self.end()
         self._write(text + "\n")
 
     def end(self) -> None:
-        """Take the rewritten line away."""
-        if self._has_line:
+        """Remove the line that is rewritten, if it is there."""
+        if self._is_line_shown:
             self._write(_CLEAR)
-            self._has_line = False
+            self._is_line_shown = False
 
     def _write(self, text: str) -> None:
         try:
             self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):
-            pass  # nobody listens any more; the run is what counts
+            pass  # nobody reads any more, which must not harm the run
 
 
-def fitted(text: str, width: int) -> str:
-    """As many of the parts (two spaces apart) as a line has room for, whole ones."""
+def fit_parts(text: str, width: int) -> str:
+    """Drop parts (which are two spaces apart) from the end until the text fits."""
     while len(text) > width and _GAP in text:
         text = text.rpartition(_GAP)[0]
     return text[:width]
 
 
 def grouped(number: float) -> str:
-    """12345.6 as `12 346`."""
+    """Format 12345.6 as `12 346`."""
     return f"{number:,.0f}".replace(",", " ")
 
 
-def words_for_cluster(status: ClusterStatus) -> str:
-    """The cluster's phase and its seconds."""
+def cluster_line(status: ClusterStatus) -> str:
+    """Format the phase of a cluster, with the seconds since it began."""
     where = f" at {status.address}" if status.address else ""
     return f"cluster {status.phase.value}{where}  {status.elapsed_s:.1f} s  {status.text}".rstrip()
 
 
-def words_for_run(update: RunUpdate) -> str:
-    """The run's clock, counters, rates and workers on one line."""
+def run_line(update: RunUpdate) -> str:
+    """Format a run's clock, counters, rates and workers on one line."""
     figures, learning = update.figures, update.learning
     if learning is not None:
-        return _words_for_learning(update, learning)
+        return _learning_line(update, learning)
     steps = figures.num_env_steps_sampled_lifetime
     if figures.num_episodes_lifetime:
         mean = figures.recent_return_mean
@@ -97,8 +97,8 @@ def words_for_run(update: RunUpdate) -> str:
     )
 
 
-def _words_for_learning(update: RunUpdate, learning: LearningFigures) -> str:
-    """The generation that is being played, what the last ones brought, and the evaluation."""
+def _learning_line(update: RunUpdate, learning: LearningFigures) -> str:
+    """Format the generation under way, the returns of the last ones, and the evaluation."""
     figures = update.figures
     parts = [f"{figures.elapsed_s:.1f} s", f"generation {grouped(learning.weights_seq_no)}"]
     if update.state is not RunState.RUNNING:

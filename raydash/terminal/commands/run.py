@@ -1,4 +1,4 @@
-"""`raydash run`: one run from the terminal, from connecting to its summary."""
+"""`raydash run`: plays one run in the terminal, from connecting to its summary."""
 
 import math
 import os
@@ -31,9 +31,9 @@ from raydash.core.messages import (
 from raydash.core.spec import RunSpec, SpecError
 from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.core.updates import RunInfo, RunUpdate
-from raydash.terminal.commands.faults import words_for
-from raydash.terminal.commands.options import fault_of, unwritable_folder
-from raydash.terminal.commands.progress import Progress, words_for_cluster, words_for_run
+from raydash.terminal.commands.faults import fault_text
+from raydash.terminal.commands.options import fault_from_spec_error, unwritable_folder
+from raydash.terminal.commands.progress import ProgressLine, cluster_line, run_line
 from raydash.terminal.commands.summary import Summary
 from raydash.terminal.commands.trust import agree
 from raydash.terminal.engine_client import EngineClient, EngineGoneError
@@ -48,9 +48,9 @@ EXIT_INTERRUPTED = 130
 MAX_NEW_ENGINES = 3
 _START_TIMEOUT_S = 120.0
 _COMMAND_TIMEOUT_S = 60.0
-_LAST_WORDS_S = 15.0
+_LAST_UPDATE_TIMEOUT_S = 15.0
 _FAILURES = (EventKind.ENV_ERROR, EventKind.WORKER_FAILED, EventKind.LEARNER_FAILED)
-"""What may fail a run; the last one's traceback is shown when it did."""
+"""Events that may make a run fail; then the traceback of the last one is printed."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 OpenEngine = Callable[[], EngineClient]
@@ -70,19 +70,19 @@ def run_headless(
     err: TextIO | None = None,
     clock: Clock = time.monotonic,
 ) -> int:
-    """Do one run and say how it went.
+    """Play one run and print how it went.
 
     Args:
-        read_spec: Gives the spec, or raises `SpecError`.
+        read_spec: Returns the spec, or raises `SpecError`.
         source_dirs: Folders of the user's own modules.
-        detach: Leave as soon as the run goes on; it is kept.
-        as_json: Exactly one JSON object on `out`, whatever happens.
-        trust_policy: The user agreed to load a policy that executes what its file says.
-        open_engine: Starts an engine.
+        detach: Leave as soon as the run was started; it is kept.
+        as_json: Print exactly one JSON object to `out`, whatever happens.
+        trust_policy: The user agreed to load a policy whose file can execute code.
+        open_engine: Starts an engine and returns its client.
         try_first: Tries an environment before a cluster is launched for it.
-        out: For the summary, the JSON object, or the id of a detached run; default: stdout.
-        err: For progress and faults; default: stderr.
-        clock: For progress and ceilings.
+        out: Gets the summary, the JSON object, or the id of a detached run; None is stdout.
+        err: Gets progress and faults; None is stderr.
+        clock: The clock of progress and timeouts.
 
     Returns:
         The exit code.
@@ -93,38 +93,38 @@ def run_headless(
     except SpecError as error:
         err.write("".join(f"raydash: {v.sentence()}\n" for v in error.violations))
         if as_json:
-            _say(Summary(None, fault=fault_of(error)).json(), out, err)
+            _print_result(Summary(None, fault=fault_from_spec_error(error)).json(), out, err)
         return EXIT_BAD_INPUT
     try:
         spec = replace(spec, policy=agree(spec.policy, agreed=trust_policy))
     except FaultError as error:
-        err.write(f"{words_for(error.fault)}\n")
+        err.write(f"{fault_text(error.fault)}\n")
         if as_json:
-            _say(Summary(spec, fault=error.fault).json(), out, err)
+            _print_result(Summary(spec, fault=error.fault).json(), out, err)
         return EXIT_BAD_INPUT
-    progress = Progress(err, clock)
+    progress = ProgressLine(err, clock)
     run = _HeadlessRun(spec, source_dirs, detach, open_engine, try_first, progress, clock)
-    code = run.perform()
+    code = run.execute()
     summary = run.summary()
     text = summary.json() if as_json else run.run_id if detach else summary.text()
     if text:
-        _say(text, out, err)
+        _print_result(text, out, err)
     return code
 
 
-def _say(text: str, out: TextIO, err: TextIO) -> None:
-    """Print; how the run ended does not depend on whether somebody can read it."""
+def _print_result(text: str, out: TextIO, err: TextIO) -> None:
+    """Print the result; if that fails, say so, but keep the exit code of the run."""
     try:
         print(text, file=out, flush=True)
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             err.write(f"raydash: the summary could not be written: {error.strerror}\n")
-        # What is left in its buffer is not to be tried again when Python leaves.
+        # Keep Python from trying the rest of its buffer again at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 class _HeadlessRun:
-    """One run as the terminal sees it; outlives up to three engines."""
+    """One run as the terminal sees it, which goes on when its engine dies, up to three times."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class _HeadlessRun:
         detach: bool,
         open_engine: OpenEngine,
         try_first: TryFirst,
-        progress: Progress,
+        progress: ProgressLine,
         clock: Clock,
     ) -> None:
         self.run_id = ""
@@ -155,12 +155,12 @@ class _HeadlessRun:
         self._recording_fault = ""
         self._is_over_since_s = math.inf
 
-    def perform(self) -> int:
-        """All of it, up to a closed engine; gives the exit code."""
+    def execute(self) -> int:
+        """Start the run, follow it to its end, close the engine, and return the exit code."""
         try:
-            with self._signals_counted():
+            with self._counting_signals():
                 try:
-                    self._begin()
+                    self._start_run()
                     if self.run_id and not self._detach:
                         self._follow_to_the_end()
                 finally:
@@ -173,14 +173,14 @@ class _HeadlessRun:
         except FaultError as error:
             self._fault = error.fault
         if self._fault is not None and (self.run_id or not self._num_signals):
-            self._progress.note(words_for(self._fault))
+            self._progress.print_line(fault_text(self._fault))
         code = self._exit_code()
         if code == EXIT_RUN_FAILED and self._failure:
-            self._progress.note(self._failure.rstrip())
+            self._progress.print_line(self._failure.rstrip())
         return code
 
     def summary(self) -> Summary:
-        """What is known now."""
+        """Sum up what is known of the run."""
         lost = self._cluster_is_lost
         return Summary(
             self._spec,
@@ -205,8 +205,8 @@ class _HeadlessRun:
         return EXIT_DONE
 
     @contextmanager
-    def _signals_counted(self) -> Iterator[None]:
-        """The first signal is looked at where it suits; the second one leaves at once."""
+    def _counting_signals(self) -> Iterator[None]:
+        """Count signals: the first is acted on at a suitable moment, the second leaves at once."""
 
         def on_signal(number: int, frame: FrameType | None) -> None:
             self._num_signals += 1
@@ -220,10 +220,10 @@ class _HeadlessRun:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    # --- beginning ----------------------------------------------------------------------------
+    # --- starting -----------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        """Connect and start the run. Without a run id at the end, it was interrupted."""
+    def _start_run(self) -> None:
+        """Connect and start the run; `run_id` stays empty if a signal came first."""
         self._check_before_launch()
         if self._num_signals:
             return
@@ -238,10 +238,10 @@ class _HeadlessRun:
         ).run_id
         if self._detach:
             return
-        self._progress.note(f"run {self.run_id}")
+        self._progress.print_line(f"run {self.run_id}")
 
     def _check_before_launch(self) -> None:
-        """Refuse bad input while nothing is started: where Ray runs, the engine does that."""
+        """Refuse bad input before anything is started; where Ray runs already, the engine does."""
         fault = unwritable_folder()
         if fault is None and self._spec.cluster.address is None:
             fault = why_too_many(self._spec.rollout.num_workers or 1)
@@ -261,7 +261,7 @@ class _HeadlessRun:
             raise FaultError(fault)
 
     def _connect(self) -> EngineClient | None:
-        """A connected engine, or None if a signal came first."""
+        """Open an engine and connect it; return None if a signal came first."""
         client = self._client = self._open_engine()
         connect_id = client.send(Connect(0, self._spec.cluster))
         try:
@@ -292,13 +292,13 @@ class _HeadlessRun:
                 if num_engines > MAX_NEW_ENGINES:
                     raise
                 is_attached = False
-                self._progress.note(
+                self._progress.print_line(
                     f"raydash: {gone.fault.sentence()} The run itself is not affected; starting "
                     f"another engine ({num_engines} of {MAX_NEW_ENGINES})"
                 )
 
     def _attach_again(self) -> None:
-        """Follow the same run through another engine."""
+        """Open another engine, and follow the same run through it."""
         assert self._client is not None
         self._client.close(grace_s=0.0)
         client = self._client = self._open_engine()
@@ -309,42 +309,42 @@ class _HeadlessRun:
             client.wait_answer(client.send(command), timeout_s, self._on_message)
 
     def _follow(self) -> None:
-        """Take updates in until the last one."""
+        """Receive updates until the last one."""
         client = self._client
         assert client is not None
         stop_id = 0
-        while not self._has_last_word():
+        while not self._is_finished():
             if self._num_signals and not stop_id:
-                self._progress.note("stopping the run (once more to leave at once)")
+                self._progress.print_line("stopping the run (once more to leave at once)")
                 stop = CommandRun(0, self.run_id, Verb.STOP, ended_by=EndedBy.SIGNAL)
                 stop_id = client.send(stop)
             message = client.receive(0.2)
             if message is not None:
                 self._on_message(message)
 
-    def _has_last_word(self) -> bool:
-        """Nothing will follow, or what should follow has not come for long."""
+    def _is_finished(self) -> bool:
+        """Whether the last update has come, or has not come long after the run ended."""
         if self._latest is not None and self._latest.last:
             return True
-        return self._clock() - self._is_over_since_s > _LAST_WORDS_S
+        return self._clock() - self._is_over_since_s > _LAST_UPDATE_TIMEOUT_S
 
     def _on_message(self, message: FromEngine) -> None:
         match message:
             case RunUpdate() if not self.run_id or message.run_id == self.run_id:
-                self._take(message)
+                self._on_update(message)
             case ClusterStatus(phase=ClusterPhase.LOST | ClusterPhase.FAILED, fault=fault):
                 self._fault = fault or Fault("The cluster is gone", message.text)
                 if self.run_id:
                     self._cluster_is_lost = True
                     raise FaultError(self._fault)
             case ClusterStatus():
-                self._progress.show(words_for_cluster(message), message.phase.value)
+                self._progress.show(cluster_line(message), message.phase.value)
             case Answer(fault=Fault() as fault):
-                self._progress.note(words_for(fault))
+                self._progress.print_line(fault_text(fault))
             case _:
                 pass
 
-    def _take(self, update: RunUpdate) -> None:
+    def _on_update(self, update: RunUpdate) -> None:
         self._latest = update
         self._info = update.info or self._info
         if update.state.is_over and self._is_over_since_s == math.inf:
@@ -353,12 +353,12 @@ class _HeadlessRun:
         for event in update.events:
             is_said_below = fault and event.kind is EventKind.RECORDING_FAILED
             if event.number > self._newest_event and event.kind.is_bad and not is_said_below:
-                self._progress.note(f"{event.t_s:.1f} s  {event.text}")
+                self._progress.print_line(f"{event.t_s:.1f} s  {event.text}")
                 if event.kind in _FAILURES:
                     self._failure = event.detail or self._failure
             self._newest_event = max(self._newest_event, event.number)
         if fault != self._recording_fault:
             self._recording_fault = fault
             said = f"recording fails: {fault}; the run goes on" if fault else "recording goes on"
-            self._progress.note(f"raydash: {said}")
-        self._progress.show(words_for_run(update), update.state.value)
+            self._progress.print_line(f"raydash: {said}")
+        self._progress.show(run_line(update), update.state.value)

@@ -1,4 +1,4 @@
-"""What a terminal run says at its end: one JSON object, or a few lines for people."""
+"""Sums up a terminal run at its end: as one JSON object, or as a few lines for people."""
 
 import json
 import math
@@ -24,15 +24,15 @@ _SHOWN_AGENTS = 16
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything known of a run when the terminal leaves it; None where nothing is.
+    """Everything that is known of a run when the terminal leaves it; None where nothing is.
 
     Attributes:
-        spec: What was asked for; None if it was refused.
+        spec: The spec that was asked for; None if it was refused.
         run_id: Empty if no run was started.
-        update: The newest one.
-        info: From the snapshot.
-        state: The run's state if it is known better than from `update`.
-        ended_by: Likewise.
+        update: The newest update.
+        info: As the snapshot had it.
+        state: The run's state, if it is not the one in `update`.
+        ended_by: What ended the run, if it is not what `update` says.
         fault: What went wrong.
     """
 
@@ -45,7 +45,7 @@ class Summary:
     fault: Fault | None = None
 
     def table(self) -> dict[str, object]:
-        """The figures over the whole run under their stable names; None where there is none."""
+        """List the figures of the whole run under their stable names; None where there is none."""
         update = self.update
         wanted = self.spec.rollout.num_workers if self.spec else None
         facts = RunFacts(
@@ -66,14 +66,14 @@ class Summary:
             error=self.fault.sentence() if self.fault else self._recording_words() or None,
             keys=RunFacts.keys_of(self.fault),
         )
-        return {name: _sayable(value) for name, value in facts.table().items()}
+        return {name: _json_value(value) for name, value in facts.table().items()}
 
     def json(self) -> str:
-        """The table as one line of JSON."""
+        """Format the table as one line of JSON."""
         return json.dumps(self.table(), allow_nan=False)
 
     def text(self) -> str:
-        """The table for people; empty if no run was started."""
+        """Format the table for people; empty if no run was started."""
         if not self.run_id:
             return ""
         table = self.table()
@@ -94,13 +94,13 @@ class Summary:
         return "\n".join(f"{name:<10} {value}" for name, value in lines)
 
     def _recording_words(self) -> str:
-        """What is wrong with the recording; empty if nothing is."""
+        """Say what is wrong with the recording; empty if nothing is."""
         fault = self.update.health.recording_fault if self.update else ""
         return f"The recording is not whole: {fault}." if fault else ""
 
 
 def named_lines(scalars: ScalarFigures, agents: AgentFigures | None) -> list[tuple[str, str]]:
-    """Named scalars and agents, over the whole run, for people."""
+    """Format the means of named scalars and of agents over the whole run, for people."""
     lines = [
         ("info", f"{plain(name)} mean {mean:.4g} of {grouped(count)} episodes")
         for name, mean, count in zip(scalars.names, scalars.mean, scalars.count, strict=True)
@@ -122,7 +122,7 @@ def named_lines(scalars: ScalarFigures, agents: AgentFigures | None) -> list[tup
 
 
 def learning_lines(learning: LearningFigures | None) -> list[tuple[str, str]]:
-    """How much was learnt, for people."""
+    """Format how much was learnt, for people; empty if nothing learns."""
     if learning is None:
         return []
     count = learning.num_generations
@@ -140,8 +140,8 @@ def learning_lines(learning: LearningFigures | None) -> list[tuple[str, str]]:
     return lines
 
 
-def _sayable(value: object) -> object:
-    """JSON has no word for what is infinite."""
+def _json_value(value: object) -> object:
+    """Replace infinite values by None, because JSON cannot express them."""
     return None if isinstance(value, float) and math.isinf(value) else value
 
 

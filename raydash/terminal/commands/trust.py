@@ -1,4 +1,4 @@
-"""Who agrees, in a terminal, that a policy's file may be loaded: an option, or an answer."""
+"""Asks whether a policy may be loaded whose file can execute code, unless an option says so."""
 
 import sys
 
@@ -8,27 +8,26 @@ from raydash.core.trust import WHAT_IT_DOES, needs_trust, trusted, untrusted, wh
 
 
 def agree(policy: PolicySpec, *, agreed: bool) -> PolicySpec:
-    """A policy as it may be loaded. What a spec file says of trust counts for nothing.
+    """Mark a policy as trusted if that is needed and the user agrees.
 
-    Args:
-        policy: Which.
-        agreed: By `--trust-policy`.
+    The user agrees by `--trust-policy` (`agreed`) or when asked; what a spec file says of trust
+    does not count.
 
     Raises:
-        FaultError: if nobody agrees.
+        FaultError: if the user does not agree.
     """
     policy = trusted(policy) if agreed else untrusted(policy)
     if not needs_trust(policy):
         return policy
-    if sys.stdin.isatty() and _says_yes(policy):
+    if sys.stdin.isatty() and _user_agrees(policy):
         return trusted(policy)
     fault = why_untrusted(policy)
     assert fault is not None
     raise FaultError(fault)
 
 
-def _says_yes(policy: PolicySpec) -> bool:
-    # On stderr: what is on stdout may be read by a program.
+def _user_agrees(policy: PolicySpec) -> bool:
+    # On stderr, because a program may read stdout.
     print(f"{policy.path}: {WHAT_IT_DOES}", file=sys.stderr)
     print(f"Load this {policy.kind} policy? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().casefold() in ("y", "yes")

@@ -13,10 +13,10 @@ commands = typer.Typer()
 
 
 class Bench(NamedTuple):
-    """One of the things that can be measured.
+    """One of the measurements that `raydash bench` can make.
 
     Attributes:
-        module: Has `run(as_json=...)`, which gives the exit code.
+        module: The module whose `run(as_json=...)` measures and returns the exit code.
         what: What it measures, for the help.
     """
 
@@ -91,5 +91,5 @@ def engine() -> None:
     """
     from raydash.terminal.engine_client import DEFAULT_COMMAND, child_environment
 
-    # A fresh interpreter in the same process: byte-code settings count from its very start.
+    # A new interpreter in the same process, because byte-code settings are read at its start.
     os.execve(DEFAULT_COMMAND[0], DEFAULT_COMMAND, child_environment())

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+from typing_extensions import override
 
 from raydash.core.faults import Fault
 from raydash.terminal.options.shared import (
@@ -38,14 +39,15 @@ commands.add_typer(cluster_commands, name="cluster", no_args_is_help=True)
 
 
 class _Run(TyperCommand):
-    """With `--json` one JSON object is on stdout even if the options can't be read."""
+    """Prints one JSON object on stdout with `--json`, even if the options can't be read."""
 
+    @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         wants_json = "--json" in args
         try:
             return super().parse_args(ctx, args)
         except Exception as error:
-            # `--help` leaves by an exception too, which says nothing.
+            # `--help` ends with an exception too, but it has no message.
             said = getattr(error, "format_message", str)
             if wants_json and not isinstance(error, typer.Exit):
                 from raydash.terminal.commands.summary import Summary

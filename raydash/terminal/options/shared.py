@@ -1,4 +1,4 @@
-"""What several commands take, and how a command ends."""
+"""Options and arguments that several commands share, and how a command ends."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ _ENV_HELP = "Gymnasium id, module:Id or package.module:callable"
 
 
 def use_data_dir(folder: str | None) -> str | None:
-    """The engine and its supervisors look where this process does: at its environment."""
+    """Set the data folder in the environment, which the engine and its supervisors inherit."""
     if folder is not None:
         if not folder.strip():
             raise typer.BadParameter("it is empty", param_hint="--data-dir")
@@ -55,7 +55,7 @@ Vectorization = Annotated[
     ),
 ]
 POLICY_WORDS = ", ".join(POLICY_KINDS) + ", or MODULE:CALLABLE"
-"""What `--policy` takes."""
+"""The kinds of policies that `--policy` takes, for the help."""
 PolicyPath = Annotated[
     Path | None,
     typer.Option(
@@ -123,34 +123,34 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")
 
 
 def examples(*lines: str) -> str:
-    """Lines to copy, for the end of a command's help."""
+    """Format command lines to copy, for the end of a command's help."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def exit_with(command: Callable[[], int]) -> None:
-    """Exit with what the command gives; a fault becomes a sentence on stderr."""
+    """Run a command and exit with the code that it returns; print a fault on stderr."""
     from raydash.core.faults import FaultError
-    from raydash.terminal.commands.faults import words_for
+    from raydash.terminal.commands.faults import fault_text
 
     try:
         code = command()
         sys.stdout.flush()
     except FaultError as error:
-        print(words_for(error.fault), file=sys.stderr)
+        print(fault_text(error.fault), file=sys.stderr)
         code = 2 if error.fault.bad_input else 3
-    except OSError as error:  # what files say is a fault by now: this is about stdout
+    except OSError as error:  # errors of other files are faults by now, so this is about stdout
         code = 0
         if not isinstance(error, BrokenPipeError):
             what = error.filename or "the answer could not be written"
             print(f"raydash: {what}: {error.strerror or error}", file=sys.stderr)
             code = 3
-        # `raydash runs | head`: nobody reads on, and Python is not to complain when it leaves.
+        # Nobody reads on after `raydash runs | head`: keep Python from complaining at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(code)
 
 
 def refuse(*lines: str) -> int:
-    """Say on stderr what is wrong with the input; gives the exit code."""
+    """Print on stderr what is wrong with the input, and return the exit code."""
     for line in lines:
         print(f"raydash: {line}", file=sys.stderr)
     return 2

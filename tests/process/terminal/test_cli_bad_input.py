@@ -27,7 +27,7 @@ CONSTRUCTOR = '{"where": "constructor"}'
 
 @pytest.fixture(autouse=True)
 def _nothing_is_started(private_dirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any engine would be a program that does not exist."""
+    """Make every engine a program that does not exist, so that starting one fails."""
     monkeypatch.setattr("raydash.terminal.engine_client.DEFAULT_COMMAND", ("/nonexistent",))
 
 
@@ -182,7 +182,7 @@ def test_nonsense_is_no_display(name: str) -> None:
 
 def test_stop_wants_to_know_which() -> None:
     assert typed("stop").exit_code == 2
-    assert typed("stop", "").exit_code == 2, "an unset variable of a shell"
+    assert typed("stop", "").exit_code == 2, "a shell variable that is not set"
     assert typed("stop", "x", "--all").exit_code == 2
 
 

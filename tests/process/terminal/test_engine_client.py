@@ -1,4 +1,4 @@
-"""The terminal's engine client against a child that tells every kind of story."""
+"""The terminal's engine client against a child that fails in every way."""
 
 import os
 import signal
@@ -119,7 +119,7 @@ def test_death_at_once_carries_exit_code_and_last_words(start: Start) -> None:
     assert "ImportError" in caught.value.fault.detail
 
 
-def test_death_in_a_run_is_told_with_the_signal(start: Start) -> None:
+def test_death_in_a_run_is_reported_with_the_signal(start: Start) -> None:
     with start("dies_in_a_run") as client:
         client.wait_answer(client.send(StartRun(0, RunSpec())), 10)
         with pytest.raises(EngineGoneError, match=r"SIGKILL.*driver was ended by Ray"):
@@ -133,7 +133,7 @@ def test_garbage_ends_the_engine(start: Start) -> None:
         start("garbage")
 
 
-def test_truncated_frame_is_told(start: Start) -> None:
+def test_truncated_frame_is_reported(start: Start) -> None:
     with pytest.raises(EngineGoneError, match="in the middle of a message"):
         start("half_a_frame")
 

@@ -19,7 +19,7 @@ from tests.fakes.places import ROOT
 
 
 def policy(folder: Path, *, inputs: int = 4) -> Path:
-    """It pushes the cart the way the pole leans and falls."""
+    """Write a policy that pushes the cart to the side that the pole leans and falls to."""
     matrix = np.zeros((inputs, 2))
     matrix[2:, 1] = 1.0
     path = folder / "p.npz"
@@ -38,17 +38,19 @@ def evaluate(*words: object) -> tuple[int, dict[str, Any], str]:
     return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
 
 
-def test_a_policy_plays_fresh_episodes_and_its_figures_are_told(tmp_path: Path) -> None:
-    code, told, _ = evaluate(
+def test_a_policy_plays_fresh_episodes_and_its_figures_are_printed(tmp_path: Path) -> None:
+    code, table, _ = evaluate(
         policy(tmp_path), "--env", "CartPole-v1", "--episodes", 30, "--seed", 7
     )
     assert code == 0
-    assert told["num_episodes"] == 30
-    assert told["num_episodes_terminated"] + told["num_episodes_truncated"] == 30
-    assert told["episode_return_min"] <= told["episode_return_mean"] <= told["episode_return_max"]
-    assert told["episode_return_mean"] == told["episode_len_mean"] > 100
-    assert told["num_env_steps"] == pytest.approx(30 * told["episode_len_mean"])
-    assert (told["seed"], told["error"]) == (7, None)
+    assert table["num_episodes"] == 30
+    assert table["num_episodes_terminated"] + table["num_episodes_truncated"] == 30
+    assert (
+        table["episode_return_min"] <= table["episode_return_mean"] <= table["episode_return_max"]
+    )
+    assert table["episode_return_mean"] == table["episode_len_mean"] > 100
+    assert table["num_env_steps"] == pytest.approx(30 * table["episode_len_mean"])
+    assert (table["seed"], table["error"]) == (7, None)
 
 
 def test_the_same_seed_gives_the_same_episodes_and_none_gives_others(tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def test_the_same_seed_gives_the_same_episodes_and_none_gives_others(tmp_path: P
     assert other.seed != 7
 
 
-def test_errors_of_an_environment_are_counted_and_told(tmp_path: Path) -> None:
+def test_errors_of_an_environment_are_counted_and_the_first_is_kept(tmp_path: Path) -> None:
     found = evaluate_policy(
         EnvSpec("tests.fakes.user_code.envs:TapedEnv", {"folder": str(tmp_path)}),
         PolicySpec("constant", action=0),
@@ -124,8 +126,8 @@ def test_bad_input_exits_2_in_words(
     damaged = tmp_path / "damaged.npz"
     damaged.write_bytes(b"PK\x03\x04 no archive")
     places = {"{policy}": policy(tmp_path), "{damaged}": damaged}
-    code, told, errors = evaluate(*(places.get(word, word) for word in words))
+    code, table, errors = evaluate(*(places.get(word, word) for word in words))
     assert code == 2
-    assert told["error_keys"] == keys
-    assert said in told["error"]
+    assert table["error_keys"] == keys
+    assert said in table["error"]
     assert said in errors

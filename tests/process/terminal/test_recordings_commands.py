@@ -222,7 +222,7 @@ def test_show_json_has_the_keys_of_run_and_the_rest(typed: Typed, data: Path) ->
     assert table["spec"]["env"]["id"] == "CartPole-v1"
     assert table["versions"]["raydash"]
     assert table["machine"]["num_cpus"]
-    assert [life["pid"] for life in table["incarnations"]] == [4711]
+    assert [incarnation["pid"] for incarnation in table["incarnations"]] == [4711]
     assert [worker["num_episodes"] for worker in table["workers"]] == [40]
     assert table["num_events"] == 30
     assert [event["number"] for event in table["events"]] == list(range(11, 31))

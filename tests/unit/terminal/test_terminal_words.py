@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typing_extensions import override
 
 from raydash.core.faults import Fault
 from raydash.core.messages import ClusterStatus
@@ -14,20 +15,14 @@ from raydash.core.spec import RunSpec, StopSpec
 from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.core.updates import AgentFigures, RunFigures, RunUpdate, ScalarFigures
 from raydash.terminal.commands.options import spec_from_options
-from raydash.terminal.commands.progress import Progress, words_for_cluster, words_for_run
+from raydash.terminal.commands.progress import ProgressLine, cluster_line, run_line
 from raydash.terminal.commands.summary import Summary, named_lines
+from tests.fakes.clock import FakeClock
 from tests.fakes.updates.updates import make_info, make_update
 
 
-class Hands:
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 class Terminal(io.StringIO):
+    @override
     def isatty(self) -> bool:
         return True
 
@@ -38,17 +33,17 @@ def update() -> RunUpdate:
 
 
 def test_line_is_written_every_two_seconds_without_a_terminal() -> None:
-    hands, stream = Hands(), io.StringIO()
-    progress = Progress(stream, hands)
+    clock, stream = FakeClock(0.0), io.StringIO()
+    progress = ProgressLine(stream, clock)
     for tenth in range(0, 50):
-        hands.now_s = tenth / 10
-        progress.show(f"at {hands.now_s}", "running")
+        clock.now_s = tenth / 10
+        progress.show(f"at {clock.now_s}", "running")
     assert stream.getvalue() == "at 0.0\nat 2.0\nat 4.0\n"
 
 
 def test_new_topic_is_said_at_once() -> None:
     stream = io.StringIO()
-    progress = Progress(stream, Hands())
+    progress = ProgressLine(stream, FakeClock(0.0))
     progress.show("launching", "cluster")
     progress.show("running", "run")
     assert stream.getvalue() == "launching\nrunning\n"
@@ -56,31 +51,31 @@ def test_new_topic_is_said_at_once() -> None:
 
 def test_terminal_line_is_rewritten_and_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "10")
-    hands, stream = Hands(), Terminal()
-    progress = Progress(stream, hands)
+    clock, stream = FakeClock(0.0), Terminal()
+    progress = ProgressLine(stream, clock)
     progress.show("12.3 s  4 567 steps  too long")
-    hands.now_s = 1.0
+    clock.now_s = 1.0
     progress.show("next")
-    progress.note("a note that stays")
+    progress.print_line("a note that stays")
     progress.end()
     assert stream.getvalue() == "\r\x1b[K12.3 s\r\x1b[Knext\r\x1b[Ka note that stays\n"
 
 
 def test_nobody_listening_does_not_disturb_the_run() -> None:
     stream = io.StringIO()
-    progress = Progress(stream, Hands())
+    progress = ProgressLine(stream, FakeClock(0.0))
     stream.close()
-    progress.note("hello?")
+    progress.print_line("hello?")
 
 
 def test_cluster_line_tells_phase_and_seconds() -> None:
     status = ClusterStatus(ClusterPhase.LAUNCHING, "starting Ray: loading it", 2.13)
-    assert words_for_cluster(status) == "cluster launching  2.1 s  starting Ray: loading it"
+    assert cluster_line(status) == "cluster launching  2.1 s  starting Ray: loading it"
 
 
 def test_run_line_tells_steps_before_the_first_episode(update: RunUpdate) -> None:
     figures = RunFigures(elapsed_s=1.0, num_env_steps_sampled_lifetime=812)
-    words = words_for_run(replace(update, figures=figures))
+    words = run_line(replace(update, figures=figures))
     assert "812 steps" in words
     assert "no episode finished yet" in words
     assert "nan" not in words

@@ -1,4 +1,4 @@
-"""`raydash delete` and `raydash prune`: recordings that are wanted no more."""
+"""`raydash delete` and `raydash prune`: delete recordings that are no longer wanted."""
 
 import sys
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from raydash.terminal.commands.recordings.words import (
     local_time,
     parse_bytes,
     plain,
-    say,
+    print_text,
     state_words,
 )
 from raydash.terminal.commands.run import EXIT_BAD_INPUT, EXIT_CLUSTER_FAILED, EXIT_DONE
@@ -26,24 +26,21 @@ _TITLE_WIDTH = 40
 def delete_recordings(
     wanted: Sequence[str], *, yes: bool = False, even_pinned: bool = False
 ) -> int:
-    """Delete recordings with all that lies beside them, after a question.
+    """Delete recordings with their notes and logs, after a question unless `yes` is set.
 
-    Args:
-        wanted: Ids, unique beginnings of ids, titles, or files of the library.
-        yes: Do not ask.
-        even_pinned: Pinned ones too.
+    `wanted` are ids, unique beginnings of ids, titles, or files of the library.
 
     Raises:
         FaultError: if one of them is not in the library (nothing is deleted then), or some were
             refused (the others are gone then).
     """
     library = open_library(paths.data_dir())
-    runs = _found(library, wanted)
-    say(_table([(run, "") for run in runs]))
-    if not _is_meant(runs, yes):
+    runs = _find_runs(library, wanted)
+    print_text(_table([(run, "") for run in runs]))
+    if not _is_confirmed(runs, yes):
         return EXIT_BAD_INPUT
     library.delete([run.run_id for run in runs], even_pinned=even_pinned)
-    say(_done_words(runs))
+    print_text(_done_words(runs))
     return EXIT_DONE
 
 
@@ -54,13 +51,11 @@ def prune(
     yes: bool = False,
     dry_run: bool = False,
 ) -> int:
-    """Delete by age or size: never a live or pinned run, the newest, or what can't be read.
+    """Delete recordings by age or size, after a question unless `yes` is set.
 
-    Args:
-        older_than: Days since a run's end.
-        max_size: Of the library afterwards (`10GB`).
-        yes: Do not ask.
-        dry_run: Only say what would be deleted.
+    A live or pinned run, the newest run and what can't be read are never deleted. `older_than` is
+    in days since a run's end; `max_size` is that of the library afterwards (`10GB`). Without
+    either, the library's own rules apply. A dry run only prints what would be deleted.
 
     Raises:
         FaultError: if a rule makes no sense, or none is given and the library has none.
@@ -69,17 +64,17 @@ def prune(
     rules = _rules(library, older_than, max_size)
     found = library.doomed(rules)
     if not found:
-        say("nothing to delete")
+        print_text("nothing to delete")
         return EXIT_DONE
     runs = [each.run for each in found]
-    say(_table([(each.run, each.reason) for each in found]))
+    print_text(_table([(each.run, each.reason) for each in found]))
     if dry_run:
-        say(f"{_amount(runs)} would be deleted")
+        print_text(f"{_amount(runs)} would be deleted")
         return EXIT_DONE
-    if not _is_meant(runs, yes):
+    if not _is_confirmed(runs, yes):
         return EXIT_BAD_INPUT
     deleted = set(library.apply_retention(rules))
-    say(_done_words([run for run in runs if run.run_id in deleted]))
+    print_text(_done_words([run for run in runs if run.run_id in deleted]))
     left = [run.run_id for run in runs if run.run_id not in deleted]
     if left:
         where = paths.state_dir() / "library.log"
@@ -114,7 +109,7 @@ def _rules(
     return LibrarySettings(keep_days=older_than, keep_bytes=keep_bytes)
 
 
-def _found(library: LibraryFolder, wanted: Sequence[str]) -> list[RecordedRun]:
+def _find_runs(library: LibraryFolder, wanted: Sequence[str]) -> list[RecordedRun]:
     by_path = {Path(run.path).absolute(): run for run in library.runs()}
     found: dict[str, RecordedRun] = {}
     for each in wanted:
@@ -133,8 +128,8 @@ def _found(library: LibraryFolder, wanted: Sequence[str]) -> list[RecordedRun]:
     return list(found.values())
 
 
-def _is_meant(runs: Sequence[RecordedRun], yes: bool) -> bool:
-    """Whether the user says so, now or by `--yes`."""
+def _is_confirmed(runs: Sequence[RecordedRun], yes: bool) -> bool:
+    """Ask whether to delete, unless `yes` is set; return whether the user agrees."""
     if yes:
         return True
     if not sys.stdin.isatty():

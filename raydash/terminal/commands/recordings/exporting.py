@@ -1,4 +1,4 @@
-"""`raydash export`: a recording in another format."""
+"""`raydash export`: writes a recording in another format."""
 
 import sys
 from pathlib import Path
@@ -7,24 +7,21 @@ from raydash import paths
 from raydash.core.library import ExportFormat
 from raydash.record.export.export import export
 from raydash.record.library.library import open_library
-from raydash.terminal.commands.recordings.words import say_aside
+from raydash.terminal.commands.recordings.words import print_notice
 from raydash.terminal.commands.run import EXIT_BAD_INPUT, EXIT_DONE
 
 
 def export_recording(
     wanted: str, format: str, out: Path, *, force: bool = False, all_tables: bool = False
 ) -> int:
-    """Write a recording to `out` and print where it is.
+    """Write a recording to the file or folder `out`, and print that path.
 
-    Args:
-        wanted: A run's id, a unique beginning of one, or a file.
-        format: A word of `ExportFormat`.
-        out: The file or folder to write.
-        force: Replace what is there.
-        all_tables: Of CSV and Parquet: not only the episodes.
+    `wanted` is a run's id, a unique beginning of one, or a file; `format` is a value of
+    `ExportFormat`. With `force`, what is there is replaced. With `all_tables`, CSV and Parquet get
+    all tables and not only the episodes.
 
     Raises:
-        FaultError: if there is no such recording, or it can't be handed on.
+        FaultError: if there is no such recording, or it can't be exported.
     """
     try:
         chosen = ExportFormat(format)
@@ -32,7 +29,9 @@ def export_recording(
         words = ", ".join(ExportFormat)
         print(f"raydash: --to {format} is unknown; there are {words}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    export(find_recording(wanted), chosen, out, force=force, all_tables=all_tables, say=say_aside)
+    export(
+        find_recording(wanted), chosen, out, force=force, all_tables=all_tables, say=print_notice
+    )
     print(out)
     return EXIT_DONE
 

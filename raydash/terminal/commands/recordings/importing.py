@@ -1,11 +1,11 @@
-"""`raydash import`: other tools' files as recordings."""
+"""`raydash import`: makes recordings of other tools' files."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from raydash import paths
 from raydash.record.imports.imports import import_runs
-from raydash.terminal.commands.recordings.words import say_aside
+from raydash.terminal.commands.recordings.words import print_notice
 from raydash.terminal.commands.run import EXIT_DONE
 
 
@@ -15,6 +15,6 @@ def import_files(wanted: Sequence[Path]) -> int:
     Raises:
         FaultError: if something can't be understood; nothing was imported then.
     """
-    for run_id in import_runs(wanted, paths.data_dir(), say=say_aside):
+    for run_id in import_runs(wanted, paths.data_dir(), say=print_notice):
         print(run_id)
     return EXIT_DONE

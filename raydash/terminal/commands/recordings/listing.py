@@ -1,4 +1,4 @@
-"""`raydash runs`: the library of recordings."""
+"""`raydash runs`: lists the library of recordings."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,8 +17,8 @@ from raydash.terminal.commands.recordings.words import (
     notes_table,
     number,
     plain,
-    say,
-    say_json,
+    print_json,
+    print_text,
     state_words,
 )
 from raydash.terminal.commands.run import EXIT_DONE
@@ -38,12 +38,8 @@ def list_recordings(
 ) -> int:
     """Print the library, newest first.
 
-    Args:
-        tags: Only those that have all of these.
-        search: Only those with this in id, title, name, environment, owner, tags or notes; case
-            does not matter.
-        limit: At most so many.
-        as_json: One JSON object.
+    Only those are listed that have all of `tags`, and that have `search` (in any case) in their id,
+    title, name, environment, owner, tags or notes; of these at most `limit`.
 
     Raises:
         FaultError: if the library can't be read.
@@ -54,7 +50,7 @@ def list_recordings(
     shown = runs[:limit]
     disk = library.disk()
     if as_json:
-        say_json(
+        print_json(
             {
                 "runs": [_table_of(run) for run in shown],
                 "num_runs": len(everything),
@@ -64,17 +60,17 @@ def list_recordings(
         )
         return EXIT_DONE
     if shown:
-        say(_table(shown))
+        print_text(_table(shown))
         for run in shown:
             if run.fault and not run.is_live:
-                say(f"{plain(run.run_id)}: {plain(run.fault)}")
+                print_text(f"{plain(run.run_id)}: {plain(run.fault)}")
     elif everything:
-        say("no recording is like that")
+        print_text("no recording is like that")
     else:
-        say(f"no recording yet in {plain(disk.folder)}")
+        print_text(f"no recording yet in {plain(disk.folder)}")
     if len(shown) < len(everything):
-        say(f"{grouped(len(shown))} of {grouped(len(everything))} recordings")
-    say(_disk_words(disk))
+        print_text(f"{grouped(len(shown))} of {grouped(len(everything))} recordings")
+    print_text(_disk_words(disk))
     return EXIT_DONE
 
 
@@ -87,7 +83,7 @@ def _is_wanted(run: RecordedRun, tags: Sequence[str], search: str) -> bool:
 
 
 def _table_of(run: RecordedRun) -> dict[str, object]:
-    """A run under the names that `raydash run --json` has, and some more; null: not known."""
+    """Describe a run with the keys of `raydash run --json` and some more; None if unknown."""
     known = has_figures(run)
     return {
         "run_id": run.run_id,
@@ -126,7 +122,7 @@ def _table(runs: Sequence[RecordedRun]) -> str:
                 clipped(run.title if run.title != run.run_id else "-", _TITLE_WIDTH),
                 state_words(run),
                 clipped(run.env_id or "-", _TITLE_WIDTH),
-                clipped(_ways(run) or "-", _POLICY_WIDTH),
+                clipped(_policy_words(run) or "-", _POLICY_WIDTH),
                 local_time(run.started_utc),
                 duration(run.elapsed_s) if known else "-",
                 grouped(run.num_env_steps_sampled_lifetime) if known else "-",
@@ -139,8 +135,8 @@ def _table(runs: Sequence[RecordedRun]) -> str:
     return aligned(rows, right=_RIGHT)
 
 
-def _ways(run: RecordedRun) -> str:
-    """What chose the actions, what improved that, and the mode unless it is the usual one."""
+def _policy_words(run: RecordedRun) -> str:
+    """Name the policy, the learner and the mode, but for the usual mode."""
     mode = "" if run.mode == "actors" else run.mode
     return ", ".join(part for part in (run.policy, run.learner, mode) if part)
 

@@ -1,4 +1,4 @@
-"""`raydash show` and `raydash note`: one recording, and what its owner writes to it."""
+"""`raydash show` and `raydash note`: print one recording, and edit its notes."""
 
 import sys
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ from raydash.terminal.commands.recordings.words import (
     notes_table,
     number,
     plain,
-    say,
-    say_json,
+    print_json,
+    print_text,
 )
 from raydash.terminal.commands.run import EXIT_BAD_INPUT, EXIT_DONE
 from raydash.terminal.commands.summary import learning_lines, named_lines
@@ -36,12 +36,11 @@ _SHOWN_WORKERS = 16
 def show_recording(wanted: str, *, as_json: bool = False) -> int:
     """Print everything about one recording but its episodes.
 
-    Args:
-        wanted: A run's id, a unique beginning of one, a title, or a file.
-        as_json: One JSON object, whatever happens: the keys of `raydash run --json`, and more.
+    `wanted` is a run's id, a unique beginning of one, a title, or a file. With `as_json` it prints
+    one JSON object, whatever happens, with the keys of `raydash run --json` and more.
 
     Returns:
-        0; 2 if there is no such recording or it can't be read.
+        0, or 2 if there is no such recording or it can't be read.
     """
     run: RecordedRun | None = None
     found: RunDetails | None = None
@@ -52,14 +51,14 @@ def show_recording(wanted: str, *, as_json: bool = False) -> int:
         run = line_of(entry_of(path))
         if not run.is_live:
             found = details(path)
-            if path.parent != library.folder:  # there its name is its id
+            if path.parent != library.folder:  # only in the library the file is named by the id
                 run = replace(run, run_id=found.figures.run_id)
     except FaultError as error:
         fault = error.fault
     if as_json:
-        say_json(table_of(run, found, fault))
+        print_json(table_of(run, found, fault))
     elif run is not None:
-        say(_text(run, found))
+        print_text(_text(run, found))
     if fault is not None:
         print(f"raydash: {fault.sentence()}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -75,7 +74,7 @@ def edit_notes(
     text: str | None = None,
     pinned: bool | None = None,
 ) -> int:
-    """Change what is written to a recording; None leaves a part as it is.
+    """Change the notes of a recording, and print them; None leaves a part as it is.
 
     Raises:
         FaultError: if there is no such recording in the library, or the notes are refused.
@@ -103,14 +102,14 @@ def edit_notes(
             pinned=before.pinned if pinned is None else pinned,
         )
 
-    say(_notes_text(run, library.change_notes(run.run_id, change)))
+    print_text(_notes_text(run, library.change_notes(run.run_id, change)))
     return EXIT_DONE
 
 
 def table_of(
     run: RecordedRun | None, found: RunDetails | None, fault: Fault | None
 ) -> dict[str, object]:
-    """A recording under the names of `raydash run --json`, and more; null where none is known."""
+    """Describe a recording with the keys of `raydash run --json` and more; None if unknown."""
     why = fault.sentence() if fault else run.fault if run else ""
     was_ours = found is not None and run is not None and run.source is RunSource.RAYDASH
     facts = RunFacts(
@@ -147,7 +146,9 @@ def table_of(
         "spec": found.spec if found else None,
         "versions": found.versions if found else None,
         "machine": found.machine if found else None,
-        "incarnations": [asdict(life) for life in found.incarnations] if found else [],
+        "incarnations": [asdict(incarnation) for incarnation in found.incarnations]
+        if found
+        else [],
         "workers": [
             {
                 "worker_index": worker.worker_index,
@@ -179,7 +180,12 @@ def _text(run: RecordedRun, found: RunDetails | None) -> str:
     text = "\n".join(f"{name:<10} {value}" for name, value in lines)
     parts = [text, _notes_text(run, run.notes, only_if_any=True)]
     if found:
-        parts += [_spec_text(found), _lives_text(found), _workers_text(found), _events_text(found)]
+        parts += [
+            _spec_text(found),
+            _incarnations_text(found),
+            _workers_text(found),
+            _events_text(found),
+        ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -242,13 +248,17 @@ def _spec_text(found: RunDetails) -> str:
     return "\n".join(["spec", *(f"  {plain(line)}" for line in toml.splitlines() if line)])
 
 
-def _lives_text(found: RunDetails) -> str:
+def _incarnations_text(found: RunDetails) -> str:
     if len(found.incarnations) < 2:
         return ""
     rows = [("SUPERVISOR", "FROM", "UTC", "NODE", "PROCESS")]
-    for life in found.incarnations:
-        cells = (f"{life.started_s:.1f} s", plain(life.started_utc), plain(life.node))
-        rows.append((str(life.incarnation), *cells, str(life.pid)))
+    for incarnation in found.incarnations:
+        cells = (
+            f"{incarnation.started_s:.1f} s",
+            plain(incarnation.started_utc),
+            plain(incarnation.node),
+        )
+        rows.append((str(incarnation.incarnation), *cells, str(incarnation.pid)))
     return aligned(rows)
 
 

@@ -1,4 +1,4 @@
-"""Recordings in a terminal: what files and people wrote, made fit for a line and for JSON."""
+"""Formats recordings for a terminal and for JSON, whatever files and people wrote into them."""
 
 import json
 import math
@@ -16,29 +16,29 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
-def say(text: str) -> None:
-    """Print, whatever characters the terminal knows."""
+def print_text(text: str) -> None:
+    """Print a text, with a replacement for each character that the terminal does not know."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding))
 
 
-def say_aside(line: str) -> None:
-    """Print what is not the answer, on stderr."""
+def print_notice(line: str) -> None:
+    """Print on stderr what is not part of the answer."""
     print(f"raydash: {line}", file=sys.stderr)
 
 
-def say_json(table: Mapping[str, object]) -> None:
-    """One JSON object; what is not finite is null."""
+def print_json(table: Mapping[str, object]) -> None:
+    """Print one JSON object, in which values that are not finite become null."""
     print(json.dumps(_finite(table), allow_nan=False))
 
 
 def plain(text: str) -> str:
-    """Text in one line: a name must not move the cursor or change a colour."""
+    """Replace control characters, so that a name cannot move the cursor or change a colour."""
     return "".join(c if _is_plain(c) else "�" for c in text)
 
 
 def clipped(text: str, width: int) -> str:
-    """As much of a text as has room, marked where it is cut."""
+    """Shorten a text to `width` columns, with an ellipsis where it was cut."""
     text = plain(text)
     if width_of(text) <= width:
         return text
@@ -48,7 +48,7 @@ def clipped(text: str, width: int) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> str:
-    """Rows as a table; the columns of numbers in `right` end at one place."""
+    """Format rows as a table; the columns whose numbers are in `right` are aligned right."""
     widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -61,12 +61,12 @@ def aligned(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset(
 
 
 def width_of(text: str) -> int:
-    """Columns that a text takes in a terminal."""
+    """Count the columns that a text takes in a terminal."""
     return sum(_columns(c) for c in text)
 
 
 def local_time(iso: str) -> str:
-    """A moment on the clock of who reads; `-` if it is none."""
+    """Format an ISO time in the local time zone; `-` if it is no time."""
     moment_s = unix_s(iso)
     try:
         return "-" if moment_s is None else f"{datetime.fromtimestamp(moment_s):%Y-%m-%d %H:%M}"
@@ -75,7 +75,7 @@ def local_time(iso: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`7.3 s`, `12 min 5 s`, `3 h 20 min`."""
+    """Format seconds as `7.3 s`, `12 min 5 s` or `3 h 20 min`."""
     if not math.isfinite(seconds) or seconds < 0:
         return "-"
     if seconds < 60:
@@ -87,12 +87,12 @@ def duration(seconds: float) -> str:
 
 
 def number(value: float, *, decimals: int = 2) -> str:
-    """A figure; `-` where there is none."""
+    """Format a figure; `-` where there is none."""
     return f"{value:.{decimals}f}" if math.isfinite(value) else "-"
 
 
 def parse_bytes(text: str) -> int | None:
-    """`10GB`, `500 MB`, `1.5 TiB` or plain bytes; None if it is no size above 0."""
+    """Parse `10GB`, `500 MB`, `1.5 TiB` or plain bytes; None if it is no size above 0."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
     if not match or len(match[1]) > 20:
         return None
@@ -103,17 +103,17 @@ def parse_bytes(text: str) -> int | None:
 
 
 def state_words(run: RecordedRun) -> str:
-    """How a run is or ended."""
+    """Name the state of a run, or say that its file is unreadable."""
     return run.state.value if run.state else "unreadable"
 
 
 def has_figures(run: RecordedRun) -> bool:
-    """Its file could be read; a live one's figures are its supervisor's."""
+    """Whether figures were read from a run's file: not if it is unreadable, or being written."""
     return run.state is not None and not run.is_live
 
 
 def notes_table(run: RecordedRun) -> dict[str, object]:
-    """What the user wrote, under the names of JSON."""
+    """List what the user wrote under the keys of the JSON output."""
     notes = run.notes
     return {"tags": list(notes.tags), "notes": notes.text, "pinned": notes.pinned}
 
