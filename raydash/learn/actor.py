@@ -1,7 +1,8 @@
 """What runs in a learner's process: the learner, the normaliser, and their state on disk.
 
-Thin, and without Ray: the supervisor makes an actor of it. One call at a time, answers are bytes of
-the codec. What user code raises is an answer too, not the end of the process.
+This part knows nothing of Ray; the supervisor turns it into an actor. It takes one call at a time
+and answers with bytes of the codec. What user code raises becomes an answer too, and does not end
+the process.
 """
 
 import os
@@ -27,92 +28,92 @@ from raydash.core.records import (
     ParametersReady,
     PolicyWritten,
 )
-from raydash.learn.beginning import Beginning
 from raydash.learn.learner import (
     Learner,
     RestorableLearner,
     checked_candidates,
-    raised,
+    fault_of_exception,
 )
 from raydash.learn.normaliser import Normaliser
+from raydash.learn.starting_point import StartingPoint
 from raydash.protocol.codec import decode, encode
 from raydash.worker.policies.parameters import Layout
 from raydash.worker.policies.weights import write_weights
 
-KEEP_EVERY_S = 1.0
+SAVE_EVERY_S = 1.0
 _LEARNER = "learner_"
-Given = TypeVar("Given")
+Returned = TypeVar("Returned")
 
 
 class LearnerProcess:
-    """One life of a run's learner. Its constructor only keeps its arguments, so it cannot fail."""
+    """One incarnation of a run's learner. Its constructor only stores arguments and can't fail."""
 
     def __init__(
-        self, order: bytes, *, state_path: str, best_path: str, clock: Clock = time.monotonic
+        self, start_run: bytes, *, state_path: str, best_path: str, clock: Clock = time.monotonic
     ) -> None:
-        """Keep what was asked for.
+        """Store the arguments.
 
         Args:
-            order: An encoded `StartRun`: its spec and source folders are used.
-            state_path: Where its state is kept, and gone on from if there is one; empty: nowhere.
-            best_path: Where the best policy goes.
-            clock: Monotonic seconds.
+            start_run: An encoded `StartRun`, of which the spec and the source folders are used.
+            state_path: The file that the learner's state is saved to, and restored from if it
+                exists; empty: the state is not saved.
+            best_path: The file that the best policy is written to.
+            clock: Gives monotonic seconds.
         """
-        start: StartRun = decode(order)
+        start: StartRun = decode(start_run)
         self._spec = start.spec
         self._source_dirs = start.source_dirs
         self._state_path = Path(state_path) if state_path else None
         self._best_path = Path(best_path)
         self._clock = clock
-        self._kept_s = -KEEP_EVERY_S
+        self._saved_s = -SAVE_EVERY_S
         self._learner: Learner | None = None
         self._layout = Layout(())
         self._normaliser = Normaliser(0)
-        self._given: Parameters | None = None
-        self._best_told: Float64 | None = None
+        self._parameters: Parameters | None = None
+        self._best_candidate: Float64 | None = None
         self._went_on_from: int | None = None
         self._fault: Fault | None = None
 
     def ping(self) -> None:
-        """Answer: the process lives."""
+        """Show by returning that the process is alive."""
 
     def begin(self, num_inputs: int, num_outputs: int) -> None:
-        """Make the learner; what is wrong with it is told by `advance`.
+        """Make the learner. If that fails, the next `advance` returns the fault.
 
-        Args:
-            num_inputs: Length of a flattened observation.
-            num_outputs: Numbers that make an action.
+        The policy's network takes `num_inputs` numbers (a flattened observation) and gives
+        `num_outputs` numbers (an action).
         """
         if self._learner is not None or self._fault is not None:
             return
         try:
-            self._begin(num_inputs, num_outputs)
+            self._start(num_inputs, num_outputs)
         except FaultError as error:
             self._fault = error.fault
 
     def advance(self, weights_seq_no: int, results: bytes) -> tuple[bytes, bytes]:
-        """Tell the learner of its last generation, and ask it for the next.
+        """Tell the learner the results of its last generation and ask it for the next one.
 
         Args:
-            weights_seq_no: Of the next one.
-            results: Encoded `GenerationResults`.
+            weights_seq_no: The number of the next generation.
+            results: Encoded `GenerationResults` of the last one.
 
         Returns:
-            Encoded `ParametersReady` and `Parameters`; or `LearnerFault` and nothing.
+            Encoded `ParametersReady` and `Parameters`, or an encoded `LearnerFault` and no bytes.
         """
         try:
             if self._fault is not None:
                 raise FaultError(self._fault)
-            ready, self._given = self._advance(weights_seq_no, decode(results))
-            self._keep()
+            ready, self._parameters = self._advance(weights_seq_no, decode(results))
+            self._save_state()
         except FaultError as error:
             self._fault = error.fault
             return encode(LearnerFault(error.fault)), b""
-        return encode(ready), encode(self._given)
+        return encode(ready), encode(self._parameters)
 
     def save(self, weights_seq_no: int) -> bytes:
-        """Write the best guess of the generation that was given out: encoded `PolicyWritten`."""
-        given, trouble = self._given, ""
+        """Write the generation's best guess to a file and return an encoded `PolicyWritten`."""
+        given, trouble = self._parameters, ""
         if given is None or given.weights_seq_no != weights_seq_no:
             trouble = "its parameters are gone"
         else:
@@ -125,13 +126,13 @@ class LearnerProcess:
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _begin(self, num_inputs: int, num_outputs: int) -> None:
+    def _start(self, num_inputs: int, num_outputs: int) -> None:
         spec, seed = self._spec, self._spec.rollout.seed
-        found = Beginning.of(spec.policy, num_inputs, num_outputs, seed)
-        self._layout, self._normaliser = found.layout, found.normaliser
-        learner = found.learner(spec.learner, seed, self._source_dirs)
+        starting_point = StartingPoint.of(spec.policy, num_inputs, num_outputs, seed)
+        self._layout, self._normaliser = starting_point.layout, starting_point.normaliser
+        learner = starting_point.learner(spec.learner, seed, self._source_dirs)
         self._went_on_from = self._restore(learner)
-        self._best_told = found.start
+        self._best_candidate = starting_point.start
         self._learner = learner
 
     def _advance(
@@ -142,8 +143,8 @@ class LearnerProcess:
         if results.observations is not None and self._spec.learner.normalize_observations:
             self._normaliser.add(results.observations)
         returns = results.returns
-        if returns is not None and self._given is not None:
-            self._best_told = self._given.candidates[int(returns.argmax())]
+        if returns is not None and self._parameters is not None:
+            self._best_candidate = self._parameters.candidates[int(returns.argmax())]
             self._call("in tell", lambda: learner.tell(returns))
         count = self._layout.num_parameters
         kind = str(self._spec.learner.kind)
@@ -173,32 +174,34 @@ class LearnerProcess:
     def _best_guess(self, learner: Any) -> Any:
         if hasattr(learner, "best_guess"):
             return self._call("in best_guess", learner.best_guess)
-        return self._best_told
+        return self._best_candidate
 
-    def _call(self, when: str, method: Callable[[], Given]) -> Given:
-        """Call the learner.
+    def _call(self, when: str, method: Callable[[], Returned]) -> Returned:
+        """Call a method of the learner.
 
         Raises:
-            FaultError: if it raises anything.
+            FaultError: if the method raises anything.
         """
         try:
             return method()
         except Exception as error:
-            raise FaultError(raised(str(self._spec.learner.kind), error, when)) from error
+            raise FaultError(
+                fault_of_exception(str(self._spec.learner.kind), error, when)
+            ) from error
 
     # --- its state on disk -------------------------------------------------------------------
 
-    def _keep(self) -> None:
-        """Keep the state, at most once a second: what a crash takes is no older than that."""
-        learner, given, path = self._learner, self._given, self._state_path
+    def _save_state(self) -> None:
+        """Save the state at most once a second, so that a crash loses no more than that."""
+        learner, given, path = self._learner, self._parameters, self._state_path
         if (
             path is None
             or given is None
             or not isinstance(learner, RestorableLearner)
-            or self._clock() - self._kept_s < KEEP_EVERY_S
+            or self._clock() - self._saved_s < SAVE_EVERY_S
         ):
             return
-        self._kept_s = self._clock()
+        self._saved_s = self._clock()
         sums = self._normaliser.sums
         state = self._call(
             "in state",
@@ -222,7 +225,7 @@ class LearnerProcess:
         )
 
     def _restore(self, learner: Learner) -> int:
-        """Go on from the state on disk; gives the generation that it was kept after, or 0."""
+        """Restore the saved state; return the generation that it belongs to, or 0 without one."""
         path = self._state_path
         if path is None or not isinstance(learner, RestorableLearner) or not path.exists():
             return 0
@@ -244,7 +247,7 @@ class LearnerProcess:
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Whole or not at all; a disk that is full is the recording's to complain about."""
+    """Write a file whole or not at all; the recording will complain if the disk is full."""
     try:
         with tempfile.NamedTemporaryFile(
             dir=path.parent, prefix=f"{path.stem}.", suffix=".npz", delete=False

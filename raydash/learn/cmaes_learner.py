@@ -1,7 +1,7 @@
 """CMA-ES, by the library `cmaes`: adapts the covariance of a normal distribution to the landscape.
 
-A search that converged, diverged, or has not got on for long begins anew elsewhere with twice the
-population (IPOP), which finds what a small population overlooks.
+A search that has converged, diverged, or made no progress for a long time is restarted elsewhere
+with twice the population (IPOP), which finds optima that a small population overlooks.
 """
 
 import math
@@ -9,16 +9,17 @@ from typing import Any, Protocol
 
 import numpy as np
 from cmaes import CMA, SepCMA
+from typing_extensions import override
 
 from raydash.core.records import Float64
-from raydash.learn.learner import State
+from raydash.learn.learner import RestorableLearner, State
 
 MAX_FULL = 400
-"""Parameters up to which the whole covariance is adapted; beyond, its diagonal: time grows with the
-cube."""
+"""Up to this many parameters the whole covariance is adapted, above only its diagonal: the time for
+the whole one grows with the cube of their number."""
 MAX_GROWTH = 8
-"""How much larger than at first a population gets by restarts."""
-_SEPARATE = ("_mean", "_sigma", "_C", "_p_sigma", "_pc", "_g")
+"""Restarts enlarge the population up to this factor."""
+_STATE_ATTRIBUTES = ("_mean", "_sigma", "_C", "_p_sigma", "_pc", "_g")
 
 
 class _Search(Protocol):
@@ -33,11 +34,11 @@ class _Search(Protocol):
     def reseed_rng(self, seed: int) -> None: ...
 
 
-class CmaesLearner:
-    """A `RestorableLearner`.
+class CmaesLearner(RestorableLearner):
+    """Searches by CMA-ES, with restarts.
 
     Attributes:
-        num_restarts: How often the search began anew.
+        num_restarts: How often the search was restarted.
     """
 
     def __init__(
@@ -50,49 +51,50 @@ class CmaesLearner:
         seed: int,
         patience: int | None = None,
     ) -> None:
-        """A search around `start`.
+        """Start searching around `start`, shape (num_parameters,).
 
         Args:
             num_parameters: Length of a candidate.
-            start: Where it begins.
-            population: Candidates a generation at first; None: 4 + 3 ln(num_parameters).
-            sigma: First step size.
-            seed: Of the random numbers.
-            patience: Generations without a better mean after which it begins anew; None: 30 and
-                as many as a search in so many dimensions takes.
+            start: The mean of the first generation.
+            population: Candidates per generation until the first restart; None:
+                4 + 3 ln(num_parameters).
+            sigma: The first step size.
+            seed: Seeds the random numbers.
+            patience: Restart after this many generations without a better mean return; None:
+                50 + 10 num_parameters / population.
         """
         self.num_restarts = 0
         self._start = np.array(start, np.float64)
-        self._first_sigma = sigma
-        self._first_population = population or 4 + int(3 * math.log(max(2, num_parameters)))
+        self._initial_sigma = sigma
+        self._initial_population = population or 4 + int(3 * math.log(max(2, num_parameters)))
         self._seed = seed
-        self._patience = patience or 50 + 10 * num_parameters // self._first_population
+        self._patience = patience or 50 + 10 * num_parameters // self._initial_population
         self._asked: Float64 | None = None
         self._num_asked = 0
         self._best_mean = -math.inf
         self._since_better = 0
-        self._begin()
+        self._start_search()
 
     @property
     def sigma(self) -> float:
-        """The step size now."""
+        """The current step size."""
         return float(self._search._sigma)
 
     def best_guess(self) -> Float64:
-        """The middle of the distribution: it averages noise out that a lucky candidate had."""
+        """Return the distribution's mean: it averages out the noise that made a candidate lucky."""
         mean: Float64 = np.array(self._search._mean, np.float64)
         return mean
 
+    @override
     def ask(self) -> Float64:
-        """See `Learner`."""
-        # Seeded anew each time, so that a restored search gives what it would have given.
+        # Reseeding each time lets a restored search give the candidates that it would have given.
         self._num_asked += 1
         self._search.reseed_rng(self._seed_of(1, self._num_asked))
         self._asked = np.array([self._search.ask() for _ in range(self._search.population_size)])
         return self._asked
 
+    @override
     def tell(self, returns: Float64) -> None:
-        """See `Learner`."""
         assert self._asked is not None
         pairs = zip(self._asked, returns, strict=True)
         self._search.tell([(candidate, -float(value)) for candidate, value in pairs])
@@ -103,37 +105,39 @@ class CmaesLearner:
             self._best_mean, self._since_better = mean, 0
         if self._since_better > self._patience or self._search.should_stop():
             self.num_restarts += 1
-            self._begin()
+            self._start_search()
 
+    @override
     def state(self) -> State:
-        """See `RestorableLearner`."""
         numbers = (self.num_restarts, self._num_asked, self._best_mean, self._since_better)
-        search = {name: np.array(getattr(self._search, name), np.float64) for name in _SEPARATE}
+        search = {
+            name: np.array(getattr(self._search, name), np.float64) for name in _STATE_ATTRIBUTES
+        }
         return {"numbers": np.array(numbers, np.float64), **search}
 
+    @override
     def restore(self, state: State) -> None:
-        """See `RestorableLearner`."""
         restarts, asked, best, since = (float(value) for value in state["numbers"])
         self.num_restarts = int(restarts)
-        self._begin()
-        for name in _SEPARATE:
+        self._start_search()
+        for name in _STATE_ATTRIBUTES:
             value = state[name]
             kept = int(value) if name == "_g" else value.copy() if value.ndim else float(value)
             setattr(self._search, name, kept)
         self._num_asked, self._best_mean, self._since_better = int(asked), best, int(since)
 
-    def _begin(self) -> None:
-        """A fresh search; each restart doubles the population and begins somewhere else."""
+    def _start_search(self) -> None:
+        """Start a new search; each restart doubles the population and starts somewhere else."""
         growth = min(2**self.num_restarts, MAX_GROWTH)
         start = self._start
         if self.num_restarts:
             rng = np.random.default_rng(self._seed_of(2, self.num_restarts))
-            start = start + self._first_sigma * rng.standard_normal(len(start))
+            start = start + self._initial_sigma * rng.standard_normal(len(start))
         kind: Any = CMA if len(start) <= MAX_FULL else SepCMA
         self._search: Any = kind(
             mean=start.copy(),
-            sigma=self._first_sigma,
-            population_size=self._first_population * growth,
+            sigma=self._initial_sigma,
+            population_size=self._initial_population * growth,
             seed=self._seed_of(3, self.num_restarts),
         )
         self._best_mean, self._since_better = -math.inf, 0

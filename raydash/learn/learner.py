@@ -1,13 +1,13 @@
 """What raydash asks of a learner, its own or a user's.
 
-A learner searches for the parameters of a policy by asking and telling: it gives a population of
-candidates, hears what mean return each had, and gives the next one. A class of your own is named
-`module:Class`; it is called with keyword arguments only::
+A learner searches for the parameters of a policy by ask and tell: it gives a population of
+candidates, is told the mean return of each, and gives the next population. A class of your own is
+named `module:Class`; it is called with keyword arguments only::
 
     Class(num_parameters=..., start=..., population=..., sigma=..., seed=..., **options)
 
 `population` is None where the spec leaves it open, `options` is the spec's `learner.options`.
-Nothing has to be inherited from.
+It need not inherit from anything.
 """
 
 import traceback
@@ -22,45 +22,48 @@ from raydash.core.records import Float64
 from raydash.worker.words import one_line
 
 State = Mapping[str, NDArray[Any]]
-"""Plain arrays of numbers by name."""
+"""Plain arrays of numbers, by name."""
 
 
 @runtime_checkable
 class Learner(Protocol):
-    """What every learner has. `RestorableLearner` and the names below are welcome as well.
+    """The methods that every learner has.
 
-    - `best_guess() -> Float64 (num_parameters,)`: what is evaluated and saved. Without it: the
-      best candidate of the generation before.
+    It may also have those of `RestorableLearner`, and these:
+
+    - `best_guess() -> Float64 (num_parameters,)`: the parameters that are evaluated and saved.
+      Without it, those of the best candidate of the generation before.
     - `sigma: float`: the step size of the search, which is shown.
-    - `num_restarts: int`: how often the search began anew, which is shown and marked.
+    - `num_restarts: int`: how often the search was restarted, which is shown and marked.
     """
 
     def ask(self) -> Float64:
-        """The next candidates, one flat vector a row: shape (population, num_parameters).
+        """Return the next candidates, one flat vector per row: (population, num_parameters).
 
-        It may be called again without a `tell`: the results of the population before were lost.
+        It may be called twice without a `tell` in between: then the results of the first
+        population were lost.
         """
 
     def tell(self, returns: Float64) -> None:
-        """The mean return of each candidate of the last `ask`, in its order: shape (population,).
+        """Take in the mean return of each candidate of the last `ask`: shape (population,).
 
-        More is better; all are finite.
+        They are in the order of the candidates; more is better; all are finite.
         """
 
 
 @runtime_checkable
 class RestorableLearner(Learner, Protocol):
-    """A learner that goes on where it was after its process died; others begin anew."""
+    """A learner that resumes where it was after its process died; others start from scratch."""
 
     def state(self) -> State:
-        """Everything that it needs to go on."""
+        """Return everything that it needs to resume."""
 
     def restore(self, state: State) -> None:
-        """Go on from such a state; called right after it was made."""
+        """Resume from such a state; this is called right after the learner was made."""
 
 
-def raised(kind: str, error: Exception, when: str) -> Fault:
-    """What to say of an exception out of a learner's code."""
+def fault_of_exception(kind: str, error: Exception, when: str) -> Fault:
+    """Turn an exception out of a learner's code into a fault."""
     keys = ("learner.kind", "learner.options") if isinstance(error, TypeError) else ()
     return Fault(
         f"The learner {kind} raised {type(error).__name__} {when}",
@@ -73,7 +76,7 @@ def raised(kind: str, error: Exception, when: str) -> Fault:
 
 
 def checked_candidates(kind: str, candidates: Any, num_parameters: int) -> Float64:
-    """What `ask` gave, as a matrix of finite numbers.
+    """Return what `ask` gave as a matrix of finite numbers.
 
     Raises:
         FaultError: if it is something else.

@@ -6,7 +6,7 @@ from typing import Any
 from raydash.core.faults import Fault, FaultError
 from raydash.core.records import Float64
 from raydash.core.spec import LearnerSpec
-from raydash.learn.learner import Learner, raised
+from raydash.learn.learner import Learner, fault_of_exception
 from raydash.worker.envs.environments import add_source_dirs
 from raydash.worker.envs.own_code import own_callable
 
@@ -14,16 +14,12 @@ from raydash.worker.envs.own_code import own_callable
 def make_learner(
     spec: LearnerSpec, start: Float64, seed: int, source_dirs: Sequence[str] = ()
 ) -> Learner:
-    """The learner that a spec asks for.
+    """Make the learner that a spec asks for; its search starts at `start`, (num_parameters,).
 
-    Args:
-        spec: Which one.
-        start: Where the search begins, shape (num_parameters,).
-        seed: Of its random numbers.
-        source_dirs: Folders to import the user's modules from.
+    The user's modules are imported from `source_dirs`.
 
     Raises:
-        FaultError: if it can't be had, naming `learner.kind` and the traceback.
+        FaultError: if it can't be made, naming `learner.kind` and the traceback.
     """
     assert spec.kind is not None
     common = {
@@ -37,7 +33,7 @@ def make_learner(
     try:
         made = creator(**common, **dict(spec.options))
     except Exception as error:
-        raise FaultError(raised(spec.kind, error, "when it was made")) from error
+        raise FaultError(fault_of_exception(spec.kind, error, "when it was made")) from error
     if not isinstance(made, Learner):
         raise FaultError(
             Fault(

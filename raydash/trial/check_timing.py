@@ -1,4 +1,4 @@
-"""What the timing of a check gathers, and the words for what it meets."""
+"""The figures that timing an environment gathers, and words for the problems it meets."""
 
 import re
 import traceback
@@ -12,8 +12,8 @@ import psutil
 from raydash.core.env_check import EnvCheck, EnvProblem
 from raydash.worker.words import one_line
 
-NUM_LOOKED_AT = 1000
-"""So many observations are looked at whether they lie in their space."""
+NUM_SPACE_CHECKS = 1000
+"""For this many steps the observations are checked against their space."""
 _MAX_SAMPLES = 100_000
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PREFIX = re.compile(r"^(WARN|ERROR|INFO|UserWarning):\s*")
@@ -21,20 +21,21 @@ _PREFIX = re.compile(r"^(WARN|ERROR|INFO|UserWarning):\s*")
 
 @dataclass(slots=True)
 class Timing:
-    """What stepping gathered. Times in seconds.
+    """Figures gathered by stepping. Times are in seconds.
 
     Attributes:
-        steps_s: Of single steps, the first 100 000.
-        resets_s: Of single resets.
-        took_s: All of it.
-        num_env_steps: Steps made.
-        num_agent_steps: Actions of all agents in them; None: there is one agent.
-        num_terminated: Episodes that ended so.
-        num_truncated: Likewise.
-        num_episodes: Finished ones.
+        steps_s: Durations of the first 100 000 single steps.
+        resets_s: Durations of single resets.
+        took_s: Duration of everything together.
+        num_env_steps: Steps that were made.
+        num_agent_steps: Actions of all agents in these steps; None: there is one agent.
+        num_terminated: Episodes that were terminated.
+        num_truncated: Episodes that were truncated.
+        num_episodes: Finished episodes.
         memory_at_half: Resident bytes when half of the time was over.
-        odd_rewards: NaN or infinite ones; of many agents, episodes with such a return.
-        outside: Observations outside their space, among the first `NUM_LOOKED_AT` steps.
+        num_bad_rewards: NaN or infinite rewards; with many agents, episodes in which an agent's
+            return was NaN or infinite.
+        num_outside: Observations outside their space, among the first `NUM_SPACE_CHECKS` steps.
     """
 
     steps_s: list[float] = field(default_factory=list)
@@ -46,25 +47,25 @@ class Timing:
     num_truncated: int = 0
     num_episodes: int = 0
     memory_at_half: int | None = None
-    odd_rewards: int = 0
-    outside: int = 0
+    num_bad_rewards: int = 0
+    num_outside: int = 0
 
-    def stepped(self, step_s: float, *, past_half: bool) -> None:
-        """One more step."""
+    def add_step(self, step_s: float, *, past_half: bool) -> None:
+        """Count a step that took `step_s`."""
         self.num_env_steps += 1
         if len(self.steps_s) < _MAX_SAMPLES:
             self.steps_s.append(step_s)
         if past_half and self.memory_at_half is None:
             self.memory_at_half = _memory()
 
-    def ended(self, *, terminated: bool, truncated: bool) -> None:
-        """One more episode."""
+    def add_episode(self, *, terminated: bool, truncated: bool) -> None:
+        """Count a finished episode."""
         self.num_episodes += 1
         self.num_terminated += terminated
         self.num_truncated += truncated
 
-    def put_into(self, found: EnvCheck) -> EnvCheck:
-        """The check with these figures."""
+    def fill_in(self, found: EnvCheck) -> EnvCheck:
+        """Return the check's findings with these figures filled in."""
         rss, steps = _memory(), self.steps_s
         was = self.memory_at_half
         return replace(
@@ -83,18 +84,18 @@ class Timing:
         )
 
 
-def close_told(close: Callable[[], None]) -> list[EnvProblem]:
-    """Close an environment; what that raises is a problem."""
+def close_env(close: Callable[[], None]) -> list[EnvProblem]:
+    """Close an environment; an exception becomes a problem."""
     try:
         close()
     except Exception as error:
-        return [raised("close raised", error)]
+        return [problem_of_exception("close raised", error)]
     return []
 
 
-def raised(what: str, error: Exception) -> EnvProblem:
-    """A problem out of an exception, in plain words, with its traceback."""
-    words = clean(one_line(error))
+def problem_of_exception(what: str, error: Exception) -> EnvProblem:
+    """Turn an exception into a problem in plain words, with its traceback."""
+    words = plain_text(one_line(error))
     if isinstance(error, AssertionError) and not str(error):
         line = traceback.extract_tb(error.__traceback__)[-1].line or ""
         words = f"this does not hold: {line.removeprefix('assert ')}"
@@ -102,27 +103,27 @@ def raised(what: str, error: Exception) -> EnvProblem:
     return EnvProblem(True, f"{what}: {named}", traceback.format_exc())
 
 
-def told_once(caught: Sequence[WarningMessage]) -> list[EnvProblem]:
-    """Warnings in plain words, each once.
+def warning_problems(caught: Sequence[WarningMessage]) -> list[EnvProblem]:
+    """Turn warnings into problems in plain words, each text once.
 
-    That a library will drop something one day is no problem of the environment; where Gymnasium
-    says so itself ("out of date"), it is one.
+    A deprecation warning of some library is no problem of the environment, but one of Gymnasium's
+    own ("out of date") is.
     """
     texts = [
         str(each.message)
         for each in caught
         if not issubclass(each.category, DeprecationWarning) or "WARN:" in str(each.message)
     ]
-    return [EnvProblem(False, words) for words in dict.fromkeys(map(clean, texts))]
+    return [EnvProblem(False, words) for words in dict.fromkeys(map(plain_text, texts))]
 
 
-def in_words(space: object) -> str:
-    """A space in Gymnasium's words, on one line."""
+def space_text(space: object) -> str:
+    """Return Gymnasium's text for a space, on one line."""
     return " ".join(str(space).split())
 
 
-def clean(text: str) -> str:
-    """Without colours, prefixes, line breaks and final full stops."""
+def plain_text(text: str) -> str:
+    """Remove colours, prefixes, line breaks and final full stops from a text."""
     return _PREFIX.sub("", " ".join(_ANSI.sub("", text).split())).rstrip(".")
 
 

@@ -15,15 +15,15 @@ from raydash.core.env_check import CheckPhase, EnvCheck, EnvProblem
 from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec
 from raydash.trial.check_timing import (
-    NUM_LOOKED_AT,
+    NUM_SPACE_CHECKS,
     Timing,
-    close_told,
-    in_words,
-    raised,
-    told_once,
+    close_env,
+    problem_of_exception,
+    space_text,
+    warning_problems,
 )
 from raydash.trial.checking_agents import agents_of, check_agents, kind_of, time_agents
-from raydash.trial.checking_together import time_together
+from raydash.trial.checking_together import time_vector_env
 from raydash.trial.stateless import try_stateless
 from raydash.worker.envs.environments import Env, first_reset, make_any_env, make_env
 from raydash.worker.envs.multi_agent import is_multi_agent
@@ -33,7 +33,7 @@ TIMING_S = 2.0
 LEAK_BYTES = 16 * 2**20
 MAX_PROBLEMS = 30
 
-_Tell = Callable[[CheckPhase], None]
+_OnPhase = Callable[[CheckPhase], None]
 
 
 def examine(
@@ -42,42 +42,42 @@ def examine(
     *,
     num_envs: int = 1,
     vectorization: str = "none",
-    tell: _Tell = lambda _phase: None,
+    on_phase: _OnPhase = lambda _phase: None,
     timing_s: float = TIMING_S,
     clock: Clock = time.perf_counter,
 ) -> EnvCheck:
-    """Check and time one environment, and then several together if they are to be stepped so.
+    """Check and time one environment and, if a worker steps several together, time those too.
 
-    Of a pool of EnvPool's there are only the spaces and the time together.
+    EnvPool has no single environments: of them, only the spaces and the time together are found.
 
     Args:
-        spec: Which.
+        spec: The environment.
         source_dirs: Folders to import the user's modules from.
-        num_envs: How many a worker steps together.
-        vectorization: How, a word of `raydash.core.spec.VECTORIZATIONS`.
-        tell: Called with each phase before it.
-        timing_s: How long to step one; several together half as long.
-        clock: Monotonic seconds.
+        num_envs: How many environments a worker steps together.
+        vectorization: How they are stepped, a word of `raydash.core.spec.VECTORIZATIONS`.
+        on_phase: Called with each phase before it begins.
+        timing_s: How long to step one environment; several together are stepped half as long.
+        clock: Gives monotonic seconds.
 
     Raises:
-        FaultError: if it can't be made or reset; what it raises later is a problem.
+        FaultError: if the environment can't be made or reset. Later exceptions become problems.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        tell(CheckPhase.MAKE)
+        on_phase(CheckPhase.MAKE)
         if vectorization == "envpool":
             timing, problems = Timing(), list[EnvProblem]()
-            found = _look_at_pool(spec, num_envs, source_dirs)
+            found = _pool_spaces(spec, num_envs, source_dirs)
         else:
             started_s = clock()
             env = make_any_env(spec, source_dirs)
             found = EnvCheck(spec.id, make_time_s=clock() - started_s)
-            look = _look_at_agents if is_multi_agent(env) else _look_at_one
-            found, timing, problems = look(env, found, spec, source_dirs, tell, timing_s, clock)
-        found = timing.put_into(found)
+            look = _check_multi_agent if is_multi_agent(env) else _check_single
+            found, timing, problems = look(env, found, spec, source_dirs, on_phase, timing_s, clock)
+        found = timing.fill_in(found)
         if vectorization != "none":
-            tell(CheckPhase.TOGETHER)
-            rate, more = time_together(
+            on_phase(CheckPhase.TOGETHER)
+            rate, more = time_vector_env(
                 spec, num_envs, vectorization, source_dirs, timing_s / 2, clock
             )
             problems += more
@@ -87,67 +87,67 @@ def examine(
                 vectorization=vectorization,
                 together_env_steps_per_s=rate,
             )
-    problems += _oddities(found, timing)
-    problems += told_once(caught)
+    problems += _further_problems(found, timing)
+    problems += warning_problems(caught)
     problems.sort(key=lambda problem: not problem.is_error)
     return replace(found, problems=tuple(problems[:MAX_PROBLEMS]))
 
 
-def _look_at_pool(spec: EnvSpec, num_envs: int, source_dirs: Sequence[str]) -> EnvCheck:
-    """EnvPool's environments are not Gymnasium's of the same name, and there are none alone."""
+def _pool_spaces(spec: EnvSpec, num_envs: int, source_dirs: Sequence[str]) -> EnvCheck:
+    """Find the spaces of a pool: a Gymnasium environment of the same name may have others."""
     pool = make_vector_env(spec, num_envs, "envpool", source_dirs)
     found = EnvCheck(
         spec.id,
-        observation_space=in_words(pool.single_observation_space),
-        action_space=in_words(pool.single_action_space),
+        observation_space=space_text(pool.single_observation_space),
+        action_space=space_text(pool.single_action_space),
     )
     pool.close()
     return found
 
 
-def _look_at_one(
+def _check_single(
     env: Env,
     found: EnvCheck,
     spec: EnvSpec,
     source_dirs: Sequence[str],
-    tell: _Tell,
+    on_phase: _OnPhase,
     timing_s: float,
     clock: Clock,
 ) -> tuple[EnvCheck, Timing, list[EnvProblem]]:
     found = replace(
         found,
-        observation_space=in_words(env.observation_space),
-        action_space=in_words(env.action_space),
+        observation_space=space_text(env.observation_space),
+        action_space=space_text(env.action_space),
         max_episode_steps=env.spec.max_episode_steps if env.spec else None,
         has_vector_entry_point=_has_vector_entry_point(spec.id),
     )
-    tell(CheckPhase.CHECK)
-    problems = _check(env)
+    on_phase(CheckPhase.CHECK)
+    problems = _run_checker(env)
     found = _with_state(found, spec)
-    # The checker leaves an environment in any state, closed too: the timing gets a new one.
+    # The checker may leave the environment in any state, even closed: the timing needs a new one.
     env = make_env(spec, source_dirs)
-    tell(CheckPhase.RESET)
+    on_phase(CheckPhase.RESET)
     first_reset(env, spec, 0)
-    tell(CheckPhase.TIMING)
-    timing, more = _time(env, timing_s, clock)
+    on_phase(CheckPhase.TIMING)
+    timing, more = _time_steps(env, timing_s, clock)
     return found, timing, problems + more
 
 
-def _look_at_agents(
+def _check_multi_agent(
     env: Any,
     found: EnvCheck,
     spec: EnvSpec,
     source_dirs: Sequence[str],
-    tell: _Tell,
+    on_phase: _OnPhase,
     timing_s: float,
     clock: Clock,
 ) -> tuple[EnvCheck, Timing, list[EnvProblem]]:
-    tell(CheckPhase.RESET)
+    on_phase(CheckPhase.RESET)
     found = replace(found, multi_agent=kind_of(env), agents=agents_of(env, spec))
-    tell(CheckPhase.CHECK)
+    on_phase(CheckPhase.CHECK)
     problems = check_agents(env)
-    tell(CheckPhase.TIMING)
-    # PettingZoo's test changes it: the timing gets a new one, too.
+    on_phase(CheckPhase.TIMING)
+    # PettingZoo's test changes the environment: the timing needs a new one.
     env = make_any_env(spec, source_dirs)
     timing, more = time_agents(env, spec, source_dirs, timing_s, clock)
     return found, timing, problems + more
@@ -162,7 +162,7 @@ def _with_state(found: EnvCheck, spec: EnvSpec) -> EnvCheck:
     try:
         cost = try_stateless(spec)
     except FaultError:
-        return found  # no problem: only the mode tasks asks for it
+        return found  # this is no problem: only the mode tasks needs it
     return replace(
         found,
         is_functional=cost.is_functional,
@@ -171,17 +171,17 @@ def _with_state(found: EnvCheck, spec: EnvSpec) -> EnvCheck:
     )
 
 
-def _check(env: Env) -> list[EnvProblem]:
+def _run_checker(env: Env) -> list[EnvProblem]:
     try:
-        # Rendering needs a display and is no part of a rollout.
+        # Rendering needs a display, and rollouts do not render.
         check_env(env.unwrapped, skip_render_check=True)
     except Exception as error:
-        return [raised("Gymnasium's checker says", error)]
+        return [problem_of_exception("Gymnasium's checker says", error)]
     return []
 
 
-def _time(env: Env, timing_s: float, clock: Clock) -> tuple[Timing, list[EnvProblem]]:
-    """Step with random actions until the time is over or something is raised."""
+def _time_steps(env: Env, timing_s: float, clock: Clock) -> tuple[Timing, list[EnvProblem]]:
+    """Step with random actions until the time is over or the environment raises."""
     timing, problems = Timing(), []
     env.action_space.seed(0)
     started_s = clock()
@@ -200,34 +200,36 @@ def _time(env: Env, timing_s: float, clock: Clock) -> tuple[Timing, list[EnvProb
                 acted_s = clock()
                 observation, reward, terminated, truncated, _ = env.step(action)
                 now_s = clock()
-                timing.stepped(now_s - acted_s, past_half=now_s - started_s > timing_s / 2)
-                timing.odd_rewards += not np.isfinite(float(reward))
-                if timing.num_env_steps <= NUM_LOOKED_AT:
-                    timing.outside += not env.observation_space.contains(observation)
+                timing.add_step(now_s - acted_s, past_half=now_s - started_s > timing_s / 2)
+                timing.num_bad_rewards += not np.isfinite(float(reward))
+                if timing.num_env_steps <= NUM_SPACE_CHECKS:
+                    timing.num_outside += not env.observation_space.contains(observation)
                 over = bool(terminated or truncated)
                 if over:
-                    timing.ended(terminated=bool(terminated), truncated=bool(truncated))
+                    timing.add_episode(terminated=bool(terminated), truncated=bool(truncated))
     except Exception as error:
         steps = timing.num_env_steps
-        problems.append(raised(f"{where} raised after {steps} random steps", error))
+        problems.append(problem_of_exception(f"{where} raised after {steps} random steps", error))
     timing.took_s = clock() - started_s
-    return timing, problems + close_told(env.close)
+    return timing, problems + close_env(env.close)
 
 
-def _oddities(found: EnvCheck, timing: Timing) -> list[EnvProblem]:
-    """What the checkers do not look for."""
+def _further_problems(found: EnvCheck, timing: Timing) -> list[EnvProblem]:
+    """Name problems that the checkers do not look for."""
     odd = []
-    if timing.odd_rewards:
-        what = f"{timing.odd_rewards:,} rewards were NaN or infinite".replace(",", " ")
+    if timing.num_bad_rewards:
+        what = f"{timing.num_bad_rewards:,} rewards were NaN or infinite".replace(",", " ")
         if found.multi_agent is not None:
-            what = f"The return of an agent was NaN or infinite in {timing.odd_rewards} episodes"
+            what = (
+                f"The return of an agent was NaN or infinite in {timing.num_bad_rewards} episodes"
+            )
         odd.append(EnvProblem(True, what))
-    if timing.outside:
-        steps = min(NUM_LOOKED_AT, timing.num_env_steps)
+    if timing.num_outside:
+        steps = min(NUM_SPACE_CHECKS, timing.num_env_steps)
         where = f"the first {steps} observations were outside the observation space"
         if found.multi_agent is not None:
             where = f"the first {steps} steps' observations were outside their agent's space"
-        odd.append(EnvProblem(True, f"{timing.outside} of {where}"))
+        odd.append(EnvProblem(True, f"{timing.num_outside} of {where}"))
     if timing.num_env_steps and not timing.num_episodes and found.max_episode_steps is None:
         odd.append(
             EnvProblem(

@@ -1,4 +1,4 @@
-"""The check of several environments together: stepped as a worker steps them, and timed."""
+"""Times several environments together, stepped as a worker would step them."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from raydash.core.clock import Clock
 from raydash.core.env_check import EnvProblem
 from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec, PolicySpec
-from raydash.trial.check_timing import close_told
+from raydash.trial.check_timing import close_env
 from raydash.worker.envs.environments import first_reset
 from raydash.worker.envs.vector_environments import make_vector_env
 from raydash.worker.loops.sliced import Incarnation
@@ -15,7 +15,7 @@ from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
 
 
-def time_together(
+def time_vector_env(
     spec: EnvSpec,
     num_envs: int,
     vectorization: str,
@@ -23,18 +23,12 @@ def time_together(
     timing_s: float,
     clock: Clock,
 ) -> tuple[float | None, list[EnvProblem]]:
-    """Steps per second of several together, with random actions.
+    """Measure the steps per second of several environments together, with random actions.
 
-    Args:
-        spec: Which environment.
-        num_envs: How many.
-        vectorization: How, a word of `raydash.core.spec.VECTORIZATIONS` but `none`.
-        source_dirs: Folders to import the user's modules from.
-        timing_s: How long to step.
-        clock: Monotonic seconds.
+    `vectorization` is a word of `raydash.core.spec.VECTORIZATIONS` other than `none`.
 
     Returns:
-        The rate, None if they can't be stepped together; and what is wrong.
+        The rate, or None if they can't be stepped together, and the problems that were met.
     """
     try:
         envs = make_vector_env(spec, num_envs, vectorization, source_dirs)
@@ -59,4 +53,4 @@ def time_together(
     ]
     num_steps = chunk.totals.num_env_steps
     rate = num_steps / took_s if num_steps and took_s > 0 else None
-    return rate, problems + close_told(loop.close)
+    return rate, problems + close_env(loop.close)

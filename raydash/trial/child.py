@@ -1,16 +1,16 @@
 """The throwaway process of a trial: `python -m raydash.trial.child TIME_LIMIT_S PARENT_PID`.
 
-It reads an order from stdin and answers on what was its stdout; descriptor 1 is moved to its log
-first, so whatever the environment prints disturbs nothing.
+It reads a request from stdin and answers on its original stdout. Descriptor 1 is pointed at its log
+first, so that whatever the environment prints does no harm.
 
-    order:  {"env": {...}, "source_dirs": [...]} with "policy": {...},
-            "num_envs", "vectorization" and "mode" to try, or "check": true, "num_envs" and
-            "vectorization" to check, or "policy" and "evaluate": {"num_episodes", "seed"}; or
-            {"list": true}
-    answer: one JSON value a line: {"phase": "make"}, {"phase": "reset"}, then {"fault": ...},
-            {"check": ...}, {"evaluation": ...} or {"env_ids": [...], "wrapper_names": [...]}
+    request: {"env": {...}, "source_dirs": [...]} with "policy": {...},
+             "num_envs", "vectorization" and "mode" to try, or "check": true, "num_envs" and
+             "vectorization" to check, or "policy" and "evaluate": {"num_episodes", "seed"}; or
+             {"list": true}
+    answers: one JSON value per line: {"phase": "make"}, {"phase": "reset"}, then {"fault": ...},
+             {"check": ...}, {"evaluation": ...} or {"env_ids": [...], "wrapper_names": [...]}
 
-What takes long to import is imported inside functions, after a phase has told of it.
+Modules that take long to import are imported inside functions, after a phase has announced them.
 """
 
 import json
@@ -37,24 +37,24 @@ def _answer(out: IO[str], **value: object) -> None:
     out.flush()
 
 
-def _env_of(order: dict[str, Any]) -> EnvSpec:
-    table = order["env"]
+def _env_of(request: dict[str, Any]) -> EnvSpec:
+    table = request["env"]
     wrappers = tuple(WrapperSpec(**each) for each in table["wrappers"])
     return EnvSpec(table["id"], table["kwargs"], wrappers)
 
 
-def _check(order: dict[str, Any], out: IO[str]) -> dict[str, Any]:
-    """The last answer of a check."""
+def _check(request: dict[str, Any], out: IO[str]) -> dict[str, Any]:
+    """Check an environment and return the last answer."""
     from raydash.trial.checking import examine
 
-    spec = _env_of(order)
+    spec = _env_of(request)
     try:
         found = examine(
             spec,
-            order["source_dirs"],
-            num_envs=order["num_envs"],
-            vectorization=order["vectorization"],
-            tell=lambda phase: _answer(out, phase=phase),
+            request["source_dirs"],
+            num_envs=request["num_envs"],
+            vectorization=request["vectorization"],
+            on_phase=lambda phase: _answer(out, phase=phase),
         )
     except FaultError as error:
         return {"fault": asdict(error.fault)}
@@ -63,18 +63,18 @@ def _check(order: dict[str, Any], out: IO[str]) -> dict[str, Any]:
     return {"check": asdict(found)}
 
 
-def _evaluate(order: dict[str, Any], out: IO[str]) -> dict[str, Any]:
-    """The last answer of an evaluation."""
+def _evaluate(request: dict[str, Any], out: IO[str]) -> dict[str, Any]:
+    """Evaluate a policy and return the last answer."""
     from raydash.trial.evaluating import evaluate
 
-    spec = _env_of(order)
+    spec = _env_of(request)
     try:
         found = evaluate(
             spec,
-            PolicySpec(**order["policy"]),
-            **order["evaluate"],
-            source_dirs=order["source_dirs"],
-            tell=lambda phase: _answer(out, phase=phase),
+            PolicySpec(**request["policy"]),
+            **request["evaluate"],
+            source_dirs=request["source_dirs"],
+            on_phase=lambda phase: _answer(out, phase=phase),
         )
     except FaultError as error:
         return {"fault": asdict(error.fault)}
@@ -83,7 +83,7 @@ def _evaluate(order: dict[str, Any], out: IO[str]) -> dict[str, Any]:
     return {"evaluation": asdict(found)}
 
 
-def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
+def _try(request: dict[str, Any], out: IO[str]) -> Fault | None:
     from raydash.trial.stateless import try_stateless
     from raydash.worker.envs.environments import first_reset, make_any_env, make_env
     from raydash.worker.envs.multi_agent import is_multi_agent
@@ -91,18 +91,18 @@ def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
     from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
     from raydash.worker.policies.policy import check_action, make_policy
 
-    spec = _env_of(order)
+    spec = _env_of(request)
     try:
         _answer(out, phase="make")
         num_envs, vectorization, folders = (
-            order["num_envs"],
-            order["vectorization"],
-            order["source_dirs"],
+            request["num_envs"],
+            request["vectorization"],
+            request["source_dirs"],
         )
-        chosen = PolicySpec(**order["policy"])
+        chosen = PolicySpec(**request["policy"])
         env: Any
         if vectorization == "none":
-            takes_agents = order["mode"] == "actors" and order["learner"]["kind"] is None
+            takes_agents = request["mode"] == "actors" and request["learner"]["kind"] is None
             env = (make_any_env if takes_agents else make_env)(spec, folders)
             if is_multi_agent(env):
                 _try_agents(env, spec, chosen, folders, out)
@@ -110,9 +110,9 @@ def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
             _answer(out, phase="reset")
             observation = first_reset(env, spec, 0)
             _answer(out, phase="policy")
-            learner = LearnerSpec(**order["learner"])
+            learner = LearnerSpec(**request["learner"])
             if learner.kind is not None:
-                from raydash.learn.beginning import try_learner
+                from raydash.learn.starting_point import try_learner
 
                 _answer(out, phase="learner")
                 policy = try_learner(
@@ -120,7 +120,7 @@ def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
                     learner,
                     env.observation_space,
                     env.action_space,
-                    seed=order["seed"],
+                    seed=request["seed"],
                     source_dirs=folders,
                 )
             else:
@@ -133,7 +133,7 @@ def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
             policy = make_batch_policy(chosen, BatchSpaces.of(env), 0, folders)
         check_action(policy, observation, env.action_space, chosen)
         env.close()
-        if order["mode"] == "tasks":
+        if request["mode"] == "tasks":
             _answer(out, phase="tasks")
             try_stateless(spec)
     except FaultError as error:
@@ -146,7 +146,7 @@ def _try(order: dict[str, Any], out: IO[str]) -> Fault | None:
 def _try_agents(
     env: Any, spec: EnvSpec, policy: PolicySpec, folders: Sequence[str], out: IO[str]
 ) -> None:
-    """Reset a multi-agent environment, and ask the policies of the agents that are there."""
+    """Reset a multi-agent environment and ask the policy of each agent for an action."""
     from raydash.worker.envs.environments import first_reset
     from raydash.worker.policies.agents import AgentPolicies
 
@@ -173,27 +173,27 @@ def _unexpected(spec: EnvSpec, error: Exception) -> Fault:
 
 def _main() -> None:
     time_limit_s, parent_pid = float(sys.argv[1]), int(sys.argv[2])
-    # If the parent is killed, or is too busy, nobody else would end an environment that hangs.
+    # If the parent is killed or too busy, nothing else would end an environment that hangs.
     end_with(parent_pid)
     signal.alarm(int(time_limit_s) + 5)
-    order = json.load(sys.stdin)
+    request = json.load(sys.stdin)
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
         _answer(out, phase="import")
-        if order.get("list"):
-            os.nice(10)  # the engine is importing Ray just now, and somebody waits for that
+        if request.get("list"):
+            os.nice(10)  # the engine is importing Ray meanwhile, and the user waits for that
             from raydash.worker.envs.environments import registry_ids
             from raydash.worker.envs.wrappers import wrapper_names
 
             _answer(out, env_ids=registry_ids(), wrapper_names=wrapper_names())
-        elif order.get("evaluate"):
-            _answer(out, **_evaluate(order, out))
-        elif order.get("check"):
-            _answer(out, **_check(order, out))
+        elif request.get("evaluate"):
+            _answer(out, **_evaluate(request, out))
+        elif request.get("check"):
+            _answer(out, **_check(request, out))
         else:
-            fault = _try(order, out)
+            fault = _try(request, out)
             _answer(out, fault=None if fault is None else asdict(fault))
-    # Simulators like to hang or crash while Python tears them down: the answer is given already.
+    # Simulators often hang or crash during interpreter shutdown; the answer has been given.
     sys.stderr.flush()
     os._exit(0)
 

@@ -1,4 +1,4 @@
-"""Episodes of a policy on one environment, played by the loop that workers have."""
+"""Evaluates a policy on one environment, with the stepping loop that workers use."""
 
 import secrets
 import time
@@ -28,28 +28,28 @@ def evaluate(
     seed: int | None,
     source_dirs: Sequence[str] = (),
     *,
-    tell: Callable[[str], None],
+    on_phase: Callable[[str], None],
 ) -> PolicyEvaluation:
-    """Play fresh episodes.
+    """Play fresh episodes of a policy.
 
     Args:
-        env_spec: On which environment.
-        policy_spec: By which policy.
-        num_episodes: How many.
-        seed: Of them; None: one that nobody knows.
+        env_spec: The environment.
+        policy_spec: The policy.
+        num_episodes: How many episodes to play.
+        seed: Seeds the episodes; None: a random one is drawn.
         source_dirs: Folders to import the user's modules from.
-        tell: Called with what is about to be done: `make`, `reset`, `policy`, `episodes`.
+        on_phase: Called before each phase: `make`, `reset`, `policy`, `episodes`.
 
     Raises:
-        FaultError: if environment or policy can't be had, do not fit, or keep raising.
+        FaultError: if environment or policy can't be made, do not fit, or keep raising.
     """
     seed = secrets.randbelow(2**31) if seed is None else seed
-    tell("make")
+    on_phase("make")
     env = make_env(env_spec, source_dirs)
     first_seed = evaluation_seed(seed, 0, 0)
-    tell("reset")
+    on_phase("reset")
     observation = first_reset(env, env_spec, first_seed)
-    tell("policy")
+    on_phase("policy")
     policy = make_policy(policy_spec, env.observation_space, env.action_space, seed, source_dirs)
     check_action(policy, observation, env.action_space, policy_spec)
     loop = RolloutLoop(
@@ -60,23 +60,25 @@ def evaluate(
         make_env=lambda: make_env(env_spec),
     )
     loop.prepare(lambda made, reset_seed: first_reset(made, env_spec, reset_seed))
-    tell("episodes")
-    began_s = time.perf_counter()
+    on_phase("episodes")
+    started_s = time.perf_counter()
     chunks: list[RolloutChunk] = []
     while (left := num_episodes - sum(len(chunk.ending) for chunk in chunks)) > 0:
         loop.max_episodes = min(left, loop.max_episodes)
         chunks.append(loop.run(SLICE_S))
         if chunks[-1].failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-            said = chunks[-1].errors[-1]
+            last_error = chunks[-1].errors[-1]
             what = f"{env_spec.id} failed {MAX_FAILURES_IN_A_ROW} times in a row"
-            why = f"{said.where} raised {said.message}"
+            why = f"{last_error.where} raised {last_error.message}"
             remedy = "The traceback names the line"
-            raise FaultError(Fault(what, why, remedy, said.traceback, ("env.id",), bad_input=True))
+            raise FaultError(
+                Fault(what, why, remedy, last_error.traceback, ("env.id",), bad_input=True)
+            )
     loop.close()
-    return _summed_up(env_spec, policy_spec, seed, chunks, time.perf_counter() - began_s)
+    return _summary(env_spec, policy_spec, seed, chunks, time.perf_counter() - started_s)
 
 
-def _summed_up(
+def _summary(
     env: EnvSpec, policy: PolicySpec, seed: int, chunks: list[RolloutChunk], elapsed_s: float
 ) -> PolicyEvaluation:
     returns = np.concatenate([chunk.episode_return for chunk in chunks])

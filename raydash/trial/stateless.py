@@ -1,4 +1,4 @@
-"""Whether an environment can be stepped by stateless tasks, and what its state weighs."""
+"""Tries whether stateless tasks can step an environment, and how large its state is."""
 
 import pickle
 import time
@@ -17,12 +17,12 @@ from raydash.worker.words import one_line
 
 @dataclass(frozen=True, slots=True)
 class StateCost:
-    """What it takes to carry an environment's state to a step and back.
+    """The cost of carrying an environment's state to a step and back.
 
     Attributes:
-        num_bytes: Of the pickled state.
-        time_s: To pickle it and to unpickle it again; the way there is not in it.
-        is_functional: The state is a `FuncEnv`'s; else it is the environment's whole object.
+        num_bytes: Size of the pickled state.
+        time_s: Time to pickle and unpickle it, without the time to send it.
+        is_functional: The state is a `FuncEnv`'s; otherwise it is the whole environment object.
     """
 
     num_bytes: int
@@ -31,20 +31,18 @@ class StateCost:
 
 
 def try_stateless(spec: EnvSpec, clock: Clock = time.perf_counter) -> StateCost:
-    """See that an environment can be stepped by stateless tasks, and what its state weighs.
+    """Check that stateless tasks can step an environment, and measure its state.
 
-    Args:
-        spec: Which environment; its own modules can be imported already.
-        clock: Monotonic seconds.
+    The user's own modules must be importable already.
 
     Raises:
-        FaultError: if it can't, with what to change.
+        FaultError: if they can't, with what to change.
     """
     env = make_env(spec)
-    law = dynamics_of(env, spec)
-    is_functional = isinstance(law, FunctionalDynamics)
+    dynamics = dynamics_of(env, spec)
+    is_functional = isinstance(dynamics, FunctionalDynamics)
     try:
-        state, _ = law.open(env, 0)
+        state, _ = dynamics.open(env, 0)
     except Exception as error:
         raised = f"{type(error).__name__}: {one_line(error)}"
         why = f"its first reset raised {raised}"
@@ -53,34 +51,35 @@ def try_stateless(spec: EnvSpec, clock: Clock = time.perf_counter) -> StateCost:
                 f"its functions are given a numpy.random.Generator and raised {raised}; "
                 "those that want JAX's keys can't be used so"
             )
-        raise FaultError(_refusal(spec, why)) from error
+        raise FaultError(_not_stateless(spec, why)) from error
     try:
         started_s = clock()
-        carried = pack_state(state)
-        again = pickle.loads(carried)
+        packed = pack_state(state)
+        unpickled = pickle.loads(packed)
         time_s = clock() - started_s
-        pickle.loads(pack_state(law))
+        pickle.loads(pack_state(dynamics))
     except Exception as error:
         why = f"pickling it raised {type(error).__name__}: {one_line(error)}"
-        raise FaultError(_refusal(spec, why)) from error
+        raise FaultError(_not_stateless(spec, why)) from error
     if isinstance(env.unwrapped, EzPickle) and not is_functional:
-        raise FaultError(_refusal(spec, _EZ_PICKLE))
+        raise FaultError(_not_stateless(spec, _EZ_PICKLE))
     action = env.action_space.sample()
     try:
-        again, _ = law.step(again, action)
-        law.reset(pickle.loads(pack_state(again)))
+        unpickled, _ = dynamics.step(unpickled, action)
+        dynamics.reset(pickle.loads(pack_state(unpickled)))
     except Exception as error:
-        if _raises(law, state, action):
-            return StateCost(len(carried), time_s, is_functional)  # wherever it is
+        if _raises(dynamics, state, action):
+            # It raises even where nothing was carried: its state is not to blame.
+            return StateCost(len(packed), time_s, is_functional)
         why = f"after its state was carried, it raised {type(error).__name__}: {one_line(error)}"
-        raise FaultError(_refusal(spec, why)) from error
-    return StateCost(len(carried), time_s, is_functional)
+        raise FaultError(_not_stateless(spec, why)) from error
+    return StateCost(len(packed), time_s, is_functional)
 
 
-def _raises(law: Dynamics, state: Any, action: Any) -> bool:
-    """Whether a step from a state that never travelled raises too."""
+def _raises(dynamics: Dynamics, state: Any, action: Any) -> bool:
+    """Whether a step raises even from a state that was never pickled."""
     try:
-        law.reset(law.step(state, action)[0])
+        dynamics.reset(dynamics.step(state, action)[0])
     except Exception:
         return True
     return False
@@ -91,7 +90,7 @@ _EZ_PICKLE = (
 )
 
 
-def _refusal(spec: EnvSpec, why: str) -> Fault:
+def _not_stateless(spec: EnvSpec, why: str) -> Fault:
     return Fault(
         f"{spec.id} can't be stepped by stateless tasks",
         why,

@@ -1,7 +1,7 @@
-"""An environment tried, checked or evaluated in a throwaway process, before any cluster is started.
+"""Tries, checks or evaluates an environment in a throwaway process, before any cluster starts.
 
-Bad input ends here, and so does an environment that hangs or takes its process down. This is the
-parent's side; the process itself is `child.py`. Imports neither gymnasium nor Ray.
+This is where bad input is found, and environments that hang or take their process down. Here is the
+parent's side; the process itself is `child.py`. This side imports neither gymnasium nor Ray.
 """
 
 import json
@@ -37,7 +37,7 @@ from raydash.paths import cache_dir
 TIME_LIMIT_S = 20.0
 EVALUATION_TIME_LIMIT_S = 3600.0
 TORCH_TIME_LIMIT_S = 120.0
-"""PyTorch's first import without its byte-code takes half a minute by itself."""
+"""The first import of PyTorch, before its byte-code is cached, alone takes half a minute."""
 _POLL_S = 0.05
 _MAX_TRIED_TOGETHER = 2
 _PLAIN = RolloutSpec()
@@ -60,11 +60,11 @@ _PHASES = {
 }
 
 
-def _never() -> bool:
+def _never_cancelled() -> bool:
     return False
 
 
-def _nobody(_phase: CheckPhase) -> None:
+def _ignore_phase(_phase: CheckPhase) -> None:
     pass
 
 
@@ -76,23 +76,24 @@ def try_environment(
     rollout: RolloutSpec = _PLAIN,
     learner: LearnerSpec = _NO_LEARNER,
     time_limit_s: float | None = None,
-    cancelled: Callable[[], bool] = _never,
+    cancelled: Callable[[], bool] = _never_cancelled,
     clock: Clock = time.monotonic,
 ) -> Fault | None:
-    """Construct and reset an environment in a process of its own.
+    """Make and reset an environment in a process of its own.
 
     Args:
-        env: Which environment.
-        policy: What would choose the actions.
+        env: The environment.
+        policy: The policy that would choose the actions; it is asked once.
         source_dirs: Folders to import the user's modules from.
-        rollout: Whether several are stepped together; then two are tried together.
-        learner: What would improve the policy: it is made too, and asked once.
-        time_limit_s: After so long it counts as hung; None: as the policy needs.
-        cancelled: Asked 20 times a second; true ends the trial.
-        clock: What the limit is measured by.
+        rollout: Says whether environments are stepped together; if so, two are tried together.
+        learner: The learner that would improve the policy: it is made too, and asked once.
+        time_limit_s: The environment counts as hung after this time; None: a limit that leaves
+            time for the policy's imports.
+        cancelled: Polled 20 times a second; true ends the trial.
+        clock: Measures the time limit.
 
     Returns:
-        What is wrong; None if the environment works, or if the trial was cancelled.
+        The fault; None if the environment works or the trial was cancelled.
     """
     if time_limit_s is None:
         needs_torch = policy.kind in TRUSTED_POLICY_KINDS
@@ -100,7 +101,7 @@ def try_environment(
     fault = why_untrusted(policy)
     if fault is not None:
         return fault
-    order = {
+    request = {
         "env": asdict(env),
         "policy": asdict(policy),
         "learner": asdict(learner),
@@ -110,7 +111,7 @@ def try_environment(
         "mode": rollout.mode,
         "source_dirs": list(source_dirs),
     }
-    answers, ending, log = _ask(order, time_limit_s, cancelled, clock)
+    answers, ending, log = _run_child(request, time_limit_s, cancelled, clock)
     last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
     if ending == "cancelled":
         return None
@@ -126,35 +127,35 @@ def check_environment(
     *,
     rollout: RolloutSpec = _PLAIN,
     time_limit_s: float = CHECK_TIME_LIMIT_S,
-    cancelled: Callable[[], bool] = _never,
-    tell: Callable[[CheckPhase], None] = _nobody,
+    cancelled: Callable[[], bool] = _never_cancelled,
+    tell: Callable[[CheckPhase], None] = _ignore_phase,
     clock: Clock = time.monotonic,
 ) -> EnvCheck | None:
     """Check and time an environment in a process of its own.
 
     Args:
-        env: Which environment.
+        env: The environment.
         source_dirs: Folders to import the user's modules from.
-        rollout: Whether several are stepped together; then that is timed, too.
-        time_limit_s: After so long it counts as hung.
-        cancelled: Asked 20 times a second; true ends the check.
-        tell: Called with what the check is about to do; short phases may be left out.
-        clock: What the limit is measured by.
+        rollout: Says whether environments are stepped together; if so, that is timed too.
+        time_limit_s: The environment counts as hung after this time.
+        cancelled: Polled 20 times a second; true ends the check.
+        tell: Called with each phase as it begins; short phases may be left out.
+        clock: Measures the time limit.
 
     Returns:
-        What was found; None if the check was cancelled.
+        The findings; None if the check was cancelled.
 
     Raises:
-        FaultError: if it can't be made or reset, hangs, or takes its process down.
+        FaultError: if the environment can't be made or reset, hangs, or takes its process down.
     """
-    order = {
+    request = {
         "check": True,
         "env": asdict(env),
         "num_envs": rollout.num_envs_per_worker,
         "vectorization": rollout.chosen_vectorization,
         "source_dirs": list(source_dirs),
     }
-    answers, ending, log = _ask(order, time_limit_s, cancelled, clock, tell)
+    answers, ending, log = _run_child(request, time_limit_s, cancelled, clock, tell)
     last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
     if ending == "cancelled":
         return None
@@ -181,24 +182,27 @@ def evaluate_policy(
     """Play fresh episodes of a policy in a process of its own.
 
     Args:
-        env: On which environment.
-        policy: Which one.
+        env: The environment.
+        policy: The policy.
         source_dirs: Folders to import the user's modules from.
-        num_episodes: How many.
-        seed: Of them; None: one that nobody knows.
-        time_limit_s: After so long its episodes count as hung; before them, as in any trial.
-        clock: What the limit is measured by.
+        num_episodes: How many episodes to play.
+        seed: Seeds the episodes; None: a random one is drawn.
+        time_limit_s: The episodes count as hung after this time; what comes before them has the
+            limit of any trial.
+        clock: Measures the time limits.
 
     Raises:
-        FaultError: if environment or policy can't be had, do not fit, hang or keep raising.
+        FaultError: if environment or policy can't be made, do not fit, hang or keep raising.
     """
-    order = {
+    request = {
         "env": asdict(env),
         "policy": asdict(policy),
         "evaluate": {"num_episodes": num_episodes, "seed": seed},
         "source_dirs": list(source_dirs),
     }
-    answers, ending, log = _ask(order, TIME_LIMIT_S, _never, clock, episodes_limit_s=time_limit_s)
+    answers, ending, log = _run_child(
+        request, TIME_LIMIT_S, _never_cancelled, clock, episodes_limit_s=time_limit_s
+    )
     last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
     if "evaluation" in last:
         return PolicyEvaluation(**last["evaluation"])
@@ -218,7 +222,7 @@ def _no_answer(
     log: str,
     time_limit_s: float,
 ) -> Fault:
-    """Why a child's last word was only what it was about to do."""
+    """Return the fault of a child that ended, or hung, before it gave its last answer."""
     who, where = env.id, _PHASES.get(phase, "the trial")
     keys: tuple[str, ...] = ("env.id", "env.kwargs") if env.kwargs else ("env.id",)
     if phase == "policy":
@@ -247,44 +251,44 @@ def _no_answer(
 
 
 def list_names(
-    *, time_limit_s: float = TIME_LIMIT_S, cancelled: Callable[[], bool] = _never
+    *, time_limit_s: float = TIME_LIMIT_S, cancelled: Callable[[], bool] = _never_cancelled
 ) -> EnvRegistry:
-    """Every id in Gymnasium's registry here, and its wrappers; none if it could not be read."""
-    answers, _, _ = _ask({"list": True}, time_limit_s, cancelled, time.monotonic)
+    """List the ids in Gymnasium's registry and its wrappers; empty if they could not be read."""
+    answers, _, _ = _run_child({"list": True}, time_limit_s, cancelled, time.monotonic)
     last: dict[str, Any] = answers[-1] if answers else {}
     return EnvRegistry(tuple(last.get("env_ids", ())), tuple(last.get("wrapper_names", ())))
 
 
-def _ask(
-    order: dict[str, Any],
+def _run_child(
+    request: dict[str, Any],
     time_limit_s: float,
     cancelled: Callable[[], bool],
     clock: Clock,
-    tell: Callable[[CheckPhase], None] = _nobody,
+    tell: Callable[[CheckPhase], None] = _ignore_phase,
     *,
     episodes_limit_s: float = 0.0,
 ) -> tuple[list[dict[str, Any]], str, str]:
-    """Run the child: its answers, how it ended (in words), and the end of its log.
+    """Run the child; return its answers, how it ended (in words), and the end of its log.
 
-    Once it plays episodes, it may take `episodes_limit_s` for them.
+    Once the child plays episodes, it may take `episodes_limit_s` for them.
     """
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(cache_dir() / "pycache")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    # Files, not pipes: they can't fill up, and nobody who inherits them can keep us waiting.
+    # Files and not pipes: a pipe can fill up, and a grandchild that inherits it keeps it open.
     with (
-        tempfile.TemporaryFile() as question,
-        tempfile.TemporaryFile() as answer,
+        tempfile.TemporaryFile() as request_file,
+        tempfile.TemporaryFile() as answer_file,
         tempfile.TemporaryFile() as log,
     ):
-        question.write(json.dumps(order).encode())
-        question.seek(0)
+        request_file.write(json.dumps(request).encode())
+        request_file.seek(0)
         child = subprocess.Popen(
             [
                 *(sys.executable, "-m", "raydash.trial.child"),
                 *(f"{time_limit_s + episodes_limit_s:g}", str(os.getpid())),
             ],
-            stdin=question,
-            stdout=answer,
+            stdin=request_file,
+            stdout=answer_file,
             stderr=log,
             env=environment,
             start_new_session=True,
@@ -292,8 +296,8 @@ def _ask(
         phase = ""
 
         def newest_phase() -> str:
-            # By position: the child writes through the same open file, whose offset is shared.
-            answers = _parsed(os.pread(answer.fileno(), _MAX_PHASES_BYTES, 0))
+            # `pread`, because the child writes through the same open file and shares its offset.
+            answers = _parsed(os.pread(answer_file.fileno(), _MAX_PHASES_BYTES, 0))
             return str(answers[-1].get("phase", "")) if answers else ""
 
         def look() -> bool:
@@ -309,17 +313,18 @@ def _ask(
             if late == "late" and newest_phase() == _EPISODES:
                 late = _wait(child.pid, episodes_limit_s, look, clock)
         finally:
-            # Not reaped yet, so the number is still its own: what it started goes with it.
+            # The child is not reaped yet, so the group id is still its own. This also kills
+            # whatever the child started.
             os.killpg(child.pid, signal.SIGKILL)
         code = child.wait()
-        answer.seek(0)
+        answer_file.seek(0)
         log.seek(max(0, log.seek(0, os.SEEK_END) - _MAX_DETAIL))
-        answers, words = _parsed(answer.read()), log.read().decode(errors="replace")
+        answers, words = _parsed(answer_file.read()), log.read().decode(errors="replace")
     return answers, late or _how_it_ended(code), words
 
 
 def _wait(pid: int, time_limit_s: float, cancelled: Callable[[], bool], clock: Clock) -> str:
-    """Wait until a child ends (it stays a zombie): empty, `late` or `cancelled`."""
+    """Wait until a child ends, without reaping it; return empty, `late` or `cancelled`."""
     until_s = clock() + time_limit_s
     descriptor = os.pidfd_open(pid)
     try:
@@ -339,7 +344,7 @@ def _parsed(output: bytes) -> list[dict[str, Any]]:
         try:
             answers.append(json.loads(line))
         except ValueError:
-            # A line that was cut off by the end of its writer.
+            # The child ended in the middle of this line.
             break
     return answers
 

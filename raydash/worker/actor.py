@@ -1,7 +1,7 @@
-"""The actor around a rollout loop: `ray.remote(RolloutWorker)`. Answers are bytes of the codec.
+"""The actor around a rollout loop: `ray.remote(RolloutWorker)`. It answers with bytes of the codec.
 
-Thin on purpose: everything worth testing without Ray is in `rollout` and `environments`. One call
-at a time, on the process's main thread, where signals and graphics of environments work.
+It is thin on purpose: everything worth testing without Ray is in `rollout` and `environments`. It
+runs one call at a time, on the main thread, where an environment's signals and graphics work.
 """
 
 import os
@@ -41,11 +41,11 @@ AnyLoop: TypeAlias = RolloutLoop | VectorRolloutLoop | MultiAgentLoop
 
 
 class RolloutWorker:
-    """One life of one worker. Its constructor only keeps its arguments, so it cannot fail."""
+    """One incarnation of one worker. Its constructor only stores arguments, so it can't fail."""
 
     def __init__(
         self,
-        order: bytes,
+        start_run: bytes,
         worker_index: int,
         incarnation: int,
         *,
@@ -53,21 +53,21 @@ class RolloutWorker:
         run_id: str = "",
         progress_dir: str = "",
     ) -> None:
-        """Keep what was asked for.
+        """Store the arguments.
 
         Args:
-            order: An encoded `StartRun`: its spec and source folders are used.
-            worker_index: 1..N.
-            incarnation: 0 for the worker's first life.
-            weights_seq_no: Of the spec's policy: how often the run's had been changed before.
-            run_id: For the tag of its output.
+            start_run: An encoded `StartRun`, of which the spec and the source folders are used.
+            worker_index: The worker's number, 1..N.
+            incarnation: How often the worker was restarted; 0 for the first incarnation.
+            weights_seq_no: How often the run's policy had been changed before the spec's.
+            run_id: The run that the tag of this worker's output names.
             progress_dir: Folder on this node for the progress file; empty: none is written.
         """
-        start: StartRun = decode(order)
+        start: StartRun = decode(start_run)
         self._spec = start.spec
         self._source_dirs = start.source_dirs
         self._worker_index = worker_index
-        self._incarnation = incarnation
+        self._number = incarnation
         self._seeds = [
             env_seeds(
                 start.spec.rollout.seed,
@@ -80,7 +80,7 @@ class RolloutWorker:
         name = f"w{worker_index}-{incarnation}-{os.getpid()}"
         self._progress = ProgressWriter(Path(progress_dir) / name if progress_dir else None)
         info_keys = start.spec.rollout.info_keys
-        self._life = Incarnation(
+        self._incarnation = Incarnation(
             worker_index, incarnation, time.perf_counter, self._progress, info_keys
         )
         self._loop: AnyLoop | None = None
@@ -90,10 +90,10 @@ class RolloutWorker:
         self._run_id = run_id
 
     def ping(self) -> None:
-        """Answer: the process lives and its main thread is free."""
+        """Show by returning that the process is alive and its main thread is free."""
 
     def prepare(self) -> bytes:
-        """Make the environment and reset it: `WorkerReady`, or `WorkerFault` if that failed."""
+        """Make the environment and reset it; return `WorkerReady`, or `WorkerFault` on failure."""
         tag_output_and_lower_priority(self._run_id, f"worker {self._worker_index}")
         try:
             self._loop = self._make_loop()
@@ -111,7 +111,7 @@ class RolloutWorker:
         return encode(
             WorkerReady(
                 worker_index=self._worker_index,
-                incarnation=self._incarnation,
+                incarnation=self._number,
                 pid=os.getpid(),
                 node=node,
                 node_id=node_id,
@@ -124,7 +124,7 @@ class RolloutWorker:
         )
 
     def rollout(self, budget_s: float, drain: bool = False) -> bytes:
-        """One slice: a `RolloutChunk`; `WorkerFault` if the worker was never prepared."""
+        """Step one slice; return a `RolloutChunk`, or `WorkerFault` if the worker is not ready."""
         if self._loop is None:
             return self._failed(Fault("The worker was asked to step before it was prepared"))
         if isinstance(self._loop, CandidateLoop):
@@ -132,35 +132,32 @@ class RolloutWorker:
         return encode(self._loop.run(budget_s, drain=drain))
 
     def play(self, budget_s: float, work: Work, parameters: bytes) -> bytes:
-        """One slice of a learner's candidates, after the episode that is under way.
+        """Finish the episode that is under way, then play a learner's candidates for a slice.
 
-        Args:
-            budget_s: As in `rollout`.
-            work: What to play.
-            parameters: Encoded `Parameters` of its generation; comes as an object reference.
+        `parameters` are the encoded `Parameters` of the generation of `work`; the caller passes
+        them as an object reference.
         """
         loop = self._loop
         if not isinstance(loop, CandidateLoop):
             return self._failed(Fault("A worker that does not learn was asked to play candidates"))
         fresh: Parameters | None = None
-        if not loop.knows(work.weights_seq_no):
+        if not loop.has_parameters(work.weights_seq_no):
             fresh = decode(parameters)
         loop.assign(work, fresh)
         return encode(loop.run(budget_s))
 
     def set_policy(self, policy: PolicySpec, weights_seq_no: int) -> bytes:
-        """Take another policy for the coming slices: `PolicySet`, with a fault if it can't be had.
+        """Use another policy from the next slice on.
 
-        Args:
-            policy: The new one.
-            weights_seq_no: Its number.
+        Returns:
+            An encoded `PolicySet`, with a fault if the policy can't be used and the old one stays.
         """
         fault: Fault | None = None
         if self._loop is None or self._take_policy is None:
             fault = Fault("There is nothing that another policy could choose for")
         else:
             try:
-                # It may have been changed since it was imported: that is what swaps are for.
+                # Its file may have changed since it was imported: that is what swapping is for.
                 forget_module(policy.kind)
                 self._take_policy(policy, weights_seq_no)
                 self._loop.weights_seq_no = weights_seq_no
@@ -168,10 +165,10 @@ class RolloutWorker:
                 fault = error.fault
             except Exception as error:
                 fault = Fault(f"The policy raised {type(error).__name__}", one_line(error))
-        return encode(PolicySet(self._worker_index, self._incarnation, weights_seq_no, fault))
+        return encode(PolicySet(self._worker_index, self._number, weights_seq_no, fault))
 
     def close(self) -> bytes:
-        """Close the environment: empty, or `WorkerFault` if its `close` raised."""
+        """Close the environment; return no bytes, or `WorkerFault` if its `close` raised."""
         loop, self._loop = self._loop, None
         try:
             if loop is not None:
@@ -185,14 +182,14 @@ class RolloutWorker:
         return b""
 
     def _make_loop(self) -> AnyLoop:
-        """The loop that the spec asks for, over environments that are not reset yet."""
+        """Make the loop that the spec asks for; its environments are not reset yet."""
         spec, seeds, source_dirs = self._spec, self._seeds, self._source_dirs
         vectorization, count = spec.rollout.chosen_vectorization, spec.rollout.num_envs_per_worker
         if spec.learner.kind is not None:
             env = make_env(spec.env, source_dirs)
             self._sizes = num_inputs(env.observation_space), num_outputs(env.action_space)
             return CandidateLoop(
-                self._life,
+                self._incarnation,
                 env,
                 reset_seed=seeds[0].reset,
                 make_env=lambda: make_env(spec.env),
@@ -210,7 +207,7 @@ class RolloutWorker:
                 return make_policy(policy, *spaces, seed, source_dirs)
 
             loop = RolloutLoop(
-                self._life,
+                self._incarnation,
                 env,
                 policy_of(spec.policy, self._weights_seq_no),
                 reset_seed=seeds[0].reset,
@@ -228,7 +225,7 @@ class RolloutWorker:
             policy, policy_seed(seeds.action_space, number)
         )
         return MultiAgentLoop(
-            self._life,
+            self._incarnation,
             policies.game_of(env),
             reset_seed=seeds.reset,
             make_env=lambda: policies.game_of(make_any_env(spec.env)),
@@ -244,7 +241,7 @@ class RolloutWorker:
             return make_batch_policy(policy, batch_spaces, seed, source_dirs)
 
         loop = VectorRolloutLoop(
-            self._life,
+            self._incarnation,
             envs,
             policy_of(spec.policy, self._weights_seq_no),
             reset_seeds=[each.reset for each in seeds],
@@ -254,4 +251,4 @@ class RolloutWorker:
         return loop
 
     def _failed(self, fault: Fault) -> bytes:
-        return encode(WorkerFault(self._worker_index, self._incarnation, fault))
+        return encode(WorkerFault(self._worker_index, self._number, fault))

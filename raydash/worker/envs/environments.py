@@ -1,8 +1,8 @@
-"""Environments from their names, and plain words when that goes wrong.
+"""Makes environments from their names, and says in plain words why one can't be made.
 
 A name is a Gymnasium id (`CartPole-v1`), `module:Id` (the module registers the id when it is
-imported, `ale_py:ALE/Pong-v5`), or `package.module:callable` (a class or function that gives an
-environment).
+imported, as in `ale_py:ALE/Pong-v5`), or `package.module:callable` (a class or function that makes
+an environment).
 """
 
 import difflib
@@ -40,12 +40,12 @@ _PIP_NAMES: Mapping[str, str] = {
     "pymunk": "pettingzoo[butterfly]",
     "rlcard": "pettingzoo[classic]",
 }
-"""What to install for a module whose package has another name."""
+"""Names that pip knows, by module, where the two differ."""
 
 ENVPOOL_PREFIX = "envpool:"
 
 _NAMESPACES: Mapping[str, str] = {"ALE": "ale_py", "MiniGrid": "minigrid", "BabyAI": "minigrid"}
-"""Modules that register the ids of a namespace."""
+"""The modules that register the ids of a namespace."""
 
 _PIP_LINE = re.compile(r"pip install [\"'`]?([\w.-]+(?:\[[\w,.-]+\])?)")
 _BAD_ARGUMENT = re.compile(
@@ -56,33 +56,31 @@ _KWARGS_HINT_LIMIT = 12
 
 
 _OWN: Mapping[str, str] = {"raydash/NoisyDrift-v0": "raydash.worker.envs.noisy_drift:NoisyDrift"}
-"""Environments that raydash brings along; their modules are imported when they are made."""
+"""Environments that raydash provides; their modules are imported when they are made."""
 
 
 def register_own() -> None:
-    """Let Gymnasium know raydash's own environments. Does nothing the second time."""
+    """Register raydash's own environments with Gymnasium. A second call does nothing."""
     for env_id, entry_point in _OWN.items():
         if env_id not in registry:
             register(env_id, entry_point=entry_point)
 
 
 def registry_ids() -> tuple[str, ...]:
-    """Every id that Gymnasium knows here, sorted; adapters for old APIs are left out."""
+    """Return every registered id, sorted, without the adapters for old APIs."""
     register_own()
     return tuple(sorted(name for name in registry if not name.startswith("GymV")))
 
 
 def add_source_dirs(source_dirs: Sequence[str]) -> None:
-    """Let the user's own modules be imported from those folders, before all others."""
+    """Put the folders of the user's own modules in front of the import path."""
     sys.path[:0] = [folder for folder in source_dirs if folder not in sys.path]
 
 
 def make_env(env: EnvSpec, source_dirs: Sequence[str] = ()) -> Env:
-    """Construct an environment in its wrappers; it is not reset yet.
+    """Make an environment in its wrappers; it is not reset yet.
 
-    Args:
-        env: Its name, keyword arguments and wrappers.
-        source_dirs: Folders to import the user's modules from.
+    The user's modules are imported from `source_dirs`.
 
     Raises:
         FaultError: in every case of failure, with the spec keys at fault; also if it is a
@@ -104,11 +102,9 @@ def make_env(env: EnvSpec, source_dirs: Sequence[str] = ()) -> Env:
 
 
 def make_any_env(env: EnvSpec, source_dirs: Sequence[str] = ()) -> Any:
-    """Construct an environment of Gymnasium, or a multi-agent one of PettingZoo, in its wrappers.
+    """Make a Gymnasium environment, or a multi-agent one of PettingZoo, in its wrappers.
 
-    Args:
-        env: Its name, keyword arguments and wrappers.
-        source_dirs: Folders to import the user's modules from.
+    The user's modules are imported from `source_dirs`.
 
     Raises:
         FaultError: in every case of failure, with the spec keys at fault.
@@ -139,10 +135,10 @@ def make_any_env(env: EnvSpec, source_dirs: Sequence[str] = ()) -> Any:
 
 
 def first_reset(env: Any, spec: EnvSpec, seed: int | list[int]) -> Any:
-    """Reset an environment, or a vector of them, for the first time; gives the observation.
+    """Reset an environment or a vector of them for the first time; return the observation.
 
     Raises:
-        FaultError: if `reset` raises or gives no `(observation, info)`.
+        FaultError: if `reset` raises or does not return `(observation, info)`.
     """
     try:
         given = env.reset(seed=seed)
@@ -174,7 +170,7 @@ def first_reset(env: Any, spec: EnvSpec, seed: int | list[int]) -> Any:
 
 
 def _creator(env: EnvSpec) -> Callable[..., Any]:
-    """What to call with the keyword arguments."""
+    """Find the callable that makes the environment from keyword arguments."""
 
     def from_registry(**kwargs: Any) -> Any:
         return gymnasium.make(env.id, **kwargs)
@@ -318,7 +314,7 @@ def _wrong_kwargs(env: EnvSpec, error: Exception) -> FaultError:
 
 
 def _accepted_kwargs(env: EnvSpec) -> list[str]:
-    """Names of the constructor's keyword arguments, as far as they can be known."""
+    """Return the names of the constructor's keyword arguments, or none if they are unknown."""
     try:
         creator = _creator(env)
         if env.id in registry or env.id.rpartition(":")[2] in registry:
@@ -326,7 +322,7 @@ def _accepted_kwargs(env: EnvSpec) -> list[str]:
             creator = load_env_creator(entry) if isinstance(entry, str) else entry or creator
         parameters = inspect.signature(creator).parameters.values()
     except Exception:
-        # Only a hint is lost; the constructor's own words are shown in any case.
+        # Only a hint is lost; the constructor's own message is shown anyway.
         return []
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [item.name for item in parameters if item.kind in kinds]
@@ -346,15 +342,15 @@ def _constructor_raised(env: EnvSpec, error: Exception) -> FaultError:
 
 
 def _adapted(env_id: str, made: object) -> Env:
-    """What is no environment as one, if that can be."""
-    # Here, because that module builds on this one.
+    """Turn an object that is not an environment, such as a `FuncEnv`, into one."""
+    # Imported here because hardly any environment needs it.
     from gymnasium.experimental.functional import FuncEnv
 
     from raydash.worker.envs.functional import FunctionalEnv
 
     if isinstance(made, FuncEnv):
         return FunctionalEnv(made)
-    raise _foreign(env_id, made)
+    raise _not_an_environment(env_id, made)
 
 
 def _check_spaces(env_id: str, made: Env) -> None:
@@ -372,7 +368,7 @@ def _check_spaces(env_id: str, made: Env) -> None:
             )
 
 
-def _foreign(env_id: str, made: object) -> FaultError:
+def _not_an_environment(env_id: str, made: object) -> FaultError:
     remedy = "Give a subclass of gymnasium.Env"
     if isinstance(made, gymnasium.vector.VectorEnv):
         remedy = "Give a single environment; raydash makes as many as there are workers"

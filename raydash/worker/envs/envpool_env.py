@@ -1,7 +1,7 @@
-"""EnvPool's environments: pools of C++ environments, as a vector environment of Gymnasium's.
+"""Presents a pool of EnvPool's C++ environments as one of Gymnasium's vector environments.
 
-EnvPool is an extra, imported only when it is asked for. A pool resets a sub-environment in the call
-after its episode's end, and ignores the action of that call: Gymnasium's NEXT_STEP.
+EnvPool is an extra and is imported only when a spec asks for it. A pool resets a sub-environment in
+the call after its episode's end and ignores the action of that call: Gymnasium's NEXT_STEP.
 """
 
 import difflib
@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import gymnasium
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
+from typing_extensions import override
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec
@@ -28,13 +29,13 @@ _OURS = (
     "base_path",
     "gym_reset_return_info",
 )
-"""Keyword arguments that are not the environment's: all of a pool are stepped in each call."""
+"""Keyword arguments that raydash sets itself, as it steps a whole pool in each call."""
 _NUM_THREADS = 1
-"""A worker takes one core, and there is one for each."""
+"""A worker has one core, so a second thread would gain nothing."""
 
 
 class EnvPoolEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
-    """One pool. Pools are seeded when they are made, so a seeded reset makes another."""
+    """One pool. A pool is seeded when it is made, so a seeded reset makes a new one."""
 
     metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium's own convention
         "autoreset_mode": AutoresetMode.NEXT_STEP
@@ -43,12 +44,8 @@ class EnvPoolEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     def __init__(self, env: EnvSpec, num_envs: int) -> None:
         """Find out the spaces; the first reset makes the pool.
 
-        Args:
-            env: EnvPool's name, and keyword arguments.
-            num_envs: How many sub-environments.
-
         Raises:
-            FaultError: if EnvPool is not there, or has no such environment.
+            FaultError: if EnvPool is not installed or has no such environment.
         """
         self._envpool = _imported()
         self._name = env.id.removeprefix(ENVPOOL_PREFIX)
@@ -61,12 +58,11 @@ class EnvPoolEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
+    @override
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        """Begin all episodes.
+        """Begin all episodes; `options` are ignored.
 
-        Args:
-            seed: One for each sub-environment, or a number, to which EnvPool adds each one's index.
-            options: None are known.
+        `seed` is one seed per sub-environment, or a number, to which EnvPool adds each one's index.
         """
         if seed is not None or self._pool is None:
             self._pool = None  # its threads end before others begin
@@ -75,13 +71,14 @@ class EnvPoolEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         observations, info = self._pool.reset()
         return observations, info
 
+    @override
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step each, or reset it if its episode ended in the call before."""
+        """Step each sub-environment, or reset it if its episode ended in the call before."""
         observations, rewards, terminated, truncated, info = self._pool.step(actions)
         return observations, rewards, terminated, truncated, info
 
+    @override
     def close_extras(self, **kwargs: Any) -> None:
-        """Let the pool and its threads go."""
         self._pool = None
 
 
@@ -104,10 +101,10 @@ def _imported() -> Any:
 
 
 def _spec_of(envpool: Any, name: str, env: EnvSpec, num_envs: int) -> Any:
-    """EnvPool's description of an environment.
+    """Return EnvPool's description of an environment.
 
     Raises:
-        FaultError: if it has none, or it does not take the keyword arguments.
+        FaultError: if EnvPool has none, or the environment does not take the keyword arguments.
     """
     names = envpool.list_all_envs()
     if name not in names:

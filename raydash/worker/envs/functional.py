@@ -1,7 +1,6 @@
-"""Environments without a state of their own: Gymnasium's `FuncEnv`, and laws made of them.
+"""Environments without a state of their own: Gymnasium's `FuncEnv`, and an environment around one.
 
-A *law* says how a state leads to the next; whoever asks brings the state and takes it away again.
-It is a `FuncEnv`, or any environment whose object is the state. Nothing here knows Ray.
+Whoever steps a `FuncEnv` passes the state in and gets the next one back. Nothing here knows Ray.
 """
 
 from typing import Any, TypeAlias
@@ -9,17 +8,18 @@ from typing import Any, TypeAlias
 import gymnasium
 import numpy as np
 from gymnasium.experimental.functional import FuncEnv
+from typing_extensions import override
 
 AnyFuncEnv: TypeAlias = "FuncEnv[Any, Any, Any, Any, Any, Any, Any]"
 Rng = np.random.Generator
 
 
 class FunctionalEnv(gymnasium.Env[Any, Any]):
-    """The environment around a `FuncEnv`: it keeps the state. Never truncated.
+    """The environment around a `FuncEnv`: it holds the state. Its episodes are never truncated.
 
     Attributes:
-        func_env: The functions. Whoever can do without the state finds them by this name.
-        state: Of the functions, now.
+        func_env: The functions. Code that keeps the state elsewhere finds them by this name.
+        state: The current state.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # Gymnasium's own convention
@@ -30,16 +30,16 @@ class FunctionalEnv(gymnasium.Env[Any, Any]):
         self.action_space = func_env.action_space
         self.state: Any = None
 
+    @override
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """To a first state."""
         super().reset(seed=seed)
         self.state, observation = begin(self.func_env, self.np_random)
         return observation, {}
 
+    @override
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """One step of the law."""
         self.state, observation, reward, terminated = step(
             self.func_env, self.state, action, self.np_random
         )
@@ -47,14 +47,14 @@ class FunctionalEnv(gymnasium.Env[Any, Any]):
 
 
 def begin(func: AnyFuncEnv, rng: Rng) -> tuple[Any, Any]:
-    """A first state and its observation."""
+    """Return a first state and its observation."""
     params = _params(func)
     state = func.initial(rng, *params)
     return state, func.observation(state, rng, *params)
 
 
 def step(func: AnyFuncEnv, state: Any, action: Any, rng: Rng) -> tuple[Any, Any, float, bool]:
-    """The next state, its observation, the reward of the way there, and whether it is the end."""
+    """Return the next state, its observation, the step's reward, and whether it terminates."""
     params = _params(func)
     after = func.transition(state, action, rng, *params)
     reward = float(func.reward(state, action, after, rng, *params))

@@ -1,4 +1,4 @@
-"""Chosen scalars from the last step's info of each episode of a chunk."""
+"""Collects chosen scalars from the last step's info of each episode of a chunk."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,31 +11,27 @@ from raydash.core.spec import IS_SUCCESS
 
 
 class InfoScalars:
-    """Gathers them; an episode's row is its number within the chunk, from 0.
+    """Collects scalars; an episode's row is its number within the chunk, from 0.
 
-    What is no number is left out, and its key is kept in `ignored`; NaN stands for "none".
+    Values that are not numbers are left out and their keys are noted; NaN stands for "no value".
     """
 
     def __init__(self, info_keys: Sequence[str] = ()) -> None:
-        """Begin with none.
-
-        Args:
-            info_keys: Of info, besides `is_success`.
-        """
+        """Collect the values under `info_keys`, and under `is_success` in any case."""
         self._keys = tuple(dict.fromkeys((IS_SUCCESS, *info_keys)))
         self._found: dict[str, list[tuple[int, float]]] = {}
         self._ignored: dict[str, None] = {}
 
-    def take(self, row: int, info: Any) -> None:
-        """The info of the last step of one episode."""
+    def add(self, row: int, info: Any) -> None:
+        """Add the info of the last step of one episode."""
         if not isinstance(info, Mapping):
             return
         for key in self._keys:
             if key in info:
-                self._keep(key, row, info[key])
+                self._add(key, row, info[key])
 
-    def take_agents(self, row: int, infos: Iterable[Any]) -> None:
-        """The last infos of the agents of one episode: the mean over those that have a key."""
+    def add_agents(self, row: int, infos: Iterable[Any]) -> None:
+        """Add, per key, the mean over the last infos of one episode's agents that have it."""
         tables = [info for info in infos if isinstance(info, Mapping)]
         for key in self._keys:
             numbers = [number_of(info[key]) for info in tables if key in info]
@@ -43,16 +39,16 @@ class InfoScalars:
                 self._ignored[key] = None
             known = [each for each in numbers if each is not None and not math.isnan(each)]
             if known:
-                self._keep(key, row, sum(known) / len(known))
+                self._add(key, row, sum(known) / len(known))
 
-    def take_batch(self, first_row: int, env_indices: Sequence[int], info: Any) -> None:
-        """The info of a vector environment's call, in which some episodes ended.
+    def add_batch(self, first_row: int, env_indices: Sequence[int], info: Any) -> None:
+        """Add the info of a vector environment's call in which some episodes ended.
 
         Args:
-            first_row: Of the first of these episodes; the others follow.
-            env_indices: Of the sub-environments whose episodes they are.
-            info: Columns by key, with `_key` where it says for whom a value is known, as
-                Gymnasium's have it; `final_info` where the same call has reset them already.
+            first_row: The row of the first of these episodes; the others follow.
+            env_indices: The sub-environments whose episodes ended.
+            info: Columns by key, with a mask `_key` where only some values are known, as Gymnasium
+                has it; under `final_info` if the same call has already reset these environments.
         """
         if not info:
             return
@@ -64,10 +60,10 @@ class InfoScalars:
             values, known = info[key], info.get(f"_{key}")
             for row, index in enumerate(env_indices, first_row):
                 if known is None or known[index]:
-                    self._keep(key, row, values[index])
+                    self._add(key, row, values[index])
 
-    def columns(self, num_episodes: int) -> EpisodeScalars:
-        """Of the episodes of the chunk; the next chunk begins."""
+    def take_columns(self, num_episodes: int) -> EpisodeScalars:
+        """Return the columns of the chunk's episodes and start collecting for the next chunk."""
         found, self._found = self._found, {}
         names = tuple(key for key in self._keys if key in found)
         values = np.full((num_episodes, len(names)), np.nan)
@@ -76,12 +72,12 @@ class InfoScalars:
             values[list(rows), column] = numbers
         return EpisodeScalars(names, values)
 
-    def ignored(self) -> tuple[str, ...]:
-        """Keys that held something else than a number, since this was asked."""
+    def take_ignored_keys(self) -> tuple[str, ...]:
+        """Return the keys that held something other than a number since the last call."""
         ignored, self._ignored = self._ignored, {}
         return tuple(ignored)
 
-    def _keep(self, key: str, row: int, value: Any) -> None:
+    def _add(self, key: str, row: int, value: Any) -> None:
         number = number_of(value)
         if number is None:
             self._ignored[key] = None
@@ -90,7 +86,7 @@ class InfoScalars:
 
 
 def number_of(value: Any) -> float | None:
-    """A finite number or NaN, a flag as 0 or 1; None for anything else."""
+    """Return a finite number or NaN, a flag as 0 or 1; None for anything else."""
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(())[()]
     if not isinstance(value, int | float | np.integer | np.floating | np.bool_):
@@ -103,7 +99,7 @@ def number_of(value: Any) -> float | None:
 
 
 def chosen_info(info: Any, info_keys: Sequence[str]) -> dict[str, Any]:
-    """What `InfoScalars.take` looks at: all of an info that has to travel."""
+    """Return the part of an info that `InfoScalars.add` reads, so that only this is sent."""
     if not isinstance(info, Mapping):
         return {}
     return {key: info[key] for key in (IS_SUCCESS, *info_keys) if key in info}

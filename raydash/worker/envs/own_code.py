@@ -1,4 +1,4 @@
-"""What users name as `module:name`: wrappers, policies and learners of their own."""
+"""Imports what users name as `module:name`: wrappers, policies and learners of their own."""
 
 import difflib
 import importlib
@@ -11,15 +11,15 @@ from raydash.worker.words import listed, one_line
 
 
 def own_callable(word: str, named: str, key: str) -> Callable[..., Any]:
-    """The class or function that `module:name` names.
+    """Import the class or function that `module:name` names.
 
     Args:
-        word: What it should be, for people: `policy`, `learner`, `wrapper`.
-        named: Its name; of what is inside of something else with dots after the colon.
+        word: What it should be, as faults say it: `policy`, `learner`, `wrapper`.
+        named: Its name; after the colon, dots lead to nested names.
         key: The spec key that names it.
 
     Raises:
-        FaultError: if it can't be imported, or is not there.
+        FaultError: if the module can't be imported or has no such callable.
     """
     module_name, _, name = named.partition(":")
     try:

@@ -1,8 +1,8 @@
-"""Several environments as one: Gymnasium's vector environments, made from a spec.
+"""Makes Gymnasium's vector environments, which step several environments as one, from a spec.
 
 With `sync` the sub-environments are stepped one after the other, and each is guarded: one that
-raises ends its own episode, is made anew, and the others never notice. A vector form of the
-environment's own (`vector_entry_point`) and a pool of EnvPool's can only fail as a whole.
+raises ends its own episode and is remade, while the others go on. An environment's own vector form
+(`vector_entry_point`) and a pool of EnvPool can only fail as a whole.
 """
 
 import time
@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import gymnasium
 from gymnasium.envs.registration import registry
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from typing_extensions import override
 
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault, FaultError
@@ -28,12 +29,12 @@ VectorEnv: TypeAlias = gymnasium.vector.VectorEnv[Any, Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class SubEnvFailure:
-    """What one guarded sub-environment raised; its episode is over.
+    """An exception that ended the episode of a guarded sub-environment.
 
     Attributes:
-        env_index: Which.
-        where: `make`, `reset` or `step`.
-        error: What it raised.
+        env_index: The sub-environment's number.
+        where: What raised: `make`, `reset` or `step`.
+        error: The exception.
     """
 
     env_index: int
@@ -44,8 +45,8 @@ class SubEnvFailure:
 class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     """A sub-environment whose exceptions become terminated episodes and a `SubEnvFailure`.
 
-    After a failure in `step` the coming reset makes the environment anew. A failure in that reset
-    is told by the step that follows it, which is then no step either.
+    After a failure in `step` the next reset remakes the environment. A failure in that reset is
+    reported by the step that follows it, which then does not count as a step either.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         clock: Clock,
     ) -> None:
         super().__init__(make())
-        self.env: Env  # Gymnasium's wrappers call it so; here it may be made anew
+        self.env: Env  # the name is that of Gymnasium's wrappers; it may be remade
         self._env_index = env_index
         self._make = make
         self._failures = failures
@@ -66,22 +67,23 @@ class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._seed = 0
         self._num_remakes = 0
         self._is_broken = False
-        self._untold: SubEnvFailure | None = None
+        self._pending_failure: SubEnvFailure | None = None
 
+    @override
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Reset, and make the environment anew before if it is broken.
+        """Reset the environment; if it is broken, remake it first.
 
         Raises:
-            Exception: whatever the first, seeded reset raises.
+            Exception: whatever the first reset, which has a seed, raises.
         """
         started_s = self._clock()
         if seed is not None:
             self._seed = seed
             observation, info = self.env.reset(seed=seed, options=options)
             return observation, info
-        self._untold = None
+        self._pending_failure = None
         where = "make"
         try:
             if self._is_broken:
@@ -92,46 +94,50 @@ class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
             where = "reset"
             observation, info = self.env.reset(seed=seed, options=options)
         except Exception as error:
-            self._break()
-            self._untold = SubEnvFailure(self._env_index, where, error)
+            self._mark_broken()
+            self._pending_failure = SubEnvFailure(self._env_index, where, error)
             return self.observation_space.sample(), {}
         self._resets_s.append(self._clock() - started_s)
         return observation, info
 
+    @override
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Step; a failure is a terminated step whose figures mean nothing."""
-        if self._untold is None:
+        """Step; a failure becomes a terminated step whose observation and reward mean nothing."""
+        if self._pending_failure is None:
             try:
                 observation, reward, terminated, truncated, info = self.env.step(action)
                 return observation, float(reward), bool(terminated), bool(truncated), info
             except Exception as error:
-                self._break()
-                self._untold = SubEnvFailure(self._env_index, "step", error)
-        self._failures.append(self._untold)
-        self._untold = None
+                self._mark_broken()
+                self._pending_failure = SubEnvFailure(self._env_index, "step", error)
+        self._failures.append(self._pending_failure)
+        self._pending_failure = None
         return self.observation_space.sample(), 0.0, True, False, {}
 
+    @override
     def close(self) -> None:
-        """Close, unless that was done when it broke."""
+        """Close the environment, unless that was done when it broke."""
         if not self._is_broken:
             self.env.close()
 
-    def _break(self) -> None:
+    def _mark_broken(self) -> None:
         if not self._is_broken:
             self._is_broken = True
             try:
                 self.env.close()
             except Exception:
-                # What broke it is told already.
+                # The exception that broke it is reported anyway.
                 self._is_broken = True
 
 
 class GuardedVectorEnv(SyncVectorEnv):
     """Steps guarded sub-environments one after the other.
 
+    The loop that steps them clears both lists.
+
     Attributes:
-        failures: What sub-environments raised since somebody cleared it.
-        resets_s: How long resets took since somebody cleared it; not those with a seed.
+        failures: The exceptions of sub-environments.
+        resets_s: The durations of resets, without those that had a seed.
     """
 
     def __init__(
@@ -156,19 +162,16 @@ class GuardedVectorEnv(SyncVectorEnv):
 def make_vector_env(
     env: EnvSpec, num_envs: int, vectorization: str, source_dirs: Sequence[str] = ()
 ) -> VectorEnv:
-    """Construct a vector environment; it is not reset yet.
+    """Make a vector environment from the spec of a single one; it is not reset yet.
 
-    Args:
-        env: Name and keyword arguments of a single one.
-        num_envs: How many sub-environments.
-        vectorization: `sync`, `vector_entry_point` or `envpool`.
-        source_dirs: Folders to import the user's modules from.
+    `vectorization` is `sync`, `vector_entry_point` or `envpool`. The user's modules are imported
+    from `source_dirs`.
 
     Raises:
         FaultError: in every case of failure, with the spec keys at fault.
     """
     if vectorization == "sync":
-        # The first one alone, for its faults in plain words.
+        # Making the first one alone gives its faults in plain words.
         first: list[Env] = [make_env(env, source_dirs)]
         try:
             return GuardedVectorEnv(lambda: first.pop() if first else make_env(env), num_envs)
@@ -214,10 +217,10 @@ def _own_vector_form(env: EnvSpec, num_envs: int, source_dirs: Sequence[str]) ->
 
 
 def autoreset_mode(env: VectorEnv) -> AutoresetMode:
-    """When a vector environment resets sub-environments whose episode is over.
+    """Return when a vector environment resets sub-environments whose episode is over.
 
     Raises:
-        ValueError: if it does not say so.
+        ValueError: if it does not say.
     """
     found = env.metadata.get("autoreset_mode")
     if found is None:
@@ -226,10 +229,10 @@ def autoreset_mode(env: VectorEnv) -> AutoresetMode:
 
 
 def first_seed(env: VectorEnv, seeds: Sequence[int]) -> int | list[int]:
-    """What its first reset takes: a seed for each, or, where one generator serves all, the first.
+    """Return what the first reset takes: all seeds or, if one generator serves all, the first.
 
-    Gymnasium's own vectorizers and EnvPool take lists; other vector environments promise to take a
-    number.
+    Gymnasium's own vectorizers and EnvPool take lists; of other vector environments it is only
+    known that they take a number.
     """
     takes_list = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv | EnvPoolEnv)
     return list(seeds) if takes_list else seeds[0]
@@ -238,7 +241,7 @@ def first_seed(env: VectorEnv, seeds: Sequence[int]) -> int | list[int]:
 def _check_vector_entry_point(env: EnvSpec, source_dirs: Sequence[str]) -> None:
     entry = registry.get(env.id.rpartition(":")[2])
     if entry is None:
-        # Either it is no registered id, or its module has to be imported: `make_env` does or says.
+        # Either the id is not registered, or its module is not imported yet: `make_env` finds out.
         make_env(env, source_dirs).close()
         entry = registry.get(env.id.rpartition(":")[2])
     if entry is None or entry.vector_entry_point is None:

@@ -1,4 +1,4 @@
-"""Wrappers around each environment, by name, and plain words when that goes wrong."""
+"""Puts environments in wrappers, by name, and says in plain words why one does not fit."""
 
 import difflib
 import inspect
@@ -19,15 +19,13 @@ _HINT_LIMIT = 12
 
 
 def wrapped(env: Any, wrappers: Sequence[WrapperSpec]) -> Any:
-    """An environment in its wrappers, the first one innermost.
+    """Put an environment in its wrappers, the first one innermost.
 
-    Args:
-        env: A Gymnasium environment.
-        wrappers: Names of Gymnasium's, or `module:callable` that takes an environment and the
-            keyword arguments, and gives an environment.
+    A wrapper's name is one of Gymnasium's, or `module:callable` for one that takes an environment
+    and the keyword arguments and returns an environment.
 
     Raises:
-        FaultError: if one is unknown, does not take its arguments, or gives something else.
+        FaultError: if a wrapper is unknown, does not take its arguments, or returns something else.
     """
     for wrapper in wrappers:
         env = _wrap(env, wrapper, _creator(wrapper))
@@ -35,7 +33,7 @@ def wrapped(env: Any, wrappers: Sequence[WrapperSpec]) -> Any:
 
 
 def wrapper_names() -> tuple[str, ...]:
-    """Names of Gymnasium's wrappers of single environments, whether their packages are there."""
+    """Return the names of Gymnasium's wrappers, even of those whose packages are missing."""
     return tuple(name for name in gym_wrappers.__all__ if name[0].isupper())
 
 
@@ -44,7 +42,7 @@ def _creator(wrapper: WrapperSpec) -> Callable[..., Any]:
         return own_callable("wrapper", wrapper.name, "env.wrappers")
     if wrapper.name not in wrapper_names():
         raise _unknown(wrapper.name)
-    try:  # some are imported only when they are asked for
+    try:  # Gymnasium imports some of them only on access
         found: Callable[..., Any] = getattr(gym_wrappers, wrapper.name)
     except ImportError as error:
         raise _fault(
@@ -98,11 +96,11 @@ def _wrap(env: Any, wrapper: WrapperSpec, creator: Callable[..., Any]) -> Any:
 
 
 def _argument_problem(wrapper: WrapperSpec, creator: Callable[..., Any]) -> FaultError | None:
-    """What its signature says of the keyword arguments; None if it takes them."""
+    """Return the fault if the signature does not take the keyword arguments, else None."""
     try:
         signature = inspect.signature(creator)
     except (TypeError, ValueError):
-        return None  # some callables do not tell
+        return None  # some callables have no signature
     try:
         signature.bind(None, **wrapper.kwargs)
     except TypeError as error:

@@ -1,8 +1,9 @@
-"""The stepping loop of a worker that plays a learner's candidates: a policy of its own per episode.
+"""The stepping loop of a worker that plays a learner's candidates: each episode has its own policy.
 
-What comes with a request is played until it is done or the slice is over; what was not begun is
-named in the chunk, and forgotten. An episode that is under way goes on in the next slice, whatever
-comes with it; a chunk holds either episodes of candidates or of an evaluation, of one generation.
+The work that comes with a request is played until it is done or the slice is over; the chunk says
+how many episodes were not begun, and these are dropped. An unfinished episode goes on in the next
+slice, whatever its work is. All episodes of a chunk belong to one generation, and they are either
+candidates' or an evaluation's.
 """
 
 from collections import deque
@@ -12,6 +13,7 @@ from operator import length_hint
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from raydash.core.records import (
     Float64,
@@ -25,18 +27,18 @@ from raydash.worker.envs.environments import Env
 from raydash.worker.envs.seeds import candidate_seed, evaluation_seed
 from raydash.worker.loops.rollout import RolloutLoop
 from raydash.worker.loops.sliced import ChunkBuilder, Incarnation
-from raydash.worker.policies.network import Space, answering, flattener, forward_of
+from raydash.worker.policies.network import Space, as_policy, flattener, forward_of
 from raydash.worker.policies.parameters import Layout
 from raydash.worker.policies.policy import Policy
 
 OBSERVATIONS_AT_ONCE = 4096
-"""So many are kept before they are reduced to their sums."""
+"""This many observations are stored before they are reduced to sums."""
 _NO_WORK = Work(0, (), ())
 
 
 @dataclass(frozen=True, slots=True)
-class _Playing:
-    """Whose episode it is."""
+class _CurrentEpisode:
+    """The candidate or evaluation, and its generation, that the episode under way belongs to."""
 
     weights_seq_no: int
     evaluation: bool
@@ -44,17 +46,17 @@ class _Playing:
 
 
 class ObservationBuffer:
-    """Gathers the moments of the observations that a policy is asked about."""
+    """Collects the moments of the observations that a policy is given."""
 
     def __init__(self, size: int) -> None:
-        """Nothing seen yet; `size` is that of a flattened observation."""
+        """Make an empty buffer for flattened observations of `size` numbers."""
         self._rows = np.empty((OBSERVATIONS_AT_ONCE, size))
         self._views = list(self._rows)
         self._free: Iterator[Float64] = iter(self._views)
         self._reduced: list[ObservationSums] = []
 
     def __call__(self, observation: Any) -> Float64:
-        """Keep an observation; gives it as a row of numbers that is good until the next one."""
+        """Store an observation; return it as a row of numbers, valid until the next call."""
         row = next(self._free, None)
         if row is None:
             self._reduce(OBSERVATIONS_AT_ONCE)
@@ -62,8 +64,8 @@ class ObservationBuffer:
         row[:] = observation
         return row
 
-    def take(self) -> ObservationSums | None:
-        """The moments of everything since the last time; None: there was nothing."""
+    def take_sums(self) -> ObservationSums | None:
+        """Return the moments of the observations since the last call, or None without any."""
         self._reduce(OBSERVATIONS_AT_ONCE - length_hint(self._free))
         sums = ObservationSums.merged(self._reduced)
         self._reduced = []
@@ -88,41 +90,41 @@ class CandidateLoop(RolloutLoop):
         run_seed: int,
         gathers_observations: bool,
     ) -> None:
-        """As `RolloutLoop`, without a policy: each episode brings its own.
+        """Take over an environment that is not reset yet.
 
         Args:
-            incarnation: Of which worker.
-            env: The environment, not reset yet.
-            reset_seed: Of the first reset, which only shows that there is an environment.
-            make_env: Makes the environment anew after an error.
-            run_seed: Of which the seeds of all episodes are made.
-            gathers_observations: Chunks say what candidates saw.
+            incarnation: The worker's incarnation.
+            env: The environment.
+            reset_seed: Seeds the first reset, which only shows that the environment works.
+            make_env: Makes a new environment after an error.
+            run_seed: The seeds of all episodes are derived from it.
+            gathers_observations: Chunks hold the moments of what the candidates observed.
         """
-        super().__init__(incarnation, env, _nobody, reset_seed=reset_seed, make_env=make_env)
+        super().__init__(incarnation, env, _no_policy, reset_seed=reset_seed, make_env=make_env)
         self._action_space: Space = env.action_space
         self._run_seed = run_seed
         self._gathers_observations = gathers_observations
         self._flatten = flattener(env.observation_space)
-        self._seen: ObservationBuffer | None = None
+        self._observation_buffer: ObservationBuffer | None = None
         self._parameters: Parameters | None = None
         self._work = _NO_WORK
         self._to_begin: deque[tuple[int, int]] = deque()
-        self._playing: _Playing | None = None
+        self._current_episode: _CurrentEpisode | None = None
         self._played: list[int] = []
-        self._kind: tuple[int, bool] = (0, False)
+        self._chunk_kind: tuple[int, bool] = (0, False)
         self._num_evaluation_steps = 0
 
-    def knows(self, weights_seq_no: int) -> bool:
-        """The parameters of a generation are here already."""
+    def has_parameters(self, weights_seq_no: int) -> bool:
+        """Whether the parameters of a generation are here already."""
         known = self._parameters
         return known is not None and known.weights_seq_no == weights_seq_no
 
     def assign(self, work: Work | None, parameters: Parameters | None) -> None:
-        """What the next slice is to play, after the episode that is under way.
+        """Set what the next slice plays after the episode that is under way.
 
         Args:
-            work: Episodes; None: no others.
-            parameters: Of its generation; may be left out if it has not changed.
+            work: The episodes to play; None: none.
+            parameters: Those of the work's generation; None: they are here already.
         """
         self._work = work or _NO_WORK
         self._to_begin = deque(zip(self._work.candidates, self._work.episodes, strict=True))
@@ -131,33 +133,41 @@ class CandidateLoop(RolloutLoop):
 
     # --- what differs from a plain loop
 
-    def _open(self, builder: ChunkBuilder) -> bool:
+    @override
+    def _prepare_slice(self, builder: ChunkBuilder) -> bool:
         self._played = []
-        if self._playing is None and not self._to_begin:
+        if self._current_episode is None and not self._to_begin:
             return False
-        if self._playing is not None:
-            self._kind = (self._playing.weights_seq_no, self._playing.evaluation)
+        if self._current_episode is not None:
+            self._chunk_kind = (
+                self._current_episode.weights_seq_no,
+                self._current_episode.evaluation,
+            )
         else:
-            self._kind = (self._work.weights_seq_no, self._work.evaluation)
-            self._between_episodes = True  # what `prepare` began is nobody's
+            self._chunk_kind = (self._work.weights_seq_no, self._work.evaluation)
+            self._between_episodes = (
+                True  # the episode that `prepare` began belongs to no candidate
+            )
         return True
 
     def _has_next(self) -> bool:
         work = self._work
-        return bool(self._to_begin) and self._kind == (work.weights_seq_no, work.evaluation)
+        return bool(self._to_begin) and self._chunk_kind == (work.weights_seq_no, work.evaluation)
 
+    @override
     def _begin_episode(self, builder: ChunkBuilder, now_s: float) -> bool:
-        if self._playing is None:
+        if self._current_episode is None:
             if not self._has_next():
                 return False
-            self._choose()
+            self._set_up_episode()
         return super()._begin_episode(builder, now_s)
 
+    @override
     def _may_retry(self, builder: ChunkBuilder) -> bool:
         return self._has_next() and super()._may_retry(builder)
 
-    def _choose(self) -> None:
-        """The next episode's candidate, its policy, and its seed."""
+    def _set_up_episode(self) -> None:
+        """Take the next candidate from the work and set its policy and its seed."""
         parameters, work = self._parameters, self._work
         assert parameters is not None
         candidate, episode = self._to_begin.popleft()
@@ -166,7 +176,7 @@ class CandidateLoop(RolloutLoop):
             if work.evaluation
             else candidate_seed(self._run_seed, work.weights_seq_no, episode)
         )
-        self._playing = _Playing(work.weights_seq_no, work.evaluation, candidate)
+        self._current_episode = _CurrentEpisode(work.weights_seq_no, work.evaluation, candidate)
         vector = parameters.best_guess if work.evaluation else parameters.candidates[candidate]
         self._policy = self._policy_of(vector, parameters, gathers=not work.evaluation)
 
@@ -174,15 +184,17 @@ class CandidateLoop(RolloutLoop):
         weights = Layout(parameters.sizes).weights(vector, parameters.mean, parameters.std)
         flatten = self._flatten
         if gathers and self._gathers_observations:
-            if self._seen is None:
-                self._seen = ObservationBuffer(weights.num_inputs)
-            seen, plain = self._seen, flatten
+            if self._observation_buffer is None:
+                self._observation_buffer = ObservationBuffer(weights.num_inputs)
+            seen, plain = self._observation_buffer, flatten
             flatten = seen if plain is np.asarray else lambda observation: seen(plain(observation))
-        return answering(forward_of(weights, flatten), self._action_space)
+        return as_policy(forward_of(weights, flatten), self._action_space)
 
+    @override
     def _seed_of_remade(self) -> int | None:
         return self._next_seed
 
+    @override
     def _record(
         self,
         builder: ChunkBuilder,
@@ -192,37 +204,42 @@ class CandidateLoop(RolloutLoop):
         ending: int,
     ) -> None:
         super()._record(builder, now_s, episode_return, episode_len, ending)
-        assert self._playing is not None
-        self._played.append(self._playing.candidate)
-        if self._playing.evaluation:
+        assert self._current_episode is not None
+        self._played.append(self._current_episode.candidate)
+        if self._current_episode.evaluation:
             self._num_by_ending[ending] -= 1
             self._num_evaluation_steps += episode_len
-        self._playing = None
+        self._current_episode = None
 
     def _is_evaluating(self) -> bool:
-        return self._playing is not None and self._playing.evaluation
+        return self._current_episode is not None and self._current_episode.evaluation
 
+    @override
     def _num_env_steps(self) -> int:
         uncounted = self._episode_len if self._is_evaluating() else 0
         return super()._num_env_steps() - self._num_evaluation_steps - uncounted
 
+    @override
     def _unfinished(self) -> tuple[Int32, Float64]:
         if self._is_evaluating():
             return np.zeros(1, np.int32), np.zeros(1)
         return super()._unfinished()
 
+    @override
     def _chunk(self, builder: ChunkBuilder) -> RolloutChunk:
         chunk = super()._chunk(builder)
-        weights_seq_no, evaluation = self._kind
+        weights_seq_no, evaluation = self._chunk_kind
         return replace(
             chunk,
             weights_seq_no=weights_seq_no,
             candidate=np.array(self._played, np.int32),
             evaluation=evaluation,
             work_left=len(self._to_begin),
-            observations=self._seen.take() if self._seen is not None else None,
+            observations=self._observation_buffer.take_sums()
+            if self._observation_buffer is not None
+            else None,
         )
 
 
-def _nobody(_observation: Any) -> Any:
+def _no_policy(_observation: Any) -> Any:
     raise RuntimeError("no candidate plays: raydash stepped an environment that it should not")

@@ -1,11 +1,13 @@
-"""What the loops of one environment, of one agent or many, have in common: seeds and resets."""
+"""The seeds and resets that the loops of a single environment share, with one agent or many."""
 
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from typing_extensions import override
+
 from raydash.worker.envs.seeds import remade_seed
-from raydash.worker.loops.episode_book import EpisodeBook
+from raydash.worker.loops.episode_counter import EpisodeCounter
 from raydash.worker.loops.sliced import (
     MAX_RESET_SAMPLES,
     RESETTING,
@@ -18,19 +20,19 @@ from raydash.worker.node.progress import COUNTER, EPISODE_LEN, NUM_ENV_STEPS, PH
 
 
 class Resettable(Protocol):
-    """An environment, as far as its resets go."""
+    """The methods of an environment that begin an episode and close it."""
 
     def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode: its first observation, and an info."""
+        """Begin an episode; return its first observation and an info."""
 
     def close(self) -> None:
-        """Close it."""
+        """Close the environment."""
 
 
 OneEnv = TypeVar("OneEnv", bound=Resettable)
 
 
-class EpisodeLoop(EpisodeBook, SlicedLoop[OneEnv]):
+class EpisodeLoop(EpisodeCounter, SlicedLoop[OneEnv]):
     """Steps one environment of one worker, episode after episode."""
 
     def __init__(
@@ -45,13 +47,13 @@ class EpisodeLoop(EpisodeBook, SlicedLoop[OneEnv]):
         """Take over an environment that is not reset yet.
 
         Args:
-            incarnation: Of which worker.
+            incarnation: The worker's incarnation.
             env: The environment.
             policy: Chooses the actions.
-            reset_seed: Of the first reset. Later ones go on with the environment's own
-                generator; an environment that was made anew gets `seeds.remade_seed`, so that it
-                does not repeat its predecessor's episodes.
-            make_env: Makes the environment anew after an error; may raise anything.
+            reset_seed: Seeds the first reset. Later ones continue with the environment's own
+                generator; a remade environment gets `seeds.remade_seed`, so that it does not
+                repeat its predecessor's episodes.
+            make_env: Makes a new environment after an error; may raise anything.
         """
         super().__init__(incarnation, env, policy, make_env=make_env)
         self._reset_seed = reset_seed
@@ -59,8 +61,9 @@ class EpisodeLoop(EpisodeBook, SlicedLoop[OneEnv]):
 
     @abstractmethod
     def _fail(self, builder: ChunkBuilder, where: str, error: Exception) -> None:
-        """Record an episode that ended in an exception, and give its environment up."""
+        """Record an episode that ended in an exception and discard its environment."""
 
+    @override
     def _first_reset(self, first_reset: Callable[[OneEnv, int], Any], started_s: float) -> Any:
         assert self._env is not None
         self._episode_started_s = started_s
@@ -68,11 +71,13 @@ class EpisodeLoop(EpisodeBook, SlicedLoop[OneEnv]):
         self._next_seed = None
         return observation
 
+    @override
     def _close_env(self, env: OneEnv) -> None:
         env.close()
 
+    @override
     def _begin_episode(self, builder: ChunkBuilder, now_s: float) -> bool:
-        """Reset the environment, which is made anew first if it failed before."""
+        """Reset the environment; if it failed before, remake it first."""
         cells = self._progress.cells
         cells[PHASE] = RESETTING
         cells[NUM_ENV_STEPS] = self._num_finished_steps

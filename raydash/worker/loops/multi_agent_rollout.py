@@ -1,6 +1,6 @@
 """The stepping loop of a worker with one multi-agent environment.
 
-An env step is one `env.step` in which somebody acted; each action is a step of its agent. The
+An env step is one `env.step` in which an agent acted; each action is a step of its agent. The
 episode's return is the sum over its agents.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from raydash.core.records import AgentEpisodes, Float64, Int64
 from raydash.worker.envs.multi_agent import Game
@@ -27,7 +28,7 @@ from raydash.worker.node.progress import HURRY
 class MultiAgentLoop(EpisodeLoop[Game]):
     """Steps one multi-agent environment of one worker, slice by slice.
 
-    Scalars of infos: the mean over the last infos of the agents that have one.
+    An episode's scalar is the mean over the last infos of those agents that have it.
     """
 
     def __init__(
@@ -36,17 +37,17 @@ class MultiAgentLoop(EpisodeLoop[Game]):
         """Take over an environment that is not reset yet.
 
         Args:
-            incarnation: Of which worker.
-            game: The environment, with what chooses its agents' actions.
-            reset_seed: As of an `EpisodeLoop`.
-            make_env: Makes the environment anew after an error; may raise anything.
+            incarnation: The worker's incarnation.
+            game: The environment, with the policies of its agents.
+            reset_seed: Seeds the first reset, as in `EpisodeLoop`.
+            make_env: Makes a new environment after an error; may raise anything.
         """
-        super().__init__(incarnation, game, _nobody, reset_seed=reset_seed, make_env=make_env)
+        super().__init__(incarnation, game, _no_policy, reset_seed=reset_seed, make_env=make_env)
         self._played: list[tuple[dict[str, float], dict[str, int]]] = []
-        self._agent_steps: dict[str, int] = {}  # of finished episodes
+        self._agent_steps: dict[str, int] = {}  # total over finished episodes
 
     def _step_batch(self, builder: ChunkBuilder) -> bool:
-        """Step once with the clock in hand and then some more times without."""
+        """Step once with timing and then several more times without."""
         game, clock = self._env, self._clock
         assert game is not None
         choose, step, cells = game.choose, game.step, self._progress.cells
@@ -83,10 +84,10 @@ class MultiAgentLoop(EpisodeLoop[Game]):
         return go_on and ended_s < builder.deadline_s and (builder.drain or not cells[HURRY])
 
     def _end_episode(self, builder: ChunkBuilder, game: Game) -> bool:
-        """Record a finished episode and begin the next, unless the slice is over."""
+        """Record a finished episode and begin the next one unless the slice is over."""
         now_s = self._clock()
         ending = TRUNCATED if not game.terminated else BOTH if game.truncated else TERMINATED
-        self._infos.take_agents(builder.num_episodes, game.last_infos.values())
+        self._infos.add_agents(builder.num_episodes, game.last_infos.values())
         self._note_agents(game, dict(game.returns))
         total = math.fsum(game.returns.values())
         self._record(builder, now_s, total, game.num_steps, ending)
@@ -100,6 +101,7 @@ class MultiAgentLoop(EpisodeLoop[Game]):
         for name, count in game.agent_steps.items():
             self._agent_steps[name] = self._agent_steps.get(name, 0) + count
 
+    @override
     def _fail(self, builder: ChunkBuilder, where: str, error: Exception) -> None:
         now_s = self._clock()
         self.failures_in_a_row += 1
@@ -112,10 +114,10 @@ class MultiAgentLoop(EpisodeLoop[Game]):
             self._note_agents(game, dict.fromkeys(game.returns, math.nan))
         self._record(builder, now_s, math.nan, num_steps, ERROR)
         self._note_error(builder, now_s, where, error)
-        self._give_up()
+        self._discard_env()
 
+    @override
     def _agents(self) -> AgentEpisodes:
-        """What each agent did in the episodes of a chunk."""
         played, self._played = self._played, []
         steps = dict(self._agent_steps)
         if self._env is not None and not self._between_episodes:
@@ -132,5 +134,5 @@ class MultiAgentLoop(EpisodeLoop[Game]):
         return AgentEpisodes(names, returns, counts, np.array(list(steps.values()), np.int64))
 
 
-def _nobody(_observation: Any) -> Any:
+def _no_policy(_observation: Any) -> Any:
     raise RuntimeError("a game's agents choose by themselves")

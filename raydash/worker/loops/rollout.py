@@ -1,12 +1,14 @@
 """The stepping loop of a worker with one environment. Plain Python: no Ray, threads or locks.
 
-The inner loop is as bare as it can be (`_step_batch`): the clock is read once per batch of about
-2 ms, the first step of each batch is timed, and everything else is bookkeeping per episode.
+The inner loop (`_step_batch`) is as bare as possible: the clock is read once per batch, about 2 ms,
+the first step of each batch is timed, and all other bookkeeping is done per episode.
 """
 
 import math
 from itertools import repeat
 from typing import Any
+
+from typing_extensions import override
 
 from raydash.worker.envs.environments import Env
 from raydash.worker.loops.episode_loop import EpisodeLoop
@@ -18,10 +20,10 @@ class RolloutLoop(EpisodeLoop[Env]):
     """Steps one environment of one worker, slice by slice."""
 
     def _step_batch(self, builder: ChunkBuilder) -> bool:
-        """Step once with the clock in hand and then some more times without.
+        """Step once with timing and then several more times without.
 
         Returns:
-            False when the slice is over or the environment failed.
+            False if the slice is over or the environment failed.
         """
         assert self._env is not None
         clock, policy, step = self._clock, self._policy, self._env.step
@@ -64,7 +66,7 @@ class RolloutLoop(EpisodeLoop[Env]):
                             go_on, episode_return, episode_len = False, 0.0, 0
                             break
                         observation, episode_return, episode_len = self._observation, 0.0, 0
-                        policy = self._policy  # an episode may have one of its own
+                        policy = self._policy  # each episode may have its own policy
         except Exception as error:
             self._fail(builder, where, error, episode_len)
             go_on, episode_return, episode_len = False, 0.0, 0
@@ -76,7 +78,7 @@ class RolloutLoop(EpisodeLoop[Env]):
         cells[NUM_ENV_STEPS] = steps
         cells[EPISODE_LEN] = episode_len
         cells[COUNTER] += 1
-        # The wall time outside resets is split as the timed step was: shares then add up to one.
+        # Splitting the wall time outside resets like the timed step makes the shares add up to 1.
         stepping_s = ended_s - started_s - (self._reset_time_s - resets_before_s)
         self._policy_time_s += stepping_s * self._policy_share
         self._step_time_s += stepping_s * (1.0 - self._policy_share)
@@ -92,11 +94,11 @@ class RolloutLoop(EpisodeLoop[Env]):
         truncated: bool,
         info: Any,
     ) -> bool:
-        """Record a finished episode and begin the next, unless the slice is over."""
+        """Record a finished episode and begin the next one unless the slice is over."""
         now_s = self._clock()
         ending = TRUNCATED if not terminated else BOTH if truncated else TERMINATED
         if info:
-            self._infos.take(builder.num_episodes, info)
+            self._infos.add(builder.num_episodes, info)
         self._record(builder, now_s, episode_return, episode_len, ending)
         if (
             builder.drain
@@ -106,6 +108,7 @@ class RolloutLoop(EpisodeLoop[Env]):
             return False
         return self._begin_episode(builder, now_s)
 
+    @override
     def _fail(
         self, builder: ChunkBuilder, where: str, error: Exception, episode_len: int = 0
     ) -> None:
@@ -113,4 +116,4 @@ class RolloutLoop(EpisodeLoop[Env]):
         self.failures_in_a_row += 1
         self._record(builder, now_s, math.nan, episode_len, ERROR)
         self._note_error(builder, now_s, where, error)
-        self._give_up()
+        self._discard_env()

@@ -1,7 +1,7 @@
-"""What the stepping loops share: time slices, their clocks and counters, and chunks made of them.
+"""The part that all stepping loops share: time slices, clocks, counters, and chunks made of these.
 
-A loop steps for a while and hands back what happened, in columns; half-finished episodes go on in
-the next slice. What user code raises ends episodes, never the loop.
+A loop steps for a while and returns what happened, in columns; unfinished episodes go on in the
+next slice. An exception out of user code ends an episode, never the loop.
 """
 
 import math
@@ -37,11 +37,11 @@ from raydash.worker.node.progress import (
 from raydash.worker.words import one_line
 
 BATCH_S = 0.002
-"""How long a batch of steps between two looks at the clock should take."""
+"""How long a batch, the steps between two readings of the clock, should take."""
 MAX_BATCH = 4096
 MAX_FAILURES_IN_A_ROW = 5
 MAX_EPISODES = 20_000
-"""A chunk ends early at so many (580 KB). Only workers that finish over 12 000 a second get there:
+"""A chunk ends early at this many (580 KB). Only workers that finish over 12 000 a second reach it:
 above 100 KiB a result goes through Ray's object store, which costs 2 ms in place of 0.5, but with
 smaller chunks such workers would spend a quarter of their time waiting for the next request."""
 _EPISODE_BYTES, _SCALAR_BYTES, _PARTIAL_BYTES = 29, 8, 12
@@ -51,20 +51,21 @@ MAX_ERRORS = 16
 MAX_TRACEBACK = 4000
 
 RESETTING, STEPPING = int(Phase.RESETTING), int(Phase.STEPPING)
-"""Plain numbers: looking an enum's member up costs more than the store."""
+"""Plain numbers, because looking up an enum's member costs more than storing a number."""
 TERMINATED, TRUNCATED, BOTH, ERROR = map(int, Ending)
 
 AnyEnv = TypeVar("AnyEnv")
-Finished: TypeAlias = tuple[Int32, Float64, Int32, UInt8, Float64, Float64]
+FinishedColumns: TypeAlias = tuple[Int32, Float64, Int32, UInt8, Float64, Float64]
 """Columns of finished episodes: env_index, return, length, ending, end and duration in s."""
 
 
 def episodes_that_fit(num_scalars: int, num_envs: int = 1) -> int:
-    """How many episodes with so many scalars each are as long as `MAX_EPISODES` without.
+    """Return how many episodes with scalars take as many bytes as `MAX_EPISODES` without.
 
     Args:
-        num_scalars: Numbers that each episode brings besides.
-        num_envs: All of them may end an episode in one last call, and each has an unfinished one.
+        num_scalars: Additional numbers per episode.
+        num_envs: Environments that are stepped together: in the last call all of them may end an
+            episode, and each has an unfinished one.
     """
     if not num_scalars and num_envs == 1:
         return MAX_EPISODES
@@ -75,27 +76,27 @@ def episodes_that_fit(num_scalars: int, num_envs: int = 1) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Incarnation:
-    """One life of one worker, and what its loop needs to count in it.
+    """One incarnation of one worker, and what its loop needs for counting.
 
     Attributes:
-        worker_index: 1..N.
-        incarnation: 0 for the worker's first life.
-        clock: Monotonic seconds.
-        progress: Told what is being done.
-        info_keys: Scalars of the last step's info to keep of every episode.
+        worker_index: The worker's number, 1..N.
+        number: How often the worker was restarted; 0 for the first incarnation.
+        clock: Gives monotonic seconds.
+        progress: Receives what the loop is doing.
+        info_keys: Keys of the scalars to keep from each episode's last info.
     """
 
     worker_index: int
-    incarnation: int
+    number: int
     clock: Clock
     progress: ProgressWriter
     info_keys: Sequence[str] = ()
 
 
 class ChunkBuilder:
-    """What one chunk has gathered so far. Times are on the loop's clock.
+    """Collects what will be in one chunk. Times are on the loop's clock.
 
-    Each loop puts what it likes into `finished`: one append per episode, or per batch of them.
+    Each loop decides what it appends to `finished`, once per episode or once per batch of them.
     """
 
     def __init__(self, started_s: float, deadline_s: float, *, drain: bool) -> None:
@@ -110,23 +111,18 @@ class ChunkBuilder:
         self.errors: list[EnvError] = []
 
 
-class SliceBook(ABC):
-    """The account of one worker, whoever steps it: counters, clocks, and chunks made of them.
+class SliceCounter(ABC):
+    """Counts and times one worker's steps, wherever they are made, and makes chunks of the figures.
 
     Attributes:
         failures_in_a_row: Error episodes since the last good step.
-        max_episodes: A chunk ends early at so many.
-        weights_seq_no: Of the policy: how often it was changed before.
+        max_episodes: A chunk ends early at this many episodes.
+        weights_seq_no: How often the policy had been changed before.
     """
 
     def __init__(self, incarnation: Incarnation, num_envs: int = 1) -> None:
-        """Nothing has happened yet.
-
-        Args:
-            incarnation: Whose account it is.
-            num_envs: How many are stepped together.
-        """
-        self._life = incarnation
+        """Start all counters at 0; `num_envs` environments are stepped together."""
+        self._incarnation = incarnation
         self._clock = incarnation.clock
         self._progress = incarnation.progress
         self._infos = InfoScalars(incarnation.info_keys)
@@ -149,32 +145,32 @@ class SliceBook(ABC):
         self._idle_time_s = 0.0
         self._busy_time_s = 0.0
 
-    # --- what others add
+    # --- defined by subclasses
 
     @abstractmethod
     def _is_drained(self) -> bool:
-        """No episode has begun that is not finished."""
+        """Whether every episode that began has finished."""
 
     @abstractmethod
     def _num_env_steps(self) -> int:
-        """Steps of this life."""
+        """Return the number of steps in this incarnation."""
 
     @abstractmethod
     def _unfinished(self) -> tuple[Int32, Float64]:
-        """Length and return so far of each environment's episode."""
+        """Return length and return so far of each environment's unfinished episode."""
 
     @abstractmethod
-    def _columns(self, builder: ChunkBuilder) -> Finished:
-        """The finished episodes of a slice."""
+    def _columns(self, builder: ChunkBuilder) -> FinishedColumns:
+        """Return the finished episodes of a slice."""
 
     def _agents(self) -> AgentEpisodes:
-        """What each agent did in the finished episodes of a slice, in multi-agent environments."""
+        """Return what each agent did in a slice's finished episodes; there may be no agents."""
         return AgentEpisodes()
 
-    # --- what they share
+    # --- shared
 
-    def _was_prepared(self, reset_time_s: float) -> None:
-        """The first reset was done ahead of the first slice, which reports how long it took."""
+    def _note_prepared(self, reset_time_s: float) -> None:
+        """Note the first reset, done before the first slice, which will report its duration."""
         self._ended_s = self._clock()
         self._prepared_reset_s = self._reset_time_s = self._busy_time_s = reset_time_s
         self._between_episodes = False
@@ -192,7 +188,7 @@ class SliceBook(ABC):
         return builder
 
     def totals(self) -> WorkerTotals:
-        """Everything counted in this life of the worker."""
+        """Return everything that was counted in this incarnation."""
         return WorkerTotals(
             num_env_steps=self._num_env_steps(),
             num_episodes=sum(self._num_by_ending),
@@ -209,7 +205,7 @@ class SliceBook(ABC):
     def _note_error(
         self, builder: ChunkBuilder, now_s: float, where: str, error: BaseException, who: str = ""
     ) -> None:
-        """Keep the words of an exception, unless there are plenty."""
+        """Keep the text of an exception, unless the chunk holds `MAX_ERRORS` already."""
         if len(builder.errors) < MAX_ERRORS:
             message = f"{who}{type(error).__name__}: {one_line(error)}"
             words = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
@@ -234,14 +230,14 @@ class SliceBook(ABC):
         self._progress.cells[PHASE] = Phase.IDLE
         env_index, returns, lens, endings, ends_s, durations_s = self._columns(builder)
         partial_len, partial_return = self._unfinished()
-        scalars, agents = self._infos.columns(len(endings)), self._agents()
+        scalars, agents = self._infos.take_columns(len(endings)), self._agents()
         num_scalars = len(scalars.names) + 2 * len(agents.names)
         if num_scalars > self._num_scalars:
             self._num_scalars = num_scalars
             self.max_episodes = episodes_that_fit(self._num_scalars, self._num_envs)
         return RolloutChunk(
-            worker_index=self._life.worker_index,
-            incarnation=self._life.incarnation,
+            worker_index=self._incarnation.worker_index,
+            incarnation=self._incarnation.number,
             duration_s=ended_s - builder.started_s,
             first_step_offset_s=builder.first_step_s - builder.started_s,
             totals=self.totals(),
@@ -259,14 +255,14 @@ class SliceBook(ABC):
             failures_in_a_row=self.failures_in_a_row,
             drained=builder.drain and self._is_drained(),
             scalars=scalars,
-            ignored_info=self._infos.ignored(),
+            ignored_info=self._infos.take_ignored_keys(),
             agents=agents,
             weights_seq_no=self.weights_seq_no,
         )
 
 
-class SlicedLoop(SliceBook, Generic[AnyEnv]):
-    """Steps what one worker has, slice by slice."""
+class SlicedLoop(SliceCounter, Generic[AnyEnv]):
+    """Steps the environments of one worker, slice by slice."""
 
     def __init__(
         self,
@@ -280,11 +276,11 @@ class SlicedLoop(SliceBook, Generic[AnyEnv]):
         """Take over an environment that is not reset yet.
 
         Args:
-            incarnation: Of which worker.
-            env: The environment.
+            incarnation: The worker's incarnation.
+            env: The environment, or a vector of them.
             policy: Chooses the actions.
-            make_env: Makes the environment anew after an error; may raise anything.
-            num_envs: How many are stepped together.
+            make_env: Makes a new one after an error; may raise anything.
+            num_envs: How many environments are stepped together.
         """
         super().__init__(incarnation, num_envs)
         self._env: AnyEnv | None = env
@@ -293,67 +289,63 @@ class SlicedLoop(SliceBook, Generic[AnyEnv]):
         self._batch_size = 1
         self._policy_share = 0.0
 
-    # --- what a loop adds
+    # --- defined by each loop
 
     @abstractmethod
     def _first_reset(self, first_reset: Callable[[AnyEnv, Any], Any], started_s: float) -> Any:
-        """Reset with the seed (or seeds); gives the observation."""
+        """Call `first_reset` with the seed or seeds; return the observation."""
 
     @abstractmethod
     def _begin_episode(self, builder: ChunkBuilder, now_s: float) -> bool:
-        """Reset the environment, which is made anew first if it failed before."""
+        """Reset the environment, remaking it first if it failed; return False if that fails."""
 
     @abstractmethod
     def _step_batch(self, builder: ChunkBuilder) -> bool:
-        """Step for about `BATCH_S`; False when the slice is over or the environment failed."""
+        """Step for about `BATCH_S`; return False if the slice is over or a step failed."""
 
     @abstractmethod
     def _close_env(self, env: AnyEnv) -> None:
-        """Close an environment."""
+        """Close an environment; may raise anything."""
 
-    def _open(self, builder: ChunkBuilder) -> bool:
-        """A slice begins; False: there is nothing to do in it."""
+    def _prepare_slice(self, builder: ChunkBuilder) -> bool:
+        """Prepare the loop for a new slice; return False if there is nothing to do in it."""
         return True
 
-    # --- what they share
+    # --- shared
 
     def prepare(self, first_reset: Callable[[AnyEnv, Any], Any]) -> None:
-        """Do the first reset ahead of the first slice, which reports its duration.
+        """Do the first reset before the first slice, which will report its duration.
 
-        Args:
-            first_reset: Resets the environment with the seed (a list of them for vector
-                environments that take one) and gives the observation; what it
-                raises passes on to the caller, and no episode has failed.
+        `first_reset` resets the environment with the seed (a list of seeds for vector environments
+        that take one) and returns the observation. What it raises passes on to the caller and does
+        not count as a failed episode.
         """
         assert self._env is not None
         self._progress.cells[PHASE] = RESETTING
         started_s = self._clock()
         self._observation = self._first_reset(first_reset, started_s)
-        self._was_prepared(self._clock() - started_s)
+        self._note_prepared(self._clock() - started_s)
 
     def set_policy(self, policy: Callable[[Any], Any]) -> None:
-        """Let another policy choose from the next slice on, in the middle of episodes."""
+        """Use another policy from the next slice on, even within unfinished episodes."""
         self._policy = policy
 
     def run(self, budget_s: float, *, drain: bool = False) -> RolloutChunk:
-        """Step for about `budget_s` and hand back what happened.
+        """Step for about `budget_s` of wall time and return what happened.
 
         At least one batch is stepped, unless the supervisor is in a hurry (`progress.set_hurry`).
-        A slice lasts longer than its budget only by what the last step or reset (or, when an
-        environment suddenly slows down, the last batch) takes.
-
-        Args:
-            budget_s: Wall time to fill.
-            drain: Finish the episode that is under way and begin no other.
+        A slice exceeds its budget at most by the duration of the last step or reset or, if an
+        environment suddenly slows down, of the last batch. With `drain`, the episode that is under
+        way is finished and no other one begins.
         """
         builder = self._begin_slice(budget_s, drain=drain)
-        go_on = self._open(builder)
+        go_on = self._prepare_slice(builder)
         go_on = go_on and not (self._is_drained() if drain else self._progress.cells[HURRY])
         while go_on:
             go_on = (
                 not self._between_episodes or self._begin_episode(builder, self._clock())
             ) and (self._step_batch(builder))
-            # A failure is no reason to stop by itself: the next turn makes the environment anew.
+            # A failure alone does not end the slice: the next turn remakes the environment.
             go_on = go_on or self._may_retry(builder)
         return self._chunk(builder)
 
@@ -390,14 +382,14 @@ class SlicedLoop(SliceBook, Generic[AnyEnv]):
             self._policy_share = (acted_s - started_s) / (stepped_s - started_s)
 
     def _adapt_batch(self, num_steps: int, stepping_s: float) -> None:
-        """Aim at `BATCH_S`; grow slowly, shrink at once, so that one fast step proves nothing."""
+        """Aim at `BATCH_S`; grow slowly, as one fast step proves nothing, but shrink at once."""
         if num_steps < 1:
             return
         fitting = BATCH_S * num_steps / stepping_s if stepping_s > 0 else MAX_BATCH
         self._batch_size = int(max(1, min(fitting, self._batch_size * 2, MAX_BATCH)))
 
-    def _give_up(self) -> None:
-        """Close an environment that failed; the next turn makes it anew."""
+    def _discard_env(self) -> None:
+        """Close an environment that failed; the next turn makes a new one."""
         env, self._env = self._env, None
         self._observation = None
         self._between_episodes = True
@@ -405,5 +397,5 @@ class SlicedLoop(SliceBook, Generic[AnyEnv]):
             try:
                 self._close_env(env)
             except Exception:
-                # It is broken already, and what broke it has just been recorded.
+                # It was broken before, and the cause has just been recorded.
                 self._env = None

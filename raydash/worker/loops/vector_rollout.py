@@ -1,11 +1,12 @@
-"""The stepping loop of a worker with several environments, stepped together.
+"""The stepping loop of a worker that steps several environments together.
 
 Counts are per sub-environment and exact in every autoreset mode:
 
-- NEXT_STEP: the call after an episode's end resets that sub-environment: no step, no action.
-- SAME_STEP: the call that ends an episode resets at once; what it returns is the last step's reward
-  and the next episode's first observation.
-- DISABLED: the loop resets those that ended, by `options={"reset_mask": ...}`.
+- NEXT_STEP: the call after an episode's end resets that sub-environment; it makes no step there
+  and ignores the action.
+- SAME_STEP: the call that ends an episode also resets; it returns the last step's reward and the
+  next episode's first observation.
+- DISABLED: the loop resets those whose episode ended, by `options={"reset_mask": ...}`.
 """
 
 import math
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
+from typing_extensions import override
 
 from raydash.core.records import Float64, Int32
 from raydash.worker.envs.seeds import remade_seed
@@ -33,7 +35,7 @@ from raydash.worker.loops.sliced import (
     RESETTING,
     STEPPING,
     ChunkBuilder,
-    Finished,
+    FinishedColumns,
     Incarnation,
     SlicedLoop,
 )
@@ -45,13 +47,13 @@ Indices = npt.NDArray[np.intp]
 
 _NONE: Indices = np.zeros(0, np.intp)
 _FAILED = 2
-"""Stands where the flag `terminated` does, of an episode that ended in an exception."""
+"""Takes the place of the flag `terminated` for an episode that ended in an exception."""
 
 
-class _Finished:
-    """Columns of the episodes that finished in a slice; they grow by those of one call at a time.
+class _FinishedEpisodes:
+    """Columns of the episodes that finished in a slice; each call appends its episodes.
 
-    Arrays of the standard library, because there may be 10 000 such calls a second.
+    They are arrays of the standard library, because there may be 10 000 such calls a second.
     """
 
     def __init__(self) -> None:
@@ -59,7 +61,7 @@ class _Finished:
         self.terminated, self.truncated = array("B"), array("B")
         self.started_s, self.ended_s = array("d"), array("d")
 
-    def columns(self) -> Finished:
+    def columns(self) -> FinishedColumns:
         terminated = np.frombuffer(self.terminated, np.uint8)
         truncated = np.frombuffer(self.truncated, np.uint8)
         # `Ending`: terminated 0, truncated 1, both 2, error 3.
@@ -82,15 +84,15 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
     A step is a step of one sub-environment. The sampled step times are those of whole calls.
 
     Draining: a call steps all sub-environments or none. So those that have finished are *parked*:
-    they are stepped along, uncounted, until the last one has finished too. If the worker is told
-    to go on before, a parked one counts again from its next episode.
+    they are stepped along, uncounted, until the last one has finished too. If the worker has to go
+    on before that, a parked one counts again from its next episode.
 
-    Failures: a guarded sub-environment (`sync`) that raises ends its own episode only. What a
-    vector form of its own raises does not say whose fault it is, and nothing is known of the
-    others' states afterwards; so is it when a policy raises, for then nobody has an action. In
-    these cases every sub-environment's episode, under way or about to begin, ends as an error
-    (parked ones have none), with the steps that it had, and all are made anew. That is one
-    failure in a row, with one traceback. Steps of a call that raised are not counted.
+    Failures: a guarded sub-environment (`sync`) that raises ends only its own episode. When an
+    environment's own vector form raises, it is unknown which sub-environment failed and what state
+    the others are in; and when a policy raises, no sub-environment has an action. In these cases
+    the episode of every sub-environment that is not parked, begun or not, ends as an error with the
+    steps that it had, and all are remade. That counts as one failure in a row, with one traceback.
+    Steps of a call that raised are not counted.
     """
 
     def __init__(
@@ -105,11 +107,11 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         """Take over a vector environment that is not reset yet.
 
         Args:
-            incarnation: Of which worker.
+            incarnation: The worker's incarnation.
             env: The vector environment.
-            policy: Chooses actions, a batch for a batch of observations.
-            reset_seeds: Of the first reset, one per sub-environment.
-            make_env: Makes all anew after an error of all; may raise anything.
+            policy: Chooses a batch of actions for a batch of observations.
+            reset_seeds: Seeds of the first reset, one per sub-environment.
+            make_env: Makes a new vector environment after it failed as a whole; may raise anything.
         """
         count = len(reset_seeds)
         super().__init__(incarnation, env, policy, make_env=make_env, num_envs=count)
@@ -122,14 +124,14 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         self._started_s: Float64 = np.zeros(count)
         self._parked: Bools = np.zeros(count, np.bool_)
         self._parked_indices = _NONE
-        self._waiting = _NONE  # their coming step is a reset
-        self._skip = _NONE  # their coming step does not count: they wait or are parked
+        self._waiting = _NONE  # sub-environments whose next step is a reset
+        self._skip = _NONE  # those whose next step does not count: waiting or parked
         self._fails: Int32 = np.zeros(count, np.int32)
         self._has_failed = False
-        self._finished = _Finished()
-        self._adopt(env)
+        self._finished = _FinishedEpisodes()
+        self._use_env(env)
 
-    def _adopt(self, env: VectorEnv) -> None:
+    def _use_env(self, env: VectorEnv) -> None:
         self._env = env
         self._mode = autoreset_mode(env)
         self._failures: list[SubEnvFailure] = []
@@ -137,6 +139,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         if isinstance(env, GuardedVectorEnv):
             self._failures, self._resets_s = env.failures, env.resets_s
 
+    @override
     def _first_reset(self, first_reset: Callable[[VectorEnv, Any], Any], started_s: float) -> Any:
         assert self._env is not None
         self._started_s[:] = started_s
@@ -144,30 +147,35 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         self._next_seeds = None
         return observation
 
-    def _open(self, builder: ChunkBuilder) -> bool:
-        self._finished = _Finished()
+    @override
+    def _prepare_slice(self, builder: ChunkBuilder) -> bool:
+        self._finished = _FinishedEpisodes()
         self._started_s[self._waiting] = builder.started_s
         if builder.drain and self._lens.any():
             self._park(self._parked | (self._lens == 0))
         return True
 
+    @override
     def _is_drained(self) -> bool:
         return self._between_episodes or not self._lens.any()
 
+    @override
     def _num_env_steps(self) -> int:
         return self._num_steps
 
+    @override
     def _unfinished(self) -> tuple[Int32, Float64]:
         return self._lens.copy(), self._returns.copy()
 
+    @override
     def _close_env(self, env: VectorEnv) -> None:
         env.close()
 
     def _step_batch(self, builder: ChunkBuilder) -> bool:
-        """Call once with the clock in hand and then some more times without.
+        """Call `step` once with timing and then several more times without.
 
         Returns:
-            False when the slice is over or everything failed.
+            False if the slice is over or everything failed.
         """
         assert self._env is not None
         clock, policy, step = self._clock, self._policy, self._env.step
@@ -221,7 +229,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         self._num_steps += num_calls * self._num_envs - num_uncounted
         self._tell_progress(self._num_steps, int(lens.max()))
         self._take_reset_times(builder)
-        # The wall time outside resets is split as the timed step was: shares then add up to one.
+        # Splitting the wall time outside resets like the timed step makes the shares add up to 1.
         stepping_s = max(0.0, ended_s - started_s - (self._reset_time_s - resets_before_s))
         self._policy_time_s += stepping_s * self._policy_share
         self._step_time_s += stepping_s * (1.0 - self._policy_share)
@@ -232,7 +240,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         return go_on and ended_s < builder.deadline_s and (builder.drain or not cells[HURRY])
 
     def _check_shapes(self, rewards: Any, terminated: Any, truncated: Any) -> None:
-        """What has one number for all would be added to all."""
+        """Refuse single numbers: NumPy would add them to every sub-environment's return."""
         for name, values in (
             ("rewards", rewards),
             ("terminated", terminated),
@@ -248,7 +256,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         self._choose_skip()
 
     def _choose_skip(self) -> None:
-        """Indices of those whose coming step does not count."""
+        """Update the indices of the sub-environments whose next step does not count."""
         self._skip = self._waiting
         if self._parked_indices.size:
             self._skip = np.union1d(self._waiting, self._parked_indices)
@@ -257,7 +265,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         """Record the episodes of guarded sub-environments that failed.
 
         Returns:
-            How many of the last call's steps were none.
+            How many steps of the last call do not count.
         """
         now_s = self._clock()
         failed = [each for each in self._failures if not self._parked[each.env_index]]
@@ -283,30 +291,26 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
     ) -> bool:
         """Record finished episodes and let the next ones begin.
 
-        Args:
-            builder: Where to.
-            done: Whose episode is over, counted or not.
-            terminated: Flags of the last call.
-            truncated: Flags of the last call.
-            info: Of the last call.
+        `done` marks the sub-environments whose episode is over, counted or not; the other flags and
+        `info` are what the last call returned.
 
         Returns:
-            False when the slice is over.
+            False if the slice is over.
         """
         now_s = self._clock()
         over = done.nonzero()[0]
         ended = over
         if self._has_failed or builder.drain or self._parked_indices.size:
-            # Parked ones have no steps, nor has one that failed: it is recorded already.
+            # Those without steps are parked, or have failed and are recorded already.
             ended = over[self._lens[over] > 0]
             self._fails[ended] = 0
         if ended.size:
-            self._infos.take_batch(builder.num_episodes, ended.tolist(), info)
+            self._infos.add_batch(builder.num_episodes, ended.tolist(), info)
             flags = [np.asarray(each, np.bool_)[ended] for each in (terminated, truncated)]
             self._record(builder, now_s, ended, *flags)
         if builder.drain:
             if not self._lens.any():
-                # All have finished. Where they are now, nobody counted.
+                # All have finished; the steps since then were not counted, so all need a reset.
                 self._between_episodes = True
                 return False
             self._park(self._parked | done)
@@ -315,7 +319,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         self._started_s[over] = now_s
         if self._mode is AutoresetMode.NEXT_STEP:
             self._waiting = over
-        elif self._mode is AutoresetMode.DISABLED and not self._reset_some(builder, done, now_s):
+        elif self._mode is AutoresetMode.DISABLED and not self._reset_ended(builder, done, now_s):
             return False
         self._choose_skip()
         return now_s < builder.deadline_s and builder.num_episodes < self.max_episodes
@@ -323,7 +327,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
     def _record(
         self, builder: ChunkBuilder, now_s: float, indices: Indices, terminated: Any, truncated: Any
     ) -> None:
-        """Keep the episodes that ended in one call; flags are those of their last steps."""
+        """Record the episodes that ended in one call, with the flags of their last steps."""
         columns = self._finished
         count = len(indices)
         columns.env_index.frombytes(indices.tobytes())
@@ -337,8 +341,8 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
         self._returns[indices] = 0.0
         self._lens[indices] = 0
 
+    @override
     def _begin_episode(self, builder: ChunkBuilder, now_s: float) -> bool:
-        """Reset all; they are made anew first if they failed before."""
         self._progress.cells[PHASE] = RESETTING
         self._tell_progress(self._num_steps, 0)
         self._waiting = _NONE
@@ -351,7 +355,7 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
                 self._next_seeds = tuple(
                     remade_seed(seed, self._num_remakes) for seed in self._reset_seeds
                 )
-                self._adopt(self._make_env())
+                self._use_env(self._make_env())
                 now_s = self._clock()
             env = self._env
             assert env is not None
@@ -363,19 +367,19 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
                     self._observation, _ = env.reset(seed=first_seed(env, self._next_seeds))
                     self._next_seeds = None
             finally:
-                self._resets_s.clear()  # those of a reset of all are this one's
+                self._resets_s.clear()  # they are part of this reset of all
                 reset_s = self._clock() - now_s
                 self._reset_time_s += reset_s
         except Exception as error:
             self._fail(builder, where, error)
             return False
         self._between_episodes = False
-        self._resets_took(builder, reset_s)
+        self._add_reset_sample(builder, reset_s)
         self._progress.cells[PHASE] = STEPPING
         return True
 
-    def _reset_some(self, builder: ChunkBuilder, mask: Bools, now_s: float) -> bool:
-        """Reset those that ended, where nobody else does."""
+    def _reset_ended(self, builder: ChunkBuilder, mask: Bools, now_s: float) -> bool:
+        """Reset the sub-environments whose episode ended, in the autoreset mode DISABLED."""
         assert self._env is not None
         cells = self._progress.cells
         cells[PHASE] = RESETTING
@@ -388,37 +392,38 @@ class VectorRolloutLoop(SlicedLoop[VectorEnv]):
             self._resets_s.clear()
             reset_s = self._clock() - now_s
             self._reset_time_s += reset_s
-        self._resets_took(builder, reset_s)
+        self._add_reset_sample(builder, reset_s)
         cells[PHASE] = STEPPING
         return True
 
     def _fail(self, builder: ChunkBuilder, where: str, error: Exception) -> None:
-        """Record that all episodes ended in an exception, and give all environments up."""
+        """Record that all episodes ended in an exception and discard the environment."""
         now_s = self._clock()
         self._note_error(builder, now_s, where, error)
         self._end_as_errors(builder, now_s, (~self._parked).nonzero()[0])
         self.failures_in_a_row = self._count_failures()
         self._failures.clear()
-        self._give_up()
+        self._discard_env()
 
     def _count_failures(self) -> int:
-        """Of the sub-environment that is worst off; a good step since clears its own."""
+        """Return the most failures in a row of any sub-environment; a good step resets its own."""
         worst = int(np.where(self._lens > 0, 0, self._fails).max())
         self._has_failed = bool(self._fails.any())
         return worst
 
     def _take_reset_times(self, builder: ChunkBuilder) -> None:
-        """What guarded sub-environments spent on resets within the calls."""
+        """Add the time that guarded sub-environments spent on resets during the calls."""
         for reset_s in self._resets_s:
             self._reset_time_s += reset_s
-            self._resets_took(builder, reset_s)
+            self._add_reset_sample(builder, reset_s)
         self._resets_s.clear()
 
-    def _resets_took(self, builder: ChunkBuilder, reset_s: float) -> None:
+    def _add_reset_sample(self, builder: ChunkBuilder, reset_s: float) -> None:
         if len(builder.reset_samples_s) < MAX_RESET_SAMPLES:
             builder.reset_samples_s.append(reset_s)
 
-    def _columns(self, builder: ChunkBuilder) -> Finished:
+    @override
+    def _columns(self, builder: ChunkBuilder) -> FinishedColumns:
         columns = self._finished.columns()
         for ending, count in enumerate(np.bincount(columns[3], minlength=len(self._num_by_ending))):
             self._num_by_ending[ending] += int(count)

@@ -1,7 +1,7 @@
-"""Vitals of a node's workers: CPU and memory by `/proc`, progress by the mapped files, log tails.
+"""Reads a node's workers: CPU and memory from `/proc`, progress from mapped files, and log tails.
 
-The supervisor reads its own node in its own process; on other nodes `ray.remote(ProbeActor)`, one
-small actor per node, answers with bytes of the codec.
+The supervisor reads its own node in its own process. On every other node there is one small actor,
+`ray.remote(ProbeActor)`, which answers with bytes of the codec.
 """
 
 import os
@@ -24,7 +24,7 @@ UNKNOWN_PHASE = 255
 
 
 class NodeProbe:
-    """Reads vitals. CPU shares are over the time since the reading before."""
+    """Reads vitals and logs. CPU shares are those of the time since the previous reading."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -32,10 +32,10 @@ class NodeProbe:
         psutil.cpu_percent()
 
     def read(self, pids: Sequence[int], progress_paths: Sequence[str]) -> ProbeReading:
-        """Vitals of some processes; row i is `pids[i]` and `progress_paths[i]`.
+        """Read the vitals of some processes; row i is `pids[i]` and `progress_paths[i]`.
 
         Args:
-            pids: Process ids on this node; one that is gone reads as NaN.
+            pids: Process ids on this node; a process that is gone reads as NaN.
             progress_paths: Their progress files; a missing one reads as `UNKNOWN_PHASE` and -1.
         """
         count = len(pids)
@@ -52,7 +52,7 @@ class NodeProbe:
             born, cpu_s, rss_bytes[row] = vitals
             seen[pid] = (born, cpu_s, now_s)
             before = self._before.get(pid)
-            # A process id is used again one day: its start time tells the two apart.
+            # Process ids are reused; the start time tells two processes apart.
             if before and before[0] == born and now_s > before[2]:
                 cpu_percent[row] = 100.0 * (cpu_s - before[1]) / (now_s - before[2])
         self._before = seen
@@ -77,40 +77,40 @@ class NodeProbe:
         )
 
     def log_tail(self, paths: Sequence[str], max_bytes: int = MAX_LOG_BYTES) -> bytes:
-        """The ends of some files behind one another, each under its name.
+        """Return the ends of some files one after the other, each under its name.
 
         Args:
-            paths: Files on this node; one that can't be read says so in its place.
-            max_bytes: Shared evenly between them.
+            paths: Files on this node; the error of one that can't be read takes its place.
+            max_bytes: The limit for all together; it is shared evenly.
         """
         share = max_bytes // max(1, len(paths))
         return b"".join(_tail(Path(path), share) for path in paths)
 
 
 class ProbeActor:
-    """A probe for a node without a supervisor; answers are bytes of the codec."""
+    """A probe for a node without a supervisor; it answers with bytes."""
 
     def __init__(self) -> None:
         self._probe = NodeProbe()
 
     def read(self, pids: Sequence[int], progress_paths: Sequence[str]) -> bytes:
-        """See `NodeProbe.read`: a `ProbeReading`."""
+        """Read the vitals of some processes; return an encoded `ProbeReading`."""
         return encode(self._probe.read(pids, progress_paths))
 
     def log_tail(self, paths: Sequence[str], max_bytes: int = MAX_LOG_BYTES) -> bytes:
-        """See `NodeProbe.log_tail`: plain bytes."""
+        """Return the ends of some files as plain bytes."""
         return self._probe.log_tail(paths, max_bytes)
 
 
 def _process_vitals(pid: int) -> tuple[int, float, float] | None:
-    """Start time in ticks, CPU seconds and resident bytes; None if there is no such process.
+    """Return start time in ticks, CPU seconds and resident bytes; None without such a process.
 
-    One read of `/proc/PID/stat` has all three; psutil needs three reads and four times as long,
-    which counts with hundreds of workers on a node.
+    One read of `/proc/PID/stat` gives all three; psutil needs three reads and four times as long,
+    which matters with hundreds of workers on a node.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The command's name comes second, in brackets, and may hold anything.
+            # The command's name comes second, in parentheses, and may contain anything.
             values = file.read().rpartition(b")")[2].split()
         if values[0] == b"Z":
             return None

@@ -1,4 +1,4 @@
-"""What every process of a worker does for itself, whatever it runs."""
+"""Sets up the process that a worker runs in: its output, its priority, its address."""
 
 import contextlib
 import gc
@@ -8,46 +8,46 @@ import ray
 
 from raydash.worker.node.tag import print_tag
 
-NICE = 15  # Ray's own choice for workers; a launched cluster starts them at 0 (see the guardian)
+NICE = 15  # Ray's own default for workers; a launched cluster starts them at 0 (see the guardian)
 
 
 def tag_output_and_lower_priority(run_id: str, who: str) -> None:
-    """Before any user code runs.
+    """Tag this process's output, before any user code runs.
 
     Args:
-        run_id: For the tag of its output; empty: no tag.
-        who: Likewise: `worker 3`.
+        run_id: The run that the tag names; empty: no tag.
+        who: The worker that the tag names, such as `worker 3`.
     """
-    # Ray sets it to a debugger that waits for someone to connect: a stray `breakpoint()` in
-    # user code would hang the worker for ever. https://github.com/ray-project/ray/issues/17023
+    # Ray sets it to a debugger that waits for a connection: a stray `breakpoint()` in user code
+    # would hang the worker forever. https://github.com/ray-project/ray/issues/17023
     os.environ["PYTHONBREAKPOINT"] = "0"
     if run_id:
         print_tag(run_id, who)
 
 
 def lower_priority() -> None:
-    """Once everything is imported, and only under Ray: let everything else on the node go first."""
+    """Lower this process's priority; call it under Ray only, once everything is imported."""
     be_nice()
-    # What was imported stays: no need to look through Ray's 300 000 objects ever again.
+    # Imported objects stay, so the collector need not visit Ray's 300 000 of them again.
     gc.freeze()
 
 
 def be_nice() -> None:
-    """Other raydash processes and the user's desktop come first. Does nothing the second time."""
+    """Let raydash's other processes and the user's desktop go first. Repeating it does nothing."""
     with contextlib.suppress(OSError):
         os.nice(max(0, NICE - os.nice(0)))
 
 
 def node_address() -> tuple[str, str]:
-    """This node's address and Ray's id of it; empty outside of Ray."""
+    """Return this node's address and Ray's id of the node; both are empty outside of Ray."""
     if not ray.is_initialized():
         return "", ""
     return ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id()
 
 
 def log_paths() -> tuple[str, ...]:
-    """Stdout and stderr of this process, as files on its node."""
-    # Only this needs Ray's private parts; a worker without them runs, unlogged.
+    """Return the files on this node that hold this process's stdout and stderr."""
+    # Only this needs Ray's private API; without it a worker runs, but its log can't be found.
     try:
         from raydash.cluster.private_ray import worker_log_paths
 

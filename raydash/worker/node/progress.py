@@ -1,13 +1,13 @@
-"""What a worker is doing while its chunk is out: 40 bytes in a mapped file that the probe reads.
+"""Shows what a worker is doing during a slice: 40 bytes in a mapped file that the probe reads.
 
-A chunk says nothing until it is back, so a hang would be a riddle. The loop therefore writes its
-phase and step count with plain stores into shared memory (about 40 ns each); nothing blocks, and a
-worker that holds the GIL or is stopped still leaves its last word behind.
+A chunk says nothing until it comes back, so a hang could not be explained. The loop therefore
+writes its phase and step count into shared memory with plain stores (about 40 ns each). Nothing
+blocks, and the last values can be read even if the worker holds the GIL or is stopped.
 
 Five native 64-bit integers: phase, steps of this incarnation, steps of the unfinished episode, a
-counter that grows with every batch and reset, and the one cell that the worker only reads: whether
-the supervisor wants the slice cut short, because it waits for a pause or a stop. They are not
-written as one: each is right, two of them may be some microseconds apart.
+counter that grows with every batch and reset, and one cell that the worker only reads: whether the
+supervisor wants the slice cut short, because it waits for a pause or a stop. The cells are not
+written as one: each is right by itself, but two may be some microseconds apart.
 """
 
 import contextlib
@@ -21,11 +21,11 @@ from pathlib import Path
 _LAYOUT = struct.Struct("=5q")
 _CELL = struct.Struct("=q")
 PHASE, NUM_ENV_STEPS, EPISODE_LEN, COUNTER, HURRY = range(5)
-"""Positions of the cells."""
+"""Indices of the cells."""
 
 
 class Phase(IntEnum):
-    """What the process is doing. The first three have the numbers of `states.Activity`."""
+    """What a worker's process is doing. The first three have the numbers of `states.Activity`."""
 
     STARTING = 0
     RESETTING = 1
@@ -35,14 +35,14 @@ class Phase(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """What the file said.
+class ProgressReading:
+    """One reading of a progress file.
 
     Attributes:
-        phase: What the worker is doing.
+        phase: What the worker was doing.
         num_env_steps: Steps of this incarnation.
         episode_len: Steps of the unfinished episode.
-        counter: Grows with every batch and reset; if it stands still, so does the worker.
+        counter: Grows with every batch and reset; while it stands still, so does the worker.
     """
 
     phase: Phase
@@ -52,12 +52,12 @@ class Progress:
 
 
 class ProgressWriter:
-    """The worker's side.
+    """The worker's side of a progress file.
 
     Attributes:
-        cells: Where the loop stores; indices are `PHASE`, `NUM_ENV_STEPS`, `EPISODE_LEN`,
-            `COUNTER`, `HURRY`.
-        path: The file; empty when progress goes nowhere.
+        cells: The memory that the loop writes; indices are `PHASE`, `NUM_ENV_STEPS`,
+            `EPISODE_LEN`, `COUNTER`, `HURRY`.
+        path: The file; empty: there is none, and nothing reads the cells.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -69,12 +69,12 @@ class ProgressWriter:
                 memory = self._file = _mapped(path)
                 self.path = str(path)
             except OSError:
-                # Steps matter more than being seen: without a file the loop writes to nowhere.
+                # Stepping matters more than showing it: without a file the cells are plain memory.
                 self._file = None
         self.cells = memoryview(memory).cast("q")
 
     def close(self) -> None:
-        """Unmap and remove the file. The cells stay writable, to nowhere."""
+        """Unmap and remove the file. The cells stay writable, as plain memory."""
         cells = self.cells
         self.cells = memoryview(bytearray(bytes(cells))).cast("q")
         cells.release()
@@ -89,7 +89,7 @@ def _mapped(path: Path) -> mmap.mmap:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        # Bytes are really written: a store into a hole of a full disk would end us by SIGBUS.
+        # Writing real bytes avoids a hole: a store into one on a full disk raises SIGBUS.
         os.pwrite(descriptor, bytes(_LAYOUT.size), 0)
         return mmap.mmap(descriptor, _LAYOUT.size)
     finally:
@@ -99,13 +99,13 @@ def _mapped(path: Path) -> mmap.mmap:
 def set_hurry(path: str, wanted: bool) -> None:
     """Ask the worker behind a progress file on this node to cut its slices short, or no longer.
 
-    Without the file nothing happens: the slice then ends with its budget.
+    Without the file nothing happens, and the slice ends with its budget.
     """
     _set_hurry_cell(path, int(wanted))
 
 
 def set_call_wanted(path: str, number: int) -> None:
-    """Ask the stepping loop behind a progress file for its calls up to a number, at once."""
+    """Ask the stepping loop behind a progress file to return its calls up to `number` at once."""
     _set_hurry_cell(path, number)
 
 
@@ -119,13 +119,13 @@ def _set_hurry_cell(path: str, value: int) -> None:
 
 
 class ProgressReader:
-    """The probe's side. Opens the file anew each time: 6 us, and no descriptor per worker."""
+    """The probe's side. It reopens the file each time (6 us), so that no descriptor stays open."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def read(self) -> Progress | None:
-        """What the file says now; None if it is missing, short, or holds no progress."""
+    def read(self) -> ProgressReading | None:
+        """Read the file; return None if it is missing, too short, or no progress file."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except (OSError, ValueError):
@@ -140,6 +140,6 @@ class ProgressReader:
             return None
         phase, num_env_steps, episode_len, counter, _ = _LAYOUT.unpack(data)
         try:
-            return Progress(Phase(phase), num_env_steps, episode_len, counter)
+            return ProgressReading(Phase(phase), num_env_steps, episode_len, counter)
         except ValueError:
             return None

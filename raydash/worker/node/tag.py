@@ -1,8 +1,8 @@
-"""What a worker says of itself in its output, by which whoever reads the file knows whose it is.
+"""Tags output with the worker that printed it, so that a reader of the file can tell whose it is.
 
-A process that is one worker's says it once, in its first line. A task runs in a process that works
-for everybody: it says it before the first word that it prints, and takes it back at its end, so
-that a task that prints nothing writes nothing.
+The process of a single worker prints its tag once, as its first line. A task runs in a process that
+serves many workers: it prints its tag before its first output and a neutral one at its end, so that
+a task that prints nothing writes nothing.
 """
 
 import sys
@@ -11,37 +11,35 @@ from types import TracebackType
 from typing import Any, TextIO, cast
 
 TAG = ":raydash_worker:"
-"""Begins with a colon like Ray's own such lines."""
+"""Starts with a colon, like the lines by which Ray tags its output."""
 TASKS = "tasks"
-"""Who prints in a process of tasks what does not go through `sys.stdout` or `sys.stderr`."""
+"""Names the author of output between tasks, or past `sys.stdout` and `sys.stderr`."""
 
 
 def print_tag(run_id: str, who: str) -> None:
-    """Say on stdout and on stderr who this is: `worker 3`."""
+    """Print the tag of `who`, such as `worker 3`, on stdout and stderr."""
     for stream in (sys.stdout, sys.stderr):
         print(f"{TAG}{run_id} {who}", file=stream, flush=True)
 
 
 class TaggedOutput:
-    """While this block runs, `sys.stdout` and `sys.stderr` are those of one worker of one run.
+    """A context in which everything printed is tagged as the output of one worker of one run.
 
-    Args of the constructor:
-        run_id: Whose worker; empty: nothing is changed.
-        who: As in `print_tag`.
+    An empty `run_id` changes nothing; `who` is a name as in `print_tag`.
     """
 
     def __init__(self, run_id: str, who: str) -> None:
         self._run_id = run_id
         self._who = who
         self._before: tuple[TextIO, TextIO] | None = None
-        self._voices: tuple[_TaggedStream, ...] = ()
+        self._streams: tuple[_TaggedStream, ...] = ()
 
     def __enter__(self) -> None:
         if self._run_id:
             self._before = (sys.stdout, sys.stderr)
             tag, after = (f"{TAG}{self._run_id} {who}\n" for who in (self._who, TASKS))
             out, err = (_TaggedStream(stream, tag, after) for stream in self._before)
-            self._voices = (out, err)
+            self._streams = (out, err)
             sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
 
     def __exit__(
@@ -52,12 +50,12 @@ class TaggedOutput:
     ) -> None:
         if self._before is not None:
             sys.stdout, sys.stderr = self._before
-            for voice in self._voices:
-                voice.end()
+            for stream in self._streams:
+                stream.end()
 
 
 class _TaggedStream:
-    """A stream whose first word is preceded by a line that says who speaks."""
+    """A stream that writes a tag before the first text."""
 
     def __init__(self, stream: TextIO, tag: str, after: str) -> None:
         self._stream = stream
@@ -78,7 +76,7 @@ class _TaggedStream:
             self.write(line)
 
     def end(self) -> None:
-        """Whoever prints next is somebody else."""
+        """Write the closing tag if anything was printed, as later output is not this worker's."""
         if self._last:
             self._stream.write(self._after if self._last == "\n" else f"\n{self._after}")
             self._stream.flush()

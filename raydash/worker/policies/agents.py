@@ -1,4 +1,4 @@
-"""What chooses the actions of every agent of a multi-agent environment."""
+"""Holds the policies of all agents of a multi-agent environment."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,19 +14,17 @@ from raydash.worker.policies.policy import Policy, Space, check_action, make_pol
 
 
 class AgentPolicies:
-    """Policies by agent, made when an agent is first met.
+    """The policies by agent; each is made when its agent is first met.
 
-    Random actions come from each agent's own action space, legal ones only where an environment
-    has a mask of them. Any other policy is shared by the agents whose spaces are equal.
+    Random actions come from each agent's own action space and respect action masks. Any other
+    policy is shared by the agents whose spaces are equal.
     """
 
     def __init__(self, spec: PolicySpec, seed: int, source_dirs: Sequence[str] = ()) -> None:
-        """Nothing is made yet.
+        """Keep the arguments; no policy is made yet.
 
-        Args:
-            spec: Which policy.
-            seed: Of the action spaces; each agent derives its own.
-            source_dirs: Folders to import the user's modules from.
+        Each agent's seed is derived from `seed`. The user's modules are imported from
+        `source_dirs`.
         """
         self._spec = spec
         self._env: Any = None
@@ -37,10 +35,10 @@ class AgentPolicies:
         self._shared: list[tuple[Space, Space, Policy]] = []
 
     def swap(self, spec: PolicySpec, seed: int) -> None:
-        """Another policy for all agents that were met, and those to come.
+        """Give another policy to all agents that were met and to those still to come.
 
         Raises:
-            FaultError: if one of them can't have it; then all keep what they have.
+            FaultError: if the policy can't be made for one of them; then all keep the old one.
         """
         before = self._spec, self._seed, self._by_agent, self._shared
         agents = list(self._by_agent)
@@ -53,16 +51,16 @@ class AgentPolicies:
             raise
 
     def game_of(self, env: Any) -> Game:
-        """The game around an environment, the first or one made anew, whose agents these are."""
+        """Make the game around an environment, which may be a remade one, with these policies."""
         self._env = env
         return game_of(env, self.act)
 
     def act(self, agent: Any, observation: Any, info: Any = None) -> Any:
-        """An agent's action.
+        """Choose an agent's action.
 
         Raises:
-            FaultError: if its policy can't be had, or does not fit its spaces.
-            Exception: whatever a policy of the user's raises.
+            FaultError: if its policy can't be made or does not fit its spaces.
+            Exception: whatever a user's own policy raises.
         """
         policy = self._by_agent.get(agent)
         if policy is None:
@@ -74,10 +72,10 @@ class AgentPolicies:
         return policy(observation)
 
     def check(self, agent: Any, observation: Any, info: Any = None) -> None:
-        """Ask for an action of an agent, and see that it is one.
+        """Ask an agent's policy for an action and check that it is one.
 
         Raises:
-            FaultError: if its policy can't be had, raises, or answers something else.
+            FaultError: if the policy can't be made, raises, or returns something else.
         """
         if agent not in self._by_agent:
             self._by_agent[agent] = self._make(agent)
@@ -88,7 +86,7 @@ class AgentPolicies:
         try:
             check_action(policy, observation, self._spaces[agent], self._spec)
         except FaultError as error:
-            raise _of(agent, error) from error
+            raise _naming_agent(agent, error) from error
 
     def _make(self, agent: Any) -> Policy:
         observation_space, action_space = spaces_of(self._env, agent)
@@ -102,16 +100,16 @@ class AgentPolicies:
         try:
             made = make_policy(self._spec, observation_space, action_space, seed, self._source_dirs)
         except FaultError as error:
-            raise _of(agent, error) from error
+            raise _naming_agent(agent, error) from error
         self._shared.append((observation_space, action_space, made))
         return made
 
 
 def spaces_of(env: Any, agent: Any) -> tuple[Space, Space]:
-    """What an agent sees and does.
+    """Return the observation space and the action space of an agent.
 
     Raises:
-        FaultError: if the environment does not say so.
+        FaultError: if the environment does not have them.
     """
     try:
         return env.observation_space(agent), env.action_space(agent)
@@ -128,7 +126,7 @@ def spaces_of(env: Any, agent: Any) -> tuple[Space, Space]:
         ) from error
 
 
-def _of(agent: Any, error: FaultError) -> FaultError:
-    """The same fault, with the agent whose it is."""
+def _naming_agent(agent: Any, error: FaultError) -> FaultError:
+    """Return the same fault, naming the agent."""
     fault = error.fault
     return FaultError(replace(fault, what=f"{fault.what}, for the agent {agent}"))

@@ -1,4 +1,4 @@
-"""Policies for several observations at once: batches of a vector environment in, batches out."""
+"""Makes policies for vector environments, from a batch of observations to a batch of actions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,15 +19,7 @@ from raydash.worker.policies.sb3_file import Sb3Policy
 
 @dataclass(frozen=True, slots=True)
 class BatchSpaces:
-    """What a vector environment gives and takes.
-
-    Attributes:
-        num_envs: Sub-environments.
-        single_observation: Of one of them.
-        single_action: Of one of them.
-        observation: Of all.
-        action: Of all.
-    """
+    """The spaces of a vector environment: those of one sub-environment, and batched."""
 
     num_envs: int
     single_observation: Space
@@ -37,7 +29,7 @@ class BatchSpaces:
 
     @classmethod
     def of(cls, env: Any) -> "BatchSpaces":
-        """Those of a vector environment."""
+        """Take the spaces from a vector environment."""
         return cls(
             env.num_envs,
             env.single_observation_space,
@@ -50,20 +42,15 @@ class BatchSpaces:
 def make_batch_policy(
     spec: PolicySpec, spaces: BatchSpaces, seed: int, source_dirs: Sequence[str] = ()
 ) -> Policy:
-    """The policy that a spec asks for, from a batch of observations to a batch of actions.
+    """Make the policy that a spec asks for, from a batch of observations to a batch of actions.
 
     Random actions are drawn for all at once; linear policies and MLPs take the batch as a matrix,
-    and so do models of other tools (ONNX: if their batch axis is free). Anything else is asked row
-    by row.
-
-    Args:
-        spec: Which one.
-        spaces: Of the vector environment.
-        seed: Of the action space.
-        source_dirs: Folders to import the user's modules from.
+    and so do models of other tools (ONNX: if their batch axis is free). Any other policy is called
+    row by row. `seed` seeds the action space; the user's modules are imported from `source_dirs`.
 
     Raises:
-        FaultError: if it can't be had, or does not fit the spaces, with the spec keys at fault.
+        FaultError: if the policy can't be made or does not fit the spaces, with the spec keys at
+            fault.
     """
     if spec.kind == "random":
         return _random(spaces.action, seed)
@@ -90,7 +77,7 @@ def make_batch_policy(
 def _random(action_space: Space, seed: int) -> Policy:
     action_space.seed(seed)
     if type(action_space) is gymnasium.spaces.MultiDiscrete and not action_space.start.any():
-        # The numbers that `sample` gives, without its search for masks.
+        # This draws the same numbers as `sample`, without its search for masks.
         draw, nvec = action_space.np_random.random, action_space.nvec
         shape, dtype = nvec.shape, action_space.dtype
         return lambda _observations: (draw(shape) * nvec).astype(dtype)
@@ -106,11 +93,11 @@ def _batch(actions: Sequence[Any], spaces: BatchSpaces) -> Any:
 def _network(spec: PolicySpec, spaces: BatchSpaces) -> Policy:
     weights, name = weights_of(spec), spec.path or ""
     check_fit(weights, spaces.single_observation, spaces.single_action, name)
-    return _answering(forward_of(weights, _flattener(spaces)), spaces)
+    return _as_batch_policy(forward_of(weights, _flattener(spaces)), spaces)
 
 
 def _onnx(spec: PolicySpec, spaces: BatchSpaces) -> Policy:
-    """All at once; a model that takes one observation at a time is asked row by row instead."""
+    """Make the policy of a model that takes the whole batch at once."""
     single, space, count = spaces.single_observation, spaces.observation, spaces.num_envs
     model = OnnxModel(spec.path, single, spaces.single_action, num_rows=count)
 
@@ -119,7 +106,7 @@ def _onnx(spec: PolicySpec, spaces: BatchSpaces) -> Policy:
         return model.batch(observations if is_array else list(iterate(space, observations)))
 
     if not model.gives_actions:
-        return _answering(forward, spaces)
+        return _as_batch_policy(forward, spaces)
     shape, dtype = spaces.action.shape, spaces.action.dtype
     assert shape is not None
     return lambda observations: forward(observations).astype(dtype).reshape(shape)
@@ -134,8 +121,8 @@ def _flattener(spaces: BatchSpaces) -> Callable[[Any], Any]:
     return lambda observations: np.stack([flatten(row) for row in iterate(batch, observations)])
 
 
-def _answering(forward: Callable[[Any], Float64], spaces: BatchSpaces) -> Policy:
-    """As in `network`, over the last axis."""
+def _as_batch_policy(forward: Callable[[Any], Float64], spaces: BatchSpaces) -> Policy:
+    """Turn numbers into actions as `network.as_policy` does, over the last axis."""
     count, dtype, single = spaces.num_envs, spaces.action.dtype, spaces.single_action
     match single:
         case gymnasium.spaces.Discrete(start=start):

@@ -1,4 +1,4 @@
-"""What the policies that come in files share: a path, an extra package, words about mistakes."""
+"""The part that all policies in files share: a path, an extra package, and faults."""
 
 import importlib
 import os
@@ -18,10 +18,10 @@ Loaded = TypeVar("Loaded")
 
 
 def path_of(kind: str, path: str | None, what: str) -> str:
-    """The path that a policy names.
+    """Return the path that a policy names.
 
     Raises:
-        FaultError: if it names none, or there is nothing.
+        FaultError: if it names none, or if no such file exists.
     """
     if not path:
         raise FaultError(
@@ -47,7 +47,7 @@ def path_of(kind: str, path: str | None, what: str) -> str:
 
 
 def missing_extra(kind: str, packages: str, error: ImportError) -> FaultError:
-    """What is said when the packages of a kind are not installed."""
+    """Make the fault for a kind of policy whose packages are not installed."""
     return FaultError(
         Fault(
             f"{kind} policies need {packages}",
@@ -65,17 +65,18 @@ def load_trusted(
     """Load a file that can execute code, by a package that needs PyTorch.
 
     Args:
-        spec: Its path, and that it is trusted: this is the last look before it is loaded.
-        what: What the file should be, for people.
-        module: What is imported first, so that a missing package is told from a bad file.
-        packages: The packages of the extra, for people.
-        load: From the path to what is in it.
+        spec: Holds the path and whether it is trusted; this is checked a last time here.
+        what: What the file should be, as faults say it.
+        module: This module is imported first, to tell a missing package from a bad file.
+        packages: The packages of the extra, as faults say them.
+        load: Takes the path and returns the content.
 
     Returns:
-        The path, and what was loaded.
+        The path and the content.
 
     Raises:
-        FaultError: if there is no such file, nobody agreed, a package is missing, or loading fails.
+        FaultError: if there is no such file, it is not trusted, a package is missing, or loading
+            fails.
     """
     path = path_of(spec.kind, spec.path, what)
     fault = why_untrusted(spec)
@@ -103,7 +104,7 @@ def load_trusted(
 
 
 def unfit(kind: str, path: str, why: str) -> FaultError:
-    """What is said when a policy was made for something else."""
+    """Make the fault for a policy that was made for other spaces."""
     return FaultError(
         Fault(
             f"The {kind} policy in {path} does not fit the environment",
@@ -116,7 +117,7 @@ def unfit(kind: str, path: str, why: str) -> FaultError:
 
 
 def same_observations(mine: Space, theirs: Space) -> bool:
-    """Whether observations of both spaces look the same; bounds do not matter to a network."""
+    """Whether a network can't tell observations of both spaces apart; bounds do not matter."""
     if isinstance(mine, gymnasium.spaces.Box) and isinstance(theirs, gymnasium.spaces.Box):
         same_kind: bool = mine.dtype.kind == theirs.dtype.kind
         return same_kind and mine.shape == theirs.shape

@@ -1,4 +1,4 @@
-"""Linear and multi-layer policies in NumPy, as fast as one observation at a time allows."""
+"""Linear and multi-layer policies in NumPy, made fast for one observation at a time."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -17,24 +17,24 @@ Space: TypeAlias = "gymnasium.Space[Any]"
 def network_policy(
     weights: Weights, observation_space: Space, action_space: Space, name: str
 ) -> Callable[[Any], Any]:
-    """A deterministic policy: argmax of the outputs, or the outputs themselves, kept in bounds.
+    """Make a deterministic policy: the argmax of the outputs, or the outputs kept in bounds.
 
     Args:
         weights: The network.
-        observation_space: Any that Gymnasium can flatten to a vector.
+        observation_space: Any space that Gymnasium can flatten to a vector.
         action_space: Discrete (one output per action), MultiDiscrete (one per choice),
-            MultiBinary (above 0: 1) or Box (one per number, clipped to its bounds).
-        name: For words about mistakes.
+            MultiBinary (an output above 0 means 1) or Box (one per number, clipped to its bounds).
+        name: The policy's name in faults.
 
     Raises:
         FaultError: if the network does not fit the spaces.
     """
     check_fit(weights, observation_space, action_space, name)
-    return answering(forward_of(weights, flattener(observation_space)), action_space)
+    return as_policy(forward_of(weights, flattener(observation_space)), action_space)
 
 
 def check_fit(weights: Weights, observation_space: Space, action_space: Space, name: str) -> None:
-    """See that a network takes such observations and gives such actions.
+    """Check that a network takes such observations and gives such actions.
 
     Raises:
         FaultError: if it does not.
@@ -54,11 +54,9 @@ def check_fit(weights: Weights, observation_space: Space, action_space: Space, n
 
 
 def num_inputs(observation_space: Space, name: str = "") -> int:
-    """Length of a flattened observation.
+    """Return the length of a flattened observation.
 
-    Args:
-        observation_space: Of the environment.
-        name: Of the file that the network comes in; empty: it is to be learnt.
+    Faults name the file `name` that the network comes from; empty: it is to be learnt.
 
     Raises:
         FaultError: if observations have no fixed length.
@@ -69,11 +67,7 @@ def num_inputs(observation_space: Space, name: str = "") -> int:
 
 
 def num_outputs(action_space: Space, name: str = "") -> int:
-    """How many numbers a network has to give for an action.
-
-    Args:
-        action_space: Of the environment.
-        name: As for `num_inputs`.
+    """Return how many numbers a network has to give for an action; `name` as in `num_inputs`.
 
     Raises:
         FaultError: if no network gives such actions.
@@ -89,7 +83,7 @@ def num_outputs(action_space: Space, name: str = "") -> int:
 
 
 def flattener(observation_space: Space) -> Callable[[Any], Any]:
-    """Observations to vectors."""
+    """Return a function that flattens an observation to a vector."""
     if isinstance(observation_space, gymnasium.spaces.Box) and len(observation_space.shape) == 1:
         return np.asarray
     flatten = spaces.flatten
@@ -97,9 +91,9 @@ def flattener(observation_space: Space) -> Callable[[Any], Any]:
 
 
 def forward_of(weights: Weights, flatten: Callable[[Any], Any]) -> Callable[[Any], Float64]:
-    """Normalise, then layer by layer: one vector or, row by row, a batch of them.
+    """Return the network's function, from an observation or a batch of them to its outputs.
 
-    The first layer takes the normalisation in, once for all:
+    The normalisation is folded into the first layer once:
     (x - mean) / std @ W + b = x @ (W / std) + (b - mean / std @ W).
     """
     (first, bias), *others = weights.layers
@@ -109,7 +103,7 @@ def forward_of(weights: Weights, flatten: Callable[[Any], Any]) -> Callable[[Any
     is_flat = flatten is asarray
 
     def forward(observation: Any) -> Float64:
-        # `dot` and sums in place: a quarter less time than `@` and `+` for one observation.
+        # `dot` and in-place sums take a quarter less time than `@` and `+` for one observation.
         vector = observation if is_flat else flatten(observation)
         numbers: Float64 = asarray(vector, float64).dot(matrix)
         numbers += offset
@@ -121,8 +115,8 @@ def forward_of(weights: Weights, flatten: Callable[[Any], Any]) -> Callable[[Any
     return forward
 
 
-def answering(forward: Callable[[Any], Any], action_space: Space) -> Callable[[Any], Any]:
-    """Numbers to an action: the largest one's, or the numbers themselves, kept in bounds."""
+def as_policy(forward: Callable[[Any], Any], action_space: Space) -> Callable[[Any], Any]:
+    """Turn a network's numbers into actions: the argmax, or the numbers kept in bounds."""
     match action_space:
         case gymnasium.spaces.Discrete(start=start):
             first = int(start)

@@ -1,8 +1,9 @@
-"""Policies in ONNX files: any network that another tool exported, computed without that tool.
+"""Policies in ONNX files: networks that any tool exported, computed without that tool.
 
-A model takes one input: observations as the environment gives them, or flattened to vectors, with
-a batch axis in front or without. Its first output is used, others (values, say) are not computed:
-numbers are taken as those of a network of ours (`network_policy`), whole numbers as actions.
+A model takes one input: observations as the environment gives them or flattened to vectors, with or
+without a batch axis in front. Only its first output is computed, and not a second one such as
+values. Floats are taken as the outputs of raydash's own networks are (`network_policy`), whole
+numbers as actions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,25 +37,21 @@ _KEYS = ("policy.path", "env.id")
 
 
 class OnnxModel:
-    """A model on one thread of the CPU, tried once on zeros.
+    """A model that runs on one thread of the CPU, and was tried once on zeros.
 
     Attributes:
-        gives_actions: Its answers are whole numbers: the actions themselves.
+        gives_actions: Its output is whole numbers: the actions themselves.
     """
 
     def __init__(
         self, path: str | None, observation_space: Space, action_space: Space, num_rows: int = 1
     ) -> None:
-        """Load a model and see that it fits.
+        """Load an `.onnx` file and check that the model fits the spaces of one environment.
 
-        Args:
-            path: The `.onnx` file.
-            observation_space: Of one environment.
-            action_space: Of one environment.
-            num_rows: Observations that it will be given at once.
+        `num_rows` is the number of observations that it will be given at once.
 
         Raises:
-            FaultError: if it can't be had, or does not fit.
+            FaultError: if it can't be loaded or does not fit.
         """
         self._path = path_of("onnx", path, "an .onnx file")
         self._session = _session(self._path)
@@ -72,13 +69,13 @@ class OnnxModel:
         self.gives_actions = self._fit_output(action_space, num_rows)
 
     def one(self, observation: Any) -> Array:
-        """Its answer to one observation, as a vector."""
+        """Compute the output for one observation, as a vector."""
         row = np.asarray(self._flatten(observation), self._dtype).reshape(self._row_shape)
         answer = self._run(row[None] if self._is_batched else row)
         return answer.reshape(-1)
 
     def batch(self, observations: Sequence[Any] | Array) -> Array:
-        """Its answers to as many observations as was said, shape (rows, numbers)."""
+        """Compute the outputs for `num_rows` observations, shape (num_rows, numbers)."""
         rows = np.array([self._flatten(each) for each in observations], self._dtype)
         return self._run(rows.reshape(-1, *self._row_shape)).reshape(len(rows), -1)
 
@@ -88,7 +85,7 @@ class OnnxModel:
     def _fit_input(
         self, given: Any, space: Space, num_rows: int
     ) -> tuple[Any, tuple[int, ...], bool]:
-        """Type and shape of a row of the input, and whether there is a batch axis before it."""
+        """Return type and shape of an input row, and whether there is a batch axis before it."""
         dtype = _DTYPES.get(given.type)
         shapes: list[tuple[int, ...]] = [(num_inputs(space, self._path),)]
         offered: Any = spaces.flatten_space(space).dtype
@@ -117,7 +114,7 @@ class OnnxModel:
         return lambda observation: spaces.flatten(space, observation)
 
     def _fit_output(self, space: Space, num_rows: int) -> bool:
-        """Compute once on zeros: what comes out says more than what the file declares."""
+        """Compute once on zeros, as the output says more than the file's declarations."""
         scores, whole = num_outputs(space, self._path), _num_whole(space)
         rows = np.zeros((num_rows, *self._row_shape), self._dtype)
         try:
@@ -151,7 +148,7 @@ class OnnxModel:
 
 
 def fixed_rows(path: str | None) -> int | None:
-    """How many observations a model takes at once; None: any number.
+    """Return how many observations a model takes at once; None: any number.
 
     Raises:
         FaultError: if it can't be loaded.
@@ -168,7 +165,7 @@ def _session(path: str) -> Any:
         raise missing_extra("onnx", "onnxruntime", error) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what goes wrong is told in an exception too
+    options.log_severity_level = 4  # errors are raised as exceptions too
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -184,7 +181,7 @@ def _session(path: str) -> Any:
 
 
 def _matches(dimensions: Sequence[Any], shape: Sequence[int]) -> bool:
-    """Names and None stand for any size."""
+    """Whether dimensions fit a shape; names and None stand for any size."""
     return len(dimensions) == len(shape) and all(
         have == want or not isinstance(have, int)
         for have, want in zip(dimensions, shape, strict=True)
@@ -192,7 +189,7 @@ def _matches(dimensions: Sequence[Any], shape: Sequence[int]) -> bool:
 
 
 def _num_whole(space: Space) -> int:
-    """How many whole numbers an action is."""
+    """Return how many whole numbers make an action."""
     return int(np.prod(space.shape, dtype=int)) if space.shape is not None else 0
 
 

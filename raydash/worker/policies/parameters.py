@@ -1,4 +1,4 @@
-"""A network's parameters as one flat vector, as learners want them."""
+"""Turns a network's parameters into one flat vector, as learners need them, and back."""
 
 from dataclasses import dataclass
 
@@ -11,47 +11,45 @@ from raydash.worker.policies.weights import Weights
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each layer of a network stands in its vector: matrix row by row, then bias.
+    """Where each layer of a network is in its vector: the matrix row by row, then the bias.
 
     Attributes:
-        sizes: Numbers that go in, neurons of each hidden layer, numbers that come out.
+        sizes: The number of inputs, of each hidden layer's neurons, and of outputs.
     """
 
     sizes: tuple[int, ...]
 
     @staticmethod
     def of(policy: PolicySpec, num_inputs: int, num_outputs: int) -> "Layout":
-        """That of the policy that a spec asks for.
+        """Return the layout of the linear policy or MLP that a spec asks for.
 
-        Args:
-            policy: Linear, or an MLP with hidden layers.
-            num_inputs: Length of a flattened observation.
-            num_outputs: Numbers that make an action.
+        It takes `num_inputs` numbers (a flattened observation) and gives `num_outputs` numbers (an
+        action).
         """
         hidden = policy.hidden if policy.kind == "mlp" else ()
         return Layout((num_inputs, *hidden, num_outputs))
 
     @staticmethod
     def like(weights: Weights) -> "Layout":
-        """That of weights from a file."""
+        """Return the layout of weights from a file."""
         outputs = [int(matrix.shape[1]) for matrix, _ in weights.layers]
         return Layout((weights.num_inputs, *outputs))
 
     @property
     def num_parameters(self) -> int:
-        """Length of the vector."""
+        """The length of the vector."""
         return sum(
             (inputs + 1) * outputs
             for inputs, outputs in zip(self.sizes, self.sizes[1:], strict=False)
         )
 
     def weights(self, vector: Float64, mean: Float64, std: Float64) -> Weights:
-        """The network of a vector.
+        """Make the network of a vector.
 
         Args:
-            vector: Shape (num_parameters,).
-            mean: Of observations, shape (inputs,).
-            std: Likewise, above 0.
+            vector: The parameters, shape (num_parameters,).
+            mean: The mean of the observations, shape (inputs,).
+            std: Their standard deviation, shape (inputs,), above 0.
         """
         layers: list[tuple[Float64, Float64]] = []
         start = 0
@@ -63,14 +61,14 @@ class Layout:
         return Weights(tuple(layers), mean, std)
 
     def vector(self, weights: Weights) -> Float64:
-        """The vector of a network, which is of this layout."""
+        """Return the vector of a network that has this layout."""
         parts = [part.ravel() for layer in weights.layers for part in layer]
         return np.concatenate(parts)
 
     def first_vector(self, seed: int) -> Float64:
-        """Where a search begins: nothing, but for the hidden layers, which must differ.
+        """Return the vector that a search starts from: zeros, with random hidden layers.
 
-        With all weights at zero the neurons of a hidden layer would be one and the same.
+        With all weights at zero the neurons of a hidden layer would stay alike.
         """
         rng = np.random.default_rng(seed)
         vector = np.zeros(self.num_parameters)

@@ -1,4 +1,4 @@
-"""What chooses the actions: from a spec to a callable, checked against the spaces."""
+"""Makes the policy that chooses the actions from its spec, and checks it against the spaces."""
 
 import importlib
 import sys
@@ -13,7 +13,7 @@ from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import PolicySpec
 from raydash.worker.envs.environments import add_source_dirs
 from raydash.worker.envs.own_code import own_callable
-from raydash.worker.policies.network import answering, network_policy
+from raydash.worker.policies.network import as_policy, network_policy
 from raydash.worker.policies.onnx_file import OnnxModel
 from raydash.worker.policies.rllib_checkpoint import RllibPolicy
 from raydash.worker.policies.sb3_file import Sb3Policy
@@ -22,7 +22,7 @@ from raydash.worker.words import one_line
 
 Space: TypeAlias = "gymnasium.Space[Any]"
 Policy = Callable[[Any], Any]
-"""An observation in, an action out."""
+"""Takes an observation and returns an action."""
 
 
 def make_policy(
@@ -32,17 +32,13 @@ def make_policy(
     seed: int,
     source_dirs: Sequence[str] = (),
 ) -> Policy:
-    """The policy that a spec asks for.
+    """Make the policy that a spec asks for, for these spaces.
 
-    Args:
-        spec: Which one.
-        observation_space: What it is given.
-        action_space: What it has to answer.
-        seed: Of the action space.
-        source_dirs: Folders to import the user's modules from.
+    `seed` seeds the action space. The user's modules are imported from `source_dirs`.
 
     Raises:
-        FaultError: if it can't be had, or does not fit the spaces, with the spec keys at fault.
+        FaultError: if the policy can't be made or does not fit the spaces, with the spec keys at
+            fault.
     """
     action_space.seed(seed)
     match spec.kind:
@@ -60,12 +56,12 @@ def make_policy(
         case "rllib":
             return RllibPolicy(spec, observation_space, action_space).one
         case _:
-            return _of_user(spec, observation_space, action_space, source_dirs)
+            return _user_policy(spec, observation_space, action_space, source_dirs)
 
 
 def _random(action_space: Space) -> Policy:
     if type(action_space) is gymnasium.spaces.Discrete:
-        # The numbers that `sample` gives, without its search for masks: half the time.
+        # This draws the same numbers as `sample` in half the time, without its search for masks.
         draw, start = action_space.np_random.integers, int(action_space.start)
         n, dtype = int(action_space.n), action_space.dtype.type
         if start:
@@ -96,14 +92,14 @@ def _constant(spec: PolicySpec, action_space: Space) -> Policy:
 
 
 def _is_numeric(space: Space) -> bool:
-    """Whether numbers, in lists, can say what its members are."""
+    """Whether a number, or lists of numbers, can express every action of a space."""
     if isinstance(space, gymnasium.spaces.Tuple):
         return all(map(_is_numeric, space.spaces))
     return space.dtype is not None and np.issubdtype(space.dtype, np.number)
 
 
 def _as_action(value: Any, space: Space) -> Any:
-    """Numbers in the types that a space wants; as they are if that can't be."""
+    """Convert numbers to the types of a space; return them unchanged if that fails."""
     try:
         match space:
             case gymnasium.spaces.Tuple(spaces=parts):
@@ -119,7 +115,7 @@ def _as_action(value: Any, space: Space) -> Any:
 def _onnx(spec: PolicySpec, observation_space: Space, action_space: Space) -> Policy:
     model = OnnxModel(spec.path, observation_space, action_space)
     if not model.gives_actions:
-        return answering(model.one, action_space)
+        return as_policy(model.one, action_space)
     shape, dtype = action_space.shape, action_space.dtype
     assert shape is not None
     if isinstance(action_space, gymnasium.spaces.Discrete):
@@ -128,10 +124,10 @@ def _onnx(spec: PolicySpec, observation_space: Space, action_space: Space) -> Po
 
 
 def weights_of(spec: PolicySpec) -> Weights:
-    """The weights that a linear policy or MLP names.
+    """Read the weights that the spec of a linear policy or MLP names.
 
     Raises:
-        FaultError: if there are none, or they are of the other kind.
+        FaultError: if it names none, or if they are of the other kind.
     """
     if not spec.path:
         raise FaultError(
@@ -157,10 +153,10 @@ def weights_of(spec: PolicySpec) -> Weights:
     return weights
 
 
-def _of_user(
+def _user_policy(
     spec: PolicySpec, observation_space: Space, action_space: Space, source_dirs: Sequence[str]
 ) -> Policy:
-    """`module:callable`, called with both spaces; what it gives is called with observations."""
+    """Call `module:callable` with both spaces; it returns the policy."""
     add_source_dirs(source_dirs)
     creator = own_callable("policy", spec.kind, "policy.kind")
     try:
@@ -192,7 +188,7 @@ def _of_user(
 
 
 def forget_module(kind: str) -> None:
-    """Let the module of a user's own policy be read anew the next time it is asked for."""
+    """Make the next import of a user's own policy read its module from disk again."""
     module_name, colon, _ = kind.partition(":")
     if colon:
         sys.modules.pop(module_name, None)
@@ -200,10 +196,10 @@ def forget_module(kind: str) -> None:
 
 
 def check_action(policy: Policy, observation: Any, action_space: Space, spec: PolicySpec) -> None:
-    """Ask a policy once, and see that its answer is an action.
+    """Ask a policy once and check that it returns an action.
 
     Raises:
-        FaultError: if it raises, or answers something else.
+        FaultError: if it raises or returns something else.
     """
     try:
         action = policy(observation)
@@ -225,7 +221,7 @@ def check_action(policy: Policy, observation: Any, action_space: Space, spec: Po
 
 
 def _is_close(action: Any, space: Space) -> bool:
-    """Lists and other float widths are taken by environments, though not by `contains`."""
+    """Whether environments take an action although `contains` does not: lists, other floats."""
     if not isinstance(space, gymnasium.spaces.Box):
         return False
     try:

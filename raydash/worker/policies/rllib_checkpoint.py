@@ -1,9 +1,9 @@
 """Policies that RLlib saved: an RLModule (new API stack), alone or in an algorithm's checkpoint.
 
-Loading unpickles, so somebody has to agree first (`raydash.core.trust`). Of the connectors around
-the module only what RLlib does by default is done: numbers in [-1, 1] are stretched to the bounds
-of the action space (`normalize_actions`), and Discrete observations become one-hot vectors where
-the module takes those.
+Loading unpickles, so the user has to agree first (`raydash.core.trust`). Of the connectors around
+the module only RLlib's defaults are applied: numbers in [-1, 1] are scaled to the bounds of the
+action space (`normalize_actions`), and Discrete observations become one-hot vectors where the
+module takes those.
 """
 
 from collections.abc import Callable
@@ -24,34 +24,29 @@ class RllibPolicy:
     """The greedy policy of a checkpoint."""
 
     def __init__(self, spec: PolicySpec, observation_space: Space, action_space: Space) -> None:
-        """Load it, and see that it fits.
-
-        Args:
-            spec: Its path, and that it is trusted.
-            observation_space: Of one environment.
-            action_space: Of one environment.
+        """Load the policy and check that it fits the spaces of one environment.
 
         Raises:
-            FaultError: if it is not trusted, can't be had, or does not fit.
+            FaultError: if it is not trusted, can't be loaded, or does not fit.
         """
         path, (self._module, is_stateful) = load_trusted(
             spec,
             _HELP,
             "ray.rllib.core.rl_module.rl_module",
             "ray[rllib] and torch",
-            _loaded,
+            _load_module,
         )
         if is_stateful:
             raise unfit("rllib", path, "it has a memory, which raydash does not carry")
-        self._prepare = self._preparing(path, observation_space)
-        self._finish = self._finishing(path, action_space)
+        self._prepare = self._make_prepare(path, observation_space)
+        self._finish = self._make_finish(path, action_space)
 
     def one(self, observation: Any) -> Any:
-        """The action for one observation."""
+        """Return the action for one observation."""
         return self.batch(np.asarray(observation)[None])[0]
 
     def batch(self, observations: Any) -> Any:
-        """Actions for a batch of observations."""
+        """Return the actions for a batch of observations."""
         import torch
 
         with torch.no_grad():
@@ -64,7 +59,7 @@ class RllibPolicy:
                 actions = chosen.to_deterministic().sample()
             return self._finish(actions.numpy())
 
-    def _preparing(self, path: str, space: Space) -> Callable[[Any], Any]:
+    def _make_prepare(self, path: str, space: Space) -> Callable[[Any], Any]:
         takes = self._module.observation_space
         if isinstance(space, gymnasium.spaces.Discrete) and takes.shape == (space.n,):
             rows = np.eye(int(space.n), dtype=np.float32)
@@ -76,7 +71,7 @@ class RllibPolicy:
         dtype = np.float32 if space.dtype is not None and space.dtype.kind == "f" else space.dtype
         return lambda observations: np.ascontiguousarray(observations, dtype)
 
-    def _finishing(self, path: str, space: Space) -> Callable[[Any], Any]:
+    def _make_finish(self, path: str, space: Space) -> Callable[[Any], Any]:
         from ray.rllib.utils.spaces.space_utils import unsquash_action
 
         gives = self._module.action_space
@@ -93,8 +88,8 @@ class RllibPolicy:
         return lambda actions: actions.astype(dtype)
 
 
-def _loaded(path: str) -> tuple[Any, bool]:
-    """A checkpoint's module, and whether it has a memory."""
+def _load_module(path: str) -> tuple[Any, bool]:
+    """Load a checkpoint's module; also return whether it has a memory."""
     from ray.rllib.core.rl_module.rl_module import RLModule
 
     module = RLModule.from_checkpoint(str(_module_in(Path(path))))
@@ -103,7 +98,7 @@ def _loaded(path: str) -> tuple[Any, bool]:
 
 
 def _module_in(path: Path) -> Path:
-    """Where the module's state lies.
+    """Find the folder that holds the module's state.
 
     Raises:
         ValueError: if there is none.

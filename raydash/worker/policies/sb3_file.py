@@ -1,9 +1,9 @@
-"""Policies that Stable-Baselines3 saved: PPO, A2C, DQN, SAC, TD3 and DDPG, and others like them.
+"""Policies that Stable-Baselines3 saved: PPO, A2C, DQN, SAC, TD3, DDPG, and others like them.
 
-Only the policy is built, not the algorithm around it, so no kind of algorithm has to be named.
-Loading unpickles, so somebody has to agree first (`raydash.core.trust`).
+Only the policy is built and not the algorithm around it, so the algorithm need not be named.
+Loading unpickles, so the user has to agree first (`raydash.core.trust`).
 
-Statistics of a `VecNormalize` are taken when they lie beside the model: as `NAME_vecnormalize.pkl`
+The statistics of a `VecNormalize` are used if they are beside the model: as `NAME_vecnormalize.pkl`
 or `NAME/vecnormalize.pkl` (RL Zoo) of `NAME.zip`, or as `vecnormalize.pkl` in its folder.
 """
 
@@ -17,38 +17,33 @@ from raydash.core.spec import PolicySpec
 from raydash.worker.policies.files import Space, load_trusted, same_observations, unfit
 
 _UNUSED = ("lr_schedule", "clip_range", "clip_range_vf", "exploration_schedule", "action_noise")
-"""Of the algorithm; they are pickled functions, which other versions of Python can't read."""
+"""Entries of the algorithm that are pickled functions, which other Python versions can't read."""
 
 
 class Sb3Policy:
     """The greedy policy of a `.zip`."""
 
     def __init__(self, spec: PolicySpec, observation_space: Space, action_space: Space) -> None:
-        """Load it, and see that it fits.
-
-        Args:
-            spec: Its path, and that it is trusted.
-            observation_space: Of one environment.
-            action_space: Of one environment.
+        """Load the policy and check that it fits the spaces of one environment.
 
         Raises:
-            FaultError: if it is not trusted, can't be had, or does not fit.
+            FaultError: if it is not trusted, can't be loaded, or does not fit.
         """
         path, (self._policy, self._statistics) = load_trusted(
             spec,
             "the .zip that model.save() wrote",
             "stable_baselines3",
             "stable-baselines3",
-            lambda path: (_policy_in(path), _statistics_beside(Path(path))),
+            lambda path: (_load_policy(path), _load_statistics(Path(path))),
         )
         self._check(path, observation_space, action_space)
 
     def one(self, observation: Any) -> Any:
-        """The action for one observation."""
+        """Return the action for one observation."""
         return self._answer(observation)
 
     def batch(self, observations: Any) -> Any:
-        """Actions for a batch of observations."""
+        """Return the actions for a batch of observations."""
         return self._answer(observations)
 
     def _answer(self, observation: Any) -> Any:
@@ -61,7 +56,7 @@ class Sb3Policy:
         mine = self._policy.observation_space
         if hasattr(self._policy, "lstm_actor"):
             raise unfit("sb3", path, "it has a memory (LSTM), which raydash does not carry")
-        offered = (observation_space, _turned(observation_space))
+        offered = (observation_space, _channels_first(observation_space))
         if not any(same_observations(mine, each) for each in offered):
             why = f"it takes observations of {mine}, the environment gives {observation_space}"
             raise unfit("sb3", path, why)
@@ -76,7 +71,7 @@ class Sb3Policy:
             raise unfit("sb3", path, why)
 
 
-def _policy_in(path: str) -> Any:
+def _load_policy(path: str) -> Any:
     from stable_baselines3.common.policies import ActorCriticPolicy
     from stable_baselines3.common.save_util import load_from_zip_file
 
@@ -95,7 +90,7 @@ def _policy_in(path: str) -> Any:
     return policy
 
 
-def _statistics_beside(path: Path) -> Any:
+def _load_statistics(path: Path) -> Any:
     for place in (
         path.with_name(f"{path.stem}_vecnormalize.pkl"),
         path.with_suffix("") / "vecnormalize.pkl",
@@ -108,8 +103,8 @@ def _statistics_beside(path: Path) -> Any:
     return None
 
 
-def _turned(space: Space) -> Space:
-    """What a space becomes where SB3 turns pictures, so that their channels come first."""
+def _channels_first(space: Space) -> Space:
+    """Return a space as SB3 transposes it, so that the channels of images come first."""
     from stable_baselines3.common.preprocessing import (
         is_image_space,
         is_image_space_channels_first,
@@ -117,7 +112,7 @@ def _turned(space: Space) -> Space:
     from stable_baselines3.common.vec_env import VecTransposeImage
 
     if isinstance(space, gymnasium.spaces.Dict):
-        return gymnasium.spaces.Dict({key: _turned(each) for key, each in space.items()})
+        return gymnasium.spaces.Dict({key: _channels_first(each) for key, each in space.items()})
     if is_image_space(space) and not is_image_space_channels_first(space):
         turned: Space = VecTransposeImage.transpose_space(space)
         return turned

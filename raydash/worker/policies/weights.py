@@ -1,4 +1,4 @@
-"""Weights of a policy on disk: plain arrays in an `.npz`, nothing that could execute."""
+"""Weights of a policy on disk: plain arrays in an `.npz`, which can't execute code."""
 
 import os
 import tempfile
@@ -21,9 +21,9 @@ class Weights:
     """A feed-forward network: linear layers with tanh between them.
 
     Attributes:
-        layers: Of each layer the matrix, shape (inputs, outputs), and the bias, shape (outputs,).
-        mean: Subtracted from the flattened observation, shape (inputs of the first layer,).
-        std: Then divided by; same shape.
+        layers: Each layer's matrix, shape (inputs, outputs), and bias, shape (outputs,).
+        mean: Is subtracted from the flattened observation; shape (inputs of the first layer,).
+        std: The difference is divided by this; same shape.
     """
 
     layers: tuple[tuple[Float64, Float64], ...]
@@ -32,20 +32,20 @@ class Weights:
 
     @property
     def num_inputs(self) -> int:
-        """Length of the flattened observation."""
+        """The length of the flattened observation."""
         return int(self.layers[0][0].shape[0])
 
     @property
     def num_outputs(self) -> int:
-        """Length of the last layer's answer."""
+        """The length of the last layer's output."""
         return int(self.layers[-1][0].shape[1])
 
 
 def write_weights(path: Path, weights: Weights) -> None:
-    """Write them whole or not at all.
+    """Write weights to a file whole or not at all.
 
     Raises:
-        OSError: if the disk does not take them.
+        OSError: if the file can't be written.
     """
     arrays: dict[str, Float64] = {_MEAN: weights.mean, _STD: weights.std}
     for number, (matrix, bias) in enumerate(weights.layers):
@@ -64,10 +64,11 @@ def write_weights(path: Path, weights: Weights) -> None:
 
 
 def read_weights(path: str) -> Weights:
-    """Read and check them.
+    """Read weights from a file and check them.
 
     Raises:
-        FaultError: if they are missing, damaged, not a chain of layers, or not finite.
+        FaultError: if the file is missing or damaged, or holds no chain of layers or numbers that
+            are not finite.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

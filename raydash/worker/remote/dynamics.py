@@ -1,4 +1,4 @@
-"""How a state leads to the next, apart from any environment object: for steps that are tasks."""
+"""Steps an environment whose state is passed in and returned, as stateless tasks need it."""
 
 import pickle
 from abc import ABC, abstractmethod
@@ -8,6 +8,7 @@ from typing import Any
 import cloudpickle
 from gymnasium.experimental.functional import FuncEnv
 from gymnasium.utils import seeding
+from typing_extensions import override
 
 from raydash.core.spec import EnvSpec
 from raydash.worker.envs.environments import Env
@@ -16,34 +17,33 @@ from raydash.worker.remote.moves import Stepped
 
 
 class Dynamics(ABC):
-    """How a state leads to the next. Holds no state; states are whatever `open` and others give."""
+    """Leads from a state to the next. It holds no state itself, only what every step needs."""
 
     @abstractmethod
     def open(self, env: Env, seed: int) -> tuple[Any, Any]:
-        """A first state and its observation.
+        """Return a first state and its observation.
 
-        Args:
-            env: Made from the spec for this; a law may take it over.
-            seed: Of the episodes to come.
+        `env` was made from the spec for this call and may be taken over. `seed` seeds all episodes
+        to come.
         """
 
     @abstractmethod
     def reset(self, state: Any) -> tuple[Any, Any]:
-        """The first state of the next episode and its observation."""
+        """Return the first state of the next episode and its observation."""
 
     @abstractmethod
     def step(self, state: Any, action: Any) -> tuple[Any, Stepped]:
-        """The next state, and what the step gave."""
+        """Return the next state and the result of the step."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Moment:
-    """A `FuncEnv`'s state with what must travel along.
+class _FunctionalState:
+    """A `FuncEnv`'s state and what must travel with it.
 
     Attributes:
-        state: Of the functions.
-        rng: Draws the noise, of all episodes to come too.
-        num_steps: Of the episode.
+        state: The state that the functions take.
+        rng: Draws the noise, also that of all episodes to come.
+        num_steps: Steps of the episode so far.
     """
 
     state: Any
@@ -53,61 +53,60 @@ class _Moment:
 
 @dataclass(frozen=True, slots=True)
 class FunctionalDynamics(Dynamics):
-    """Of a `FuncEnv`.
+    """The dynamics of a `FuncEnv`.
 
     Attributes:
         func: The functions.
-        max_episode_steps: Where an episode is truncated; None: nowhere.
+        max_episode_steps: Episodes are truncated after this many steps; None: never.
     """
 
     func: AnyFuncEnv
     max_episode_steps: int | None = None
 
-    def open(self, env: Env, seed: int) -> tuple[_Moment, Any]:
-        """See `Dynamics`. The generator is the one that `gymnasium.Env.reset(seed=seed)` makes."""
+    @override
+    def open(self, env: Env, seed: int) -> tuple[_FunctionalState, Any]:
+        # `gymnasium.Env.reset(seed=seed)` makes the same generator.
         rng, _ = seeding.np_random(seed)
         state, observation = begin(self.func, rng)
-        return _Moment(state, rng), observation
+        return _FunctionalState(state, rng), observation
 
-    def reset(self, state: _Moment) -> tuple[_Moment, Any]:
-        """See `Dynamics`."""
+    @override
+    def reset(self, state: _FunctionalState) -> tuple[_FunctionalState, Any]:
         first, observation = begin(self.func, state.rng)
-        return _Moment(first, state.rng), observation
+        return _FunctionalState(first, state.rng), observation
 
-    def step(self, state: _Moment, action: Any) -> tuple[_Moment, Stepped]:
-        """See `Dynamics`."""
+    @override
+    def step(self, state: _FunctionalState, action: Any) -> tuple[_FunctionalState, Stepped]:
         after, observation, reward, terminated = step(self.func, state.state, action, state.rng)
         num_steps = state.num_steps + 1
         truncated = self.max_episode_steps is not None and num_steps >= self.max_episode_steps
-        moment = replace(state, state=after, num_steps=num_steps)
-        return moment, Stepped(observation, reward, terminated, truncated, {})
+        next_state = replace(state, state=after, num_steps=num_steps)
+        return next_state, Stepped(observation, reward, terminated, truncated, {})
 
 
 class ObjectDynamics(Dynamics):
-    """Of any environment that can be pickled: the object is the state."""
+    """The dynamics of any environment that can be pickled: the object is the state."""
 
+    @override
     def open(self, env: Env, seed: int) -> tuple[Env, Any]:
-        """See `Dynamics`."""
         observation, _ = env.reset(seed=seed)
         return env, observation
 
+    @override
     def reset(self, state: Env) -> tuple[Env, Any]:
-        """See `Dynamics`."""
         observation, _ = state.reset()
         return state, observation
 
+    @override
     def step(self, state: Env, action: Any) -> tuple[Env, Stepped]:
-        """See `Dynamics`."""
         observation, reward, terminated, truncated, info = state.step(action)
         return state, Stepped(observation, float(reward), bool(terminated), bool(truncated), info)
 
 
 def dynamics_of(env: Env, spec: EnvSpec) -> Dynamics:
-    """The leanest law that does what an environment does.
+    """Return the dynamics with the smallest state that do what an environment does.
 
-    Args:
-        env: Made from the spec; its `func_env`, if it has one, is all that is needed.
-        spec: Its wrappers are part of what the environment does.
+    `env` was made from `spec`; if it has a `func_env` and no wrappers, only its functions are used.
     """
     func = getattr(env.unwrapped, "func_env", None)
     if isinstance(func, FuncEnv) and not spec.wrappers:
@@ -116,7 +115,7 @@ def dynamics_of(env: Env, spec: EnvSpec) -> Dynamics:
 
 
 def pack_state(state: Any) -> bytes:
-    """A state as it travels; `pickle.loads` unpacks it.
+    """Pickle a state for travelling; `pickle.loads` unpacks it.
 
     Raises:
         Exception: whatever pickling it raises.
@@ -124,5 +123,5 @@ def pack_state(state: Any) -> bytes:
     try:
         return pickle.dumps(state, pickle.HIGHEST_PROTOCOL)
     except Exception:
-        # It takes functions without a name too (wrappers like them), but five times as long.
+        # cloudpickle also takes lambdas, which many wrappers hold, but is five times as slow.
         return bytes(cloudpickle.dumps(state))

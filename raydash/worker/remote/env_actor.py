@@ -1,7 +1,7 @@
 """The actor around one environment, for the mode `lockstep`: `ray.remote(EnvActor)`.
 
-It is stepped one call at a time by whoever holds the policy (`stepping_loop.py`).
-An episode's end resets the environment and never makes it anew; only an exception does.
+The loop that holds the policy (`stepping_loop.py`) steps it, one call at a time. After an episode's
+end the environment is reset; only an exception makes it be remade.
 """
 
 import os
@@ -27,30 +27,31 @@ from raydash.worker.words import one_line
 
 
 class EnvActor:
-    """One life of one worker's environment. Its constructor only keeps its arguments.
+    """One incarnation of one worker's environment. Its constructor only stores arguments.
 
-    Answers of `opening`, `reset`, `renew` and `step` are packed (`raydash.worker.remote.moves`).
+    `opening`, `reset`, `remake` and `step` return packed answers (`raydash.worker.remote.moves`).
     """
 
     def __init__(
         self,
-        order: bytes,
+        start_run: bytes,
         worker_index: int,
         incarnation: int,
         *,
         run_id: str = "",
         progress_dir: str = "",
     ) -> None:
-        """Keep what was asked for.
+        """Store the arguments.
 
         Args:
-            order: An encoded `StartRun`: its spec and source folders are used.
-            worker_index: 1..N.
-            incarnation: 0 for the worker's first life.
-            run_id: For the tag of its output.
-            progress_dir: As of a `RolloutWorker`; the stepping loop tells of its progress.
+            start_run: An encoded `StartRun`, of which the spec and the source folders are used.
+            worker_index: The worker's number, 1..N.
+            incarnation: How often the worker was restarted; 0 for the first incarnation.
+            run_id: The run that the tag of this worker's output names.
+            progress_dir: Not used; it makes the signature that of `RolloutWorker`. The stepping
+                loop writes this worker's progress.
         """
-        start: StartRun = decode(order)
+        start: StartRun = decode(start_run)
         self._spec = start.spec.env
         self._info_keys = start.spec.rollout.info_keys
         self._source_dirs = start.source_dirs
@@ -65,10 +66,10 @@ class EnvActor:
         self._reset_time_s = 0.0
 
     def ping(self) -> None:
-        """Answer: the process lives and its main thread is free."""
+        """Show by returning that the process is alive and its main thread is free."""
 
     def prepare(self) -> bytes:
-        """Make the environment and reset it: `WorkerReady`, or `WorkerFault` if that failed."""
+        """Make the environment and reset it; return `WorkerReady`, or `WorkerFault` on failure."""
         tag_output_and_lower_priority(self._run_id, f"worker {self._worker_index}")
         try:
             env = self._env = make_env(self._spec, self._source_dirs)
@@ -93,38 +94,34 @@ class EnvActor:
         )
 
     def opening(self) -> bytes:
-        """`Opened`: the spaces, and what the first reset gave."""
+        """Return `Opened`: the spaces and the observation of the first reset."""
         env = self._made()
         return pack(
             Opened(env.observation_space, env.action_space, self._observation, self._reset_time_s)
         )
 
     def reset(self) -> bytes:
-        """Begin the next episode: `WasReset` or `Raised`."""
+        """Begin the next episode; return `WasReset` or `Raised`."""
         try:
             self._observation, _ = self._made().reset()
             return pack(WasReset(self._observation))
         except Exception as error:
-            return self._broken("reset", error)
+            return self._fail("reset", error)
 
-    def renew(self, seed: int) -> bytes:
-        """Make the environment anew and reset it: `WasReset` or `Raised`."""
+    def remake(self, seed: int) -> bytes:
+        """Remake the environment and reset it; return `WasReset` or `Raised`."""
         where = "make"
         try:
-            self._give_up()
+            self._discard_env()
             env = self._env = make_env(self._spec, self._source_dirs)
             where = "reset"
             self._observation, _ = env.reset(seed=seed)
             return pack(WasReset(self._observation))
         except Exception as error:
-            return self._broken(where, error)
+            return self._fail(where, error)
 
     def step(self, action: bytes) -> bytes:
-        """One `env.step`: `Stepped` or `Raised`.
-
-        Args:
-            action: Packed.
-        """
+        """Step with a packed action; return `Stepped` or `Raised`."""
         try:
             observation, reward, terminated, truncated, info = self._made().step(
                 pickle.loads(action)
@@ -141,13 +138,13 @@ class EnvActor:
                 )
             )
         except Exception as error:
-            return self._broken("step", error)
+            return self._fail("step", error)
 
     def get_state(self) -> Any:
-        """The environment's state, as far as it can be had.
+        """Return the environment's state if it has one, else its last observation.
 
-        What `get_state()` of the environment gives, else its attribute `state`; wrappers are asked
-        before what they wrap. An environment that has neither is told by its last observation.
+        The state is what `get_state()` of the environment returns or else its attribute `state`;
+        wrappers are asked before the environment that they wrap.
         """
         for layer in (self._made(), self._made().unwrapped):
             get_state = getattr(layer, "get_state", None)
@@ -158,7 +155,7 @@ class EnvActor:
         return self._observation
 
     def close(self) -> bytes:
-        """Close the environment: empty, or `WorkerFault` if its `close` raised."""
+        """Close the environment; return no bytes, or `WorkerFault` if its `close` raised."""
         env, self._env = self._env, None
         try:
             if env is not None:
@@ -173,15 +170,15 @@ class EnvActor:
             raise RuntimeError("there is no environment: it was never prepared, failed, or closed")
         return self._env
 
-    def _broken(self, where: str, error: Exception) -> bytes:
-        self._give_up()
+    def _fail(self, where: str, error: Exception) -> bytes:
+        self._discard_env()
         return pack(Raised.of(where, error))
 
-    def _give_up(self) -> None:
+    def _discard_env(self) -> None:
         env, self._env = self._env, None
         if env is not None:
             try:
                 env.close()
             except Exception:
-                # It is broken already, and what broke it is told.
+                # It was broken before, and the cause is reported anyway.
                 self._env = None

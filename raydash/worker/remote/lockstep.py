@@ -1,36 +1,40 @@
-"""The mode `lockstep`: moves are calls of environment actors, one at a time each."""
+"""The mode `lockstep`: a move is a call of an environment actor, one at a time per actor."""
 
 from typing import Any
+
+from typing_extensions import override
 
 from raydash.worker.remote.moves import WorkerKey, pack
 from raydash.worker.remote.ray_transport import RayTransport
 
 
 class ActorTransport(RayTransport):
-    """A `Transport` to `EnvActor`s, which others create and end."""
+    """A `Transport` to `EnvActor`s, which the supervisor creates and ends."""
 
     def __init__(self) -> None:
         super().__init__()
         self._actors: dict[WorkerKey, Any] = {}
 
+    @override
     def open(self, key: WorkerKey, handle: Any, seed: int) -> None:
-        """See `Transport`. The actor has reset its environment already, with the same seed."""
+        # The actor has already reset its environment, with the same seed.
         self._actors[key] = handle
         self._send(key, handle.opening.remote())
 
+    @override
     def reset(self, key: WorkerKey) -> None:
-        """See `Transport`."""
         self._send(key, self._actors[key].reset.remote())
 
-    def renew(self, key: WorkerKey, seed: int) -> None:
-        """See `Transport`."""
-        self._send(key, self._actors[key].renew.remote(seed))
+    @override
+    def remake(self, key: WorkerKey, seed: int) -> None:
+        self._send(key, self._actors[key].remake.remote(seed))
 
+    @override
     def step(self, key: WorkerKey, action: Any) -> None:
-        """See `Transport`."""
         self._send(key, self._actors[key].step.remote(pack(action)))
 
+    @override
     def forget(self, key: WorkerKey) -> None:
-        """See `Transport`. Whoever made the actor ends it."""
+        # The actor itself goes on: the supervisor ends it.
         self._drop(key)
         self._actors.pop(key, None)

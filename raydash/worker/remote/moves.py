@@ -1,7 +1,8 @@
-"""What passes between the stepping loop and environments elsewhere: moves out, answers back.
+"""The moves that a stepping loop sends to environments in other processes, and their answers.
 
 A *move* is one reset or step of one environment. It is *out* until its answer is in; an environment
-has at most one move out. Answers travel pickled: half of what Ray takes for the same values.
+has at most one move out. Answers are pickled here, which takes half the time that Ray takes for the
+same values.
 """
 
 import pickle
@@ -15,11 +16,11 @@ from raydash.worker.words import one_line
 MAX_TRACEBACK = 4000
 
 WorkerKey: TypeAlias = tuple[int, int]
-"""One life of one worker: `(worker_index, incarnation)`."""
+"""One incarnation of one worker: `(worker_index, incarnation)`."""
 
 
 class Opened(NamedTuple):
-    """An environment stands and is reset for the first time."""
+    """An environment was made and reset for the first time."""
 
     observation_space: Any
     action_space: Any
@@ -28,7 +29,7 @@ class Opened(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """An environment can't be had, or its policy can't."""
+    """An environment or its policy can't be made."""
 
     fault: Fault
 
@@ -40,7 +41,7 @@ class WasReset(NamedTuple):
 
 
 class Stepped(NamedTuple):
-    """A step was made. `info` is what may be kept of the episode, and empty before its end."""
+    """A step was made. `info` holds the episode's scalars; it is empty before the episode's end."""
 
     observation: Any
     reward: float
@@ -50,7 +51,7 @@ class Stepped(NamedTuple):
 
 
 class Raised(NamedTuple):
-    """User code raised in `make`, `reset` or `step`; the environment is given up."""
+    """User code raised in `make`, `reset` or `step`; the environment is discarded."""
 
     where: str
     message: str
@@ -58,13 +59,13 @@ class Raised(NamedTuple):
 
     @classmethod
     def of(cls, where: str, error: BaseException) -> "Raised":
-        """What an exception says."""
+        """Take message and traceback from an exception."""
         words = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
         return cls(where, f"{type(error).__name__}: {one_line(error)}", words)
 
 
 class Lost(NamedTuple):
-    """The process that had the move is gone, or can't be reached."""
+    """The process that had the move is gone or can't be reached."""
 
     error: Exception
 
@@ -73,36 +74,36 @@ Answer: TypeAlias = Opened | Refused | WasReset | Stepped | Raised | Lost
 
 
 def pack(value: Any) -> bytes:
-    """An answer, or an action, as it travels; `pickle.loads` unpacks it."""
+    """Pickle an answer or an action for travelling; `pickle.loads` unpacks it."""
     return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
 
 
 class Transport(Protocol):
-    """Takes moves to environments and brings answers back. Nothing here waits but `answers`."""
+    """Sends moves to environments and brings answers back. Only `answers` waits."""
 
     def open(self, key: WorkerKey, handle: Any, seed: int) -> None:
-        """See to the first reset: `Opened`, `Refused` or `Lost`.
+        """Have a worker's environment made and reset; the answer is `Opened`, `Refused` or `Lost`.
 
         Args:
-            key: Whose environment.
-            handle: Where it is, if it has a place of its own.
-            seed: Of the first reset.
+            key: The worker.
+            handle: The actor that holds the environment; None in the mode `tasks`.
+            seed: Seeds the first reset.
         """
 
     def reset(self, key: WorkerKey) -> None:
-        """Begin the next episode: `WasReset`, `Raised` or `Lost`."""
+        """Begin the next episode; the answer is `WasReset`, `Raised` or `Lost`."""
 
-    def renew(self, key: WorkerKey, seed: int) -> None:
-        """Give an environment up, make another and reset that: `WasReset`, `Raised` or `Lost`."""
+    def remake(self, key: WorkerKey, seed: int) -> None:
+        """Remake an environment and reset it; the answer is `WasReset`, `Raised` or `Lost`."""
 
     def step(self, key: WorkerKey, action: Any) -> None:
-        """Make one step: `Stepped`, `Raised` or `Lost`."""
+        """Make one step; the answer is `Stepped`, `Raised` or `Lost`."""
 
     def forget(self, key: WorkerKey) -> None:
-        """Nobody wants an answer any more, and what hangs need not go on."""
+        """Drop a worker: its answer is no longer wanted, and a move that hangs may be killed."""
 
     def answers(self, timeout_s: float) -> Sequence[tuple[WorkerKey, Answer]]:
-        """What has come in; waits until something has, at most about `timeout_s`."""
+        """Return the answers that are in; wait for the first one for at most about `timeout_s`."""
 
     def costs(self) -> Sequence[str]:
-        """What has been found out of what its way of stepping costs, in words, each once."""
+        """Return, in words and only once, what this way of stepping was found to cost."""

@@ -1,25 +1,26 @@
-"""What both ways of stepping over Ray share: sending moves, and collecting answers in batches."""
+"""The part that both ways of stepping over Ray share: collecting answers in batches."""
 
 import pickle
 from collections.abc import Sequence
 from typing import Any
 
 import ray
+from typing_extensions import override
 
-from raydash.worker.remote.moves import Answer, Lost, WorkerKey
+from raydash.worker.remote.moves import Answer, Lost, Transport, WorkerKey
 
 PATIENCE_S = 0.003
-"""A batch of answers waits so long for its last one, which is then late: no batch waits for it."""
+"""A batch waits this long for its last answer. Then the answer is late: no batch waits for it."""
 CALM_S = 0.02
-"""How long to wait while all that is out is late."""
+"""How long to wait while all moves that are out are late."""
 GET_TIMEOUT_S = 5.0
 
 
-class RayTransport:
-    """A `Transport` whose answers are Ray objects: pickled, or an exception out of Ray.
+class RayTransport(Transport):
+    """A `Transport` whose answers are Ray objects: pickled values, or exceptions of Ray.
 
-    Answers are collected in batches, which costs a third less than one by one; but an environment
-    that is slow is waited for once per step, for `PATIENCE_S`, and never holds the others up.
+    Answers are collected in batches, which costs a third less than one by one. A slow environment
+    is waited for only once per step, for `PATIENCE_S`, and so does not hold up the others.
     """
 
     def __init__(self) -> None:
@@ -27,12 +28,12 @@ class RayTransport:
         self._late: set[Any] = set()
 
     def _unpacked(self, key: WorkerKey, value: bytes) -> Answer:
-        """An answer as it travelled."""
+        """Unpack an answer."""
         answer: Answer = pickle.loads(value)
         return answer
 
+    @override
     def answers(self, timeout_s: float) -> Sequence[tuple[WorkerKey, Answer]]:
-        """See `Transport`."""
         refs = list(self._out)
         if not refs:
             return ()
@@ -53,15 +54,15 @@ class RayTransport:
             found.append((key, Lost(value) if is_lost else self._unpacked(key, value)))
         return found
 
+    @override
     def costs(self) -> Sequence[str]:
-        """See `Transport`."""
         return ()
 
     def _send(self, key: WorkerKey, ref: Any) -> None:
         self._out[ref] = key
 
     def _drop(self, key: WorkerKey) -> list[Any]:
-        """Wait for nothing of a worker any more; gives what was out."""
+        """Stop waiting for a worker's answers; return the references that were out."""
         dropped = [ref for ref, whose in self._out.items() if whose == key]
         for ref in dropped:
             del self._out[ref]
@@ -70,7 +71,7 @@ class RayTransport:
 
 
 def values_of(refs: Sequence[Any]) -> list[Any]:
-    """Results or exceptions of refs that are ready, in one batch if none is an exception."""
+    """Return results or exceptions of ready refs, fetching all at once if none is an exception."""
     if not refs:
         return []
     try:

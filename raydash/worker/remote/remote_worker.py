@@ -1,4 +1,4 @@
-"""A worker of a stepping loop, whose environment is elsewhere, and its account."""
+"""A worker of a stepping loop, whose environment is in another process, and its counters."""
 
 import math
 import traceback
@@ -9,7 +9,7 @@ from raydash.core.clock import Clock
 from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import RolloutChunk
 from raydash.worker.envs.seeds import EnvSeeds, remade_seed
-from raydash.worker.loops.episode_book import EpisodeBook
+from raydash.worker.loops.episode_counter import EpisodeCounter
 from raydash.worker.loops.sliced import (
     BOTH,
     ERROR,
@@ -37,20 +37,21 @@ from raydash.worker.remote.moves import (
 from raydash.worker.words import one_line
 
 
-class RemoteWorker(EpisodeBook):
-    """Sends one move after the other, and counts what comes back.
+class RemoteWorker(EpisodeCounter):
+    """Sends one move after the other and counts the answers.
 
-    A slice of a row begins with the first call of the loop that orders it, and ends with the chunk
-    that answers; a row whose move is out for long gives none and goes on with the same slice.
+    A slice begins with the first call of the loop that requests this worker and ends with the chunk
+    that answers it. If the move is out during a whole call, that call gives no chunk, and the slice
+    goes on in the next one.
 
     Attributes:
-        key: Its worker and life.
+        key: The worker and its incarnation.
         out: A move is out.
-        is_open: Its environment stands.
-        is_requested: The present call of the loop is to step it.
-        leaves: Nothing more is to begin.
-        version: The policy to begin with.
-        spaces: Of its environment, once that stands: observations and actions.
+        is_open: Its environment is made.
+        is_requested: The current call of the loop is to step it.
+        is_leaving: It is to begin nothing more.
+        version: The policy that it starts with.
+        spaces: The observation and action space of its environment, once that is made.
     """
 
     def __init__(
@@ -64,23 +65,23 @@ class RemoteWorker(EpisodeBook):
         info_keys: Sequence[str],
         version: PolicyVersion,
     ) -> None:
-        """A row whose environment is still to be opened.
+        """Make a worker whose environment is still to be opened.
 
         Args:
-            key: Its worker and life.
-            seeds: Of its environment and policy.
-            transport: Takes its moves.
-            clock: Monotonic seconds.
-            progress: Told what the row is doing.
-            info_keys: Scalars of the last step's info to keep of every episode.
-            version: The policy to begin with.
+            key: The worker and its incarnation.
+            seeds: The seeds of its environment and policy.
+            transport: Sends its moves.
+            clock: Gives monotonic seconds.
+            progress: Receives what the worker is doing.
+            info_keys: Keys of the scalars to keep from each episode's last info.
+            version: The policy that it starts with.
         """
         super().__init__(Incarnation(*key, clock, progress, info_keys))
         self.key = key
         self.out = False
         self.is_open = False
         self.is_requested = False
-        self.leaves = False
+        self.is_leaving = False
         self.version = version
         self.spaces: tuple[Any, Any] = (None, None)
         self.weights_seq_no = version.weights_seq_no
@@ -91,82 +92,82 @@ class RemoteWorker(EpisodeBook):
         self._has_failed = False
         self._has_news = False
         self._sent_s = 0.0
-        self._kept: tuple[WasReset | Stepped | Raised, float] | None = None
+        self._held_answer: tuple[WasReset | Stepped | Raised, float] | None = None
 
     @property
     def seeds(self) -> EnvSeeds:
-        """Of its environment and policy."""
+        """The seeds of its environment and policy."""
         return self._seeds
 
     @property
     def progress_path(self) -> str:
-        """Where its progress can be read; empty: nowhere."""
+        """The file from which its progress can be read; empty: there is none."""
         return self._progress.path
 
-    # --- its life -----------------------------------------------------------------------------
+    # --- from opening to closing --------------------------------------------------------------
 
     def open(self, handle: Any) -> None:
-        """Ask for the environment."""
+        """Ask for the environment to be made."""
         self.out = True
         self._progress.cells[PHASE] = Phase.STARTING
         self._transport.open(self.key, handle, self._seeds.reset)
 
-    def opened(self, opened: Opened, policy: Policy) -> None:
-        """The environment stands and is reset."""
+    def on_opened(self, opened: Opened, policy: Policy) -> None:
+        """Take over the environment, which is made and reset, and its policy."""
         self.out = False
         self.is_open = True
         self._policy = policy
         self.spaces = opened.observation_space, opened.action_space
         self._observation = opened.observation
         self._episode_started_s = self._clock() - opened.reset_time_s
-        self._was_prepared(opened.reset_time_s)
+        self._note_prepared(opened.reset_time_s)
 
     def set_policy(self, policy: Policy, weights_seq_no: int) -> None:
-        """Let another policy choose from the next step on."""
+        """Use another policy from the next step on."""
         self._policy = policy
         self.weights_seq_no = weights_seq_no
 
-    def leave(self) -> None:
-        """Wait for nothing any more."""
+    def close(self) -> None:
+        """Drop the environment and stop waiting for its answer."""
         self._transport.forget(self.key)
         self._progress.close()
 
     # --- slices -------------------------------------------------------------------------------
 
     def request(self, budget_s: float, *, drain: bool, leave: bool) -> None:
-        """A call of the loop begins in which this row is to be stepped, or to come to rest.
+        """Take part in a call of the loop that is about to begin.
 
         Args:
-            budget_s: How long.
+            budget_s: How long the call is to last.
             drain: Finish the episode that is under way and begin no other.
-            leave: Begin nothing: only an answer that is out is waited for.
+            leave: Begin nothing, and only wait for an answer that is out.
         """
         self.is_requested = True
-        self.leaves = leave
+        self.is_leaving = leave
         if self._slice is None:
             unseen_s = self._clock() - (self._ended_s or 0.0)
             self._slice = self._begin_slice(budget_s, drain=drain)
             self._has_news = False
-            if self.out and self._kept is None:
-                self._sent_s += unseen_s  # in which nobody looked for its answer
+            if self.out and self._held_answer is None:
+                self._sent_s += unseen_s  # between calls nothing looked for its answer
         self._slice.drain = drain
         if self.out and self._between_episodes:
             self._progress.cells[PHASE] = RESETTING
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            answer, came_s = kept
+        held, self._held_answer = self._held_answer, None
+        if held is not None:
+            answer, came_s = held
             now_s = self._clock()
             self._sent_s += now_s - came_s
-            self._take(answer, now_s)
+            self._count_answer(answer, now_s)
 
     @property
     def is_at_rest(self) -> bool:
-        """Somebody waits for it, or nothing is left to do, and no move is out."""
+        """Whether no move is out and none may be sent: it is to pause or has nothing to do."""
         return not self.out and not self._may_move()
 
     def _may_move(self) -> bool:
         builder = self._slice
-        if not self.is_requested or self.leaves or builder is None:
+        if not self.is_requested or self.is_leaving or builder is None:
             return False
         if builder.drain:
             return not self._is_drained()
@@ -177,7 +178,7 @@ class RemoteWorker(EpisodeBook):
         )
 
     def advance(self) -> None:
-        """Send the next move, if one may be made."""
+        """Send the next move if one may be made."""
         while not self.out and self._may_move():
             if self._between_episodes:
                 self._send_reset()
@@ -185,7 +186,7 @@ class RemoteWorker(EpisodeBook):
                 self._send_step()
 
     def chunk(self) -> RolloutChunk | None:
-        """The slice's end: what happened in it; None: nothing yet, and the slice goes on."""
+        """End the slice and return its chunk; None: nothing happened yet, and the slice goes on."""
         if self._slice is None or not (self._has_news or self.is_at_rest):
             return None
         builder, self._slice = self._slice, None
@@ -205,7 +206,7 @@ class RemoteWorker(EpisodeBook):
             self._transport.step(self.key, action)
             self.out = True
         except Exception as error:
-            # The policy's, or of an action that can't be sent.
+            # The policy raised, or its action can't be sent.
             words = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
             message = f"{type(error).__name__}: {one_line(error)}"
             self._fail(Raised("policy", message, words))
@@ -217,28 +218,28 @@ class RemoteWorker(EpisodeBook):
         self.out = True
         if self._has_failed:
             self._num_remakes += 1
-            self._transport.renew(self.key, remade_seed(self._seeds.reset, self._num_remakes))
+            self._transport.remake(self.key, remade_seed(self._seeds.reset, self._num_remakes))
         else:
             self._transport.reset(self.key)
 
-    def take(self, answer: WasReset | Stepped | Raised, now_s: float) -> None:
-        """The answer to its move is in. Between two slices it is kept for the next one."""
+    def on_answer(self, answer: WasReset | Stepped | Raised, now_s: float) -> None:
+        """Count the answer to its move, or hold it for the next slice if it comes between two."""
         if self.is_requested:
-            self._take(answer, now_s)
+            self._count_answer(answer, now_s)
         else:
-            self._kept = (answer, now_s)
+            self._held_answer = (answer, now_s)
 
-    def _take(self, answer: WasReset | Stepped | Raised, now_s: float) -> None:
+    def _count_answer(self, answer: WasReset | Stepped | Raised, now_s: float) -> None:
         self.out = False
         match answer:
             case Stepped():
-                self._took_step(answer, now_s)
+                self._count_step(answer, now_s)
             case WasReset(observation=observation):
-                self._took_reset(observation, now_s)
+                self._count_reset(observation, now_s)
             case Raised():
-                self._took_error(answer, now_s)
+                self._count_error(answer, now_s)
 
-    def _took_reset(self, observation: Any, now_s: float) -> None:
+    def _count_reset(self, observation: Any, now_s: float) -> None:
         self._has_failed = self._between_episodes = False
         self._observation = observation
         reset_s = now_s - self._sent_s
@@ -249,7 +250,7 @@ class RemoteWorker(EpisodeBook):
             builder.reset_samples_s.append(reset_s)
         self._progress.cells[PHASE] = STEPPING
 
-    def _took_step(self, stepped: Stepped, now_s: float) -> None:
+    def _count_step(self, stepped: Stepped, now_s: float) -> None:
         builder = self._slice
         assert builder is not None
         step_s = now_s - self._sent_s
@@ -267,10 +268,10 @@ class RemoteWorker(EpisodeBook):
         if terminated or truncated:
             ending = TRUNCATED if not terminated else BOTH if truncated else TERMINATED
             if info:
-                self._infos.take(builder.num_episodes, info)
+                self._infos.add(builder.num_episodes, info)
             self._record(builder, now_s, self._episode_return, self._episode_len, ending)
 
-    def _took_error(self, raised: Raised, now_s: float) -> None:
+    def _count_error(self, raised: Raised, now_s: float) -> None:
         if raised.where == "step":
             self._step_time_s += now_s - self._sent_s
         else:
@@ -278,7 +279,7 @@ class RemoteWorker(EpisodeBook):
         self._fail(raised)
 
     def _fail(self, raised: Raised) -> None:
-        """Record an episode that ended in an exception; the next one has a new environment."""
+        """Record an episode that ended in an exception; the next one gets a new environment."""
         assert self._slice is not None
         now_s = self._clock()
         self.failures_in_a_row += 1

@@ -1,6 +1,6 @@
-"""The actor around a stepping loop: `ray.remote(SteppingActor)`, one per run, no row of its own.
+"""The actor around a stepping loop: `ray.remote(SteppingActor)`, one per run; it is not a worker.
 
-It sits with the supervisor, whose child it is, and works one call at a time on its main thread.
+It is a child of the supervisor, on the same node, and runs one call at a time on its main thread.
 """
 
 import os
@@ -27,14 +27,14 @@ from raydash.worker.remote.tasks import TaskTransport
 
 
 class Where(NamedTuple):
-    """Where a stepping loop works.
+    """The process that a stepping loop runs in.
 
     Attributes:
         pid: Its process id.
         node: The node's IP address.
         node_id: Ray's id of the node, hex.
         log_paths: Its stdout and stderr files on the node.
-        progress_path: Its own mapped file, for calls that are wanted back.
+        progress_path: The loop's own mapped file, by which a call can be asked to return early.
     """
 
     pid: int
@@ -45,7 +45,7 @@ class Where(NamedTuple):
 
 
 class EncodedResult(NamedTuple):
-    """A call's `CallResult` as it travels: messages as bytes of the codec."""
+    """A call's `CallResult` with its messages encoded, as it is sent."""
 
     opened: list[tuple[WorkerKey, str]]
     chunks: list[bytes]
@@ -56,25 +56,25 @@ class EncodedResult(NamedTuple):
 
 
 class SteppingActor:
-    """One life of the stepping loop of a run."""
+    """One incarnation of a run's stepping loop."""
 
     def __init__(
         self,
-        order: bytes,
+        start_run: bytes,
         *,
         demand: Mapping[str, float],
         run_id: str = "",
         progress_dir: str = "",
     ) -> None:
-        """Begin with nobody.
+        """Make the loop, without any workers yet.
 
         Args:
-            order: An encoded `StartRun`: its spec and source folders are used.
-            demand: What a worker reserves.
-            run_id: For the tag of its output.
+            start_run: An encoded `StartRun`, of which the spec and the source folders are used.
+            demand: The resources that a worker reserves.
+            run_id: The run that the tag of its output names.
             progress_dir: Folder on this node for progress files; empty: none are written.
         """
-        start: StartRun = decode(order)
+        start: StartRun = decode(start_run)
         spec = start.spec
         tag_output_and_lower_priority(run_id, "stepping loop")
         add_source_dirs(start.source_dirs)
@@ -95,24 +95,24 @@ class SteppingActor:
         lower_priority()
 
     def where(self) -> Where:
-        """Where it works."""
+        """Return the process that the loop runs in."""
         return Where(os.getpid(), *node_address(), log_paths(), self._progress.path)
 
     def ping(self) -> None:
-        """Answer: the process lives and its main thread is free."""
+        """Show by returning that the process is alive and its main thread is free."""
 
     def set_policy(self, key: WorkerKey, version: PolicyVersion) -> bytes:
-        """See `SteppingLoop.set_policy`: gives an encoded `PolicySet`."""
+        """Use another policy for a worker from its next step on; return an encoded `PolicySet`."""
         return encode(self._loop.set_policy(key, version))
 
-    def run(self, number: int, orders: list[Request], budget_s: float) -> Any:
-        """See `SteppingLoop.run`: gives a `EncodedResult`."""
-        said = self._loop.run(number, orders, budget_s)
+    def run(self, number: int, requests: list[Request], budget_s: float) -> Any:
+        """Step the requested workers for about `budget_s`; return an `EncodedResult`."""
+        result = self._loop.run(number, requests, budget_s)
         return EncodedResult(
-            said.opened,
-            [encode(chunk) for chunk in said.chunks],
-            [encode(fault) for fault in said.faults],
-            said.lost,
-            said.left,
-            said.costs,
+            result.opened,
+            [encode(chunk) for chunk in result.chunks],
+            [encode(fault) for fault in result.faults],
+            result.lost,
+            result.left,
+            result.costs,
         )

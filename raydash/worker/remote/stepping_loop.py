@@ -1,8 +1,8 @@
 """The stepping loop of the modes `lockstep` and `tasks`: a central policy, environments elsewhere.
 
-One loop steps all workers of a run: it chooses the actions, sends them where the environments are,
-waits for each step, counts, and hands back ordinary chunks, one per worker. It is pulled in slices
-as a worker is (`run`), with all workers in one call. Plain Python: no Ray, threads or locks.
+One loop steps all workers of a run: it chooses the actions, sends them to the environments, waits
+for each step, counts, and returns ordinary chunks, one per worker. Like a worker it runs slice by
+slice (`run`), with all workers in one call. It is plain Python without Ray, threads or locks.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,32 +24,33 @@ from raydash.worker.remote.remote_worker import RemoteWorker
 from raydash.worker.words import one_line
 
 SETTLE_S = 0.005
-"""Once a worker that somebody waits for has come to rest, others like it get so long to do so."""
+"""Once a worker that is awaited has come to rest, the other awaited ones get this long for it."""
 
 
 class RequestKind(Enum):
-    """What a call of the loop is to do for one worker."""
+    """The kinds of `Request`."""
 
     OPEN = auto()
-    """Get its environment and make its policy; asked again until answered."""
+    """Open its environment and make its policy; the request is repeated until it is answered."""
     STEP = auto()
     DRAIN = auto()
     """Step until the episode that is under way is over."""
     LEAVE = auto()
-    """Wait for the answer that is out, count it, and forget the worker."""
+    """Wait for the answer that is out, count it, and drop the worker."""
     FORGET = auto()
-    """Forget it at once."""
+    """Drop the worker at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One worker's part of a call.
+    """What a call of the loop is to do for one worker.
 
     Attributes:
-        key: Its worker and life.
+        key: The worker and its incarnation.
         kind: What to do.
-        handle: Where its environment is, with `RequestKind.OPEN`, if that has a place of its own.
-        version: Its policy, with `RequestKind.OPEN`.
+        handle: With `RequestKind.OPEN`, the actor that holds its environment; None in the mode
+            `tasks`.
+        version: With `RequestKind.OPEN`, its policy.
     """
 
     key: WorkerKey
@@ -60,15 +61,15 @@ class Request:
 
 @dataclass(slots=True)
 class CallResult:
-    """What a call gives back.
+    """What a call returns.
 
     Attributes:
-        opened: Workers whose environment and policy stand, with their progress files.
-        chunks: One at most of each worker.
-        faults: Of workers that could not be opened; they are forgotten.
-        lost: Of workers whose environment is gone, with Ray's words; they are forgotten.
-        left: Workers that were to leave, and have; their chunk, if any, is the last one.
-        costs: What was found out of the way of stepping, in words.
+        opened: Workers whose environment and policy are made, with their progress files.
+        chunks: At most one chunk of each worker.
+        faults: Faults of workers that could not be opened; these workers are dropped.
+        lost: Workers whose environment is gone, with Ray's exception; they are dropped.
+        left: Workers that were to leave and have left; their chunk, if any, is the last one.
+        costs: What this way of stepping was found to cost, in words.
     """
 
     opened: list[tuple[WorkerKey, str]] = field(default_factory=list)
@@ -82,14 +83,9 @@ class CallResult:
 class SteppingLoop:
     """Steps all workers of one run, call by call.
 
-    Args of the constructor:
-        spec: Of the run: its policy and seed are used.
-        source_dirs: Folders to import the user's modules from.
-        transport: Takes the moves.
-        clock: Monotonic seconds.
-        progress: Of the loop itself. Its cell `HURRY` holds the number of the last call that
-            somebody wants back at once.
-        progress_dir: Folder for the workers' progress files; None: none are written.
+    `transport` sends the moves. The cell `HURRY` of `progress`, which is the loop's own, holds the
+    number of the last call that the supervisor wants back at once. The workers' progress files are
+    written to `progress_dir`; None: none are written.
     """
 
     def __init__(
@@ -113,15 +109,15 @@ class SteppingLoop:
         self._workers: dict[WorkerKey, RemoteWorker] = {}
 
     def run(self, number: int, requests: Sequence[Request], budget_s: float) -> CallResult:
-        """Step those who are requested for about `budget_s`, and hand back what happened.
+        """Step the requested workers for about `budget_s` and return what happened.
 
-        It ends early when somebody waits: as soon as a worker that is paused, stopped, drained or
-        opened has come to rest, or when the call itself is wanted back. A worker whose move is out
-        all the time has nothing to say, and its order stands.
+        The call ends early if it is awaited: as soon as a worker that is paused, stopped, drained
+        or opened has come to rest, or if the supervisor wants the call itself back. A worker whose
+        move is out all the time has no chunk, and its request stands.
 
         Args:
-            number: Of the call; they grow.
-            requests: At most one of each worker.
+            number: The number of the call; it grows with each call.
+            requests: At most one for each worker.
             budget_s: Wall time to fill.
         """
         result = CallResult()
@@ -137,7 +133,7 @@ class SteppingLoop:
             for worker in requested:
                 if worker.out:
                     num_out += 1
-                elif settled_s is None:  # it would have moved on if it were to
+                elif settled_s is None:  # it has come to rest, or it would have sent its next move
                     settled_s = now_s
             if settled_s is not None:
                 deadline_s = min(deadline_s, settled_s + SETTLE_S)
@@ -146,28 +142,23 @@ class SteppingLoop:
             answers = self._transport.answers(deadline_s - now_s)
             now_s = self._clock()
             for key, answer in answers:
-                row_of = self._workers.get(key)
-                if row_of is not None:
-                    self._take(row_of, answer, now_s, result)
+                sender = self._workers.get(key)
+                if sender is not None:
+                    self._on_answer(sender, answer, now_s, result)
             if result.lost or result.faults:
                 requested = [worker for worker in requested if worker.key in self._workers]
         self._end(requested, result)
         return result
 
     def set_policy(self, key: WorkerKey, version: PolicyVersion) -> PolicySet:
-        """Let another policy choose for a worker from its next step on; if it can't, the old one.
-
-        Args:
-            key: Whose.
-            version: The new one.
-        """
+        """Use another policy for a worker from its next step on; if it fails, keep the old one."""
         worker, fault = self._workers.get(key), None
         if worker is None or not worker.is_open:
             fault = Fault("There is nothing that another policy could choose for")
         else:
             try:
                 if version.policy is not None:
-                    # It may have been changed since it was imported: that is what swaps are for.
+                    # Its file may have changed since it was imported: that is what swapping is for.
                     forget_module(version.policy.kind)
                 policy = self._policy_of(worker, *worker.spaces, version)
                 worker.set_policy(policy, version.weights_seq_no)
@@ -193,7 +184,7 @@ class SteppingLoop:
         )
 
     def close(self) -> None:
-        """Forget everybody."""
+        """Drop all workers."""
         for key in list(self._workers):
             self._forget(key)
         self._progress.close()
@@ -243,7 +234,7 @@ class SteppingLoop:
         for worker in requested:
             if not worker.is_open:
                 continue
-            has_left = worker.leaves and worker.is_at_rest
+            has_left = worker.is_leaving and worker.is_at_rest
             chunk = worker.chunk()
             if chunk is not None:
                 result.chunks.append(chunk)
@@ -257,17 +248,19 @@ class SteppingLoop:
     def _forget(self, key: WorkerKey) -> None:
         worker = self._workers.pop(key, None)
         if worker is not None:
-            worker.leave()
+            worker.close()
 
     # --- answers ------------------------------------------------------------------------------
 
-    def _take(self, worker: RemoteWorker, answer: Answer, now_s: float, result: CallResult) -> None:
+    def _on_answer(
+        self, worker: RemoteWorker, answer: Answer, now_s: float, result: CallResult
+    ) -> None:
         match answer:
             case Lost(error=error):
                 self._forget(worker.key)
                 result.lost.append((worker.key, error))
             case Opened():
-                self._take_opened(worker, answer, result)
+                self._on_opened(worker, answer, result)
             case Refused(fault=fault):
                 self._refuse(worker, fault, result)
             case Raised() if not worker.is_open:
@@ -278,10 +271,10 @@ class SteppingLoop:
                 )
                 self._refuse(worker, fault, result)
             case _:
-                worker.take(answer, now_s)
+                worker.on_answer(answer, now_s)
                 worker.advance()
 
-    def _take_opened(self, worker: RemoteWorker, opened: Opened, result: CallResult) -> None:
+    def _on_opened(self, worker: RemoteWorker, opened: Opened, result: CallResult) -> None:
         try:
             spaces = opened.observation_space, opened.action_space
             policy = self._policy_of(worker, *spaces, worker.version)
@@ -293,7 +286,7 @@ class SteppingLoop:
             )
             self._refuse(worker, fault, result)
         else:
-            worker.opened(opened, policy)
+            worker.on_opened(opened, policy)
             result.opened.append((worker.key, worker.progress_path))
 
     def _refuse(self, worker: RemoteWorker, fault: Fault, result: CallResult) -> None:

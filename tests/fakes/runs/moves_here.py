@@ -18,7 +18,7 @@ from tests.fakes.user_code.envs import FakeClock
 MOVE_S = 0.001
 
 
-class _Here:
+class _InProcessTransport:
     """Every move is made at once; it seems to have taken `MOVE_S`."""
 
     def __init__(self, clock: FakeClock) -> None:
@@ -37,24 +37,24 @@ class _Here:
         return ()
 
 
-class ActorsHere(_Here):
+class InProcessActors(_InProcessTransport):
     """A `Transport` to `EnvActor`s."""
 
     def __init__(self, spec: RunSpec, clock: FakeClock) -> None:
         super().__init__(clock)
-        self._order = encode(StartRun(0, spec))
+        self._start_run = encode(StartRun(0, spec))
         self._actors: dict[WorkerKey, EnvActor] = {}
 
     def open(self, key: WorkerKey, handle: Any, seed: int) -> None:
-        self._actors[key] = EnvActor(self._order, *key)
+        self._actors[key] = EnvActor(self._start_run, *key)
         self._actors[key].prepare()
         self._take(key, self._actors[key].opening())
 
     def reset(self, key: WorkerKey) -> None:
         self._take(key, self._actors[key].reset())
 
-    def renew(self, key: WorkerKey, seed: int) -> None:
-        self._take(key, self._actors[key].renew(seed))
+    def remake(self, key: WorkerKey, seed: int) -> None:
+        self._take(key, self._actors[key].remake(seed))
 
     def step(self, key: WorkerKey, action: Any) -> None:
         self._take(key, self._actors[key].step(pack(action)))
@@ -63,29 +63,29 @@ class ActorsHere(_Here):
         self._came.append((key, pickle.loads(answer)))
 
 
-class TasksHere(_Here):
+class InProcessTasks(_InProcessTransport):
     """A `Transport` to the functions that run as tasks."""
 
     def __init__(self, spec: RunSpec, clock: FakeClock) -> None:
         super().__init__(clock)
-        self._order = pack((spec.env, (), spec.rollout.info_keys, ""))
-        self._laws: dict[WorkerKey, bytes] = {}
+        self._start_run = pack((spec.env, (), spec.rollout.info_keys, ""))
+        self._dynamics: dict[WorkerKey, bytes] = {}
         self._states: dict[WorkerKey, bytes] = {}
 
     def open(self, key: WorkerKey, handle: Any, seed: int) -> None:
         self._begin(key, seed, is_first=True)
 
-    def renew(self, key: WorkerKey, seed: int) -> None:
+    def remake(self, key: WorkerKey, seed: int) -> None:
         self._begin(key, seed, is_first=False)
 
     def reset(self, key: WorkerKey) -> None:
-        self._take(key, *tasks.reset_env(self._laws[key], self._states[key]))
+        self._take(key, *tasks.reset_env(self._dynamics[key], self._states[key]))
 
     def step(self, key: WorkerKey, action: Any) -> None:
-        self._take(key, *tasks.step_env(self._laws[key], self._states[key], pack(action)))
+        self._take(key, *tasks.step_env(self._dynamics[key], self._states[key], pack(action)))
 
     def _begin(self, key: WorkerKey, seed: int, *, is_first: bool) -> None:
-        self._laws[key], *moved = tasks.open_env(self._order, "", seed, is_first)
+        self._dynamics[key], *moved = tasks.open_env(self._start_run, "", seed, is_first)
         self._take(key, *moved)
 
     def _take(self, key: WorkerKey, state: bytes, answer: bytes) -> None:

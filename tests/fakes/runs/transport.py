@@ -51,7 +51,7 @@ class FakeTransport:
         self.failing_resets = failing_resets
         self.envs: dict[WorkerKey, ScriptedEnv] = {}
         self.taken: dict[WorkerKey, list[Answer]] = {}
-        self.renewed: dict[WorkerKey, list[int]] = {}
+        self.remade: dict[WorkerKey, list[int]] = {}
         self.forgotten: list[WorkerKey] = []
         self.lost: dict[WorkerKey, Exception] = {}
         self.refused: dict[WorkerKey, Fault] = {}
@@ -65,7 +65,7 @@ class FakeTransport:
         env = self.envs[key] = ScriptedEnv(
             *arguments, clock=FakeClock(), failing_resets=self.failing_resets
         )
-        self.taken[key], self.renewed[key] = [], []
+        self.taken[key], self.remade[key] = [], []
 
         def opened() -> Answer:
             if key in self.refused:
@@ -80,8 +80,8 @@ class FakeTransport:
     def reset(self, key: WorkerKey) -> None:
         self._send(key, lambda: self._reset(key, None))
 
-    def renew(self, key: WorkerKey, seed: int) -> None:
-        self.renewed[key].append(seed)
+    def remake(self, key: WorkerKey, seed: int) -> None:
+        self.remade[key].append(seed)
         self._send(key, lambda: self._reset(key, seed))
 
     def step(self, key: WorkerKey, action: Any) -> None:

@@ -23,9 +23,9 @@ from raydash.core.records import (
 )
 from raydash.core.spec import EnvSpec, LearnerSpec, PolicySpec, RolloutSpec, RunSpec
 from raydash.learn.actor import LearnerProcess
-from raydash.learn.beginning import try_learner
 from raydash.learn.cmaes_learner import MAX_FULL, CmaesLearner
 from raydash.learn.normaliser import Normaliser
+from raydash.learn.starting_point import try_learner
 from raydash.protocol.codec import decode, encode
 from raydash.trial.trial import try_environment
 from raydash.worker.policies.parameters import Layout
@@ -155,9 +155,9 @@ class Run:
         spec = RunSpec(
             env=EnvSpec(), policy=self.policy, learner=self.learner, rollout=RolloutSpec(seed=4)
         )
-        order = encode(StartRun(0, spec, (str(EXAMPLES),)))
+        start_run = encode(StartRun(0, spec, (str(EXAMPLES),)))
         self.process = LearnerProcess(
-            order, state_path=str(self.state), best_path=str(self.best), clock=self.clock
+            start_run, state_path=str(self.state), best_path=str(self.best), clock=self.clock
         )
         self.process.begin(3, 2)
 

@@ -98,10 +98,10 @@ def test_environment_whose_episodes_do_not_end_is_warned_of() -> None:
 
 def test_phases_are_told_before_they_begin() -> None:
     told: list[str] = []
-    examine(EnvSpec(f"{FAKES}:CountingEnv"), tell=told.append, timing_s=0.0)
+    examine(EnvSpec(f"{FAKES}:CountingEnv"), on_phase=told.append, timing_s=0.0)
     assert told == ["make", "check", "reset", "timing"]
     told.clear()
-    examine(EnvSpec("tests.fakes.user_code.agents:Pair"), tell=told.append, timing_s=0.0)
+    examine(EnvSpec("tests.fakes.user_code.agents:Pair"), on_phase=told.append, timing_s=0.0)
     assert told == ["make", "reset", "check", "timing"]
 
 

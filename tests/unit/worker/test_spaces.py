@@ -16,7 +16,7 @@ from raydash.core.messages import StartRun
 from raydash.core.records import Parameters, RolloutChunk, Work, WorkerReady
 from raydash.core.spec import EnvSpec, LearnerSpec, PolicySpec, RunSpec, spec_from_table
 from raydash.core.states import Ending
-from raydash.learn.beginning import try_learner
+from raydash.learn.starting_point import try_learner
 from raydash.protocol.codec import decode, encode
 from raydash.trial.checking import examine
 from raydash.trial.stateless import try_stateless
@@ -33,7 +33,7 @@ from raydash.worker.policies.parameters import Layout
 from raydash.worker.policies.policy import check_action, make_policy
 from raydash.worker.policies.weights import Weights, write_weights
 from raydash.worker.remote.stepping_loop import Request, RequestKind, SteppingLoop
-from tests.fakes.runs.moves_here import ActorsHere, TasksHere
+from tests.fakes.runs.moves_here import InProcessActors, InProcessTasks
 from tests.fakes.user_code.agents import Choir
 from tests.fakes.user_code.envs import ROUND, FakeClock
 from tests.fakes.user_code.notes import (
@@ -107,12 +107,12 @@ def stepped(spec: RunSpec, transport: Any, clock: FakeClock) -> list[RolloutChun
 
 def in_lockstep(spec: RunSpec) -> list[RolloutChunk]:
     clock = FakeClock(1e-6)
-    return stepped(spec, ActorsHere(spec, clock), clock)
+    return stepped(spec, InProcessActors(spec, clock), clock)
 
 
 def in_tasks(spec: RunSpec) -> list[RolloutChunk]:
     clock = FakeClock(1e-6)
-    return stepped(spec, TasksHere(spec, clock), clock)
+    return stepped(spec, InProcessTasks(spec, clock), clock)
 
 
 MODES = {"actors": in_actors, "lockstep": in_lockstep, "tasks": in_tasks}

@@ -33,19 +33,19 @@ def travelled(value: Any) -> Any:
 def plays_alike(spec: EnvSpec, seed: int = 3, num_steps: int = 120) -> None:
     env, twin = make_env(spec), make_env(spec)
     env.action_space.seed(1)
-    law = travelled(dynamics_of(twin, spec))
+    dynamics = travelled(dynamics_of(twin, spec))
     expected, _ = env.reset(seed=seed)
-    state, observation = law.open(twin, seed)
+    state, observation = dynamics.open(twin, seed)
     np.testing.assert_array_equal(observation, expected)
     for _ in range(num_steps):
         action = env.action_space.sample()
         expected, *others, _ = env.step(action)
-        state, stepped = law.step(travelled(state), action)
+        state, stepped = dynamics.step(travelled(state), action)
         np.testing.assert_array_equal(stepped.observation, expected)
         assert [stepped.reward, stepped.terminated, stepped.truncated] == others
         if stepped.terminated or stepped.truncated:
             expected, _ = env.reset()
-            state, observation = law.reset(travelled(state))
+            state, observation = dynamics.reset(travelled(state))
             np.testing.assert_array_equal(observation, expected)
 
 
@@ -73,12 +73,12 @@ def test_time_limit_of_a_registered_id_truncates_in_both_forms() -> None:
     gymnasium.register("raydash_tests/Limited-v0", entry_point=LimitedEnv, max_episode_steps=4)
     spec = EnvSpec("raydash_tests/Limited-v0")
     env = make_env(spec)
-    law = dynamics_of(env, spec)
-    assert law == FunctionalDynamics(env.unwrapped.func_env, 4)
-    state, _ = law.open(env, 0)
+    dynamics = dynamics_of(env, spec)
+    assert dynamics == FunctionalDynamics(env.unwrapped.func_env, 4)
+    state, _ = dynamics.open(env, 0)
     flags = []
     for _ in range(4):
-        state, stepped = law.step(travelled(state), np.zeros(2))
+        state, stepped = dynamics.step(travelled(state), np.zeros(2))
         flags.append(stepped.truncated)
     assert flags == [False, False, False, True]
     plays_alike(spec)
@@ -90,12 +90,12 @@ class LimitedEnv(FunctionalEnv):
 
 
 def test_law_keeps_nothing_so_that_one_state_gives_one_future() -> None:
-    law = dynamics_of(make_env(NOISY), NOISY)
-    state, _ = law.open(make_env(NOISY), 5)
+    dynamics = dynamics_of(make_env(NOISY), NOISY)
+    state, _ = dynamics.open(make_env(NOISY), 5)
     carried = pack_state(state)
-    first = law.step(pickle.loads(carried), np.zeros(10))[1]
-    law.step(pickle.loads(carried), np.ones(10))
-    again = law.step(pickle.loads(carried), np.zeros(10))[1]
+    first = dynamics.step(pickle.loads(carried), np.zeros(10))[1]
+    dynamics.step(pickle.loads(carried), np.ones(10))
+    again = dynamics.step(pickle.loads(carried), np.zeros(10))[1]
     np.testing.assert_array_equal(first.observation, again.observation)
 
 

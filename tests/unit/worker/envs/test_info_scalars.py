@@ -51,17 +51,17 @@ def test_numbers_and_flags_are_taken_and_nothing_else(value: Any, number: float 
 
 def test_info_that_is_no_table_is_let_go() -> None:
     scalars = InfoScalars(["a"])
-    scalars.take(0, "all is well")
-    assert scalars.columns(1).names == ()
+    scalars.add(0, "all is well")
+    assert scalars.take_columns(1).names == ()
 
 
 def test_success_is_kept_without_being_asked_for() -> None:
     scalars = InfoScalars()
-    scalars.take(1, {"is_success": 1, "other": 2})
-    found = scalars.columns(3)
+    scalars.add(1, {"is_success": 1, "other": 2})
+    found = scalars.take_columns(3)
     assert found.names == ("is_success",)
     np.testing.assert_array_equal(found.values[:, 0], [math.nan, 1.0, math.nan])
-    assert scalars.columns(2).names == ()
+    assert scalars.take_columns(2).names == ()
 
 
 def test_columns_of_a_call_are_read_where_they_are_known() -> None:
@@ -71,8 +71,8 @@ def test_columns_of_a_call_are_read_where_they_are_known() -> None:
         "is_success": np.array([True, False, True]),  # own vector environments may leave masks out
     }
     scalars = InfoScalars(["score"])
-    scalars.take_batch(4, [1, 2], info)
-    found = scalars.columns(6)
+    scalars.add_batch(4, [1, 2], info)
+    found = scalars.take_columns(6)
     assert found.names == ("is_success", "score")
     np.testing.assert_array_equal(found.values[4:], [[0.0, 2.0], [1.0, math.nan]])
 

@@ -225,12 +225,12 @@ def test_a_full_buffer_of_observations_loses_none() -> None:
     values = np.arange(2.5 * OBSERVATIONS_AT_ONCE)
     for value in values:
         buffer(np.array([value]))
-    sums = buffer.take()
+    sums = buffer.take_sums()
     assert sums is not None
     assert sums.count == len(values)
     assert sums.mean[0] == pytest.approx(values.mean())
     assert sums.m2[0] == pytest.approx(((values - values.mean()) ** 2).sum())
-    assert buffer.take() is None
+    assert buffer.take_sums() is None
 
 
 def test_moments_merge_like_those_of_all_observations_together() -> None:

@@ -10,8 +10,8 @@ from raydash.worker.node.progress import (
     NUM_ENV_STEPS,
     PHASE,
     Phase,
-    Progress,
     ProgressReader,
+    ProgressReading,
     ProgressWriter,
 )
 
@@ -22,7 +22,7 @@ def test_reader_sees_what_the_writer_stored(tmp_path: Path) -> None:
     writer.cells[NUM_ENV_STEPS] = 2**40
     writer.cells[EPISODE_LEN] = 17
     writer.cells[COUNTER] += 1
-    assert ProgressReader(writer.path).read() == Progress(Phase.STEPPING, 2**40, 17, 1)
+    assert ProgressReader(writer.path).read() == ProgressReading(Phase.STEPPING, 2**40, 17, 1)
     writer.close()
 
 

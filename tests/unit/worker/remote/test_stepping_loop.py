@@ -213,8 +213,8 @@ def test_any_interleaving_of_slices_drains_hurries_and_errors_gives_an_independe
     for key in keys:
         assert_counts_equal(run.chunks.get(key, []), run.transport.taken[key])
         first = env_seeds(0, worker_index=key[0], incarnation=0).reset
-        renewed = run.transport.renewed[key]
-        assert renewed == [remade_seed(first, n) for n in range(1, len(renewed) + 1)]
+        remade = run.transport.remade[key]
+        assert remade == [remade_seed(first, n) for n in range(1, len(remade) + 1)]
 
 
 def test_slow_environment_holds_up_no_other_and_keeps_its_request() -> None:
@@ -301,7 +301,7 @@ def test_episodes_end_resets_the_environment_and_only_an_error_renews_it() -> No
     first = env_seeds(0, worker_index=1, incarnation=0).reset
     num_errors = sum(isinstance(each, Raised) for each in run.transport.taken[key])
     assert num_errors > 3
-    assert run.transport.renewed[key] == [remade_seed(first, n + 1) for n in range(num_errors)]
+    assert run.transport.remade[key] == [remade_seed(first, n + 1) for n in range(num_errors)]
     seeds = run.transport.envs[key].reset_seeds
     assert seeds[0] == first
     assert sum(seed is None for seed in seeds) > 4 * num_errors
@@ -327,7 +327,7 @@ def test_policy_that_raises_is_an_error_of_the_episode_and_renews_the_environmen
     assert {error.where for error in chunk.errors} == {"policy"}
     assert chunk.totals.num_env_steps == 0
     assert chunk.failures_in_a_row == MAX_FAILURES_IN_A_ROW
-    assert len(transport.renewed[1, 0]) == 4
+    assert len(transport.remade[1, 0]) == 4
 
 
 def test_policy_that_does_not_fit_is_a_fault_of_the_worker_before_it_steps() -> None:
