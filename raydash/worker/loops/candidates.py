@@ -145,9 +145,8 @@ class CandidateLoop(RolloutLoop):
             )
         else:
             self._chunk_kind = (self._work.weights_seq_no, self._work.evaluation)
-            self._between_episodes = (
-                True  # the episode that `prepare` began belongs to no candidate
-            )
+            # The episode that `prepare` began belongs to no candidate.
+            self._between_episodes = True
         return True
 
     def _has_next(self) -> bool:

@@ -49,11 +49,11 @@ class NodeProbe:
             vitals = _process_vitals(pid)
             if vitals is None:
                 continue
-            born, cpu_s, rss_bytes[row] = vitals
-            seen[pid] = (born, cpu_s, now_s)
+            start_ticks, cpu_s, rss_bytes[row] = vitals
+            seen[pid] = (start_ticks, cpu_s, now_s)
             before = self._before.get(pid)
             # Process ids are reused; the start time tells two processes apart.
-            if before and before[0] == born and now_s > before[2]:
+            if before and before[0] == start_ticks and now_s > before[2]:
                 cpu_percent[row] = 100.0 * (cpu_s - before[1]) / (now_s - before[2])
         self._before = seen
         for row, path in enumerate(progress_paths[:count]):

@@ -1,8 +1,7 @@
 """The moves that a stepping loop sends to environments in other processes, and their answers.
 
 A *move* is one reset or step of one environment. It is *out* until its answer is in; an environment
-has at most one move out. Answers are pickled here, which takes half the time that Ray takes for the
-same values.
+has at most one move out. Answers are pickled here, which costs half as much as leaving it to Ray.
 """
 
 import pickle

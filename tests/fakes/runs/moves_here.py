@@ -1,6 +1,6 @@
-"""Transports to the real ends of `lockstep` and `tasks`, called in this process: no Ray.
+"""Transports to the real code of `lockstep` and `tasks`, called in this process without Ray.
 
-What travels is packed and unpacked as it is on the way through Ray.
+Values are packed and unpacked as they are on the way through Ray.
 """
 
 import pickle
@@ -19,7 +19,7 @@ MOVE_S = 0.001
 
 
 class _InProcessTransport:
-    """Every move is made at once; it seems to have taken `MOVE_S`."""
+    """Makes every move at once; on the fake clock it takes `MOVE_S`."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock

@@ -1,7 +1,7 @@
-"""Environments that a stepping loop reaches by moves which take their time, on a fake clock.
+"""A transport whose moves take some time on a fake clock.
 
-Stands in for environment actors and for tasks: a move is made when its answer is due, so that what
-was really taken is known at any time.
+It stands in for environment actors and for tasks. A move is made when its answer is due, so the
+steps that were really taken are known at any time.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,12 +28,12 @@ class FakeTransport:
     """A `Transport` to scripted environments.
 
     Attributes:
-        envs: By worker; one that was renewed plays on where the one before failed.
-        taken: By worker, every answer to a step, reset or renewal that was handed over, in order.
-        renewed: By worker, the seeds of renewals.
-        lag_s: How long a move takes; a test may change it.
-        forgotten: Seats that were forgotten, in order.
-        lost: Seats whose next move is lost, with what is said then.
+        envs: Environments by worker; a remade one continues where the one before failed.
+        taken: By worker, all answers to steps, resets and remakes that were returned, in order.
+        remade: By worker, the seeds of remakes.
+        lag_s: Gives how long a worker's move takes; a test may replace it.
+        forgotten: Workers that were dropped, in order.
+        lost: Workers whose moves are lost, with the exceptions that say so.
         most_out: The greatest number of moves of one worker that were out at once.
     """
 
@@ -42,7 +42,7 @@ class FakeTransport:
         clock: FakeClock,
         scripts: Sequence[Sequence[Step]] = (),
         *,
-        lag_s: Callable[[WorkerKey], float] = lambda _seat: 0.001,
+        lag_s: Callable[[WorkerKey], float] = lambda _key: 0.001,
         failing_resets: Sequence[int] = (),
     ) -> None:
         self.clock = clock
@@ -55,7 +55,7 @@ class FakeTransport:
         self.forgotten: list[WorkerKey] = []
         self.lost: dict[WorkerKey, Exception] = {}
         self.refused: dict[WorkerKey, Fault] = {}
-        self.said_costs: list[str] = []
+        self.costs_to_report: list[str] = []
         self.most_out = 0
         self._due: list[tuple[float, WorkerKey, Callable[[], Answer]]] = []
 
@@ -71,7 +71,7 @@ class FakeTransport:
             if key in self.refused:
                 return Refused(self.refused[key])
             observation, _ = env.reset(seed=seed)
-            # As they would have travelled: nobody shares them.
+            # Copies, as if they had been sent: the loop must not share them with the environment.
             spaces = deepcopy((env.observation_space, env.action_space))
             return Opened(*spaces, observation, 0.01)
 
@@ -92,7 +92,7 @@ class FakeTransport:
         self._due = [each for each in self._due if each[1] != key]
 
     def answers(self, timeout_s: float) -> Sequence[tuple[WorkerKey, Answer]]:
-        """Lets time pass until the first answer is due, or until the patience is over."""
+        """Let time pass until the first answer is due, but at most 0.02 s."""
         now_s = self.clock()
         due_s = min((due_s for due_s, _, _ in self._due), default=NEVER_S)
         self.clock.now_s = max(now_s, min(due_s, now_s + min(timeout_s, 0.02)))
@@ -101,11 +101,11 @@ class FakeTransport:
         return [(key, move()) for _, key, move in came]
 
     def costs(self) -> Sequence[str]:
-        costs, self.said_costs = self.said_costs, []
+        costs, self.costs_to_report = self.costs_to_report, []
         return costs
 
     def num_out(self, key: WorkerKey) -> int:
-        """Moves that are out."""
+        """Return how many moves of a worker are out."""
         return sum(whose == key for _, whose, _ in self._due)
 
     def _send(self, key: WorkerKey, move: Callable[[], Answer]) -> None:

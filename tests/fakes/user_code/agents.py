@@ -1,4 +1,4 @@
-"""Multi-agent environments whose agents come and go, and which keep an account of their own."""
+"""Multi-agent environments whose agents come and go, and which count independently."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from tests.fakes.user_code.spaces import SPACES
 OBSERVATIONS = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
 ACTIONS = gymnasium.spaces.Discrete(3)
 NO_MORE = 12
-"""No agent comes after so many steps."""
+"""No agent joins after this many steps."""
 
 
 class Account:
-    """What an environment saw of its episodes; one line of JSON each, if there is a folder."""
+    """An environment's own counts of its episodes, written as a line of JSON each to a folder."""
 
     def __init__(self, folder: str) -> None:
         self.episodes: list[dict[str, Any]] = []
@@ -80,7 +80,7 @@ class Flock(ParallelEnv):
     """Birds join and leave a flock; each is terminated or truncated, some with both flags.
 
     Attributes:
-        account: Its own.
+        account: Its own counts.
     """
 
     metadata = {"name": "flock"}  # noqa: RUF012
@@ -153,7 +153,7 @@ class Queue(AECEnv):
     Rewards go to all, not only to the one who acts.
 
     Attributes:
-        account: Its own.
+        account: Its own counts.
     """
 
     metadata = {"name": "queue"}  # noqa: RUF012
@@ -245,7 +245,7 @@ class Queue(AECEnv):
 
 
 class Crowd(Flock):
-    """Every newcomer has a name of its own."""
+    """Gives every new agent a name of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -258,7 +258,7 @@ class Crowd(Flock):
 
 
 class Nobody(Flock):
-    """There is no agent."""
+    """Has no agents."""
 
     def reset(self, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed)
@@ -267,7 +267,7 @@ class Nobody(Flock):
 
 
 class Over(Queue):
-    """All agents are over as soon as they are there."""
+    """Ends all agents in the reset."""
 
     def reset(self, seed: int | None = None, options: Any = None) -> None:
         super().reset(seed)
@@ -275,14 +275,14 @@ class Over(Queue):
 
 
 class Mixed(Flock):
-    """The second agent sees something else than the first."""
+    """Gives the second agent another observation space than the first."""
 
     def observation_space(self, agent: str) -> Any:
         return OBSERVATIONS if agent == "bird_0" else gymnasium.spaces.Box(0, 1, (3,), np.float32)
 
 
 class Choir(Flock):
-    """Its agents see, and act in, a space of `tests.fakes.user_code.spaces`."""
+    """Has agents that observe and act in a space of `tests.fakes.user_code.spaces`."""
 
     def __init__(self, space: str) -> None:
         super().__init__()
@@ -304,7 +304,7 @@ class Choir(Flock):
 
 
 class Pair(ParallelEnv):
-    """Two players who keep to all rules, and end together after `length` steps."""
+    """Has two players who follow all rules and end together after `length` steps."""
 
     metadata = {"name": "pair_v0"}  # noqa: RUF012
     render_mode = None
@@ -347,7 +347,7 @@ class Pair(ParallelEnv):
 
 
 class OddPair(Pair):
-    """Rewards that are no numbers, and observations from elsewhere."""
+    """Gives rewards that are NaN and observations outside their space."""
 
     def observe(self) -> dict[str, Any]:
         return {agent: np.full(2, 7.0, np.float32) for agent in self.agents}
@@ -357,7 +357,7 @@ class OddPair(Pair):
 
 
 class WordlessPair(Pair):
-    """Its reset gives no infos."""
+    """Returns no infos from its reset."""
 
     def reset(self, seed: int | None = None, options: Any = None) -> Any:
         return super().reset(seed)[0], []

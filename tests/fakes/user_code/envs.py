@@ -1,4 +1,4 @@
-"""Environments with known behaviour: a script, a crash, a hang, and ones that are badly made."""
+"""Environments with known behaviour: they follow a script, crash, hang, or are badly made."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ Box = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
 
 class FakeClock:
-    """A clock whose hands move by `tick_s` at each look, and when told to."""
+    """A clock that advances by `tick_s` at each reading, and whenever a test sets it."""
 
     def __init__(self, tick_s: float = 0.0) -> None:
         self.now_s = 100.0
@@ -29,14 +29,14 @@ class FakeClock:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of a script does.
+    """One step of a script.
 
     Attributes:
-        reward: What it gives.
+        reward: Its reward.
         terminated: Its flag.
         truncated: Its flag.
-        error: It raises this text instead.
-        lasts_s: By how much the fake clock moves.
+        error: The step raises an exception with this text instead; empty: it does not.
+        lasts_s: How far the step moves the fake clock.
     """
 
     reward: Any = 1.0
@@ -98,9 +98,9 @@ class Tape:
     """What really happened to each sub-environment of a `ScriptedVectorEnv`, in order.
 
     Attributes:
-        taken: Per sub-environment its steps; None where all episodes were lost to an exception.
-        seeds: Of every reset of all.
-        masks: Of every reset of some.
+        taken: Each sub-environment's steps; None where an exception ended all episodes.
+        seeds: The seeds of each reset of all sub-environments.
+        masks: The mask of each reset of some sub-environments.
     """
 
     taken: list[list[Step | None]]
@@ -205,7 +205,7 @@ class CountingEnv(gymnasium.Env[Any, Any]):
 
 
 class NumberedEnv(CountingEnv):
-    """The return of its n-th episode is n, so that one that is lost or double can be told."""
+    """Gives its n-th episode the return n, so that a lost or doubled one is noticed."""
 
     def __init__(self, length: int = 10, step_s: float = 0.0005) -> None:
         super().__init__(length)
@@ -220,7 +220,7 @@ class NumberedEnv(CountingEnv):
 
 
 class SlowEnv(CountingEnv):
-    """Each step takes `step_s` of wall time."""
+    """Takes `step_s` of wall time per step."""
 
     def __init__(self, step_s: float = 0.01, length: int = 10) -> None:
         super().__init__(length)
@@ -232,7 +232,7 @@ class SlowEnv(CountingEnv):
 
 
 class HangingEnv(CountingEnv):
-    """Hangs for ever in its constructor, in `reset` or after some steps; makes a file first."""
+    """Hangs forever in its constructor, in `reset` or after some steps; makes a file first."""
 
     def __init__(self, where: str = "step", after_steps: int = 0, note: str = "") -> None:
         super().__init__(length=1000)
@@ -259,7 +259,7 @@ class HangingEnv(CountingEnv):
 
 
 class CrashingEnv(CountingEnv):
-    """Takes its process down: by a signal, or by leaving."""
+    """Takes its process down by a signal or by exiting."""
 
     def __init__(self, where: str = "step", how: str = "segfault", after_steps: int = 0) -> None:
         super().__init__(length=1000)
@@ -337,7 +337,7 @@ class UnclosableEnv(CountingEnv):
 
 
 class OddEnv(CountingEnv):
-    """Breaks the rules after a while: observations outside, rewards that are no numbers."""
+    """Breaks the rules after a while: gives observations outside its space, and NaN rewards."""
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         _, _, terminated, truncated, info = super().step(action)
@@ -367,7 +367,7 @@ ROUND: tuple[tuple[tuple[float, ...], str], ...] = (
     ((2.0, float("nan")), "terminated"),
     ((0.0, 0.0, 0.0, -1.0), "terminated"),
 )
-"""Rewards and ending of the episodes of a `TapedEnv`; an error comes in the step after them."""
+"""Rewards and ending of each episode of a `TapedEnv`; an error is raised in the step after them."""
 
 
 class TapedEnv(CountingEnv):
@@ -376,7 +376,7 @@ class TapedEnv(CountingEnv):
     The file in `folder` is named after the process: `return length ending`.
     """
 
-    _played = 0  # of the process, for an environment that failed is made anew
+    _played = 0  # per process, because an environment that failed is remade
 
     def __init__(self, folder: str, step_s: float = 0.0005) -> None:
         super().__init__()
@@ -408,7 +408,7 @@ class TapedEnv(CountingEnv):
 
 
 def make_counting(length: int = 3) -> CountingEnv:
-    """A function that gives an environment."""
+    """Make an environment, as a function instead of a class."""
     return CountingEnv(length)
 
 
@@ -416,10 +416,10 @@ gymnasium.register("raydash_tests/Counting-v0", entry_point=CountingEnv, max_epi
 
 
 class NotedEnv(CountingEnv):
-    """Plays `ROUND` over and over and writes down all it does, wherever it is at the time.
+    """Plays `ROUND` over and over and writes down all it does, in whatever process it is.
 
-    It is all state, so it can be pickled between any two steps. In `folder`, per seed of a first
-    reset: `SEED.episodes` (`return length ending`), `SEED.steps` (the process id of each step) and
+    It can be pickled between any two steps. In `folder` it writes, per seed of a first reset:
+    `SEED.episodes` (`return length ending`), `SEED.steps` (the process id of each step) and
     `made` (the process id of each constructor).
     """
 
@@ -462,7 +462,7 @@ class NotedEnv(CountingEnv):
 
 
 class ShortEnv(NotedEnv):
-    """Its episodes have one step and never fail."""
+    """Has episodes of one step that never fail."""
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         return np.zeros(2, np.float32), 1.0, True, False, {}
@@ -490,7 +490,7 @@ class TalkingEnv(CountingEnv):
 
 
 class OnceHangingEnv(CountingEnv):
-    """Of all that are made with one folder, one hangs in its 40th step, for ever."""
+    """Hangs forever in its 40th step, but only one of all that are made with the same folder."""
 
     def __init__(self, folder: str) -> None:
         super().__init__(length=1000)

@@ -1,4 +1,4 @@
-"""Functional environments, and environments whose state can't travel, for the mode `tasks`."""
+"""Functional environments, and environments whose state can't be pickled, for the mode `tasks`."""
 
 import threading
 from typing import Any
@@ -44,14 +44,14 @@ class LimitedFunc(FuncEnv[Any, Any, Any, Any, Any, Any, Any]):
 
 
 class KeyedFunc(LimitedFunc):
-    """Wants keys, as functions that are written for JAX do."""
+    """Needs JAX's random keys, as functions that are written for JAX do."""
 
     def initial(self, rng: Any, params: Any = None) -> Any:
         raise TypeError(f"JAX encountered invalid PRNG key data: got {rng}")
 
 
 class LockedEnv(CountingEnv):
-    """Holds what can't be pickled."""
+    """Holds a lock, which can't be pickled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class LockedEnv(CountingEnv):
 
 
 class ForgetfulEnv(CountingEnv):
-    """Pickles, but not all that it needs."""
+    """Can be pickled, but loses its state."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

@@ -1,4 +1,4 @@
-"""An environment that says whether it reached its goal, and more, in its infos."""
+"""An environment whose infos say, among other things, whether it reached its goal."""
 
 import os
 from typing import Any
@@ -10,8 +10,8 @@ import numpy as np
 class GoalEnv(gymnasium.Env[Any, Any]):
     """Episodes of 1 to 9 steps; the last step's info has `is_success`, `score` and `picture`.
 
-    `score` is missing in every third episode; `picture` is no number; earlier infos tell other
-    values. With a `folder` each episode is written down there: `length is_success score`.
+    `score` is missing in every third episode; `picture` is not a number; earlier infos hold other
+    values. With a `folder`, each episode is written there: `length is_success score`.
     """
 
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)

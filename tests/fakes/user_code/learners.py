@@ -1,4 +1,4 @@
-"""Learners of users that do something wrong, each in its own way. For tests only."""
+"""Users' learners that each do something wrong."""
 
 from typing import Any
 

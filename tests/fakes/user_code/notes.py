@@ -1,4 +1,4 @@
-"""What environments of the kind of `NotedEnv` wrote down, read back."""
+"""Reads back what environments such as `NotedEnv` wrote down."""
 
 import math
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ from pathlib import Path
 from raydash.worker.envs.seeds import env_seeds, remade_seed
 
 Episode = tuple[float | str, int, str]
-"""Return, or "none" where there is none; length; ending."""
+"""Return, or "none" if there is none; length; ending."""
 
 
 def lines(folder: Path, name: str) -> list[str]:
-    """Of one file; none if it was never written."""
+    """Return the lines of one file; none if it was never written."""
     path = folder / name
     return path.read_text().splitlines() if path.exists() else []
 
 
 def seeds_of(worker: int, incarnation: int = 0, env_index: int = 0) -> Iterator[int]:
-    """Of one environment of a life, and of those that followed it after errors."""
+    """Generate the seeds of one environment and of those that replaced it after errors."""
     first = env_seeds(0, worker_index=worker, incarnation=incarnation, env_index=env_index).reset
     yield first
     for number in count(1):
@@ -26,7 +26,7 @@ def seeds_of(worker: int, incarnation: int = 0, env_index: int = 0) -> Iterator[
 
 
 def played(folder: Path, worker: int, incarnation: int = 0, env_index: int = 0) -> list[Episode]:
-    """Episodes of a life as its environments noted them, in order."""
+    """Return the episodes that an incarnation's environments noted, in order."""
     found: list[Episode] = []
     for seed in seeds_of(worker, incarnation, env_index):
         of_one = lines(folder, f"{seed}.episodes")
@@ -39,11 +39,11 @@ def played(folder: Path, worker: int, incarnation: int = 0, env_index: int = 0) 
 
 
 def num_noted_steps(folder: Path) -> int:
-    """Of all lives."""
+    """Return the number of steps that the environments of all incarnations noted."""
     return sum(len(lines(folder, path.name)) for path in folder.glob("*.steps"))
 
 
 def comparable(total: float, length: int, ending: str) -> Episode:
-    """NaN is not equal to itself, and an error episode has no return."""
+    """Make an episode that equals its twin even if its return is NaN or missing."""
     has_return = ending != "error" and not math.isnan(total)
     return (total if has_return else "none", length, ending)

@@ -1,4 +1,4 @@
-"""Small ONNX models, made with onnx's own helper: no training framework is needed for one."""
+"""Small ONNX models, made with onnx's own helper instead of a training framework."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,16 +27,16 @@ def write_affine(
     argmax: bool = False,
     num_inputs: int = 1,
 ) -> str:
-    """A model that multiplies flattened observations by a matrix.
+    """Write a model that multiplies flattened observations by a matrix; return its path.
 
     Args:
-        path: Where to.
+        path: The file to write.
         matrix: Shape (inputs, outputs).
-        row_shape: Of one observation; default: a vector.
+        row_shape: Shape of one observation; None: a vector.
         batch: Size of the batch axis, or its name if it is free; None: there is none.
-        dtype: Of the input; the answer is a float32.
-        argmax: Answer with the index of the largest number instead, an int64.
-        num_inputs: So many inputs of the same kind; the last one is used.
+        dtype: Type of the input; the output is float32.
+        argmax: Output the index of the largest number instead, as int64.
+        num_inputs: Number of inputs of the same kind, of which the last one is used.
     """
     matrix = np.asarray(matrix, np.float32)
     row_shape = [matrix.shape[0]] if row_shape is None else list(row_shape)

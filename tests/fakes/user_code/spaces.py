@@ -33,11 +33,11 @@ SPACES: dict[str, Any] = {
     "Tuple of all": spaces.Tuple(tuple(map(deepcopy, _EACH.values()))),
     "Dict of all": spaces.Dict(deepcopy(_EACH)),
 }
-"""By name. Nobody may use them but as copies: they have generators."""
+"""Spaces by name. Copy one before use, because spaces hold random generators."""
 
 
 class _InSpaces:
-    """Observes what its space may hold, and takes nothing but actions of the other one."""
+    """Observes samples of one space and refuses actions that are not in the other."""
 
     observation_space: Any
     action_space: Any

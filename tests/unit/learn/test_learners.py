@@ -1,4 +1,4 @@
-"""Learners, raydash's own and users': what they search, what of them is kept, how they fail."""
+"""Learners, raydash's own and users', find optima, resume from saved state, and fail in words."""
 
 import os
 from itertools import pairwise
@@ -142,7 +142,7 @@ def test_observations_that_are_not_finite_spoil_nothing() -> None:
 
 
 class Run:
-    """A learner's process on a folder."""
+    """A learner's process that keeps its files in a folder."""
 
     def __init__(self, folder: Path, **learner: Any) -> None:
         self.clock = FakeClock()

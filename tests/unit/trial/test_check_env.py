@@ -1,4 +1,4 @@
-"""`check-env` tells what an environment is like, and names what is wrong with it."""
+"""`check-env` measures an environment and names what is wrong with it."""
 
 import json
 from pathlib import Path
@@ -97,12 +97,12 @@ def test_environment_whose_episodes_do_not_end_is_warned_of() -> None:
 
 
 def test_phases_are_told_before_they_begin() -> None:
-    told: list[str] = []
-    examine(EnvSpec(f"{FAKES}:CountingEnv"), on_phase=told.append, timing_s=0.0)
-    assert told == ["make", "check", "reset", "timing"]
-    told.clear()
-    examine(EnvSpec("tests.fakes.user_code.agents:Pair"), on_phase=told.append, timing_s=0.0)
-    assert told == ["make", "reset", "check", "timing"]
+    phases: list[str] = []
+    examine(EnvSpec(f"{FAKES}:CountingEnv"), on_phase=phases.append, timing_s=0.0)
+    assert phases == ["make", "check", "reset", "timing"]
+    phases.clear()
+    examine(EnvSpec("tests.fakes.user_code.agents:Pair"), on_phase=phases.append, timing_s=0.0)
+    assert phases == ["make", "reset", "check", "timing"]
 
 
 def test_environment_that_cannot_be_reset_is_a_fault() -> None:
@@ -296,7 +296,7 @@ def test_environments_of_pettingzoo_pass_its_own_test(
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        # An agent that comes has no flags in what its first step gives.
+        # A new agent has no flags yet in the step at which it joins.
         ("Flock", "PettingZoo's test says: KeyError"),
         ("OddPair", "The return of an agent was NaN or infinite in"),
         ("OddPair", "observations were outside their agent's space"),
@@ -309,7 +309,7 @@ def test_multi_agent_environment_that_breaks_the_rules_is_told_how(name: str, wo
 
 
 def test_assertion_without_words_is_told_by_what_does_not_hold() -> None:
-    # In a process of its own: pytest gives words to the assertions of PettingZoo's test, too.
+    # This needs its own process: pytest rewrites the assertions of PettingZoo's test, too.
     found = check_environment(EnvSpec("tests.fakes.user_code.agents:WordlessPair"))
     assert found is not None
     assert "PettingZoo's test says: this does not hold: isinstance(infos, dict)" in errors(found)
@@ -328,11 +328,11 @@ def test_environment_without_agents_is_a_fault() -> None:
 
 
 def test_process_of_its_own_checks_agents_and_several_together_and_tells_its_phases() -> None:
-    told: list[CheckPhase] = []
-    agents = check_environment(EnvSpec("tests.fakes.user_code.agents:Pair"), tell=told.append)
+    phases: list[CheckPhase] = []
+    agents = check_environment(EnvSpec("tests.fakes.user_code.agents:Pair"), tell=phases.append)
     assert agents is not None
     assert len(agents.agents) == 2
-    assert told  # it goes on for seconds; short phases may be left out
+    assert phases  # the check takes seconds, but short phases may be left out
     rollout = RolloutSpec(num_envs_per_worker=2)
     several = check_environment(EnvSpec(f"{FAKES}:CountingEnv"), rollout=rollout)
     assert several is not None

@@ -1,4 +1,4 @@
-"""The class inside a worker's actor, called directly: every answer is bytes, never an exception."""
+"""The class inside a worker's actor, called directly, always returns bytes and never raises."""
 
 import os
 import sys
@@ -54,8 +54,8 @@ def test_rollout_gives_a_chunk_that_goes_on_from_the_last() -> None:
 @pytest.mark.parametrize("how", ["sync", "vector_entry_point"])
 def test_worker_with_several_environments_counts_them_all(how: str) -> None:
     rollout = RolloutSpec(seed=5, num_envs_per_worker=4, vectorization=how)
-    order = encode(StartRun(1, RunSpec(env=EnvSpec("CartPole-v1"), rollout=rollout)))
-    worker = RolloutWorker(order, 3, 2)
+    start_run = encode(StartRun(1, RunSpec(env=EnvSpec("CartPole-v1"), rollout=rollout)))
+    worker = RolloutWorker(start_run, 3, 2)
     ready = decode(worker.prepare())
     assert isinstance(ready, WorkerReady)
     assert ready.seed == env_seeds(5, worker_index=3, incarnation=2).reset
@@ -133,7 +133,7 @@ def test_swapped_policy_chooses_from_the_next_slice_on_and_counts_go_on(num_envs
     second = decode(worker.rollout(0.02))
     assert (first.weights_seq_no, second.weights_seq_no) == (0, 1)
     assert first.partial_return.tolist() == [0.0] * num_envs
-    # The reward is the action: every step since the swap was another one, no step was lost.
+    # The reward is the action: each step since the swap had the new one, and none was lost.
     since = second.partial_len - first.partial_len
     assert (since > 0).all()
     np.testing.assert_array_equal(second.partial_return, since)

@@ -48,11 +48,11 @@ from tests.fakes.user_code.spaces import SPACES
 
 MODULE = "tests.fakes.user_code.spaces"
 NUM_ERRORS = 2
-"""A round of episodes has one: so often the environment is made anew meanwhile."""
-LIFE_LEN = sum(len(rewards) for rewards, _ in ROUND[:4]) + 1
-"""Actions that an environment is given before it fails, the last one included."""
+"""How often an environment is remade in a test; each round of episodes has one error."""
+NUM_ACTIONS_TO_FAILURE = sum(len(rewards) for rewards, _ in ROUND[:4]) + 1
+"""The number of actions that an environment gets until it fails, including the last one."""
 VECTORS = ("Discrete", "Box", "MultiBinary", "MultiDiscrete", "Text", "Tuple", "Dict", "OneOf")
-"""Spaces that flatten to so many numbers whatever is in them."""
+"""Spaces that always flatten to the same number of values."""
 NETWORK_ACTIONS = ("Discrete", "Box", "MultiBinary", "MultiDiscrete")
 NUMERIC: dict[str, Any] = {
     "Discrete": -1,
@@ -61,14 +61,14 @@ NUMERIC: dict[str, Any] = {
     "MultiDiscrete": [2, -1],
     "Tuple": [1, [0.25, 0.75], [1, 0]],
 }
-"""An action of each space whose members are numbers."""
+"""An action of each space whose members are numbers, by the space's name."""
 
 each_space = pytest.mark.parametrize("name", SPACES)
 
 
 @pytest.fixture(autouse=True)
-def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What workers and tasks do to their process is not to be done to this one."""
+def _keep_process_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep this process as it is, although workers and tasks change theirs."""
     monkeypatch.setenv("PYTHONBREAKPOINT", "0")
     monkeypatch.setattr("raydash.worker.remote.tasks.be_nice", lambda: None)
 
@@ -79,7 +79,7 @@ def run_of(folder: Path, name: str, **more: Any) -> RunSpec:
 
 
 def in_actors(spec: RunSpec) -> list[RolloutChunk]:
-    """What a worker tells of itself until its environments have failed some times."""
+    """Return a worker's chunks until its environments have failed a few times."""
     worker = RolloutWorker(encode(StartRun(1, spec)), 1, 0)
     assert isinstance(decode(worker.prepare()), WorkerReady)
     chunks: list[RolloutChunk] = []
@@ -90,7 +90,7 @@ def in_actors(spec: RunSpec) -> list[RolloutChunk]:
 
 
 def stepped(spec: RunSpec, transport: Any, clock: FakeClock) -> list[RolloutChunk]:
-    """The same of a stepping loop with one worker."""
+    """Return the chunks of a stepping loop with one worker, for as long."""
     loop = SteppingLoop(
         spec, (), transport, clock=clock, progress=ProgressWriter(), progress_dir=None
     )
@@ -99,7 +99,7 @@ def stepped(spec: RunSpec, transport: Any, clock: FakeClock) -> list[RolloutChun
     chunks: list[RolloutChunk] = []
     while not chunks or chunks[-1].totals.num_error < NUM_ERRORS:
         chunks += loop.run(2 + len(chunks), [Request((1, 0), RequestKind.STEP)], 0.02).chunks
-    # What is out has been played, and is to be counted.
+    # Moves that are out have been played and must be counted.
     chunks += loop.run(2 + len(chunks), [Request((1, 0), RequestKind.LEAVE)], 1.0).chunks
     loop.close()
     return chunks
@@ -118,7 +118,7 @@ def in_tasks(spec: RunSpec) -> list[RolloutChunk]:
 MODES = {"actors": in_actors, "lockstep": in_lockstep, "tasks": in_tasks}
 
 
-def told(chunks: Sequence[RolloutChunk], env_index: int = 0) -> list[Episode]:
+def episodes_of(chunks: Sequence[RolloutChunk], env_index: int = 0) -> list[Episode]:
     return [
         comparable(float(total), int(length), Ending(ending).name.lower())
         for chunk in chunks
@@ -130,11 +130,11 @@ def told(chunks: Sequence[RolloutChunk], env_index: int = 0) -> list[Episode]:
 
 
 def assert_counted(chunks: Sequence[RolloutChunk], folder: Path, num_envs: int = 1) -> None:
-    """Chunks tell what the environments noted; nothing went wrong but what was to go wrong."""
+    """Check that chunks agree with the environments' notes, and hold only the planned errors."""
     every: list[Episode] = []
     for env_index in range(num_envs):
         noted = played(folder, 1, env_index=env_index)
-        assert told(chunks, env_index) == noted
+        assert episodes_of(chunks, env_index) == noted
         every += noted
     kinds = Counter(ending for _, _, ending in every)
     totals = chunks[-1].totals
@@ -161,7 +161,7 @@ def test_every_mode_counts_exactly_and_takes_the_same_actions(name: str, tmp_pat
         folder.mkdir()
         assert_counted(run(run_of(folder, name)), folder)
         taken[mode] = lines(folder, f"{next(seeds_of(1))}.actions")
-    assert len(taken["actors"]) == LIFE_LEN
+    assert len(taken["actors"]) == NUM_ACTIONS_TO_FAILURE
     assert taken["actors"] == taken["lockstep"] == taken["tasks"]
 
 
@@ -210,7 +210,7 @@ def test_agents_see_and_act_in_them(name: str) -> None:
 
 
 def seeing(observation: Any, action: Any) -> Any:
-    """A user's policy: takes nothing but observations, gives the first action of its space."""
+    """Make a user's own policy: it refuses anything that is not an observation, and samples."""
     observation, action = deepcopy((observation, action))
     action.seed(0)
 
@@ -287,7 +287,7 @@ def test_candidates_are_played_on_what_flattens(observation: str, tmp_path: Path
     assert Counter(
         comparable(float(total), int(length), ending)
         for total, length, ending in map(str.split, noted)
-    ) == Counter(told([chunk]))
+    ) == Counter(episodes_of([chunk]))
     assert chunk.totals.num_env_steps == num_noted_steps(tmp_path)
     assert chunk.observations.count == num_noted_steps(tmp_path) + chunk.totals.num_error
 

@@ -1,4 +1,4 @@
-"""Laws step states that travel, and give what the environment itself would have given."""
+"""Dynamics step pickled states, and give what the environment itself would have given."""
 
 import pickle
 from typing import Any
@@ -26,7 +26,7 @@ NOISY = EnvSpec("raydash/NoisyDrift-v0")
 
 
 def travelled(value: Any) -> Any:
-    """What comes out of a process that it went into."""
+    """Return a value as another process would receive it."""
     return pickle.loads(pack_state(value))
 
 

@@ -1,4 +1,4 @@
-"""Of the last step's info of each episode the chosen numbers are kept, and nothing else is."""
+"""Only the chosen numbers of each episode's last info are kept."""
 
 import math
 import time
@@ -22,7 +22,7 @@ from raydash.worker.node.progress import ProgressWriter
 from tests.fakes.user_code.goals import GoalEnv
 
 KEYS = ("score", "picture", "absent")
-LIFE = Incarnation(1, 0, time.perf_counter, ProgressWriter(), KEYS)
+INCARNATION = Incarnation(1, 0, time.perf_counter, ProgressWriter(), KEYS)
 SPEC = EnvSpec("tests.fakes.user_code.goals:GoalEnv")
 Row = tuple[int, float, float]
 
@@ -68,7 +68,7 @@ def test_columns_of_a_call_are_read_where_they_are_known() -> None:
     info = {
         "score": np.array([1.0, 2.0, 0.0]),
         "_score": np.array([True, True, False]),
-        "is_success": np.array([True, False, True]),  # own vector environments may leave masks out
+        "is_success": np.array([True, False, True]),  # own vector forms may leave masks out
     }
     scalars = InfoScalars(["score"])
     scalars.add_batch(4, [1, 2], info)
@@ -78,7 +78,7 @@ def test_columns_of_a_call_are_read_where_they_are_known() -> None:
 
 
 def rows_of(chunks: list[RolloutChunk]) -> list[tuple[int, int, float, float]]:
-    """(sub-environment, length, is_success, score) of every episode."""
+    """Return (sub-environment, length, is_success, score) of every episode."""
     rows: list[tuple[int, int, float, float]] = []
     for chunk in chunks:
         if not len(chunk.ending):
@@ -104,7 +104,7 @@ def assert_same(found: list[Row], wanted: list[Row]) -> None:
 
 def test_single_environment_tells_of_every_episode(tmp_path: Path) -> None:
     env = GoalEnv(str(tmp_path))
-    loop = RolloutLoop(LIFE, env, lambda _: 0, reset_seed=3, make_env=lambda: env)
+    loop = RolloutLoop(INCARNATION, env, lambda _: 0, reset_seed=3, make_env=lambda: env)
     loop.prepare(lambda env, seed: first_reset(env, SPEC, seed))
     chunks = [decode(encode(loop.run(0.01))) for _ in range(4)]
     (tape,) = tmp_path.iterdir()
@@ -126,7 +126,7 @@ def test_environments_stepped_together_tell_of_every_episode_in_every_autoreset_
     waiting = list(envs)
     vector = GuardedVectorEnv(lambda: waiting.pop(0), 3, autoreset_mode=mode)
     loop = VectorRolloutLoop(
-        LIFE,
+        INCARNATION,
         vector,
         lambda _: np.zeros(3, np.int64),
         reset_seeds=[1, 2, 3],

@@ -1,4 +1,4 @@
-"""raydash/NoisyDrift-v0 keeps to its law, with state and without."""
+"""raydash/NoisyDrift-v0 follows its dynamics, with state and without."""
 
 import gymnasium
 import numpy as np

@@ -1,6 +1,6 @@
-"""Every environment of Gymnasium's registry that can be made here runs, and is counted rightly.
+"""Every environment of Gymnasium's registry that can be made here runs and is counted right.
 
-Each for 0.3 s; with `RAYDASH_REGISTRY_S=2` in the environment it takes longer looks.
+Each one runs for 0.3 s; `RAYDASH_REGISTRY_S=2` in the environment makes it 2 s.
 """
 
 import os
@@ -23,11 +23,11 @@ from raydash.worker.policies.policy import make_policy
 OWN_OF_TESTS = "raydash_tests/"
 SECONDS = float(os.environ.get("RAYDASH_REGISTRY_S", "0.3"))
 EXPLAINED = ("mujoco", "jax", "gymnasium-robotics", "ale_py", "pygame")
-"""Packages that an environment may lack here; anything else that stops one is a bug."""
+"""Packages that may be missing here; any other reason that an environment fails is a bug."""
 
 
 class Recounted(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Counts episodes on its own."""
+    """Counts episodes independently of the loop."""
 
     def __init__(self, env: Env) -> None:
         super().__init__(env)

@@ -1,4 +1,4 @@
-"""Every environment of every life of every worker has seeds of its own."""
+"""Every environment of every incarnation of every worker has seeds of its own."""
 
 import gymnasium
 import numpy as np

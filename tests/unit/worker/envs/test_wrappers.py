@@ -1,4 +1,4 @@
-"""Wrappers go around each environment by name, and what is wrong with one is told in words."""
+"""Environments are wrapped by name, and faults say what is wrong with a wrapper."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ MODULE = "tests.unit.worker.envs.test_wrappers"
 
 
 class Doubled(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Rewards count `times`-fold."""
+    """Multiplies rewards by `times`."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], times: float = 2.0) -> None:
         super().__init__(env)

@@ -1,4 +1,4 @@
-"""The loop that plays a learner's candidates: whose episode it is, what counts, what goes on."""
+"""The loop of a learner's candidates plays, counts and resumes the right episodes."""
 
 from collections import deque
 from typing import Any
@@ -21,9 +21,9 @@ SEED = 5
 
 
 class ScriptedEnv(gymnasium.Env[Any, Any]):
-    """An episode is as long as the first action says, at a hundredth of a second a step.
+    """Makes each episode as long as its first action says; a step takes a hundredth of a second.
 
-    It observes (the seed of the reset, steps so far) and rewards with the action.
+    Observations are (seed of the reset, steps so far); the reward is the action.
     """
 
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
@@ -47,7 +47,9 @@ class ScriptedEnv(gymnasium.Env[Any, Any]):
         value = float(action[0])
         if value == self._raising:
             raise RuntimeError("no such candidate")
-        self._shared[1] = self._steps  # one array for all: it must have been copied
+        self._shared[1] = (
+            self._steps
+        )  # all observations share one array, so the loop must copy them
         return self._shared, value, self._steps >= abs(value), False, {}
 
     def close(self) -> None:
@@ -83,7 +85,7 @@ class Player:
 
 
 def parameters(number: int) -> Parameters:
-    """Candidate k always answers k + 2, and the best guess 7: its bias is all that there is."""
+    """Make parameters of nothing but a bias: candidate k always acts k + 2, the best guess 7."""
     candidates = np.array([[0.0, 0.0, k + 2.0] for k in range(5)])
     return Parameters(
         number, (2, 1), candidates, np.array([0.0, 0.0, 7.0]), np.zeros(2), np.ones(2)

@@ -58,7 +58,7 @@ def ending_of(row: dict[str, Any]) -> Ending:
 
 
 def assert_same(chunks: Sequence[RolloutChunk], account: Account) -> None:
-    """The chunks tell what the environment itself counted."""
+    """Check that the chunks agree with what the environment itself counted."""
     rows: list[dict[str, Any]] = []
     for chunk in chunks:
         agents = chunk.agents
@@ -89,8 +89,8 @@ def assert_same(chunks: Sequence[RolloutChunk], account: Account) -> None:
     totals, last = chunks[-1].totals, chunks[-1].agents
     assert totals.num_env_steps == account.num_steps
     assert totals.num_episodes == len(account.episodes)
-    told = dict(zip(last.names, last.num_steps_total.tolist(), strict=True))
-    assert {name: count for name, count in told.items() if count} == account.agent_steps
+    counted = dict(zip(last.names, last.num_steps_total.tolist(), strict=True))
+    assert {name: count for name, count in counted.items() if count} == account.agent_steps
 
 
 @pytest.mark.parametrize("kind", [Flock, Queue])
@@ -178,8 +178,8 @@ def test_environment_that_raises_ends_the_episode_with_the_steps_that_it_had() -
     for account in (first.account, second.account):
         for name, count in account.agent_steps.items():
             both[name] += count
-    told = dict(zip(chunk.agents.names, chunk.agents.num_steps_total.tolist(), strict=True))
-    assert told == dict(both)
+    counted = dict(zip(chunk.agents.names, chunk.agents.num_steps_total.tolist(), strict=True))
+    assert counted == dict(both)
     assert "the flock panics" in chunk.errors[0].message
 
 

@@ -55,7 +55,7 @@ def loop_over(
 def scripted(
     script: Sequence[Step], *, tick_s: float = TICK_S, failing_resets: Sequence[int] = ()
 ) -> tuple[ScriptedEnv, RolloutLoop]:
-    """A loop over a script; an environment that was made anew plays on where the old one failed."""
+    """Make a loop over a script; a remade environment continues where the old one failed."""
     clock = FakeClock(tick_s)
     env = ScriptedEnv(script, clock=clock, failing_resets=failing_resets)
 
@@ -67,7 +67,7 @@ def scripted(
 
 @dataclass
 class Recount:
-    """What the taken steps amount to, counted independently of the loop."""
+    """The figures of the steps that were taken, counted independently of the loop."""
 
     returns: list[float] = field(default_factory=list)
     lens: list[int] = field(default_factory=list)

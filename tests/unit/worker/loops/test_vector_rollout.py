@@ -64,7 +64,7 @@ Episode = tuple[float, int, Ending]
 
 
 class Recount:
-    """What the steps of one sub-environment amount to, counted independently of the loop."""
+    """The figures of one sub-environment's steps, counted independently of the loop."""
 
     def __init__(self) -> None:
         self.episodes: list[Episode] = []
@@ -75,7 +75,7 @@ class Recount:
         self._seen = 0
 
     def take(self, taken: Sequence[Step | None], *, drain: bool = False) -> None:
-        """Count the steps that were taken since the last time."""
+        """Count the steps that were taken since the last call."""
         for step in taken[self._seen :]:
             if step is None or step.error:
                 if not self.is_parked:
@@ -137,7 +137,7 @@ def steps_with(errors: Sequence[str]) -> st.SearchStrategy[Step]:
         terminated=st.sampled_from([False, False, True]),
         truncated=st.sampled_from([False, False, True]),
         error=st.sampled_from(errors),
-        # Never next to nothing: batches would grow to thousands of steps, and a slice to minutes.
+        # Steps must take some time: else batches grow to thousands of steps, a slice to minutes.
         lasts_s=st.sampled_from([5e-5, 1e-4, 0.01, 2.0]),
     )
 
@@ -185,7 +185,7 @@ def test_draining_counts_only_the_episodes_that_had_begun(
             if drain and under_way and recount.len == 0:
                 recount.is_parked = True
             if not drain and was_drained and env.tape.seeds:
-                # Where all are parked, going on resets all.
+                # If all are parked, going on resets all.
                 recount.is_parked = recount.is_parked and not all(r.is_parked for r in recounts)
         num_resets = len(env.tape.seeds)
         chunks.append(loop.run(budget_s, drain=drain))

@@ -1,4 +1,4 @@
-"""A probe reads what can be read, and says unknown of the rest."""
+"""A probe reads what can be read and reports the rest as unknown."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A worker's last word is there to be read, whatever happened to the worker."""
+"""A worker's last progress can be read, whatever happened to the worker."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a task prints is its worker's, and nobody else's; one that prints nothing writes nothing."""
+"""A task's output is tagged with its worker; a task that prints nothing writes no tag."""
 
 import io
 import sys
@@ -13,7 +13,7 @@ Streams = tuple[io.StringIO, io.StringIO]
 
 @contextmanager
 def streams() -> Iterator[Streams]:
-    """Stdout and stderr of a process. (A fixture would be overtaken by pytest's own.)"""
+    """Replace stdout and stderr. (A fixture would be overridden by pytest's own capture.)"""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         yield out, err

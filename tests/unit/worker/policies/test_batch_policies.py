@@ -1,4 +1,4 @@
-"""A policy for a batch answers each row as it would answer it alone."""
+"""A policy gives each row of a batch the action that it would give it alone."""
 
 import itertools
 from pathlib import Path
@@ -41,7 +41,7 @@ def both(observation: Any, action: Any) -> BatchSpaces:
 
 
 def echoing(observation_space: Any, action_space: Any) -> Any:
-    """A user's policy."""
+    """Make a user's own policy."""
     return lambda observation: int(float(observation[0]) > 0)
 
 

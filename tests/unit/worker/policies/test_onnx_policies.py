@@ -1,4 +1,4 @@
-"""ONNX models act as networks of ours do, or are refused with what they have and should have."""
+"""ONNX models act as raydash's networks do, or are refused with what does not fit."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Policies fit their spaces or are refused in words; networks compute what their weights say."""
+"""Policies fit their spaces or are refused in words; networks compute what their weights imply."""
 
 import tempfile
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""The loop of lockstep and tasks counts as any worker does, whatever comes back when."""
+"""The loop of lockstep and tasks counts exactly, in whatever order answers come back."""
 
 import math
 import random
@@ -35,7 +35,7 @@ Episode = tuple[float, int, Ending]
 
 
 class Run:
-    """A loop over a fake transport, and all that it said."""
+    """A loop over a fake transport, and all chunks that it returned."""
 
     def __init__(self, transport: FakeTransport, folder: Path | None = None, **more: Any) -> None:
         self.transport = transport
@@ -54,9 +54,9 @@ class Run:
         self.chunks: dict[WorkerKey, list[RolloutChunk]] = {}
         self.number = 0
 
-    def call(self, budget_s: float, **wishes: RequestKind) -> CallResult:
-        """A call in which `w1=RequestKind.STEP` is an order for the first life of worker 1."""
-        requests = [Request((int(name[1:]), 0), kind) for name, kind in wishes.items()]
+    def call(self, budget_s: float, **kinds: RequestKind) -> CallResult:
+        """Make a call; `w1=RequestKind.STEP` is a request for the first incarnation of worker 1."""
+        requests = [Request((int(name[1:]), 0), kind) for name, kind in kinds.items()]
         return self.call_with(budget_s, requests)
 
     def call_with(self, budget_s: float, requests: Sequence[Request]) -> CallResult:
@@ -77,7 +77,7 @@ class Run:
 
 
 def recounted(answers: Sequence[Answer]) -> tuple[list[Episode], int, int, float]:
-    """Episodes, steps, length and return so far, counted from what came back and nothing else."""
+    """Count episodes, steps, and length and return so far from the answers alone."""
     episodes: list[Episode] = []
     num_steps, length, total = 0, 0, 0.0
     for answer in answers:
@@ -127,12 +127,12 @@ def started(
     scripts: Sequence[Sequence[Step]] = (),
     *,
     count: int = 1,
-    lag_s: Callable[[WorkerKey], float] = lambda _seat: 0.001,
+    lag_s: Callable[[WorkerKey], float] = lambda _key: 0.001,
     folder: Path | None = None,
     failing_resets: Sequence[int] = (),
 ) -> Run:
     transport = FakeTransport(
-        FakeClock(1e-6), scripts, lag_s=lambda _seat: 0.001, failing_resets=failing_resets
+        FakeClock(1e-6), scripts, lag_s=lambda _key: 0.001, failing_resets=failing_resets
     )
     run = Run(transport, folder)
     run.open(count)
@@ -184,11 +184,11 @@ def test_any_interleaving_of_slices_drains_hurries_and_errors_gives_an_independe
         failing_resets=failing_resets,
     )
     keys = [(index, 0) for index in range(1, len(scripts) + 1)]
-    for budget_s, wishes, hurries in calls:
+    for budget_s, kinds, hurries in calls:
         for key, hurry in zip(keys, hurries, strict=False):
             run.loop._workers[key]._progress.cells[4] = hurry
         requests = [
-            Request(key, kind) for key, kind in zip(keys, wishes, strict=False) if kind is not None
+            Request(key, kind) for key, kind in zip(keys, kinds, strict=False) if kind is not None
         ]
         result = run.call_with(budget_s, requests)
         drained = {request.key for request in requests if request.kind is RequestKind.DRAIN}
@@ -365,7 +365,7 @@ def test_environment_that_is_lost_is_told_once_and_the_others_go_on() -> None:
 def test_step_that_came_back_while_nobody_asked_is_counted_with_the_next_slice() -> None:
     run = started(count=2, lag_s=lambda key: 0.001 if key[0] == 1 else 0.15)
     run.call(0.1, w1=RequestKind.STEP, w2=RequestKind.STEP)
-    run.call(0.1, w1=RequestKind.STEP)  # in which the step of worker 2 comes back
+    run.call(0.1, w1=RequestKind.STEP)  # the step of worker 2 comes back meanwhile
     assert len(run.transport.taken[2, 0]) == 1
     run.clock.now_s += 7.0
     (chunk,) = run.call(0.01, w2=RequestKind.STEP).chunks
@@ -374,7 +374,7 @@ def test_step_that_came_back_while_nobody_asked_is_counted_with_the_next_slice()
 
 
 def test_worker_that_leaves_counts_the_step_that_is_out_and_nothing_begins() -> None:
-    run = started(lag_s=lambda _seat: 0.15)
+    run = started(lag_s=lambda _key: 0.15)
     run.call(0.1, w1=RequestKind.STEP)
     result = run.call(0.01, w1=RequestKind.LEAVE)
     assert (result.left, result.chunks) == ([], [])
@@ -402,7 +402,7 @@ def test_progress_tells_phase_and_steps_while_a_call_is_out(tmp_path: Path) -> N
     path = run.progress_path(1)
     seen: set[tuple[Phase, int]] = set()
 
-    def lag_s(_seat: WorkerKey) -> float:
+    def lag_s(_key: WorkerKey) -> float:
         progress = ProgressReader(path).read()
         assert progress is not None
         seen.add((progress.phase, progress.episode_len))
@@ -435,6 +435,6 @@ def test_same_seed_gives_each_worker_the_policy_that_it_would_have_alone() -> No
 
 def test_costs_that_the_transport_found_are_handed_on() -> None:
     run = started()
-    run.transport.said_costs = ["dear"]
+    run.transport.costs_to_report = ["dear"]
     assert run.call(0.01, w1=RequestKind.STEP).costs == ["dear"]
     assert run.call(0.01, w1=RequestKind.STEP).costs == []
