@@ -5,7 +5,7 @@ with twice the population (IPOP), which finds optima that a small population ove
 """
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from cmaes import CMA, SepCMA
@@ -20,18 +20,6 @@ the whole one grows with the cube of their number."""
 MAX_GROWTH = 8
 """Restarts enlarge the population up to this factor."""
 _STATE_ATTRIBUTES = ("_mean", "_sigma", "_C", "_p_sigma", "_pc", "_g")
-
-
-class _Search(Protocol):
-    population_size: int
-
-    def ask(self) -> Float64: ...
-
-    def tell(self, solutions: list[tuple[Float64, float]]) -> None: ...
-
-    def should_stop(self) -> bool: ...
-
-    def reseed_rng(self, seed: int) -> None: ...
 
 
 class CmaesLearner(RestorableLearner):
