@@ -33,7 +33,7 @@ from raydash.record.library.library import open_library
 from raydash.record.read import query
 from raydash.record.read.generations import generations_of
 from raydash.record.read.live_copy import connect_to_live_copy, is_locked
-from raydash.record.read.named_values import AGENTS, INFO, Source, sources_of
+from raydash.record.read.named_values import AGENTS, INFO, NamedValueSource, sources_of
 from raydash.record.read.query import WORKERS, RecordedFigures, open_read_only, tables_of
 
 UNKNOWN_ENDING = 255
@@ -184,7 +184,7 @@ class EvaluationRows(Episodes):
     evaluation: Int32
 
 
-_Any = TypeVar("_Any", Episodes, Workers, AgentEpisodeRows, EvaluationRows)
+_Rows = TypeVar("_Rows", Episodes, Workers, AgentEpisodeRows, EvaluationRows)
 
 _AGENT_DTYPES = (np.float64, np.int32, np.int32, object, np.float64, np.int32)
 _EPISODES = (
@@ -446,7 +446,7 @@ class OpenedRun:
         return rows
 
     @cached_property
-    def _sources(self) -> tuple[Source, ...]:
+    def _sources(self) -> tuple[NamedValueSource, ...]:
         try:
             return sources_of(self._connection)
         except duckdb.Error as error:
@@ -459,7 +459,7 @@ class OpenedRun:
             raise FaultError(reading_fault(self.path, error)) from error
         return arrays
 
-    def _read(self, kind: type[_Any], sql: str, values: Sequence[object] = ()) -> _Any:
+    def _read(self, kind: type[_Rows], sql: str, values: Sequence[object] = ()) -> _Rows:
         found = self._arrays(sql, values)
         return kind(**{name: _plain(column) for name, column in found.items()})
 

@@ -34,7 +34,7 @@ SLOW_AFTER_ROWS = 30
 REAP_S = 1.0
 _READ_BYTES = 1 << 16
 _MAX_LINE = 1 << 20
-_LAST_WORDS = {Cause.MISSING, Cause.CANNOT_START, Cause.CANNOT_FINISH}
+_EXPLAINED_EXITS = {Cause.MISSING, Cause.CANNOT_START, Cause.CANNOT_FINISH}
 """After these a process ends, and that is no news."""
 
 
@@ -65,8 +65,8 @@ class SinkChild:
         self._num_left_out = 0
         self._waiting_since_s: float | None = None
         self._is_ending = False
-        self._told: set[Cause] = set()
-        self._fresh: list[Trouble] = []
+        self._reported: set[Cause] = set()
+        self._unreported: list[Trouble] = []
 
     @property
     def is_alive(self) -> bool:
@@ -90,7 +90,7 @@ class SinkChild:
                 start_new_session=True,  # a group to kill, with whatever the tool starts
             )
         except OSError as error:
-            self._tell(Trouble(Cause.CANNOT_START, error.strerror or str(error)))
+            self._report(Trouble(Cause.CANNOT_START, error.strerror or str(error)))
             return
         for pipe in self._pipes():
             os.set_blocking(pipe.fileno(), False)
@@ -99,13 +99,13 @@ class SinkChild:
         """Descriptors and events to wait for."""
         if self._process is None:
             return []
-        orders, reports, output = self._pipes()
-        wanted_of = [
-            (pipe.fileno(), selectors.EVENT_READ) for pipe in (reports, output) if not pipe.closed
+        stdin, stdout, stderr = self._pipes()
+        interests = [
+            (pipe.fileno(), selectors.EVENT_READ) for pipe in (stdout, stderr) if not pipe.closed
         ]
-        if not orders.closed and (self._outgoing or self._next or self._end):
-            wanted_of.append((orders.fileno(), selectors.EVENT_WRITE))
-        return wanted_of
+        if not stdin.closed and (self._outgoing or self._next or self._end):
+            interests.append((stdin.fileno(), selectors.EVENT_WRITE))
+        return interests
 
     def offer(self, row: Row) -> None:
         """The newest figures; of those that wait for a slow tool only the newest stay."""
@@ -130,17 +130,17 @@ class SinkChild:
             return
         waited_s = 0.0 if self._waiting_since_s is None else self._clock() - self._waiting_since_s
         if waited_s > self._silent_after_s and not self._is_ending:
-            self._tell(Trouble(Cause.SILENT, f"it has not answered for {waited_s:.0f} s"))
+            self._report(Trouble(Cause.SILENT, f"it has not answered for {waited_s:.0f} s"))
         left_out = self._num_left_out + self._num_replaced
         if left_out >= SLOW_AFTER_ROWS:
             words = f"{left_out} points were left out so far"
-            self._tell(Trouble(Cause.SLOW, words))
+            self._report(Trouble(Cause.SLOW, words))
 
     def kill(self, why: str) -> None:
         """End the process at once."""
         if self._process is None:
             return
-        self._tell(Trouble(Cause.CANNOT_FINISH, f"it {why}"))
+        self._report(Trouble(Cause.CANNOT_FINISH, f"it {why}"))
         self._kill_group()
         with contextlib.suppress(subprocess.TimeoutExpired):  # it waits for a disk that is gone
             self._process.wait(REAP_S)
@@ -148,7 +148,7 @@ class SinkChild:
 
     def fresh(self) -> list[Trouble]:
         """Troubles that nobody was told of."""
-        fresh, self._fresh = self._fresh, []
+        fresh, self._unreported = self._unreported, []
         return fresh
 
     def event_of(self, trouble: Trouble) -> RecordEvent:
@@ -185,29 +185,29 @@ class SinkChild:
         assert process.stderr is not None
         return process.stdin, process.stdout, process.stderr
 
-    def _tell(self, trouble: Trouble) -> None:
-        if trouble.cause not in self._told:
-            self._told.add(trouble.cause)
-            self._fresh.append(trouble)
+    def _report(self, trouble: Trouble) -> None:
+        if trouble.cause not in self._reported:
+            self._reported.add(trouble.cause)
+            self._unreported.append(trouble)
             self._log.write(f"{trouble.cause}: {trouble.text}\n{trouble.detail}\n".encode())
 
     def _send(self) -> None:
-        orders = self._pipes()[0]
-        while not orders.closed and (self._outgoing or self._next or self._end):
-            if not self._outgoing and not self._fill():
+        stdin = self._pipes()[0]
+        while not stdin.closed and (self._outgoing or self._next or self._end):
+            if not self._outgoing and not self._take_next_message():
                 return
             try:
-                sent = os.write(orders.fileno(), self._outgoing)
+                sent = os.write(stdin.fileno(), self._outgoing)
             except BlockingIOError:
                 return
             except OSError:  # it is dead or dying; its end tells
-                orders.close()
+                stdin.close()
                 return
             self._outgoing = self._outgoing[sent:]
             if not self._outgoing and self._is_ending:
-                orders.close()
+                stdin.close()
 
-    def _fill(self) -> bool:
+    def _take_next_message(self) -> bool:
         """Put the next line into the empty outgoing buffer."""
         if self._end is not None:
             self._outgoing, self._end, self._is_ending = line_of(self._end), None, True
@@ -221,9 +221,9 @@ class SinkChild:
         return False
 
     def _read(self) -> None:
-        _, reports, output = self._pipes()
-        self._log.write(_available(output))
-        *lines, rest = (self._incoming + _available(reports)).split(b"\n")
+        _, stdout, stderr = self._pipes()
+        self._log.write(_available(stderr))
+        *lines, rest = (self._incoming + _available(stdout)).split(b"\n")
         self._incoming = rest[-_MAX_LINE:]
         for line in lines:
             match message_of(line):
@@ -232,7 +232,7 @@ class SinkChild:
                     is_waiting = taken < self._num_sent
                     self._waiting_since_s = self._clock() if is_waiting else None
                 case Trouble() as trouble:
-                    self._tell(trouble)
+                    self._report(trouble)
                 case _:
                     self._log.write(line + b"\n")  # printed before our own words had a pipe
 
@@ -244,10 +244,10 @@ class SinkChild:
 
     def _on_exit(self, code: int) -> None:
         self._kill_group()
-        has_explained = bool(self._told & _LAST_WORDS)
+        has_explained = bool(self._reported & _EXPLAINED_EXITS)
         if not has_explained and (code != 0 or not self._is_ending):
             why = f"signal {-code}" if code < 0 else f"exit code {code}"
-            self._tell(Trouble(Cause.DIED, f"its process died ({why})", self._log.tail()))
+            self._report(Trouble(Cause.DIED, f"its process died ({why})", self._log.tail()))
         left_out = self._num_left_out + self._num_replaced
         self._log.write(f"ended; {left_out} points were left out\n".encode())
         for pipe in self._pipes():

@@ -109,15 +109,15 @@ class Trouble:
     detail: str = ""
 
 
-Line = SinkRun | Row | RunEnd | Answered | Trouble
+Message = SinkRun | Row | RunEnd | Answered | Trouble
 
 
-def line_of(message: Line) -> bytes:
+def line_of(message: Message) -> bytes:
     """A message as one line."""
     return json.dumps([type(message).__name__, asdict(message)]).encode() + b"\n"
 
 
-def message_of(line: bytes) -> Line | None:
+def message_of(line: bytes) -> Message | None:
     """The message of a line; None if the line is none of ours."""
     try:
         name, body = json.loads(line)

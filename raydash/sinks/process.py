@@ -16,7 +16,7 @@ from raydash.sinks.kinds import Sink, SinkKind, kind_of
 from raydash.sinks.lines import (
     Answered,
     Cause,
-    Line,
+    Message,
     Row,
     RunEnd,
     SinkRun,
@@ -32,7 +32,7 @@ _READ_BYTES = 1 << 16
 Report = Callable[[Answered | Trouble], None]
 
 
-def batches(descriptor: int) -> Iterator[list[Line]]:
+def message_batches(descriptor: int) -> Iterator[list[Message]]:
     """All lines that wait, as soon as one does; ends with the input."""
     rest = b""
     while True:
@@ -51,7 +51,7 @@ def batches(descriptor: int) -> Iterator[list[Line]]:
             yield messages
 
 
-def serve(kind: SinkKind, orders: Iterator[list[Line]], report: Report) -> int:
+def serve(kind: SinkKind, requests: Iterator[list[Message]], report: Report) -> int:
     """Tell a tool of a run until the run or the input ends.
 
     Of rows that wait only the newest is written: a slow tool shows fewer points, never old ones.
@@ -61,7 +61,7 @@ def serve(kind: SinkKind, orders: Iterator[list[Line]], report: Report) -> int:
     """
     sink: Sink | None = None
     num_taken = num_left_out = 0
-    for messages in orders:
+    for messages in requests:
         rows = [message for message in messages if isinstance(message, Row)]
         ends = [message for message in messages if isinstance(message, RunEnd)]
         for message in messages:
@@ -109,13 +109,15 @@ def main() -> int:
     end_with(int(parent_pid))
     os.nice(NICENESS)
     # Whatever a library prints goes to the log, and whatever it reads is nothing.
-    orders, reports = os.dup(0), os.dup(1)
+    requests, replies = os.dup(0), os.dup(1)
     os.dup2(2, 1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    code = serve(kind_of(key), batches(orders), lambda answer: _write_all(reports, line_of(answer)))
-    os.close(reports)
+    code = serve(
+        kind_of(key), message_batches(requests), lambda answer: _write_all(replies, line_of(answer))
+    )
+    os.close(replies)
     return code
 
 

@@ -71,9 +71,11 @@ class MlflowSink:
     def close(self, end: RunEnd) -> None:
         """See `Sink`."""
         self.write(end.row)
-        told = {"state": end.state, "ended_by": end.ended_by, "cause": end.cause}
+        outcome = {"state": end.state, "ended_by": end.ended_by, "cause": end.cause}
         tags = [
-            self._entities.RunTag(f"raydash.{key}", value) for key, value in told.items() if value
+            self._entities.RunTag(f"raydash.{key}", value)
+            for key, value in outcome.items()
+            if value
         ]
         self._client.log_batch(self._id, tags=tags)
         self._client.set_terminated(self._id, _STATUS.get(end.state, "FAILED"))

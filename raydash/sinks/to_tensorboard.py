@@ -40,8 +40,8 @@ class TensorBoardSink:
     def close(self, end: RunEnd) -> None:
         """See `Sink`."""
         self.write(end.row)
-        told = {"state": end.state, "ended_by": end.ended_by, "cause": end.cause}
-        summary = text("summary", _table({**told, **end.row.metrics}))
+        outcome = {"state": end.state, "ended_by": end.ended_by, "cause": end.cause}
+        summary = text("summary", _table({**outcome, **end.row.metrics}))
         self._add(end.row.step, summary, self._session_end)
         self._writer.close()
 

@@ -46,6 +46,6 @@ class WandbSink:
     def close(self, end: RunEnd) -> None:
         """See `Sink`."""
         self.write(end.row)
-        told = {"state": end.state, "ended_by": end.ended_by, "cause": end.cause}
-        self._run.summary.update(told)
+        outcome = {"state": end.state, "ended_by": end.ended_by, "cause": end.cause}
+        self._run.summary.update(outcome)
         self._run.finish(exit_code=1 if end.state == "failed" else 0)

@@ -6,7 +6,7 @@ from datetime import datetime
 from raydash.record.file.schema import Connection
 
 
-class Anchors:
+class ClockAnchors:
     """Turns seconds of the run's clock into Unix time."""
 
     def __init__(self, connection: Connection) -> None:
@@ -16,17 +16,17 @@ class Anchors:
         if not rows:
             rows = connection.execute("SELECT 0.0, started_utc FROM run").fetchall()
         self._starts = [float(started_s) for started_s, _ in rows]
-        self._unix = [_unix_s(text) for _, text in rows]
+        self._unix_starts = [_unix_s(text) for _, text in rows]
 
     @property
     def start_unix_s(self) -> float:
         """Of the run's start."""
-        return self._unix[0] - self._starts[0]
+        return self._unix_starts[0] - self._starts[0]
 
     def unix_s(self, t_s: float) -> float:
         """Unix time at `t_s` of the run's clock."""
-        life = max(0, bisect_right(self._starts, t_s) - 1)
-        return self._unix[life] + t_s - self._starts[life]
+        incarnation = max(0, bisect_right(self._starts, t_s) - 1)
+        return self._unix_starts[incarnation] + t_s - self._starts[incarnation]
 
 
 def _unix_s(utc: str) -> float:

@@ -16,7 +16,7 @@ from raydash.record.export.tables import columns_of, ending_words
 from raydash.record.file.schema import Connection
 from raydash.record.read import query
 from raydash.record.read.generations import learning_figures
-from raydash.record.read.named_values import NamedReader
+from raydash.record.read.named_values import NamedValueReader
 from raydash.record.read.query import WORKERS, num_restarts
 
 FORMAT = "raydash-recording"
@@ -63,7 +63,7 @@ def figures_table(connection: Connection, path: Path) -> dict[str, object]:
     (num_workers,) = connection.execute(
         "SELECT count(DISTINCT worker_index) FROM worker_totals"
     ).fetchone()
-    named = NamedReader(connection)
+    named = NamedValueReader(connection)
     return RunFacts(
         run_id=known.run_id,
         env_id=known.env_id,
@@ -117,16 +117,16 @@ def _json(value: object) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError:  # rare, and looking for it beforehand takes longer than writing
-        return json.dumps(_sayable(value), ensure_ascii=False, allow_nan=False)
+        return json.dumps(_json_safe(value), ensure_ascii=False, allow_nan=False)
 
 
-def _sayable(value: object) -> object:
+def _json_safe(value: object) -> object:
     match value:
         case float() if not math.isfinite(value):
             return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
         case dict():
-            return {key: _sayable(part) for key, part in value.items()}
+            return {key: _json_safe(part) for key, part in value.items()}
         case list():
-            return [_sayable(part) for part in value]
+            return [_json_safe(part) for part in value]
         case _:
             return value

@@ -9,7 +9,7 @@ import duckdb
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import ExportFormat
 from raydash.record.export import document, monitor, tables, tensorboard
-from raydash.record.export.stage import staged
+from raydash.record.export.staging import staged_output
 from raydash.record.file.database import is_damage, why_not
 from raydash.record.file.schema import Connection, version_of
 from raydash.record.read.live_copy import connect_to_live_copy, is_locked
@@ -49,12 +49,12 @@ def export(
     out = out.absolute()
     names = [out.name]
     if all_tables and format in tables.FORMATS:
-        names += [tables.beside(out, table).name for table in tables.OTHERS]
+        names += [tables.path_of_table(out, table).name for table in tables.OTHER_TABLES]
     with (
         closing(_opened(path, say)) as connection,
-        staged(out, names, force=force, recording=path) as stage,
+        staged_output(out, names, force=force, recording=path) as staging,
     ):
-        target = stage / out.name
+        target = staging / out.name
         try:
             match format:
                 case ExportFormat.CSV | ExportFormat.PARQUET:

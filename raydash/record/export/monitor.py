@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from raydash.core.states import Ending
-from raydash.record.export.anchors import Anchors
+from raydash.record.export.anchors import ClockAnchors
 from raydash.record.export.batches import batches
 from raydash.record.file.schema import Connection
 
@@ -23,7 +23,7 @@ def write(connection: Connection, target: Path, say: Callable[[str], None]) -> N
     """
     target.mkdir()
     (env_id,) = connection.execute("SELECT env_id FROM run").fetchone()
-    head = {"t_start": Anchors(connection).start_unix_s, "env_id": env_id}
+    head = {"t_start": ClockAnchors(connection).start_unix_s, "env_id": env_id}
     workers = connection.execute(
         "SELECT worker_index FROM worker_totals UNION SELECT worker_index FROM episodes"
     ).fetchall()

@@ -7,7 +7,7 @@ from raydash.core.states import Ending
 from raydash.record.file.schema import Connection
 
 FORMATS = (ExportFormat.CSV, ExportFormat.PARQUET)
-OTHERS = (
+OTHER_TABLES = (
     "run", "incarnations", "worker_totals", "agent_episodes", "agent_totals", "generations",
     "evaluation_episodes", "learner_totals", "events", "commits", "history", "history_scalars",
     "scalars",
@@ -32,11 +32,11 @@ def write(
         duckdb.Error: if the recording can't be read or the file not written.
     """
     _copy(connection, format, "episodes", target)
-    for table in OTHERS if all_tables else ():
-        _copy(connection, format, table, beside(target, table))
+    for table in OTHER_TABLES if all_tables else ():
+        _copy(connection, format, table, path_of_table(target, table))
 
 
-def beside(target: Path, table: str) -> Path:
+def path_of_table(target: Path, table: str) -> Path:
     """Where another table than `episodes` goes."""
     return target.with_name(f"{target.stem}.{table}{target.suffix}")
 

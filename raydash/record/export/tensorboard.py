@@ -12,7 +12,7 @@ from pathlib import Path
 from raydash.core.history.history import BUCKET_S, CAPACITY
 from raydash.core.states import Ending
 from raydash.core.updates import Generations
-from raydash.record.export.anchors import Anchors
+from raydash.record.export.anchors import ClockAnchors
 from raydash.record.export.batches import batches
 from raydash.record.export.document import figures_table
 from raydash.record.export.tables import columns_of
@@ -39,7 +39,7 @@ def write(connection: Connection, path: Path, target: Path) -> None:
     from tensorboardX.proto.tensor_pb2 import TensorProto
     from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
 
-    anchors = Anchors(connection)
+    anchors = ClockAnchors(connection)
     started = anchors.start_unix_s
     target.mkdir()
     writer = RecordWriter(str(target / f"events.out.tfevents.{int(started):010d}.raydash"))

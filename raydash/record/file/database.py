@@ -11,7 +11,7 @@ from raydash.record.file.schema import Connection, ForeignSchemaError, NewerSche
 
 _MEMORY = "128MB"
 """The supervisor shares its machine with the workers: no more than this for the recording."""
-_KEPT_MEMORY = "16MB"
+_RELEASED_MEMORY = "16MB"
 _CONFIG: dict[str, object] = {
     "memory_limit": _MEMORY,
     "threads": 1,
@@ -40,9 +40,9 @@ def connect(path: Path, *, read_only: bool = False) -> Connection:
     return connection
 
 
-def let_go_of_memory(connection: Connection) -> None:
+def release_memory(connection: Connection) -> None:
     """Make DuckDB forget most of what it keeps of the file: it would never do so by itself."""
-    for limit in (_KEPT_MEMORY, _MEMORY):
+    for limit in (_RELEASED_MEMORY, _MEMORY):
         # What is in use just now can't be let go: then the next time.
         with contextlib.suppress(duckdb.OutOfMemoryException):
             connection.execute(f"SET memory_limit = '{limit}'")
@@ -52,12 +52,12 @@ def connect_to_folder(folder: Path) -> Connection:
     """An in-memory DuckDB to attach recordings of one folder to; it can read nothing else."""
     connection = duckdb.connect(config=dict(_CONFIG))
     connection.execute(_NO_PROGRESS_BAR)
-    connection.execute(f"SET allowed_directories = [{in_sql(folder)}]")
+    connection.execute(f"SET allowed_directories = [{sql_literal(folder)}]")
     connection.execute("SET enable_external_access = false")
     return connection
 
 
-def in_sql(path: Path) -> str:
+def sql_literal(path: Path) -> str:
     """A path as a literal."""
     return "'" + str(path).replace("'", "''") + "'"
 
@@ -137,8 +137,8 @@ def why_not(error: Exception) -> tuple[str, str]:
         return f"raydash did not make it: {text}", "Open it with the program that made it"
     for pattern, reason, remedy in _REASONS:
         if re.search(pattern, text):
-            held = re.search(r"PID (\d+)", text)
-            return reason + (f" (process {held.group(1)})" if held else ""), remedy
+            process = re.search(r"PID (\d+)", text)
+            return reason + (f" (process {process.group(1)})" if process else ""), remedy
     if _DAMAGE.search(text):
         return "the file is damaged", ""
     return f"{type(error).__name__}: {text}".splitlines()[0][:300], ""

@@ -20,12 +20,12 @@ _BESIDE = re.compile(
 )
 _BESIDE_DAMAGED = re.compile(r"\.(wal|tmp|run\.json|notes\.json.*)")
 
-Key = tuple[int, int, int, int]
+FileStamp = tuple[int, int, int, int]
 """Size and time of the file and of its WAL: while they stay, so does what it says."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RecordingEntry:
     """A recording in the folder.
 
     Attributes:
@@ -34,7 +34,7 @@ class Entry:
         beside: What belongs to it: WAL, notes, logs, ...
         size_bytes: Of all that.
         modified_s: Unix time of the last change of file or WAL.
-        key: See `Key`.
+        stamp: Size and time of the file and of its WAL, in nanoseconds.
         problem: Why it is no use to open it, in words; empty if it may be tried.
     """
 
@@ -43,11 +43,11 @@ class Entry:
     beside: tuple[Path, ...]
     size_bytes: int
     modified_s: float
-    key: Key
+    stamp: FileStamp
     problem: str = ""
 
     @property
-    def has_place(self) -> bool:
+    def is_in_place(self) -> bool:
         """It is a recording in its place, not a damaged one that was set aside."""
         return self.path.suffix == ".duckdb"
 
@@ -57,7 +57,7 @@ class Entry:
         return self.path.with_name(f"{self.path.name.removesuffix('.duckdb')}.notes.json")
 
 
-def scan(folder: Path) -> tuple[Entry, ...]:
+def scan(folder: Path) -> tuple[RecordingEntry, ...]:
     """All recordings in a folder, in no particular order; nothing is opened.
 
     Raises:
@@ -90,7 +90,7 @@ def scan(folder: Path) -> tuple[Entry, ...]:
     return tuple(_entry(run_id, names[name], beside[run_id]) for run_id, name in recordings.items())
 
 
-def entry_of(path: Path) -> Entry:
+def entry_of(path: Path) -> RecordingEntry:
     """A recording anywhere, under any name.
 
     Raises:
@@ -106,8 +106,8 @@ def entry_of(path: Path) -> Entry:
         why = error.strerror if isinstance(error, OSError) else "there is no such file"
         fault = Fault(f"The recording {shown_name(path.name)} can't be read", why or "")
         raise FaultError(replace(fault, bad_input=True)) from error
-    owned = [each for name, each in names.items() if _owner(name, {run_id: path.name}) == run_id]
-    return _entry(run_id, file, owned)
+    beside = [each for name, each in names.items() if _owner(name, {run_id: path.name}) == run_id]
+    return _entry(run_id, file, beside)
 
 
 def best_policy_of(recording: Path) -> Path:
@@ -137,7 +137,7 @@ def _owner(name: str, recordings: Mapping[str, str]) -> str | None:
     return None
 
 
-def _entry(run_id: str, found: os.DirEntry[str], beside: list[os.DirEntry[str]]) -> Entry:
+def _entry(run_id: str, found: os.DirEntry[str], beside: list[os.DirEntry[str]]) -> RecordingEntry:
     path = Path(found.path)
     problem = ""
     status: os.stat_result | None = None
@@ -162,13 +162,13 @@ def _entry(run_id: str, found: os.DirEntry[str], beside: list[os.DirEntry[str]])
             total += each.st_size
             if part.name == wal_of(path).name:
                 wal_size, wal_modified_ns = each.st_size, each.st_mtime_ns
-    return Entry(
+    return RecordingEntry(
         run_id=run_id,
         path=path,
         beside=tuple(Path(part.path) for part in beside),
         size_bytes=total,
         modified_s=max(modified_ns, wal_modified_ns) / 1e9,
-        key=(size, modified_ns, wal_size, wal_modified_ns),
+        stamp=(size, modified_ns, wal_size, wal_modified_ns),
         problem=problem,
     )
 

@@ -17,7 +17,7 @@ _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """They turn the text around them, and with it what a list seems to say."""
 
 
-def checked(notes: Notes) -> Notes:
+def validated(notes: Notes) -> Notes:
     """The same notes with blanks at the ends taken off and each tag once.
 
     Raises:
@@ -39,8 +39,8 @@ def checked(notes: Notes) -> Notes:
     if len(text) > MAX_NOTE:
         problems.append(f"the text has {len(text)} characters, {MAX_NOTE} are allowed")
     for name, words in (("the title", title), *(("a tag", tag) for tag in tags)):
-        problems += _odd_characters(name, words)
-    problems += _odd_characters("the text", text.replace("\n", "").replace("\t", ""))
+        problems += _control_characters(name, words)
+    problems += _control_characters("the text", text.replace("\n", "").replace("\t", ""))
     if problems:
         raise FaultError(
             Fault(
@@ -101,11 +101,11 @@ def _notes_of(table: dict[str, object]) -> Notes:
         and isinstance(tags, list)
         and all(isinstance(tag, str) for tag in tags)
     ):
-        return checked(Notes(title, tuple(tags), text, pinned))
+        return validated(Notes(title, tuple(tags), text, pinned))
     raise ValueError("it does not hold notes")
 
 
-def _odd_characters(name: str, words: str) -> list[str]:
+def _control_characters(name: str, words: str) -> list[str]:
     odd = {c for c in words if c in _DIRECTIONS or unicodedata.category(c) in _NOT_IN_A_LINE}
     return [f"{name} holds the control character U+{ord(c):04X}" for c in sorted(odd)]
 

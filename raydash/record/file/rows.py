@@ -171,7 +171,9 @@ class RecordBatch:
         totals: dict[tuple[int, int], WorkerTotals] = {}
         agents: dict[tuple[int, int], AgentTotals] = {}
         for batch in batches:
-            totals.update({(index, life): values for index, life, values in batch.totals})
+            totals.update(
+                {(index, incarnation): values for index, incarnation, values in batch.totals}
+            )
             agents.update(
                 {(each.worker_index, each.incarnation): each for each in batch.agent_totals}
             )
@@ -184,7 +186,9 @@ class RecordBatch:
             extras=EpisodeExtras.joined([batch.known_extras() for batch in batches]),
             evaluations=EvaluationEpisodes.joined([batch.evaluations for batch in batches]),
             generations=Generations.joined([batch.generations for batch in batches]),
-            totals=[(index, life, values) for (index, life), values in totals.items()],
+            totals=[
+                (index, incarnation, values) for (index, incarnation), values in totals.items()
+            ],
             agent_totals=list(agents.values()),
             events=[event for batch in batches for event in batch.events],
             history=history,

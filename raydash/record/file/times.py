@@ -14,7 +14,7 @@ def iso_utc(unix_s: float) -> str:
 def unix_s(iso: str) -> float | None:
     """The other way round; None if it is no time."""
     try:
-        moment = datetime.fromisoformat(iso)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        parsed = datetime.fromisoformat(iso)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None

@@ -19,13 +19,13 @@ from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec
 from raydash.core.states import RunState
 from raydash.record.file.database import connect
 from raydash.record.file.schema import SCHEMA_VERSION, Connection, bring_up_to_date
-from raydash.record.imports.tags import renamed
+from raydash.record.imports.tags import our_names_of
 
 UNKNOWN_ENV = "imported"
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class ImportedRun:
     """What the files say of their run.
 
     Attributes:
@@ -39,7 +39,7 @@ class About:
     num_workers: int = 1
 
 
-class Draft:
+class DraftRecording:
     """The new file. Rows are gathered in any order and put in order at the end."""
 
     def __init__(self, path: Path) -> None:
@@ -123,7 +123,12 @@ class Draft:
         self._insert("found_scalars", columns)
 
     def finish(
-        self, run_id: str, name: str, source: RunSource, about: About, origin: dict[str, object]
+        self,
+        run_id: str,
+        name: str,
+        source: RunSource,
+        imported: ImportedRun,
+        origin: dict[str, object],
     ) -> None:
         """Write everything in its place, as the recording of a run that is over, and close it.
 
@@ -131,29 +136,29 @@ class Draft:
             run_id: Of the new run.
             name: For people.
             source: Who wrote the files.
-            about: What they say.
+            imported: What the files say of the run.
             origin: Where they were, kept in `machine_json`.
         """
         connection = self._connection
         connection.execute("BEGIN")
         if self.num_scalars:
-            self._settle_scalars()
+            self._write_scalars()
         if self.num_episodes:
-            connection.execute(_SETTLE_EPISODES)
+            connection.execute(_INSERT_EPISODES)
         (ended_s,) = connection.execute(
             "SELECT greatest(coalesce((SELECT max(end_s) FROM episodes), 0),"
             " coalesce((SELECT max(t_s) FROM scalars), 0))"
         ).fetchone()
         totals = _TOTALS_OF_EPISODES if self.num_episodes else _TOTALS_OF_SCALARS
         connection.execute(totals, {"width_s": max(ended_s / CAPACITY, 1e-6)})
-        self._write_run(run_id, name, source, about, origin, ended_s)
+        self._write_run(run_id, name, source, imported, origin, ended_s)
         connection.execute("COMMIT")
         connection.execute("DROP TABLE found_episodes; DROP TABLE found_scalars; CHECKPOINT")
         self.close()
 
-    def _settle_scalars(self) -> None:
+    def _write_scalars(self) -> None:
         connection = self._connection
-        ours = renamed(self._tags)
+        ours = our_names_of(self._tags)
         connection.execute("CREATE TEMP TABLE names (tag INTEGER, name VARCHAR)")
         connection.executemany(
             "INSERT INTO names VALUES (?, ?)",
@@ -168,9 +173,9 @@ class Draft:
             [number],
         ).fetchone()
         if differ:
-            connection.execute(_SETTLE_SCALARS_BY_TAG, {"tag": number})
+            connection.execute(_INSERT_SCALARS_BY_TAG, {"tag": number})
         else:
-            connection.execute(_SETTLE_SCALARS)
+            connection.execute(_INSERT_SCALARS)
         connection.execute("DROP TABLE names")
 
     def _write_run(
@@ -178,16 +183,16 @@ class Draft:
         run_id: str,
         name: str,
         source: RunSource,
-        about: About,
+        imported: ImportedRun,
         origin: dict[str, object],
         ended_s: float,
     ) -> None:
         spec = RunSpec(
             name=name,
-            env=EnvSpec(about.env_id or UNKNOWN_ENV),
-            rollout=RolloutSpec(num_workers=about.num_workers),
+            env=EnvSpec(imported.env_id or UNKNOWN_ENV),
+            rollout=RolloutSpec(num_workers=imported.num_workers),
         )
-        started_utc = iso_utc(about.started_unix_s)
+        started_utc = iso_utc(imported.started_unix_s)
         connection = self._connection
         row = {
             "run_id": run_id,
@@ -203,7 +208,7 @@ class Draft:
             "machine_json": json.dumps(origin),
             "state": RunState.FINISHED.value,
             "cause": "",
-            "ended_utc": iso_utc(about.started_unix_s + ended_s),
+            "ended_utc": iso_utc(imported.started_unix_s + ended_s),
             "ended_s": ended_s,
             "elapsed_s": ended_s,
             "source": source.value,
@@ -217,7 +222,7 @@ class Draft:
         connection.execute(
             "INSERT INTO commits (number, t_s, elapsed_s, num_workers, paused, keep)"
             " VALUES (1, ?, ?, ?, false, true)",
-            [ended_s, ended_s, about.num_workers],
+            [ended_s, ended_s, imported.num_workers],
         )
 
     def _insert(self, table: str, columns: dict[str, NDArray[np.generic]], what: str = "*") -> None:
@@ -227,12 +232,12 @@ class Draft:
 
 
 _STEPS = "num_env_steps_sampled_lifetime"
-_SETTLE_SCALARS = """
+_INSERT_SCALARS = """
 INSERT INTO scalars SELECT name, t_s, num_env_steps, value
 FROM found_scalars JOIN names USING (tag)
 ORDER BY t_s NULLS FIRST, names.tag
 """
-_SETTLE_SCALARS_BY_TAG = """
+_INSERT_SCALARS_BY_TAG = """
 INSERT INTO scalars SELECT name, t_s, steps, value
 FROM found_scalars JOIN names USING (tag)
 LEFT JOIN (SELECT num_env_steps, max(value)::BIGINT AS steps FROM found_scalars
@@ -240,7 +245,7 @@ LEFT JOIN (SELECT num_env_steps, max(value)::BIGINT AS steps FROM found_scalars
 ORDER BY t_s NULLS FIRST, names.tag
 """
 # Nobody wrote down how long an episode took: training may lie between two of them.
-_SETTLE_EPISODES = """
+_INSERT_EPISODES = """
 INSERT INTO episodes BY NAME
 SELECT end_s, worker_index, 0 AS env_index, incarnation, episode_return, episode_len,
        'nan'::FLOAT AS duration_s
@@ -250,16 +255,16 @@ FROM found_episodes ORDER BY end_s, worker_index
 _TOTALS_OF_EPISODES = """
 INSERT INTO worker_totals BY NAME
 SELECT t_s, worker_index, incarnation,
-       (sum(steps) OVER life)::BIGINT AS num_env_steps,
-       (sum(episodes) OVER life)::BIGINT AS num_episodes,
+       (sum(steps) OVER so_far)::BIGINT AS num_env_steps,
+       (sum(episodes) OVER so_far)::BIGINT AS num_episodes,
        0 AS num_terminated, 0 AS num_truncated, 0 AS num_error,
        0.0 AS step_time_s, 0.0 AS reset_time_s, 0.0 AS policy_time_s, 0.0 AS idle_time_s,
-       t_s - CASE incarnation WHEN 0 THEN 0.0 ELSE min(first_s) OVER life END AS busy_time_s
+       t_s - CASE incarnation WHEN 0 THEN 0.0 ELSE min(first_s) OVER so_far END AS busy_time_s
 FROM (SELECT worker_index, incarnation, floor(end_s / $width_s) AS bucket,
              min(end_s) AS first_s, max(end_s) AS t_s,
              sum(episode_len) AS steps, count(*) AS episodes
       FROM episodes GROUP BY worker_index, incarnation, bucket)
-WINDOW life AS (PARTITION BY worker_index, incarnation ORDER BY t_s)
+WINDOW so_far AS (PARTITION BY worker_index, incarnation ORDER BY t_s)
 ORDER BY t_s, worker_index
 """
 _TOTALS_OF_SCALARS = """

@@ -18,8 +18,8 @@ from raydash.core.faults import Fault, FaultError
 from raydash.core.library import RunSource
 from raydash.record.file.database import connect, why_not
 from raydash.record.imports import monitor, rllib, tensorboard
-from raydash.record.imports.draft import Draft
-from raydash.record.imports.sources import Source, sources_of
+from raydash.record.imports.draft import DraftRecording
+from raydash.record.imports.sources import ImportSource, sources_of
 
 _READERS = {
     RunSource.SB3_MONITOR: monitor.read,
@@ -57,47 +57,47 @@ def import_runs(
     folder = data_dir / "runs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        stage = Path(tempfile.mkdtemp(".partial", ".import-", folder))
+        _delete_abandoned(folder)
+        staging = Path(tempfile.mkdtemp(".partial", ".import-", folder))
     except OSError as error:
         raise FaultError(_writing_fault(folder, error)) from error
     try:
-        made: list[str] = []
+        run_ids: list[str] = []
         for path in paths:
-            made += _import_path(path, stage, folder, say)
-        for run_id in made:
-            (stage / f"{run_id}.duckdb").rename(folder / f"{run_id}.duckdb")
-        return tuple(made)
+            run_ids += _import_path(path, staging, folder, say)
+        for run_id in run_ids:
+            (staging / f"{run_id}.duckdb").rename(folder / f"{run_id}.duckdb")
+        return tuple(run_ids)
     except OSError as error:
         raise FaultError(_writing_fault(folder, error)) from error
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
-def _import_path(path: Path, stage: Path, folder: Path, say: Say) -> list[str]:
+def _import_path(path: Path, staging: Path, folder: Path, say: Say) -> list[str]:
     sources = sources_of(path)
-    made: list[str] = []
+    run_ids: list[str] = []
     faults: list[FaultError] = []
     for source in sources:
         try:
-            made.append(_import_source(source, stage, folder, say))
+            run_ids.append(_import_source(source, staging, folder, say))
         except FaultError as error:
             if len(sources) == 1 or not error.fault.bad_input:
                 raise
             faults.append(error)
-    if not made:
+    if not run_ids:
         raise faults[0]
     for left_out in faults:
         say(f"{left_out.fault.detail}: {left_out.fault.sentence()}")
-    return made
+    return run_ids
 
 
-def _import_source(source: Source, stage: Path, folder: Path, say: Say) -> str:
-    draft_path = stage / "draft.duckdb"
+def _import_source(source: ImportSource, staging: Path, folder: Path, say: Say) -> str:
+    draft_path = staging / "draft.duckdb"
     try:
         content = _hash_of(source.files)
-        with closing(Draft(draft_path)) as draft:
-            about = _READERS[source.kind](source, draft, say)
+        with closing(DraftRecording(draft_path)) as draft:
+            imported = _READERS[source.kind](source, draft, say)
             if not draft.num_episodes and not draft.num_scalars:
                 raise FaultError(
                     Fault(
@@ -108,13 +108,13 @@ def _import_source(source: Source, stage: Path, folder: Path, say: Say) -> str:
                         bad_input=True,
                     )
                 )
-            run_id = _run_id(about.started_unix_s, source.name, content, [folder, stage], say)
+            run_id = _run_id(imported.started_unix_s, source.name, content, [folder, staging], say)
             origin: dict[str, object] = {
                 "imported_from": [str(path) for path in source.files[:100]],
                 "content_sha256": content,
             }
-            draft.finish(run_id, source.name, source.kind, about, origin)
-        draft_path.rename(stage / f"{run_id}.duckdb")
+            draft.finish(run_id, source.name, source.kind, imported, origin)
+        draft_path.rename(staging / f"{run_id}.duckdb")
         return run_id
     except OSError as error:
         raise FaultError(_reading_fault(source, error)) from error
@@ -126,7 +126,7 @@ def _import_source(source: Source, stage: Path, folder: Path, say: Say) -> str:
             Fault(f"{source.name} was not imported", reason, remedy, f"{folder}\n{error}")
         ) from error
     finally:
-        for part in stage.glob("draft.duckdb*"):
+        for part in staging.glob("draft.duckdb*"):
             shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
@@ -172,7 +172,7 @@ def _hash_of(files: Sequence[Path]) -> str:
     return whole.hexdigest()
 
 
-def _sweep(folder: Path) -> None:
+def _delete_abandoned(folder: Path) -> None:
     """Delete what imports that were killed have left behind."""
     for stale in folder.glob(".import-*.partial"):
         with contextlib.suppress(OSError):
@@ -181,7 +181,7 @@ def _sweep(folder: Path) -> None:
                 shutil.rmtree(stale, ignore_errors=True)
 
 
-def _reading_fault(source: Source, error: OSError) -> Fault:
+def _reading_fault(source: ImportSource, error: OSError) -> Fault:
     return Fault(
         f"{source.name} was not imported",
         error.strerror or str(error),

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from raydash.core.faults import Fault, FaultError
-from raydash.record.imports.draft import About, Draft
-from raydash.record.imports.sources import Source
+from raydash.record.imports.draft import DraftRecording, ImportedRun
+from raydash.record.imports.sources import ImportSource
 
 BATCH = 50_000
 MAX_LEN = 2**31 - 1
 
 
-def read(source: Source, draft: Draft, say: Callable[[str], None]) -> About:
+def read(source: ImportSource, draft: DraftRecording, say: Callable[[str], None]) -> ImportedRun:
     """Read all files of a run, worker 1 from the first; one worker per file.
 
     Raises:
@@ -32,13 +32,13 @@ def read(source: Source, draft: Draft, say: Callable[[str], None]) -> About:
     known = [t_start for t_start, _ in heads if t_start is not None]
     started = min(known) if known else min(path.stat().st_mtime for path in source.files)
     for number, path in enumerate(source.files, start=1):
-        _File(path, number, started, draft, say).read()
+        _MonitorFile(path, number, started, draft, say).read()
     env_ids = [env_id for _, env_id in heads if env_id]
-    return About(started, env_ids[0] if env_ids else "", len(source.files))
+    return ImportedRun(started, env_ids[0] if env_ids else "", len(source.files))
 
 
 @dataclass(slots=True)
-class _Rows:
+class _PendingEpisodes:
     """Episodes that were read and not handed on yet."""
 
     end_s: list[float] = field(default_factory=list)
@@ -47,7 +47,7 @@ class _Rows:
     lens: list[int] = field(default_factory=list)
 
 
-class _File:
+class _MonitorFile:
     """One worker's file while it is read."""
 
     def __init__(
@@ -55,7 +55,7 @@ class _File:
         path: Path,
         worker_index: int,
         started: float,
-        draft: Draft,
+        draft: DraftRecording,
         say: Callable[[str], None],
     ) -> None:
         self._path = path
@@ -63,11 +63,11 @@ class _File:
         self._started = started
         self._draft = draft
         self._say = say
-        self._rows = _Rows()
-        self._places: tuple[int, int, int] | None = None
+        self._rows = _PendingEpisodes()
+        self._column_places: tuple[int, int, int] | None = None
         self._width = 0
         self._header = ""
-        self._life = -1
+        self._incarnation = -1
         self._offset_s = 0.0  # of `t` 0 on the run's clock
         self._last_s = 0.0
         self._last_t = -math.inf
@@ -80,12 +80,12 @@ class _File:
                 if not text:
                     continue
                 if text[0] == "#":
-                    self._begin_life(_head(self._path, number, text)[0])
-                elif self._places is None:
-                    self._take_header(number, text)
+                    self._begin_incarnation(_head(self._path, number, text)[0])
+                elif self._column_places is None:
+                    self._parse_header(number, text)
                 elif text != self._header:
                     try:
-                        self._take_episode(text)
+                        self._parse_episode(text)
                     except ValueError as error:
                         if not line.endswith("\n"):  # its writer was killed
                             self._say(
@@ -95,54 +95,54 @@ class _File:
                             break
                         raise FaultError(_fault(self._path, number, str(error))) from None
                     if len(self._rows.end_s) >= BATCH:
-                        self._hand_on()
-        self._hand_on()
-        if self._places is None:
+                        self._flush()
+        self._flush()
+        if self._column_places is None:
             raise FaultError(_fault(self._path, 2, "there is no header r,l,t"))
 
-    def _begin_life(self, t_start: float | None) -> None:
-        self._life += 1
+    def _begin_incarnation(self, t_start: float | None) -> None:
+        self._incarnation += 1
         self._last_t = -math.inf
         offset_s = 0.0 if t_start is None else t_start - self._started
         # A clock that was set back does not turn back the run.
-        self._offset_s = max(offset_s, self._last_s) if self._life else offset_s
+        self._offset_s = max(offset_s, self._last_s) if self._incarnation else offset_s
 
-    def _take_header(self, number: int, text: str) -> None:
-        if self._life < 0:
+    def _parse_header(self, number: int, text: str) -> None:
+        if self._incarnation < 0:
             raise FaultError(_fault(self._path, number, "it does not begin with #{...}"))
         names = text.split(",")
         if not {"r", "l", "t"} <= set(names):
             why = f"the header is {text[:80]!r}, without r, l and t"
             raise FaultError(_fault(self._path, number, why))
-        self._places = names.index("r"), names.index("l"), names.index("t")
+        self._column_places = names.index("r"), names.index("l"), names.index("t")
         self._header, self._width = text, len(names)
         if self._width > 3:
             more = ", ".join(name for name in names if name not in ("r", "l", "t"))
             self._say(f"{self._path}: columns that have no place in a recording: {more[:200]}")
 
-    def _take_episode(self, text: str) -> None:
+    def _parse_episode(self, text: str) -> None:
         cells = text.split(",")
-        assert self._places is not None
-        r, l, t = self._places  # noqa: E741
+        assert self._column_places is not None
+        r, l, t = self._column_places  # noqa: E741
         if len(cells) != self._width and (len(cells) < self._width or self._width == 3):
             raise ValueError(f"{len(cells)} columns instead of {self._width}: {text[:80]!r}")
         episode_return, seconds = float(cells[r]), float(cells[t])
-        length = _whole(cells[l])
+        length = _episode_len(cells[l])
         if not math.isfinite(seconds):
             raise ValueError(f"t is {cells[t]}")
         if seconds < self._last_t:  # appended after a restart, without another header
-            self._life += 1
+            self._incarnation += 1
             self._offset_s = self._last_s
         self._last_t = seconds
         self._last_s = max(0.0, self._offset_s + seconds)
         rows = self._rows
         rows.end_s.append(self._last_s)
-        rows.incarnation.append(self._life)
+        rows.incarnation.append(self._incarnation)
         rows.returns.append(episode_return)
         rows.lens.append(length)
 
-    def _hand_on(self) -> None:
-        rows, self._rows = self._rows, _Rows()
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, _PendingEpisodes()
         if rows.end_s:
             self._draft.add_episodes(
                 end_s=np.array(rows.end_s),
@@ -153,7 +153,7 @@ class _File:
             )
 
 
-def _whole(cell: str) -> int:
+def _episode_len(cell: str) -> int:
     value = float(cell)
     if not 0 <= value <= MAX_LEN or value != math.floor(value):
         raise ValueError(f"l is {cell}, no number of steps")

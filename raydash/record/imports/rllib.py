@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from raydash.core.faults import Fault, FaultError
-from raydash.record.imports.draft import About, Draft
-from raydash.record.imports.sources import Source
+from raydash.record.imports.draft import DraftRecording, ImportedRun
+from raydash.record.imports.sources import ImportSource
 
 BATCH = 20_000
 PARAMS = "params.json"
@@ -35,7 +35,7 @@ _LEFT_OUT = ("config/", "hist_stats/", "sampler_results/hist_stats/", "env_runne
 Say = Callable[[str], None]
 
 
-def read(source: Source, draft: Draft, say: Say) -> About:
+def read(source: ImportSource, draft: DraftRecording, say: Say) -> ImportedRun:
     """Read the one file of a trial.
 
     Raises:
@@ -46,27 +46,27 @@ def read(source: Source, draft: Draft, say: Say) -> About:
     with path.open("rb") as file:
         is_json = file.read(64).lstrip(b"\xef\xbb\xbf \r\n").startswith(b"{")
     iterations = _of_json(path, say) if is_json else _of_csv(path, say)
-    rows = _Rows(draft)
+    rows = _PendingScalars(draft)
     for values in iterations:
-        rows.take(values)
-    rows.hand_on()
+        rows.add(values)
+    rows.flush()
     if not draft.num_scalars:
         raise FaultError(_fault(path, "it holds no number"))
     started = rows.started if rows.started is not None else path.stat().st_mtime
-    return About(started, _env_id(source.folder / PARAMS) or rows.env_id)
+    return ImportedRun(started, _env_id(source.folder / PARAMS) or rows.env_id)
 
 
-class _Rows:
+class _PendingScalars:
     """Numbers of some iterations."""
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, draft: DraftRecording) -> None:
         self._draft = draft
         self._tags: list[str] = []
         self._numbers: list[tuple[float, float, float]] = []
         self.started: float | None = None
         self.env_id = ""
 
-    def take(self, values: Mapping[str, object]) -> None:
+    def add(self, values: Mapping[str, object]) -> None:
         """Take in one iteration, keys as paths."""
         numbers = {
             tag: number for tag, value in values.items() if not math.isnan(number := _number(value))
@@ -86,9 +86,9 @@ class _Rows:
                 self._tags.append(tag)
                 self._numbers.append((when, math.nan if steps is None else steps, number))
         if len(self._tags) >= BATCH:
-            self.hand_on()
+            self.flush()
 
-    def hand_on(self) -> None:
+    def flush(self) -> None:
         """Give what was gathered to the draft."""
         if self._tags:
             t_s, steps, value = np.array(self._numbers, np.float64).T
@@ -144,13 +144,13 @@ def _of_json(path: Path, say: Say) -> Iterator[Mapping[str, object]]:
 def _flat(table: Mapping[str, object]) -> dict[str, object]:
     """Nested tables as one, with paths for keys; without what no number is looked for in."""
     flat: dict[str, object] = {}
-    left: list[tuple[str, object]] = list(table.items())[::-1]
-    while left:
-        tag, value = left.pop()
+    remaining: list[tuple[str, object]] = list(table.items())[::-1]
+    while remaining:
+        tag, value = remaining.pop()
         if tag == "config" and isinstance(value, dict):
             flat["config/env"] = value.get("env")
         elif isinstance(value, dict):
-            left += [(f"{tag}/{key}", part) for key, part in list(value.items())[::-1]]
+            remaining += [(f"{tag}/{key}", part) for key, part in list(value.items())[::-1]]
         else:
             flat[tag] = value
     return flat

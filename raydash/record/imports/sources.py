@@ -16,7 +16,7 @@ EVENTS = ".tfevents."
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ImportSource:
     """What becomes one run.
 
     Attributes:
@@ -32,7 +32,7 @@ class Source:
     folder: Path
 
 
-def sources_of(path: Path) -> tuple[Source, ...]:
+def sources_of(path: Path) -> tuple[ImportSource, ...]:
     """The runs that a file or a folder holds; of a folder those in folders within it too.
 
     Raises:
@@ -50,7 +50,7 @@ def sources_of(path: Path) -> tuple[Source, ...]:
     return found
 
 
-def _in_folder(path: Path) -> Iterator[Source]:
+def _in_folder(path: Path) -> Iterator[ImportSource]:
     # Links are not followed: RLlib has some that lead to the same files again.
     for place, folders, names in os.walk(path):
         folders.sort()
@@ -65,21 +65,21 @@ def _in_folder(path: Path) -> Iterator[Source]:
         ]
         name = folder.absolute().name or "imported"
         if monitors:
-            yield Source(RunSource.SB3_MONITOR, name, tuple(monitors), folder)
+            yield ImportSource(RunSource.SB3_MONITOR, name, tuple(monitors), folder)
         elif tables:
-            yield Source(RunSource.RLLIB, name, (tables[0],), folder)
+            yield ImportSource(RunSource.RLLIB, name, (tables[0],), folder)
         elif events:  # beside RLlib's tables they say the same again
-            yield Source(RunSource.TENSORBOARD, name, tuple(events), folder)
+            yield ImportSource(RunSource.TENSORBOARD, name, tuple(events), folder)
 
 
-def _of_file(path: Path) -> Source:
+def _of_file(path: Path) -> ImportSource:
     kind = _kind_of(path)
     if kind is None:
         why = "it is neither an SB3 monitor.csv, nor RLlib's progress.csv or result.json, nor a"
         raise FaultError(_refused(path, f"{why} TensorBoard event file", "Choose another file"))
     generic = path.name in (PROGRESS, RESULT, MONITOR) or EVENTS in path.name
     name = path.parent.name if generic else path.name.removesuffix(f".{MONITOR}")
-    return Source(kind, name or "imported", (path,), path.parent)
+    return ImportSource(kind, name or "imported", (path,), path.parent)
 
 
 def _kind_of(path: Path) -> RunSource | None:

@@ -26,14 +26,14 @@ OURS: Mapping[str, tuple[str, ...]] = {
 """Our name, and the names that stand for it, the best first."""
 
 
-def renamed(tags: Iterable[str]) -> dict[str, str]:
+def our_names_of(tags: Iterable[str]) -> dict[str, str]:
     """Their name to ours, for those that have one; of several that mean the same only the best.
 
     All others keep their names.
     """
     known: dict[str, str] = {}
     for tag in sorted(tags, key=lambda tag: (len(tag), tag)):
-        known.setdefault(_bare(tag), tag)
+        known.setdefault(_without_prefixes(tag), tag)
     found: dict[str, str] = {}
     for ours, theirs in OURS.items():
         best = next((known[name] for name in theirs if name in known), None)
@@ -42,7 +42,7 @@ def renamed(tags: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _bare(tag: str) -> str:
+def _without_prefixes(tag: str) -> str:
     done = False
     while not done:
         done = True

@@ -13,8 +13,8 @@ from typing import IO, Any
 import numpy as np
 
 from raydash.core.faults import Fault, FaultError
-from raydash.record.imports.draft import About, Draft
-from raydash.record.imports.sources import Source
+from raydash.record.imports.draft import DraftRecording, ImportedRun
+from raydash.record.imports.sources import ImportSource
 
 BATCH = 20_000
 MAX_RECORD = 2**31
@@ -29,18 +29,18 @@ _NUMBERS = {
 Say = Callable[[str], None]
 
 
-def read(source: Source, draft: Draft, say: Say) -> About:
+def read(source: ImportSource, draft: DraftRecording, say: Say) -> ImportedRun:
     """Read all files of a run, in the order of their names, which begin with the time.
 
     Raises:
         FaultError: if a file is no event file, or none has a scalar.
         OSError, duckdb.Error: if a file can't be read or the recording not written.
     """
-    rows = _Rows(draft)
+    rows = _PendingScalars(draft)
     for path in source.files:
         for event in _events(path, say):
-            rows.take(event)
-    rows.hand_on()
+            rows.add(event)
+    rows.flush()
     if rows.num_others:
         left_out = (
             "1 value that is no scalar was"
@@ -51,13 +51,13 @@ def read(source: Source, draft: Draft, say: Say) -> About:
     if not draft.num_scalars:
         path = source.files[0]
         raise FaultError(_fault(path, "it holds no scalar"))
-    return About(rows.started or source.files[0].stat().st_mtime)
+    return ImportedRun(rows.started or source.files[0].stat().st_mtime)
 
 
-class _Rows:
+class _PendingScalars:
     """Scalars of some events."""
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, draft: DraftRecording) -> None:
         self._draft = draft
         self._tags: list[str] = []
         self._numbers: list[tuple[float, float, float]] = []
@@ -65,7 +65,7 @@ class _Rows:
         self.started: float | None = None
         self.num_others = 0
 
-    def take(self, event: Any) -> None:
+    def add(self, event: Any) -> None:
         """Take in the scalars of an `Event`."""
         if not math.isfinite(event.wall_time):
             return
@@ -80,9 +80,9 @@ class _Rows:
                 self._tags.append(value.tag)
                 self._numbers.append((t_s, float(event.step), number))
         if len(self._tags) >= BATCH:
-            self.hand_on()
+            self.flush()
 
-    def hand_on(self) -> None:
+    def flush(self) -> None:
         """Give what was gathered to the draft."""
         if self._tags:
             t_s, steps, value = np.array(self._numbers, np.float64).T

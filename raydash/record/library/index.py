@@ -23,8 +23,14 @@ from raydash.core.library import RecordedRun, RunSource
 from raydash.core.spec import ways_of
 from raydash.core.states import EndedBy, RunState
 from raydash.record.file.card import RunCard, read_card
-from raydash.record.file.database import connect_to_folder, in_sql, is_damage, is_locked, why_not
-from raydash.record.file.folder import Entry, Key, shown_name
+from raydash.record.file.database import (
+    connect_to_folder,
+    is_damage,
+    is_locked,
+    sql_literal,
+    why_not,
+)
+from raydash.record.file.folder import FileStamp, RecordingEntry, shown_name
 from raydash.record.file.json_file import read_table, write_table
 from raydash.record.file.notes import read_notes
 from raydash.record.file.schema import (
@@ -59,32 +65,34 @@ class Index:
         self._cache_path = cache_dir / "library" / f"{name}.json" if cache_dir else None
         self._lock = threading.Lock()
         self._reader = _Reader()
-        self._said: dict[str, tuple[Key, RecordedRun]] | None = None
+        self._cached: dict[str, tuple[FileStamp, RecordedRun]] | None = None
 
-    def writer_of(self, entry: Entry) -> str:
+    def writer_of(self, entry: RecordingEntry) -> str:
         """Who holds a recording open for writing, in words; empty if nobody does."""
         with self._lock:
             return "" if entry.problem else self._reader.writer_of(entry.path)
 
-    def runs(self, entries: tuple[Entry, ...]) -> tuple[RecordedRun, ...]:
+    def runs(self, entries: tuple[RecordingEntry, ...]) -> tuple[RecordedRun, ...]:
         """A line for each of them, newest first."""
         with self._lock:
-            before = self._said if self._said is not None else self._read_cache()
-            self._said = {}
+            before = self._cached if self._cached is not None else self._read_cache()
+            self._cached = {}
             runs = [self._run(entry, before.get(entry.run_id)) for entry in entries]
-            if _worth_keeping(self._said) != _worth_keeping(before):
+            if _cacheable_stamps(self._cached) != _cacheable_stamps(before):
                 self._write_cache()
         return tuple(sorted(runs, key=_newest_first, reverse=True))
 
-    def _run(self, entry: Entry, before: tuple[Key, RecordedRun] | None) -> RecordedRun:
-        assert self._said is not None
-        if before is not None and before[0] == entry.key:
+    def _run(
+        self, entry: RecordingEntry, before: tuple[FileStamp, RecordedRun] | None
+    ) -> RecordedRun:
+        assert self._cached is not None
+        if before is not None and before[0] == entry.stamp:
             run = before[1]
-            self._said[entry.run_id] = before
+            self._cached[entry.run_id] = before
         else:
-            run, is_lasting = _line(entry, self._reader)
-            if is_lasting:
-                self._said[entry.run_id] = (entry.key, run)
+            run, is_permanent = _read_run(entry, self._reader)
+            if is_permanent:
+                self._cached[entry.run_id] = (entry.stamp, run)
         notes, problem = read_notes(entry.notes_path)
         return replace(
             run,
@@ -96,36 +104,37 @@ class Index:
             fault="; ".join(part for part in (run.fault, problem) if part),
         )
 
-    def _read_cache(self) -> dict[str, tuple[Key, RecordedRun]]:
+    def _read_cache(self) -> dict[str, tuple[FileStamp, RecordedRun]]:
         if self._cache_path is None:
             return {}
         try:
             table = read_table(self._cache_path, max_bytes=_MAX_CACHE_BYTES) or {}
-            if table["made_by"] != _MAKER:
+            if table["made_by"] != _CACHE_FORMAT:
                 return {}
             return {
-                run_id: (_key_of(line["key"]), _line_of(line)) for run_id, line in table["runs"]
+                run_id: (_stamp_from_cache(line["key"]), _run_from_cache(line))
+                for run_id, line in table["runs"]
             }
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return {}
 
     def _write_cache(self) -> None:
-        if self._cache_path is None or self._said is None:
+        if self._cache_path is None or self._cached is None:
             return
         lines = [
-            (run_id, {"key": key, **{name: getattr(run, name) for name in _KEPT}})
-            for run_id, (key, run) in self._said.items()
+            (run_id, {"key": stamp, **{name: getattr(run, name) for name in _CACHED_FIELDS}})
+            for run_id, (stamp, run) in self._cached.items()
             if not run.fault
         ]
         try:
             self._cache_path.parent.mkdir(parents=True, exist_ok=True)
-            table = {"made_by": _MAKER, "runs": lines}
+            table = {"made_by": _CACHE_FORMAT, "runs": lines}
             write_table(self._cache_path, table, durable=False)
         except OSError as error:
             log.info("no cache of the library: %s", error)
 
 
-def line_of(entry: Entry) -> RecordedRun:
+def line_of(entry: RecordingEntry) -> RecordedRun:
     """The line of one recording, wherever it is."""
     return Index(entry.path.parent, None).runs((entry,))[0]
 
@@ -141,7 +150,7 @@ class _Reader:
         self._folder = Path()
         self._connection: Connection = None
 
-    def read(self, path: Path) -> "_Said":
+    def read(self, path: Path) -> "_Contents":
         """What a recording says of its run.
 
         Raises:
@@ -165,7 +174,9 @@ class _Reader:
                 "SELECT coalesce((SELECT num_workers FROM commits ORDER BY number DESC LIMIT 1),"
                 " (SELECT count(DISTINCT worker_index) FROM worker_totals))"
             ).fetchone()
-            return _Said(dict(zip(columns, row, strict=True)), figures_of(connection), num_workers)
+            return _Contents(
+                dict(zip(columns, row, strict=True)), figures_of(connection), num_workers
+            )
 
     def writer_of(self, path: Path) -> str:
         """Who holds a recording open for writing, in words; empty if nobody does."""
@@ -182,7 +193,7 @@ class _Reader:
             self._connection, self._folder = connect_to_folder(path.parent), path.parent
         connection = self._connection
         try:
-            connection.execute(f"ATTACH {in_sql(path)} AS recording (READ_ONLY, TYPE duckdb)")
+            connection.execute(f"ATTACH {sql_literal(path)} AS recording (READ_ONLY, TYPE duckdb)")
         except duckdb.Error as error:
             if not is_locked(error):
                 self._connection = None  # a broken file may have broken the whole instance
@@ -199,7 +210,7 @@ class _Reader:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _Contents:
     """What a file says: the row of `run`, its figures, and how many workers it was to have."""
 
     row: Mapping[str, Any]
@@ -207,17 +218,17 @@ class _Said:
     num_workers: int
 
 
-def _line(entry: Entry, reader: _Reader) -> tuple[RecordedRun, bool]:
+def _read_run(entry: RecordingEntry, reader: _Reader) -> tuple[RecordedRun, bool]:
     """A recording's line, and whether it stays as long as the file does."""
-    blank = RecordedRun(
-        run_id=entry.run_id, path=str(entry.path), started_utc=_start_in(entry.run_id)
+    unread = RecordedRun(
+        run_id=entry.run_id, path=str(entry.path), started_utc=_start_from_id(entry.run_id)
     )
     if entry.problem:
-        return replace(blank, fault=entry.problem), False
+        return replace(unread, fault=entry.problem), False
     try:
-        return _filled(blank, reader.read(entry.path)), True
+        return _with_contents(unread, reader.read(entry.path)), True
     except (duckdb.Error, SchemaError) as error:
-        named = _with_card(blank, read_card(entry.path))
+        named = _with_card(unread, read_card(entry.path))
         reason, remedy = why_not(error)
         if is_locked(error):
             words = f"{reason}: its figures are known once it is closed"
@@ -225,29 +236,29 @@ def _line(entry: Entry, reader: _Reader) -> tuple[RecordedRun, bool]:
         if "Permission denied" in str(error):
             reason, remedy = "there is no permission to read it", ""
         words = ": ".join(part for part in (reason, remedy) if part)
-        is_lasting = isinstance(error, SchemaError) or is_damage(error)
-        return replace(named, fault=words), is_lasting
+        is_permanent = isinstance(error, SchemaError) or is_damage(error)
+        return replace(named, fault=words), is_permanent
     except Exception as error:
         # A file that anybody may have made can hold anything; the others are still to be shown.
         log.info("reading %s: %r", entry.path, error)
-        return replace(blank, fault=f"it is no recording of raydash: {error}"[:300]), True
+        return replace(unread, fault=f"it is no recording of raydash: {error}"[:300]), True
 
 
-def _filled(blank: RecordedRun, said: _Said) -> RecordedRun:
-    row, figures = said.row, said.figures
-    mode, policy, learner = _ways(row)
+def _with_contents(unread: RecordedRun, contents: _Contents) -> RecordedRun:
+    row, figures = contents.row, contents.figures
+    mode, policy, learner = _mode_policy_learner(row)
     started_utc = row["started_utc"]
     return replace(
-        blank,
+        unread,
         name=row["name"][:MAX_NAME],
         env_id=row["env_id"][:MAX_NAME],
         owner=row["owner"][:MAX_NAME],
         source=RunSource(row.get("source") or RunSource.RAYDASH),
-        started_utc=started_utc if unix_s(started_utc) is not None else blank.started_utc,
+        started_utc=started_utc if unix_s(started_utc) is not None else unread.started_utc,
         state=figures.state or RunState.INTERRUPTED,
         ended_by=figures.ended_by,
         elapsed_s=float(figures.elapsed_s),
-        num_workers=int(said.num_workers),
+        num_workers=int(contents.num_workers),
         num_env_steps_sampled_lifetime=figures.num_env_steps_sampled_lifetime,
         num_episodes_lifetime=figures.num_episodes_lifetime,
         episode_return_mean=float(figures.episode_return_mean),
@@ -257,7 +268,7 @@ def _filled(blank: RecordedRun, said: _Said) -> RecordedRun:
     )
 
 
-def _ways(row: Mapping[str, Any]) -> tuple[str, str, str]:
+def _mode_policy_learner(row: Mapping[str, Any]) -> tuple[str, str, str]:
     """Mode, policy and learner of a run of raydash's own; of an imported one they are not known."""
     if RunSource(row.get("source") or RunSource.RAYDASH) is not RunSource.RAYDASH:
         return "", "", ""
@@ -279,14 +290,14 @@ def _with_card(run: RecordedRun, card: RunCard | None) -> RecordedRun:
     )
 
 
-def _start_in(run_id: str) -> str:
+def _start_from_id(run_id: str) -> str:
     """The start that raydash writes into an id; empty if there is none."""
     match = _STAMP.match(run_id)
     try:
-        moment = datetime.strptime(match[1] if match else "", "%Y%m%d-%H%M%S")
+        started = datetime.strptime(match[1] if match else "", "%Y%m%d-%H%M%S")
     except ValueError:
         return ""
-    return moment.replace(tzinfo=UTC).isoformat(timespec="seconds")
+    return started.replace(tzinfo=UTC).isoformat(timespec="seconds")
 
 
 def _newest_first(run: RecordedRun) -> tuple[float, str]:
@@ -296,7 +307,7 @@ def _newest_first(run: RecordedRun) -> tuple[float, str]:
     return (started_s if started_s is not None else 0.0, run.run_id)
 
 
-_KEPT: Mapping[str, type] = {
+_CACHED_FIELDS: Mapping[str, type] = {
     "name": str,
     "env_id": str,
     "owner": str,
@@ -314,21 +325,23 @@ _KEPT: Mapping[str, type] = {
     "learner": str,
 }
 """What the file itself says; the rest of a line is looked at each time."""
-_MAKER = [1, SCHEMA_VERSION, [field.name for field in fields(RecordedRun)]]
+_CACHE_FORMAT = [1, SCHEMA_VERSION, [field.name for field in fields(RecordedRun)]]
 
 
-def _worth_keeping(said: Mapping[str, tuple[Key, RecordedRun]]) -> dict[str, Key]:
-    return {run_id: key for run_id, (key, run) in said.items() if not run.fault}
+def _cacheable_stamps(
+    contents: Mapping[str, tuple[FileStamp, RecordedRun]],
+) -> dict[str, FileStamp]:
+    return {run_id: stamp for run_id, (stamp, run) in contents.items() if not run.fault}
 
 
-def _key_of(value: list[int]) -> Key:
+def _stamp_from_cache(value: list[int]) -> FileStamp:
     size, modified_ns, wal_size, wal_modified_ns = map(int, value)
     return size, modified_ns, wal_size, wal_modified_ns
 
 
-def _line_of(line: Mapping[str, Any]) -> RecordedRun:
+def _run_from_cache(line: Mapping[str, Any]) -> RecordedRun:
     values: dict[str, Any] = {}
-    for name, kind in _KEPT.items():
+    for name, kind in _CACHED_FIELDS.items():
         value = line[name]
         if value is None and kind is EndedBy:
             values[name] = None

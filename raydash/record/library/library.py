@@ -19,8 +19,8 @@ from pathlib import Path
 from raydash import paths
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import DiskUse, LibrarySettings, Notes, RecordedRun
-from raydash.record.file.folder import Entry, scan, shown_name
-from raydash.record.file.notes import checked, read_notes, write_notes
+from raydash.record.file.folder import RecordingEntry, scan, shown_name
+from raydash.record.file.notes import read_notes, validated, write_notes
 from raydash.record.library.index import Index
 from raydash.record.library.retention import (
     Doomed,
@@ -33,7 +33,7 @@ from raydash.record.library.retention import (
 
 LOCK_PATIENCE_S = 5.0
 _POLL_S = 0.02
-_NEAR = 3
+_NUM_SUGGESTIONS = 3
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class LibraryFolder:
         self._log_path = state_dir / "library.log"
         self._index = Index(self.folder, cache_dir)
         self._now_s = now_s
-        self._patience_s = lock_patience_s
+        self._lock_timeout_s = lock_patience_s
 
     # --- looking --------------------------------------------------------------------------------
 
@@ -121,32 +121,34 @@ class LibraryFolder:
         path, problem = _file_at(recording)
         if path is not None:
             return path
-        begun = [run_id for run_id in entries if recording and run_id.startswith(recording)]
+        with_prefix = [run_id for run_id in entries if recording and run_id.startswith(recording)]
         # A damaged file that was set aside begins like the one that took its place.
-        begun = [run_id for run_id in begun if entries[run_id].has_place] or begun
-        if len(begun) == 1:
-            return entries[begun[0]].path
+        with_prefix = [
+            run_id for run_id in with_prefix if entries[run_id].is_in_place
+        ] or with_prefix
+        if len(with_prefix) == 1:
+            return entries[with_prefix[0]].path
         runs = self.runs()
-        titled = [run.run_id for run in runs if recording and run.title == recording]
-        if len(titled) == 1:
-            return entries[titled[0]].path
-        several = sorted(titled or begun)
+        with_title = [run.run_id for run in runs if recording and run.title == recording]
+        if len(with_title) == 1:
+            return entries[with_title[0]].path
+        several = sorted(with_title or with_prefix)
         if several:
             raise FaultError(
                 Fault(
-                    f"{_cited(recording)} may be any of {len(several)} recordings",
+                    f"{_printable(recording)} may be any of {len(several)} recordings",
                     ", ".join(several[:10]) + (" ..." if len(several) > 10 else ""),
                     "Say more of the id",
                     bad_input=True,
                 )
             )
         if problem:
-            what = f"There is no recording {_cited(recording)}"
+            what = f"There is no recording {_printable(recording)}"
             raise FaultError(Fault(what, problem, bad_input=True))
-        near = _near(recording, runs)
+        near = _closest_ids(recording, runs)
         raise FaultError(
             Fault(
-                f"There is no recording {_cited(recording)} in {self.folder}",
+                f"There is no recording {_printable(recording)} in {self.folder}",
                 remedy=f"Did you mean {' or '.join(near)}?" if near else "See raydash runs",
                 bad_input=True,
             )
@@ -161,7 +163,7 @@ class LibraryFolder:
             FaultError: if there is no such recording, the notes are refused, or the disk does not
                 take them; the old ones are untouched then.
         """
-        wanted = checked(notes)
+        wanted = validated(notes)
         self.change_notes(run_id, lambda _: wanted)
 
     def change_notes(self, run_id: str, change: Callable[[Notes], Notes]) -> Notes:
@@ -176,12 +178,12 @@ class LibraryFolder:
                 raise FaultError(
                     Fault(
                         "The notes were not saved",
-                        f"there is no recording {_cited(run_id)} in the library any more",
+                        f"there is no recording {_printable(run_id)} in the library any more",
                         bad_input=True,
                     )
                 )
             before, problem = read_notes(entry.notes_path)
-            notes = checked(change(Notes() if problem else before))
+            notes = validated(change(Notes() if problem else before))
             try:
                 write_notes(entry.notes_path, notes)
             except OSError as error:
@@ -207,7 +209,7 @@ class LibraryFolder:
                     "A recording was not deleted"
                     if count == 1
                     else f"{count} recordings were not deleted",
-                    "; ".join(f"{_cited(run_id)}: {why}" for run_id, why in refused.items()),
+                    "; ".join(f"{_printable(run_id)}: {why}" for run_id, why in refused.items()),
                     bad_input=True,
                 )
             )
@@ -252,14 +254,14 @@ class LibraryFolder:
             run_id = each.run.run_id
             reason = self._delete(run_id, each.reason)
             if reason:
-                self._tell(f"could not delete {run_id} ({each.reason}): {reason}")
+                self._log_deletion(f"could not delete {run_id} ({each.reason}): {reason}")
             else:
                 deleted.append(run_id)
         return tuple(deleted)
 
     # --- within ---------------------------------------------------------------------------------
 
-    def _entries(self) -> dict[str, Entry]:
+    def _entries(self) -> dict[str, RecordingEntry]:
         return {shown_name(entry.run_id): entry for entry in scan(self.folder)}
 
     def _delete(self, run_id: str, reason: str, *, even_pinned: bool = False) -> str:
@@ -279,10 +281,10 @@ class LibraryFolder:
             refusal = _remove(entry)
         if not refusal:
             size = words_for_bytes(entry.size_bytes)
-            self._tell(f"deleted {run_id} ({size}): {reason}")
+            self._log_deletion(f"deleted {run_id} ({size}): {reason}")
         return refusal
 
-    def _tell(self, text: str) -> None:
+    def _log_deletion(self, text: str) -> None:
         """Add a line to the library's log; a disk that does not take it is no reason to stop."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         line = f"{now} {self.folder} {text}".encode("unicode_escape").decode()
@@ -308,7 +310,7 @@ class LibraryFolder:
             log.info("no lock for the library: %s", error)
             yield
             return
-        until_s = time.monotonic() + self._patience_s
+        until_s = time.monotonic() + self._lock_timeout_s
         try:
             while True:
                 try:
@@ -343,7 +345,7 @@ def _file_at(recording: str) -> tuple[Path | None, str]:
     return None, problem if is_path else ""
 
 
-def _remove(entry: Entry) -> str:
+def _remove(entry: RecordingEntry) -> str:
     """The recording first: if that is refused, nothing is lost. Links are removed, not followed."""
     try:
         entry.path.unlink()
@@ -353,7 +355,7 @@ def _remove(entry: Entry) -> str:
         return "it is a folder, which raydash leaves alone"
     except OSError as error:
         return error.strerror or str(error)
-    left = []
+    remaining = []
     for part in entry.beside:
         try:
             if part.is_dir() and not part.is_symlink():
@@ -363,8 +365,8 @@ def _remove(entry: Entry) -> str:
         except FileNotFoundError:
             continue
         except OSError as error:
-            left.append(f"{part.name} ({error.strerror})")
-    return f"it is gone, but not all beside it: {', '.join(left)}" if left else ""
+            remaining.append(f"{part.name} ({error.strerror})")
+    return f"it is gone, but not all beside it: {', '.join(remaining)}" if remaining else ""
 
 
 def _disk_fault(what: str, error: OSError) -> FaultError:
@@ -378,17 +380,17 @@ def _disk_fault(what: str, error: OSError) -> FaultError:
     )
 
 
-def _near(recording: str, runs: Sequence[RecordedRun]) -> list[str]:
+def _closest_ids(recording: str, runs: Sequence[RecordedRun]) -> list[str]:
     """Ids that somebody may have meant, of runs whose id, title or environment comes near."""
     known: dict[str, str] = {}
     for run in reversed(runs):  # the newest of equal words wins
         known.update({word.casefold(): run.run_id for word in (run.env_id, run.title, run.run_id)})
     wanted = recording[:200].casefold()
-    near = difflib.get_close_matches(wanted, known, n=_NEAR, cutoff=0.6)
-    parts = [word for word in known if wanted and wanted in word][:_NEAR]
-    return list(dict.fromkeys(known[word] for word in [*near, *parts]))[:_NEAR]
+    near = difflib.get_close_matches(wanted, known, n=_NUM_SUGGESTIONS, cutoff=0.6)
+    parts = [word for word in known if wanted and wanted in word][:_NUM_SUGGESTIONS]
+    return list(dict.fromkeys(known[word] for word in [*near, *parts]))[:_NUM_SUGGESTIONS]
 
 
-def _cited(recording: str) -> str:
+def _printable(recording: str) -> str:
     """What was typed, fit for a sentence."""
     return "".join(c if c.isprintable() else "?" for c in recording[:80]) or "without a name"

@@ -44,11 +44,11 @@ def doomed(
         settings: The rules.
         now_s: Unix time.
     """
-    known = [run for run in runs if not (run.is_live or run.fault)]
-    rest = [run for run in reversed(known[1:]) if not run.notes.pinned]
+    ended = [run for run in runs if not (run.is_live or run.fault)]
+    candidates = [run for run in reversed(ended[1:]) if not run.notes.pinned]
     found: list[Doomed] = []
     size = sum(run.size_bytes for run in runs)
-    for run in rest:
+    for run in candidates:
         if settings.keep_days is not None and now_s - _end_s(run) > settings.keep_days * _DAY_S:
             reason = f"older than {settings.keep_days:g} days"
         elif settings.keep_bytes is not None and size > settings.keep_bytes:
@@ -103,10 +103,10 @@ def write_settings(path: Path, settings: LibrarySettings) -> None:
 
 def warning(folder: Path, library_bytes: int, limit_bytes: int | None) -> tuple[int, str]:
     """Free bytes on the folder's disk, and what to say of the limit and of the disk."""
-    said = []
+    warnings = []
     if limit_bytes is not None and library_bytes >= WARN_FROM * limit_bytes:
         share = library_bytes / limit_bytes
-        said.append(
+        warnings.append(
             f"the library takes {share:.0%} of its limit of {words_for_bytes(limit_bytes)}: "
             "delete or prune recordings, or raise the limit"
         )
@@ -116,10 +116,10 @@ def warning(folder: Path, library_bytes: int, limit_bytes: int | None) -> tuple[
     try:
         usage = shutil.disk_usage(place)
     except OSError as error:
-        return 0, "; ".join([*said, f"the disk can't be asked: {error.strerror}"])
+        return 0, "; ".join([*warnings, f"the disk can't be asked: {error.strerror}"])
     if usage.free < max(MIN_FREE_BYTES, MIN_FREE_SHARE * usage.total):
-        said.append(f"the disk has only {words_for_bytes(usage.free)} free")
-    return usage.free, "; ".join(said)
+        warnings.append(f"the disk has only {words_for_bytes(usage.free)} free")
+    return usage.free, "; ".join(warnings)
 
 
 def words_for_bytes(count: float) -> str:

@@ -17,7 +17,7 @@ from raydash.record.file.database import reading_fault
 from raydash.record.file.rows import IncarnationRow
 from raydash.record.file.schema import Connection
 from raydash.record.read.generations import learning_figures
-from raydash.record.read.named_values import NamedReader
+from raydash.record.read.named_values import NamedValueReader
 from raydash.record.read.query import RecordedFigures, figures_of, num_restarts, open_read_only
 
 NUM_EVENTS = 20
@@ -120,7 +120,7 @@ def _details(connection: Connection, path: Path) -> RunDetails:
     last = connection.execute(
         "SELECT num_workers FROM commits ORDER BY number DESC LIMIT 1"
     ).fetchone()
-    lives = connection.execute(
+    incarnations = connection.execute(
         "SELECT incarnation, started_s, started_utc, node, pid FROM incarnations"
         " ORDER BY incarnation"
     ).fetchall()
@@ -129,7 +129,7 @@ def _details(connection: Connection, path: Path) -> RunDetails:
         f" ORDER BY number DESC LIMIT {NUM_EVENTS}"
     ).fetchall()
     (num_events,) = connection.execute("SELECT count(*) FROM events").fetchone()
-    named = NamedReader(connection)
+    named = NamedValueReader(connection)
     return RunDetails(
         figures=figures_of(connection),
         name=name,
@@ -143,7 +143,7 @@ def _details(connection: Connection, path: Path) -> RunDetails:
         machine=_table(machine),
         ended_utc=ended_utc,
         ended_s=ended_s,
-        incarnations=tuple(IncarnationRow(*life) for life in lives),
+        incarnations=tuple(IncarnationRow(*incarnation) for incarnation in incarnations),
         workers=workers,
         events=tuple(
             Event(number, t_s, EventKind(kind), text, index, detail, count)
@@ -175,11 +175,11 @@ def _workers(connection: Connection) -> tuple[WorkerRow, ...]:
     return tuple(
         WorkerRow(
             worker_index=index,
-            incarnation=life,
+            incarnation=incarnation,
             totals=WorkerTotals(*sums),
             episode_return_mean=math.nan if means.get(index) is None else means[index],
         )
-        for index, life, *sums in rows
+        for index, incarnation, *sums in rows
     )
 
 

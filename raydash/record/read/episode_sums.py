@@ -31,7 +31,7 @@ _EPISODES = ", ".join(
     "coalesce(ending, 255)::UTINYINT AS ending" if name == "ending" else name
     for name in EpisodeColumns.__slots__
 )
-NOT_KNOWN = 255
+UNKNOWN_ENDING = 255
 """In place of an `Ending` that an imported run does not tell."""
 
 
@@ -67,7 +67,7 @@ class EpisodeSums:
         self._blocks: Float64 | None = None
 
     @property
-    def has_any(self) -> bool:
+    def has_episodes(self) -> bool:
         """There is an episode."""
         return self._num_rows > 0
 
@@ -75,17 +75,19 @@ class EpisodeSums:
         """Of the episodes that ended by then; infinity: all."""
         if math.isinf(at_s):
             if self._all is None:
-                self._all = _added(self._asked("true"))
+                self._all = _total(self._query_sums("true"))
             return self._all
-        blocks = self._made_blocks()
+        blocks = self._block_sums()
         first_s, last_s = blocks[:, 1], blocks[:, 2]
         parts = [blocks[last_s <= at_s, 3:]]
         for block in np.flatnonzero((first_s <= at_s) & (at_s < last_s)):
             low = int(blocks[block, 0]) * BLOCK_ROWS
             parts.append(
-                self._asked("rowid >= ? AND rowid < ? AND end_s <= ?", low, low + BLOCK_ROWS, at_s)
+                self._query_sums(
+                    "rowid >= ? AND rowid < ? AND end_s <= ?", low, low + BLOCK_ROWS, at_s
+                )
             )
-        return _added(np.concatenate(parts))
+        return _total(np.concatenate(parts))
 
     def newest(self, at_s: float, count: int, *, with_errors: bool = True) -> EpisodeColumns:
         """The last `count` episodes that ended by then, oldest first; fewer if there are fewer."""
@@ -102,14 +104,14 @@ class EpisodeSums:
         """A row before which none of the last `count` can be; not much earlier than need be."""
         if math.isinf(at_s):
             return max(0, self._num_rows - count - BLOCK_ROWS)
-        blocks = self._made_blocks()
+        blocks = self._block_sums()
         begun = blocks[blocks[:, 1] <= at_s, 0]
         if not len(begun):
             return 0
         # The newest that has begun may hold few that ended by then.
         return max(0, int(begun[-1]) - 1 - -(-count // BLOCK_ROWS)) * BLOCK_ROWS
 
-    def _made_blocks(self) -> Float64:
+    def _block_sums(self) -> Float64:
         """Shape (blocks, 9): number, first and last end, sums."""
         if self._blocks is None:
             rows = self._connection.execute(
@@ -122,7 +124,7 @@ class EpisodeSums:
                 row[7:] = self._true_bounds("rowid >= ? AND rowid < ?", low, low + BLOCK_ROWS)
         return self._blocks
 
-    def _asked(self, where: str, *values: float) -> Float64:
+    def _query_sums(self, where: str, *values: float) -> Float64:
         """Sums of some rows, shape (1, 6)."""
         row = self._connection.execute(
             f"SELECT {_SUMS} FROM episodes WHERE {_GOOD} AND {where}", list(values)
@@ -152,7 +154,7 @@ class EpisodeSums:
         return {index: np.array(returns[::-1], np.float64) for index, returns in rows}
 
 
-def _added(rows: Float64) -> Sums:
+def _total(rows: Float64) -> Sums:
     count, both, return_sum, len_sum = rows[:, :4].sum(axis=0)
     low, high = rows[:, 4], rows[:, 5]
     return Sums(

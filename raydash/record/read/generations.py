@@ -93,7 +93,7 @@ def past_learning(connection: Connection, path: Path) -> tuple[PastLearning, Gen
         return PastLearning(), Generations()
     rows = generations_of(connection)
     evaluated = np.flatnonzero(rows.evaluation_n > 0)
-    since = len(rows) - 1 - int(evaluated[-1]) if len(evaluated) else len(rows)
+    num_since_evaluation = len(rows) - 1 - int(evaluated[-1]) if len(evaluated) else len(rows)
     means = rows.evaluation_mean[evaluated]
     means = means[np.isfinite(means)]
     (number,) = connection.execute(
@@ -101,7 +101,7 @@ def past_learning(connection: Connection, path: Path) -> tuple[PastLearning, Gen
     ).fetchone()
     past = PastLearning(
         figures=known,
-        generations_since_evaluation=since,
+        generations_since_evaluation=num_since_evaluation,
         evaluation_number=number,
         best_evaluation_mean=float(means.max()) if len(means) else math.nan,
     )

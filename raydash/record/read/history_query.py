@@ -20,7 +20,7 @@ from raydash.core.records import Float64, Int64
 from raydash.core.states import Ending
 from raydash.core.updates import HistoryDelta
 from raydash.record.file.schema import Connection
-from raydash.record.read.named_values import BucketSums, bucket_sums, kept_bucket_sums
+from raydash.record.read.named_values import BucketSums, bucket_sums, recorded_bucket_sums
 from raydash.record.read.query import recorded_until_s, tables_of
 from raydash.record.read.worker_curves import worker_curves
 
@@ -29,7 +29,7 @@ MAX_RAW_EPISODES = 800_000
 MAX_BUCKETS = 20_000
 """More than any plot has pixels."""
 _KINDS = len(Ending)
-_NOT_KNOWN = 255
+_UNKNOWN_ENDING = 255
 _QUANTILES = (0.1, 0.9)
 
 
@@ -54,9 +54,13 @@ def history(
     end_s = max(0.0, min(end_s, recorded_until_s(connection)))
     start_s = min(max(start_s, 0.0), end_s)
     bucket_s = bucket_width_s(start_s, end_s, min(num_buckets, MAX_BUCKETS))
-    kept = _kept(connection)
-    if kept is not None and bucket_s < kept.bucket_s and _is_long(connection, start_s, end_s):
-        bucket_s = kept.bucket_s
+    recorded = _recorded_buckets(connection)
+    if (
+        recorded is not None
+        and bucket_s < recorded.bucket_s
+        and _has_many_episodes(connection, start_s, end_s)
+    ):
+        bucket_s = recorded.bucket_s
     first, last = int(start_s // bucket_s), int(end_s // bucket_s)
     return buckets(connection, bucket_s, first, last)
 
@@ -73,20 +77,20 @@ def buckets(
     connection: Connection, bucket_s: float, first: int, last: int, *, until_s: float = math.inf
 ) -> HistoryDelta:
     """Buckets `first` to `last` of that width; nothing after `until_s` counts."""
-    made = _Buckets(bucket_s, first, last - first + 1)
+    builder = _BucketBuilder(bucket_s, first, last - first + 1)
     from_s, end_s = first * bucket_s, min((last + 1) * bucket_s, until_s)
-    kept = _kept(connection)
-    if kept is not None and bucket_s >= kept.bucket_s and kept.end_s > from_s:
-        whole = int(min(end_s, kept.end_s) // kept.bucket_s)
-        _add_kept(connection, made, kept.bucket_s, whole)
-        from_s = max(from_s, whole * kept.bucket_s)
+    recorded = _recorded_buckets(connection)
+    if recorded is not None and bucket_s >= recorded.bucket_s and recorded.end_s > from_s:
+        whole = int(min(end_s, recorded.end_s) // recorded.bucket_s)
+        _add_recorded(connection, builder, recorded.bucket_s, whole)
+        from_s = max(from_s, whole * recorded.bucket_s)
     if from_s < end_s:
-        if not _add_episodes(connection, made, from_s, end_s):
-            _add_ready_means(connection, made, from_s, end_s)
-        _add_steps(connection, made, from_s, end_s)
+        if not _add_episodes(connection, builder, from_s, end_s):
+            _add_imported_means(connection, builder, from_s, end_s)
+        _add_steps(connection, builder, from_s, end_s)
         for sums in bucket_sums(connection, bucket_s, from_s, end_s):
-            made.add_scalars(sums.bucket - first, sums)
-    return made.delta()
+            builder.add_scalars(sums.bucket - first, sums)
+    return builder.delta()
 
 
 def joined(parts: list[HistoryDelta]) -> HistoryDelta:
@@ -144,7 +148,7 @@ def _widened(matrix: NDArray[np.float32], width: int, fill: float) -> NDArray[np
     return np.pad(matrix, ((0, 0), (0, width - matrix.shape[1])), constant_values=fill)
 
 
-class _Buckets:
+class _BucketBuilder:
     """Sums per bucket while they are gathered."""
 
     def __init__(self, bucket_s: float, first: int, count: int) -> None:
@@ -184,14 +188,14 @@ class _Buckets:
 
     def add_quantiles(self, row: int, exact: Float64, more: Callable[[], Histogram]) -> None:
         """Quantiles of some returns of a bucket; their histogram is made if others join them."""
-        held = self.histograms.get(row)
-        if held is None:
+        earlier = self.histograms.get(row)
+        if earlier is None:
             self.histograms[row] = more
             self.quantiles[row] = exact
             return
-        both = held()
+        both = earlier()
         both.merge(more())
-        self.histograms[row] = _same(both)
+        self.histograms[row] = _constant(both)
         self.quantiles[row] = [both.quantile(q) for q in _QUANTILES]
 
     def delta(self) -> HistoryDelta:
@@ -227,62 +231,64 @@ class _Buckets:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _RecordedBuckets:
     bucket_s: float
     end_s: float
 
 
-def _kept(connection: Connection) -> _Kept | None:
+def _recorded_buckets(connection: Connection) -> _RecordedBuckets | None:
     """The width of the rows of table `history`, and up to where they reach."""
     if "history" not in tables_of(connection):
         return None
     width_s, last = connection.execute("SELECT max(bucket_s), max(bucket) FROM history").fetchone()
-    return None if width_s is None else _Kept(width_s, (last + 1) * width_s)
+    return None if width_s is None else _RecordedBuckets(width_s, (last + 1) * width_s)
 
 
-_KEPT_COLUMNS = (
+_RECORDED_COLUMNS = (
     "bucket", "num_env_steps", "num_terminated", "num_truncated", "num_both", "num_error",
     "return_n", "return_sum", "return_min", "return_max", "return_p10", "return_p90",
     "worker_steps", "worker_return_sum", "worker_return_n", "returns",
 )  # fmt: skip
 
 
-def _add_kept(connection: Connection, made: _Buckets, kept_s: float, end: int) -> None:
+def _add_recorded(
+    connection: Connection, builder: _BucketBuilder, recorded_s: float, end: int
+) -> None:
     """Merge rows of table `history` before bucket `end` of their own width."""
-    ratio = round(made.bucket_s / kept_s)
+    ratio = round(builder.bucket_s / recorded_s)
     rows = connection.execute(
-        f"SELECT {', '.join(_KEPT_COLUMNS)} FROM history WHERE bucket >= ? AND bucket < ?"
+        f"SELECT {', '.join(_RECORDED_COLUMNS)} FROM history WHERE bucket >= ? AND bucket < ?"
         " ORDER BY bucket",
-        [made.first * ratio, min(end, (made.first + made.count) * ratio)],
+        [builder.first * ratio, min(end, (builder.first + builder.count) * ratio)],
     ).fetchnumpy()
-    at = np.asarray(rows["bucket"], np.int64) // ratio - made.first
-    np.add.at(made.steps, at, _filled(rows["num_env_steps"]))
+    at = np.asarray(rows["bucket"], np.int64) // ratio - builder.first
+    np.add.at(builder.steps, at, _filled(rows["num_env_steps"]))
     for ending in Ending:
-        np.add.at(made.kinds[:, ending], at, rows[f"num_{ending.name.lower()}"])
-    np.add.at(made.return_n, at, rows["return_n"])
-    np.add.at(made.return_sum, at, _filled(rows["return_sum"]))
-    np.fmin.at(made.low, at, _filled(rows["return_min"]))
-    np.fmax.at(made.high, at, _filled(rows["return_max"]))
-    made.widen(max((len(steps) for steps in rows["worker_steps"]), default=0))
+        np.add.at(builder.kinds[:, ending], at, rows[f"num_{ending.name.lower()}"])
+    np.add.at(builder.return_n, at, rows["return_n"])
+    np.add.at(builder.return_sum, at, _filled(rows["return_sum"]))
+    np.fmin.at(builder.low, at, _filled(rows["return_min"]))
+    np.fmax.at(builder.high, at, _filled(rows["return_max"]))
+    builder.widen(max((len(steps) for steps in rows["worker_steps"]), default=0))
     lists = zip(
         at, rows["worker_steps"], rows["worker_return_sum"], rows["worker_return_n"], strict=True
     )
     for row, steps, sums, counts in lists:
-        made.worker_steps[row, : len(steps)] += _filled(steps)
-        made.worker_sum[row, : len(sums)] += _filled(sums)
-        made.worker_n[row, : len(counts)] += np.ma.filled(counts, 0)
+        builder.worker_steps[row, : len(steps)] += _filled(steps)
+        builder.worker_sum[row, : len(sums)] += _filled(sums)
+        builder.worker_n[row, : len(counts)] += np.ma.filled(counts, 0)
     exact = np.stack([_filled(rows["return_p10"]), _filled(rows["return_p90"])], axis=-1)
     for place in np.flatnonzero(rows["return_n"]):
         blob = rows["returns"][place]
-        made.add_quantiles(int(at[place]), exact[place], _reader(blob))
+        builder.add_quantiles(int(at[place]), exact[place], _histogram_from(blob))
     if "history_scalars" in tables_of(connection):
-        sums = kept_bucket_sums(
-            connection, made.first * ratio, min(end, (made.first + made.count) * ratio)
+        sums = recorded_bucket_sums(
+            connection, builder.first * ratio, min(end, (builder.first + builder.count) * ratio)
         )
-        made.add_scalars(sums.bucket // ratio - made.first, sums)
+        builder.add_scalars(sums.bucket // ratio - builder.first, sums)
 
 
-def _reader(blob: bytes | None) -> Callable[[], Histogram]:
+def _histogram_from(blob: bytes | None) -> Callable[[], Histogram]:
     return lambda: Histogram.from_bytes(bytes(blob or b""))
 
 
@@ -294,14 +300,16 @@ def _filled(column: NDArray[np.generic]) -> Float64:
 # --- the episodes themselves ----------------------------------------------------------------------
 
 
-def _is_long(connection: Connection, start_s: float, end_s: float) -> bool:
+def _has_many_episodes(connection: Connection, start_s: float, end_s: float) -> bool:
     (count,) = connection.execute(
         "SELECT count(*) FROM episodes WHERE end_s >= ? AND end_s < ?", [start_s, end_s]
     ).fetchone()
     return bool(count > MAX_RAW_EPISODES)
 
 
-def _add_episodes(connection: Connection, made: _Buckets, from_s: float, end_s: float) -> bool:
+def _add_episodes(
+    connection: Connection, builder: _BucketBuilder, from_s: float, end_s: float
+) -> bool:
     """Count episodes that ended in a range; False if there is none."""
     count, low, high = connection.execute(
         "SELECT count(*), min(rowid), max(rowid) FROM episodes WHERE end_s >= ? AND end_s < ?",
@@ -313,17 +321,17 @@ def _add_episodes(connection: Connection, made: _Buckets, from_s: float, end_s: 
     for start in range(low, high + 1, size):
         rows = connection.execute(
             "SELECT floor(end_s / ?)::BIGINT - ? AS at, worker_index - 1 AS worker,"
-            f" episode_return, coalesce(ending, {_NOT_KNOWN}) AS ending FROM episodes"
+            f" episode_return, coalesce(ending, {_UNKNOWN_ENDING}) AS ending FROM episodes"
             " WHERE end_s >= ? AND end_s < ? AND rowid >= ? AND rowid < ?",
-            [made.bucket_s, made.first, from_s, end_s, start, min(start + size, high + 1)],
+            [builder.bucket_s, builder.first, from_s, end_s, start, min(start + size, high + 1)],
         ).fetchnumpy()
         if len(rows["at"]):
-            _count_in(made, **rows, is_all=count <= MAX_RAW_EPISODES)
+            _add_batch(builder, **rows, is_all=count <= MAX_RAW_EPISODES)
     return True
 
 
-def _count_in(
-    made: _Buckets,
+def _add_batch(
+    builder: _BucketBuilder,
     *,
     at: Int64,
     worker: Int64,
@@ -332,31 +340,31 @@ def _count_in(
     is_all: bool,
 ) -> None:
     for kind in Ending:
-        made.kinds[:, kind] += np.bincount(at[ending == kind], minlength=made.count)
+        builder.kinds[:, kind] += np.bincount(at[ending == kind], minlength=builder.count)
     good = ending != Ending.ERROR
     at, worker, returns = at[good], worker[good], _filled(episode_return[good])
     if not len(at):
         return
-    made.return_n += np.bincount(at, minlength=made.count)
-    made.return_sum += np.bincount(at, returns, made.count)
+    builder.return_n += np.bincount(at, minlength=builder.count)
+    builder.return_sum += np.bincount(at, returns, builder.count)
     width = int(worker.max()) + 1
-    made.widen(width)
+    builder.widen(width)
     cells = at * width + worker
-    size = made.count * width
-    shape = (made.count, width)
-    made.worker_sum[:, :width] += np.bincount(cells, returns, size).reshape(shape)
-    made.worker_n[:, :width] += np.bincount(cells, minlength=size).reshape(shape)
+    size = builder.count * width
+    shape = (builder.count, width)
+    builder.worker_sum[:, :width] += np.bincount(cells, returns, size).reshape(shape)
+    builder.worker_n[:, :width] += np.bincount(cells, minlength=size).reshape(shape)
     order = np.argsort(at, kind="stable")
     at, returns = at[order], returns[order]
     rows, starts = np.unique(at, return_index=True)
-    made.low[rows] = np.fmin(made.low[rows], np.fmin.reduceat(returns, starts))
-    made.high[rows] = np.fmax(made.high[rows], np.fmax.reduceat(returns, starts))
+    builder.low[rows] = np.fmin(builder.low[rows], np.fmin.reduceat(returns, starts))
+    builder.high[rows] = np.fmax(builder.high[rows], np.fmax.reduceat(returns, starts))
     for row, start, end in zip(rows, starts, [*starts[1:], len(at)], strict=True):
         values = returns[start:end]
-        counted = _counter(values)
+        counted = _histogram_of(values)
         if not is_all:  # then the values of all batches would be too many to keep
-            counted = _same(counted())
-        made.add_quantiles(int(row), _quantiles(values), counted)
+            counted = _constant(counted())
+        builder.add_quantiles(int(row), _quantiles(values), counted)
 
 
 def _quantiles(values: Float64) -> Float64:
@@ -368,21 +376,23 @@ def _quantiles(values: Float64) -> Float64:
     return np.asarray(np.partition(values, ranks)[ranks])
 
 
-def _same(histogram: Histogram) -> Callable[[], Histogram]:
+def _constant(histogram: Histogram) -> Callable[[], Histogram]:
     return lambda: histogram
 
 
-def _counter(values: Float64) -> Callable[[], Histogram]:
+def _histogram_of(values: Float64) -> Callable[[], Histogram]:
     def count() -> Histogram:
-        made = Histogram()
-        made.add(values)
-        return made
+        histogram = Histogram()
+        histogram.add(values)
+        return histogram
 
     return count
 
 
-def _add_steps(connection: Connection, made: _Buckets, from_s: float, end_s: float) -> None:
-    edges_s = (made.first + np.arange(made.count + 1)) * made.bucket_s
+def _add_steps(
+    connection: Connection, builder: _BucketBuilder, from_s: float, end_s: float
+) -> None:
+    edges_s = (builder.first + np.arange(builder.count + 1)) * builder.bucket_s
     curves = worker_curves(
         connection,
         from_s=from_s,
@@ -391,27 +401,29 @@ def _add_steps(connection: Connection, made: _Buckets, from_s: float, end_s: flo
     )
     edges_s = np.minimum(np.maximum(edges_s, from_s), end_s)
     for curve in curves:
-        made.widen(curve.worker_index)
+        builder.widen(curve.worker_index)
         steps = np.diff(curve.at(edges_s)[:, 0])
-        made.steps += steps
-        made.worker_steps[:, curve.worker_index - 1] += steps
+        builder.steps += steps
+        builder.worker_steps[:, curve.worker_index - 1] += steps
 
 
-def _add_ready_means(connection: Connection, made: _Buckets, from_s: float, end_s: float) -> None:
+def _add_imported_means(
+    connection: Connection, builder: _BucketBuilder, from_s: float, end_s: float
+) -> None:
     """Means that came ready-made; of an imported run without episodes."""
     if "scalars" not in tables_of(connection):
         return
-    for tag, place in (("mean", None), ("min", made.low), ("max", made.high)):
+    for tag, place in (("mean", None), ("min", builder.low), ("max", builder.high)):
         rows = connection.execute(
             f"SELECT floor(t_s / ?)::BIGINT - ? AS at, {'avg' if tag == 'mean' else tag}(value)"
             " AS value FROM scalars WHERE tag = ? AND NOT isnan(value)"
             " AND t_s >= ? AND t_s < ? GROUP BY 1",
-            [made.bucket_s, made.first, f"episode_return_{tag}", from_s, end_s],
+            [builder.bucket_s, builder.first, f"episode_return_{tag}", from_s, end_s],
         ).fetchnumpy()
         at, values = np.asarray(rows["at"], np.int64), _filled(rows["value"])
         if place is not None:
-            place[at] = np.where(made.return_n[at] > 0, values, np.nan)
+            place[at] = np.where(builder.return_n[at] > 0, values, np.nan)
             continue
-        made.return_n[at], made.return_sum[at] = 1, values
-        made.low[at] = made.high[at] = values
-        made.quantiles[at] = values[:, None]
+        builder.return_n[at], builder.return_sum[at] = 1, values
+        builder.low[at] = builder.high[at] = values
+        builder.quantiles[at] = values[:, None]

@@ -25,14 +25,14 @@ from raydash.record.read.snapshot import RecordingReader
 
 MAX_BYTES = 2 * 10**9
 ATTEMPTS = 6
-BETWEEN_S = 0.25
+RETRY_INTERVAL_S = 0.25
 """A checkpoint of a growing recording takes about so long."""
-_ROOM = 1.2
+_ROOM_FACTOR = 1.2
 
 _Opened = TypeVar("_Opened")
 
 
-class _MovedError(Exception):
+class _ChangedError(Exception):
     """The file changed while it was copied."""
 
 
@@ -96,18 +96,20 @@ def _open_copy(
                 "Watch the run on its own cluster, or open it when it has ended",
             )
         )
-    error: Exception = _MovedError()
+    error: Exception = _ChangedError()
     for attempt in range(ATTEMPTS):
         if attempt:
-            wait(BETWEEN_S)
+            wait(RETRY_INTERVAL_S)
         try:
-            with tempfile.TemporaryDirectory(prefix="raydash-copy-", dir=_place(path, size)) as at:
+            with tempfile.TemporaryDirectory(
+                prefix="raydash-copy-", dir=_folder_with_room(path, size)
+            ) as at:
                 copied = Path(at) / path.name
                 _copy_together(path, copied, copy)
-                _check(copied)
+                _check_complete(copied)
                 # What is open stays readable when its name is gone, so nothing is ever left behind.
                 return open_copied(copied)
-        except (duckdb.Error, _MovedError) as problem:
+        except (duckdb.Error, _ChangedError) as problem:
             error = problem
         except OSError as problem:
             raise FaultError(reading_fault(path, problem)) from problem
@@ -121,7 +123,7 @@ def _open_copy(
     )
 
 
-def _place(path: Path, size: int) -> Path:
+def _folder_with_room(path: Path, size: int) -> Path:
     """A folder with room for a copy: the system's, else the recording's own.
 
     Raises:
@@ -129,7 +131,7 @@ def _place(path: Path, size: int) -> Path:
     """
     for folder in (Path(tempfile.gettempdir()), path.parent):
         try:
-            has_room = shutil.disk_usage(folder).free > _ROOM * size
+            has_room = shutil.disk_usage(folder).free > _ROOM_FACTOR * size
         except OSError:
             continue
         if has_room and os.access(folder, os.W_OK):
@@ -144,9 +146,9 @@ def _copy_together(path: Path, copied: Path, copy: Callable[[Path, Path], object
         try:
             copy(wal_of(path), wal_of(copied))
         except FileNotFoundError as error:
-            raise _MovedError("its WAL was moved into it") from error
+            raise _ChangedError("its WAL was moved into it") from error
     if _stamp(path) != before:
-        raise _MovedError("it changed while it was copied")
+        raise _ChangedError("it changed while it was copied")
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
@@ -154,7 +156,7 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _check(copied: Path) -> None:
+def _check_complete(copied: Path) -> None:
     """Every commit once, none missing: a checkpoint between the two copies would show here.
 
     Raises:
@@ -167,4 +169,4 @@ def _check(copied: Path) -> None:
         ).fetchone()
         (rows,) = connection.execute("SELECT count(*) FROM commits").fetchone()
     if rows and (first != 1 or last != count or rows != count):
-        raise _MovedError(f"{rows} commits, from {first} to {last}")
+        raise _ChangedError(f"{rows} commits, from {first} to {last}")

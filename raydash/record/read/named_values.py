@@ -21,7 +21,7 @@ BLOCK_ROWS = 122_880
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class NamedValueSource:
     """Where named values lie.
 
     Attributes:
@@ -39,12 +39,12 @@ class Source:
         return f"({self.rows.format(condition)})"
 
 
-INFO = Source(
+INFO = NamedValueSource(
     "episodes",
     "SELECT rowid AS row, end_s, unnest(map_keys(info)) AS name, unnest(map_values(info)) AS value"
     " FROM episodes WHERE info IS NOT NULL AND {0}",
 )
-AGENTS = Source(
+AGENTS = NamedValueSource(
     "agent_episodes",
     "SELECT rowid AS row, end_s, agent AS name, agent_return AS value"
     " FROM agent_episodes WHERE NOT isnan(agent_return) AND {0}",
@@ -52,23 +52,23 @@ AGENTS = Source(
 )
 
 
-def sources_of(connection: Connection) -> tuple[Source, ...]:
+def sources_of(connection: Connection) -> tuple[NamedValueSource, ...]:
     """Those that a recording has anything of: most have none."""
-    found: list[Source] = []
+    found: list[NamedValueSource] = []
     columns = {
         name
         for (name,) in connection.execute(
             "SELECT column_name FROM information_schema.columns WHERE table_name = 'episodes'"
         ).fetchall()
     }
-    if "info" in columns and _any(connection, "episodes WHERE info IS NOT NULL"):
+    if "info" in columns and _has_rows(connection, "episodes WHERE info IS NOT NULL"):
         found.append(INFO)
-    if "agent_episodes" in tables_of(connection) and _any(connection, "agent_episodes"):
+    if "agent_episodes" in tables_of(connection) and _has_rows(connection, "agent_episodes"):
         found.append(AGENTS)
     return tuple(found)
 
 
-def _any(connection: Connection, what: str) -> bool:
+def _has_rows(connection: Connection, what: str) -> bool:
     return connection.execute(f"SELECT 1 FROM {what} LIMIT 1").fetchone() is not None
 
 
@@ -94,7 +94,7 @@ class NamedSums:
 class NamedValues:
     """Sums of one source up to any instant; blocks of rows that end before it are kept."""
 
-    def __init__(self, connection: Connection, source: Source) -> None:
+    def __init__(self, connection: Connection, source: NamedValueSource) -> None:
         self._connection = connection
         self._source = source
         # Per block and name: block, first end, last end, name's place, count, sum.
@@ -109,22 +109,22 @@ class NamedValues:
     def up_to(self, at_s: float) -> list[NamedSums]:
         """Of the episodes that ended by then, in the order in which names were met."""
         sums = {name: [0.0, 0.0] for name in self.names}
-        cut: set[int] = set()
+        partial: set[int] = set()
         for block, name, first_s, last_s, count, total, _ in self._blocks:
             if last_s <= at_s:
                 sums[name][0] += count
                 sums[name][1] += total
             elif first_s <= at_s:
-                cut.add(block)
-        for block in cut:
+                partial.add(block)
+        for block in partial:
             low = block * BLOCK_ROWS
-            whole = {n for b, n, _, last_s, *_ in self._blocks if b == block and last_s <= at_s}
-            inside = f"rowid >= {low} AND rowid < {low + BLOCK_ROWS} AND end_s <= ?"
-            rows = self._source.where(inside)
+            complete = {n for b, n, _, last_s, *_ in self._blocks if b == block and last_s <= at_s}
+            within = f"rowid >= {low} AND rowid < {low + BLOCK_ROWS} AND end_s <= ?"
+            rows = self._source.where(within)
             for name, count, total in self._connection.execute(
                 f"SELECT name, count(*), sum(value) FROM {rows} GROUP BY name", [at_s]
             ).fetchall():
-                if name not in whole:
+                if name not in complete:
                     sums[name][0] += count
                     sums[name][1] += total
         recent = self._newest(at_s, {name: int(count) for name, (count, _) in sums.items()})
@@ -137,8 +137,8 @@ class NamedValues:
     def _newest(self, at_s: float, counts: dict[str, int]) -> dict[str, tuple[Float64, Float64]]:
         """The last 100 of each name; first looked for among the newest rows."""
         found: dict[str, tuple[Float64, Float64]] = {}
-        begun = [block for block, _, first_s, *_ in self._blocks if first_s <= at_s]
-        low = (max(begun) - 1) * BLOCK_ROWS if begun else 0
+        started = [block for block, _, first_s, *_ in self._blocks if first_s <= at_s]
+        low = (max(started) - 1) * BLOCK_ROWS if started else 0
         for first in (low, 0):
             rows = self._connection.execute(
                 f"SELECT name, max_by({{'t': end_s, 'v': value}}, end_s, {RECENT_EPISODES})"
@@ -160,7 +160,7 @@ class NamedValues:
         return found
 
 
-class NamedReader:
+class NamedValueReader:
     """What an open recording says of named scalars and of agents, up to any instant."""
 
     def __init__(self, connection: Connection) -> None:
@@ -245,7 +245,7 @@ def bucket_sums(
         )
 
 
-def kept_bucket_sums(connection: Connection, first: int, end: int) -> BucketSums:
+def recorded_bucket_sums(connection: Connection, first: int, end: int) -> BucketSums:
     """Buckets `first` to `end` (not with it) as table `history_scalars` has them."""
     rows = connection.execute(
         "SELECT bucket, name, n, total FROM history_scalars WHERE bucket >= ? AND bucket < ?",

@@ -32,14 +32,14 @@ from raydash.record.read.named_values import (
     NamedSums,
     NamedValues,
     agent_steps,
-    kept_bucket_sums,
+    recorded_bucket_sums,
     sources_of,
 )
 from raydash.record.read.query import num_restarts, policy_from_json
 
 RECENT_EPISODES = 100
 BATCH_ROWS = 100_000
-LATE_ROWS = 200_000
+NEWEST_ROWS = 200_000
 """Among so many of the newest episodes the newest of each worker are looked for first."""
 FIRST_SPAN_S = 0.5
 """How long a life is taken to have stepped before its first commit."""
@@ -238,9 +238,9 @@ def worker_steps_over_time(
     """
     with _reading(path) as connection:
         # What a life had at its newest commit so far: (when, steps).
-        seen: dict[tuple[int, int], tuple[float, int]] = {
-            (index, life): (t_s, steps)
-            for index, life, t_s, steps in connection.execute(
+        last_seen: dict[tuple[int, int], tuple[float, int]] = {
+            (index, incarnation): (t_s, steps)
+            for index, incarnation, t_s, steps in connection.execute(
                 "SELECT worker_index, incarnation, max(t_s), max(num_env_steps)"
                 " FROM worker_totals WHERE t_s < ? GROUP BY ALL",
                 [from_s],
@@ -257,12 +257,14 @@ def worker_steps_over_time(
                 " WHERE rowid >= $row AND rowid < $row + $count AND t_s >= $from_s",
                 {"row": row, "count": batch_rows, "from_s": from_s},
             ).fetchall()
-            grown: list[tuple[float, float, int, int]] = []
-            for t_s, index, life, steps in rows:
-                since_s, before = seen.get((index, life), (max(0.0, t_s - FIRST_SPAN_S), 0))
-                grown.append((t_s, since_s, index, steps - before))
-                seen[index, life] = (t_s, steps)
-            t_column, since_column, workers, counts = zip(*grown, strict=True) if grown else _NONE
+            gained: list[tuple[float, float, int, int]] = []
+            for t_s, index, incarnation, steps in rows:
+                since_s, before = last_seen.get(
+                    (index, incarnation), (max(0.0, t_s - FIRST_SPAN_S), 0)
+                )
+                gained.append((t_s, since_s, index, steps - before))
+                last_seen[index, incarnation] = (t_s, steps)
+            t_column, since_column, workers, counts = zip(*gained, strict=True) if gained else _NONE
             yield StepsColumns(
                 np.array(t_column, np.float64),
                 np.array(since_column, np.float64),
@@ -296,7 +298,7 @@ def _read(connection: Connection, path: Path) -> Restored | None:
     t_s, elapsed_s = connection.execute(
         "SELECT t_s, elapsed_s FROM commits ORDER BY number DESC LIMIT 1"
     ).fetchone() or (0.0, 0.0)
-    (lives,) = connection.execute("SELECT count(*) FROM incarnations").fetchone()
+    (num_incarnations,) = connection.execute("SELECT count(*) FROM incarnations").fetchone()
     good = f"FROM episodes WHERE ending <> {int(Ending.ERROR)}"
     return_n, return_sum, low, high, len_sum = connection.execute(
         "SELECT count(*), coalesce(sum(episode_return), 0),"
@@ -322,10 +324,10 @@ def _read(connection: Connection, path: Path) -> Restored | None:
         run_id=run[0],
         spec=spec_from_table(json.loads(run[1])),
         is_closed=run[2] is not None,
-        num_incarnations=lives,
+        num_incarnations=num_incarnations,
         last_t_s=t_s,
         elapsed_s=elapsed_s,
-        commanded=_commanded(connection),
+        commanded=_requested_state(connection),
         num_restarts=num_restarts(connection),
         workers=_workers(connection, good),
         ending_counts=ending_counts,
@@ -346,7 +348,7 @@ def _read(connection: Connection, path: Path) -> Restored | None:
     )
 
 
-def _commanded(connection: Connection) -> RequestedState:
+def _requested_state(connection: Connection) -> RequestedState:
     newest = connection.execute(
         "SELECT num_workers, keep, paused, paused_workers, stopped_workers, failed_workers,"
         " last_worker, ended_by, policy_json, weights_seq_no"
@@ -381,7 +383,7 @@ def _workers(connection: Connection, good: str) -> tuple[RestoredWorker, ...]:
         " GROUP BY worker_index ORDER BY worker_index"
     ).fetchall()
     (num_episodes,) = connection.execute("SELECT count(*) FROM episodes").fetchone()
-    recent = _recent_returns(connection, good, f"rowid >= {num_episodes - LATE_ROWS}")
+    recent = _recent_returns(connection, good, f"rowid >= {num_episodes - NEWEST_ROWS}")
     # Whoever has more episodes than were found there has been silent for long.
     num_good = _TOTALS.index("num_episodes"), _TOTALS.index("num_error")
     missing = [
@@ -394,11 +396,11 @@ def _workers(connection: Connection, good: str) -> tuple[RestoredWorker, ...]:
     return tuple(
         RestoredWorker(
             worker_index=index,
-            incarnation=life,
+            incarnation=incarnation,
             totals=WorkerTotals(*sums),
             recent_returns=np.array(recent.get(index, [])[::-1], np.float64),
         )
-        for index, life, *sums in rows
+        for index, incarnation, *sums in rows
     )
 
 
@@ -454,14 +456,16 @@ def _history_scalars(
     connection: Connection, bucket: Int64
 ) -> tuple[tuple[str, ...], Float64, Int64]:
     """Names, sums and counts of the named scalars of recorded buckets."""
-    kept = kept_bucket_sums(connection, int(bucket[0]), int(bucket[-1]) + 1)
-    names = tuple(dict.fromkeys(kept.name))
+    recorded = recorded_bucket_sums(connection, int(bucket[0]), int(bucket[-1]) + 1)
+    names = tuple(dict.fromkeys(recorded.name))
     places = {name: place for place, name in enumerate(names)}
     total, count = (
         np.zeros((len(bucket), len(names))),
         np.zeros((len(bucket), len(names)), np.int64),
     )
-    for number, name, n, one in zip(kept.bucket, kept.name, kept.n, kept.total, strict=True):
+    for number, name, n, one in zip(
+        recorded.bucket, recorded.name, recorded.n, recorded.total, strict=True
+    ):
         row = int(np.searchsorted(bucket, number))
         if bucket[row] == number:
             total[row, places[name]], count[row, places[name]] = one, n

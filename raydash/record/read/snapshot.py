@@ -38,9 +38,9 @@ from raydash.record.file.database import reading_fault, size_of
 from raydash.record.file.folder import shown_name
 from raydash.record.file.schema import Connection
 from raydash.record.read import history_query
-from raydash.record.read.episode_sums import NOT_KNOWN, EpisodeSums, Sums
+from raydash.record.read.episode_sums import UNKNOWN_ENDING, EpisodeSums, Sums
 from raydash.record.read.generations import learning_figures, worker_versions
-from raydash.record.read.named_values import NamedReader
+from raydash.record.read.named_values import NamedValueReader
 from raydash.record.read.query import (
     num_restarts,
     open_read_only,
@@ -49,9 +49,9 @@ from raydash.record.read.query import (
     tables_of,
 )
 from raydash.record.read.worker_columns import (
-    doings,
-    ended,
-    growth,
+    activities_at,
+    after_run_end,
+    counter_growth,
     recent_returns,
     totals_at,
     worker_columns,
@@ -61,9 +61,9 @@ from raydash.record.read.worker_curves import WorkerCurve, worker_curves
 RECENT_EPISODES = 100
 MAX_EVENTS = 5000
 RATE_SPANS_S = (1.0, 10.0, 60.0)
-_LOOK_BACK_S = 75.0
+_RATE_HISTORY_S = 75.0
 """For rates over the last minute: where it begins a row must be known."""
-_SEGMENT = 120
+_SEGMENT_BUCKETS = 120
 """Buckets of the last ten minutes are kept in parts of this many while the moment moves."""
 
 
@@ -78,7 +78,7 @@ def snapshot(path: Path, at_s: float | None = None) -> RunUpdate:
 
 
 @dataclass(frozen=True, slots=True)
-class _Clocks:
+class _CommitState:
     """What the commits say of an instant."""
 
     elapsed_s: float
@@ -119,7 +119,7 @@ class RecordingReader:
         self._lock = threading.Lock()
         self._connection = open_read_only(path)
         try:
-            self._read_head()
+            self._read_constants()
         except (duckdb.Error, ValueError, KeyError, TypeError) as error:
             self._connection.close()
             raise FaultError(self._fault(error)) from error
@@ -127,7 +127,7 @@ class RecordingReader:
             self._connection.close()
             raise
         self._sums: EpisodeSums | None = None
-        self._named: NamedReader | None = None
+        self._named: NamedValueReader | None = None
         self._whole: HistoryDelta | None = None
         self._segments: dict[int, HistoryDelta] = {}
 
@@ -186,14 +186,16 @@ class RecordingReader:
 
     # --- what does not depend on the instant --------------------------------------------------
 
-    def _read_head(self) -> None:
+    def _read_constants(self) -> None:
         connection = self._connection
-        if "run" not in tables_of(connection) or not (runs := _rows(connection, "FROM run")):
+        if "run" not in tables_of(connection) or not (
+            run_rows := _named_rows(connection, "FROM run")
+        ):
             raise FaultError(
                 Fault(f"{self.path.name} holds no run", "nothing was committed to it", "Delete it")
             )
-        self._run = run = runs[0]
-        lives = _rows(connection, "FROM incarnations ORDER BY incarnation")
+        self._run = run = run_rows[0]
+        incarnations = _named_rows(connection, "FROM incarnations ORDER BY incarnation")
         self.until_s = recorded_until_s(connection)
         self.spec: RunSpec = spec_from_table(json.loads(run["spec_json"]))
         # As in the library: so a copy under another name stands beside what it is a copy of.
@@ -204,14 +206,14 @@ class RecordingReader:
             started_utc=run["started_utc"],
             recording=shown_name(str(self.path)),
             log_dir=shown_name(str(self.path.with_name(f"{run_id}.logs"))),
-            node=lives[-1]["node"] if lives else "",
+            node=incarnations[-1]["node"] if incarnations else "",
             raydash_version=str(json.loads(run["versions_json"]).get("raydash", "")),
             protocol_version=PROTOCOL_VERSION,
             source=RunSource(run.get("source") or RunSource.RAYDASH),
             recorded_until_s=self.until_s,
         )
-        self._num_lives = len(lives)
-        self._nodes = tuple(dict.fromkeys(life["node"] for life in lives))
+        self._num_incarnations = len(incarnations)
+        self._nodes = tuple(dict.fromkeys(incarnation["node"] for incarnation in incarnations))
         self._events = tuple(
             Event(
                 row["number"],
@@ -222,7 +224,7 @@ class RecordingReader:
                 row["detail"],
                 row["count"],
             )
-            for row in _rows(connection, "FROM events ORDER BY number")
+            for row in _named_rows(connection, "FROM events ORDER BY number")
         )
         self._event_times = [event.t_s for event in self._events]
 
@@ -243,15 +245,17 @@ class RecordingReader:
         """The last ten minutes; parts that are behind the instant are kept for the next one."""
         last = int(at_s // BUCKET_S)
         first = max(0, last + 1 - CAPACITY)
-        wanted = range(first // _SEGMENT, last // _SEGMENT)
+        wanted = range(first // _SEGMENT_BUCKETS, last // _SEGMENT_BUCKETS)
         self._segments = {k: part for k, part in self._segments.items() if k in wanted}
-        for low, end in _runs_of([k for k in wanted if k not in self._segments]):
+        for low, end in _ranges_of([k for k in wanted if k not in self._segments]):
             part = history_query.buckets(
-                self._connection, BUCKET_S, low * _SEGMENT, end * _SEGMENT - 1
+                self._connection, BUCKET_S, low * _SEGMENT_BUCKETS, end * _SEGMENT_BUCKETS - 1
             )
             for k in range(low, end):
-                self._segments[k] = history_query.sliced(part, k * _SEGMENT, (k + 1) * _SEGMENT)
-        start = wanted.stop * _SEGMENT
+                self._segments[k] = history_query.sliced(
+                    part, k * _SEGMENT_BUCKETS, (k + 1) * _SEGMENT_BUCKETS
+                )
+        start = wanted.stop * _SEGMENT_BUCKETS
         until_s = at_s if at_s < self.until_s else math.inf
         tail = history_query.buckets(self._connection, BUCKET_S, start, last, until_s=until_s)
         parts = [*(self._segments[k] for k in wanted), tail]
@@ -264,25 +268,25 @@ class RecordingReader:
         at_s = self.until_s if at_s is None else min(max(at_s, 0.0), self.until_s)
         if self._sums is None:
             self._sums = EpisodeSums(self._connection)
-        clocks = self._clocks(at_s)
+        commit = self._commit_state(at_s)
         curves = {
             curve.worker_index: curve
             for curve in worker_curves(
-                self._connection, from_s=max(0.0, at_s - _LOOK_BACK_S), until_s=at_s
+                self._connection, from_s=max(0.0, at_s - _RATE_HISTORY_S), until_s=at_s
             )
         }
         num_events = len(self._events) if at_end else bisect_right(self._event_times, at_s)
         events = self._events[:num_events]
         count = max(
-            clocks.num_workers,
+            commit.num_workers,
             max((event.worker_index or 0 for event in events), default=0),
             max((index for index, curve in curves.items() if curve.t_s[0] <= at_s), default=0),
         )
         curves = {index: curve for index, curve in curves.items() if index <= count}
-        doing = doings(count, events, curves, at_s)
-        state, ended_by, cause = self._state(clocks, at_end=at_end)
+        activities = activities_at(count, events, curves, at_s)
+        state, ended_by, cause = self._state(commit, at_end=at_end)
         if state.is_over:
-            doing = [ended(one, at_s) for one in doing]
+            activities = [after_run_end(worker, at_s) for worker in activities]
         upto_s = math.inf if at_end else at_s
         sums = self._sums.up_to(upto_s)
         newest = self._sums.newest(upto_s, MAX_EPISODES_PER_UPDATE)
@@ -290,26 +294,30 @@ class RecordingReader:
         counts = {row + 1: int(totals[row, 1] - totals[row, 4]) for row in range(count)}
         returns = recent_returns(newest, self._sums, counts, upto_s)
         workers = worker_columns(
-            doing, curves, returns, at_s, node=-1 if self._run["cluster"] or not self._nodes else 0
+            activities,
+            curves,
+            returns,
+            at_s,
+            node=-1 if self._run["cluster"] or not self._nodes else 0,
         )
-        good = _rows_of(newest, newest.ending != Ending.ERROR)
+        good = _selected(newest, newest.ending != Ending.ERROR)
         recent = good.tail(RECENT_EPISODES)
         if len(recent) < min(RECENT_EPISODES, sums.return_n):
             recent = self._sums.newest(upto_s, RECENT_EPISODES, with_errors=False)
         figures = replace(
             _figures(sums, recent, totals, _rates(curves, count, at_s)),
-            elapsed_s=clocks.elapsed_s,
+            elapsed_s=commit.elapsed_s,
             num_restarts=num_restarts(self._connection, upto_s),
         )
-        if not self._sums.has_any:
-            figures = self._with_ready_figures(figures, at_s)
+        if not self._sums.has_episodes:
+            figures = self._with_imported_figures(figures, at_s)
         if self._named is None:
-            self._named = NamedReader(self._connection)
+            self._named = NamedValueReader(self._connection)
         learning = learning_figures(self._connection, self.path, upto_s)
         if learning is not None:
             versions = worker_versions(self._connection, count, upto_s)
             workers = replace(workers, weights_seq_no=versions)
-        shown = _rows_of(newest, newest.ending != NOT_KNOWN)  # an update has no word for it
+        shown = _selected(newest, newest.ending != UNKNOWN_ENDING)  # an update has no word for it
         return RunUpdate(
             run_id=self.info.run_id,
             seq=1,
@@ -318,8 +326,8 @@ class RecordingReader:
             state=state,
             ended_by=ended_by,
             cause=cause,
-            paused=clocks.paused,
-            num_workers=clocks.num_workers or count,
+            paused=commit.paused,
+            num_workers=commit.num_workers or count,
             info=self.info,
             spec=self.spec,
             figures=figures,
@@ -332,35 +340,37 @@ class RecordingReader:
             whole=self._whole_until(at_s),
             events=events[-MAX_EVENTS:],
             health=SupervisorHealth(
-                incarnation=max(0, self._num_lives - 1),
+                incarnation=max(0, self._num_incarnations - 1),
                 recording_bytes=size_of(self.path),
-                keep=clocks.keep,
+                keep=commit.keep,
             ),
             last=True,
-            policy=clocks.policy,
-            weights_seq_no=clocks.weights_seq_no if learning is None else learning.weights_seq_no,
+            policy=commit.policy,
+            weights_seq_no=commit.weights_seq_no if learning is None else learning.weights_seq_no,
             scalars=self._named.scalars(upto_s),
             agents=self._named.agents(upto_s),
             learning=learning,
         )
 
-    def _clocks(self, at_s: float) -> _Clocks:
+    def _commit_state(self, at_s: float) -> _CommitState:
         """By the commits on both sides of the instant."""
         if at_s >= self.until_s and self._run["elapsed_s"] is not None:
             exact: float | None = self._run["elapsed_s"]
         else:
             exact = None
-        before = _rows(
+        before = _named_rows(
             self._connection, "FROM commits WHERE t_s <= ? ORDER BY number DESC LIMIT 1", at_s
         )
-        after = _rows(self._connection, "FROM commits WHERE t_s > ? ORDER BY number LIMIT 1", at_s)
+        after = _named_rows(
+            self._connection, "FROM commits WHERE t_s > ? ORDER BY number LIMIT 1", at_s
+        )
         if not before and not after:  # imported
-            return _Clocks(at_s if exact is None else exact, 0, False, None, False)
+            return _CommitState(at_s if exact is None else exact, 0, False, None, False)
         known = (before or after)[0]
         points = [(row["t_s"], row["elapsed_s"]) for row in (*before, *after)]
         times, elapsed = zip(*([(0.0, 0.0), *points] if not before else points), strict=True)
         ended_by = known.get("ended_by") if before else None
-        return _Clocks(
+        return _CommitState(
             elapsed_s=float(np.interp(at_s, times, elapsed)) if exact is None else exact,
             num_workers=known["num_workers"],
             paused=bool(before) and known["paused"],
@@ -370,7 +380,7 @@ class RecordingReader:
             weights_seq_no=(known.get("weights_seq_no") or 0) if before else 0,
         )
 
-    def _state(self, clocks: _Clocks, *, at_end: bool) -> tuple[RunState, EndedBy | None, str]:
+    def _state(self, commit: _CommitState, *, at_end: bool) -> tuple[RunState, EndedBy | None, str]:
         run = self._run
         if at_end and run["state"]:
             ended_by = EndedBy(run["ended_by"]) if run["ended_by"] else None
@@ -378,11 +388,11 @@ class RecordingReader:
         if at_end and not self._is_live:
             why = "its recording was not closed: its supervisor or its machine went down"
             return RunState.INTERRUPTED, EndedBy.CLUSTER_LOST, why
-        if clocks.ended_by is not None:
-            return RunState.STOPPING, clocks.ended_by, ""
-        return (RunState.PAUSED if clocks.paused else RunState.RUNNING), None, ""
+        if commit.ended_by is not None:
+            return RunState.STOPPING, commit.ended_by, ""
+        return (RunState.PAUSED if commit.paused else RunState.RUNNING), None, ""
 
-    def _with_ready_figures(self, figures: RunFigures, at_s: float) -> RunFigures:
+    def _with_imported_figures(self, figures: RunFigures, at_s: float) -> RunFigures:
         """Of an imported run without episodes: the newest of each metric that it came with."""
         if "scalars" not in tables_of(self._connection):
             return figures
@@ -396,22 +406,22 @@ class RecordingReader:
         return replace(figures, **known)
 
 
-def _rows(connection: Connection, question: str, *values: object) -> list[dict[str, Any]]:
+def _named_rows(connection: Connection, sql: str, *values: object) -> list[dict[str, Any]]:
     """Rows by column name: an older schema has fewer columns."""
-    cursor = connection.execute(question, list(values))
+    cursor = connection.execute(sql, list(values))
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def _runs_of(numbers: list[int]) -> list[tuple[int, int]]:
+def _ranges_of(numbers: list[int]) -> list[tuple[int, int]]:
     """Ascending numbers as ranges without gaps: (first, end)."""
-    runs: list[tuple[int, int]] = []
+    ranges: list[tuple[int, int]] = []
     for number in numbers:
-        if runs and runs[-1][1] == number:
-            runs[-1] = (runs[-1][0], number + 1)
+        if ranges and ranges[-1][1] == number:
+            ranges[-1] = (ranges[-1][0], number + 1)
         else:
-            runs.append((number, number + 1))
-    return runs
+            ranges.append((number, number + 1))
+    return ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,25 +433,25 @@ class _Rates:
 
 def _rates(curves: dict[int, WorkerCurve], num_workers: int, at_s: float) -> _Rates:
     def per_s(span_s: float) -> Float64:
-        grown = growth(curves, num_workers, at_s, span_s).sum(axis=0)
-        return np.asarray(grown / max(min(span_s, at_s), 1e-9))
+        gained = counter_growth(curves, num_workers, at_s, span_s).sum(axis=0)
+        return np.asarray(gained / max(min(span_s, at_s), 1e-9))
 
-    ten = growth(curves, num_workers, at_s, 10.0).sum(axis=0, keepdims=True)
+    last_ten_s = counter_growth(curves, num_workers, at_s, 10.0).sum(axis=0, keepdims=True)
     return _Rates(
         env_steps_per_s=tuple(float(per_s(span_s)[0]) for span_s in RATE_SPANS_S),
         episodes_per_s=float(per_s(10.0)[1]),
-        shares=time_shares(ten)[0],
+        shares=time_shares(last_ten_s)[0],
     )
 
 
-def _rows_of(episodes: EpisodeColumns, which: NDArray[np.bool_]) -> EpisodeColumns:
+def _selected(episodes: EpisodeColumns, which: NDArray[np.bool_]) -> EpisodeColumns:
     return EpisodeColumns(*(getattr(episodes, name)[which] for name in EpisodeColumns.__slots__))
 
 
 def _figures(sums: Sums, newest: EpisodeColumns, totals: Float64, rates: _Rates) -> RunFigures:
     steps, episodes, terminated, truncated, error = (int(n) for n in totals.sum(axis=0)[:5])
     recent, lens = newest.episode_return, newest.episode_len
-    some = len(recent) > 0
+    has_any = len(recent) > 0
     return RunFigures(
         num_env_steps_sampled_lifetime=steps,
         num_episodes_lifetime=episodes,
@@ -453,10 +463,10 @@ def _figures(sums: Sums, newest: EpisodeColumns, totals: Float64, rates: _Rates)
         episode_return_min=sums.return_min,
         episode_return_max=sums.return_max,
         episode_len_mean=sums.len_sum / sums.return_n if sums.return_n else math.nan,
-        recent_return_mean=float(recent.mean()) if some else math.nan,
-        recent_return_min=float(recent.min()) if some else math.nan,
-        recent_return_max=float(recent.max()) if some else math.nan,
-        recent_len_mean=float(lens.mean()) if some else math.nan,
+        recent_return_mean=float(recent.mean()) if has_any else math.nan,
+        recent_return_min=float(recent.min()) if has_any else math.nan,
+        recent_return_max=float(recent.max()) if has_any else math.nan,
+        recent_len_mean=float(lens.mean()) if has_any else math.nan,
         recent_n=len(recent),
         env_steps_per_s_1s=rates.env_steps_per_s[0],
         env_steps_per_s_10s=rates.env_steps_per_s[1],

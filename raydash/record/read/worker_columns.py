@@ -14,7 +14,7 @@ from raydash.record.read.episode_sums import NEWEST_PER_WORKER, EpisodeSums
 from raydash.record.read.worker_curves import TOTALS, WorkerCurve
 
 SPAN_S = 10.0
-_BY_EVENT = {
+_ACTIVITY_AFTER = {
     EventKind.WORKER_PAUSED: Activity.PAUSED,
     EventKind.WORKER_RESUMED: Activity.STEPPING,
     EventKind.WORKER_STOPPED: Activity.STOPPED,
@@ -25,7 +25,7 @@ _BY_EVENT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Doing:
+class WorkerActivity:
     """What a worker did at an instant, and since when.
 
     Attributes:
@@ -39,9 +39,9 @@ class Doing:
     num_restarts: int = 0
 
 
-def doings(
+def activities_at(
     num_workers: int, events: Iterable[Event], curves: dict[int, WorkerCurve], at_s: float
-) -> list[Doing]:
+) -> list[WorkerActivity]:
     """What each of workers 1..N did, by the events up to an instant.
 
     Args:
@@ -52,46 +52,52 @@ def doings(
     """
     activity = [Activity.STARTING] * num_workers
     since_s = [0.0] * num_workers
-    restarts = [0] * num_workers
+    num_restarts_by_curve = [0] * num_workers
     for index, curve in curves.items():
         if curve.t_s[0] <= at_s:
             activity[index - 1], since_s[index - 1] = Activity.STEPPING, float(curve.t_s[0])
-            restarts[index - 1] = curve.incarnation
+            num_restarts_by_curve[index - 1] = curve.incarnation
     paused_s: float | None = None
-    counted = [0] * num_workers
+    num_restarts_by_event = [0] * num_workers
     for event in events:
         if event.kind is EventKind.RUN_PAUSED:
             paused_s = event.t_s
         elif event.kind is EventKind.RUN_RESUMED:
             paused_s = None
-        elif event.worker_index is not None and event.kind in _BY_EVENT:
-            row = event.worker_index - 1
-            counted[row] += event.kind is EventKind.WORKER_RESTARTED
-            activity[row], since_s[row] = _BY_EVENT[event.kind], event.t_s
+        elif event.worker_index is not None and event.kind in _ACTIVITY_AFTER:
+            place = event.worker_index - 1
+            num_restarts_by_event[place] += event.kind is EventKind.WORKER_RESTARTED
+            activity[place], since_s[place] = _ACTIVITY_AFTER[event.kind], event.t_s
     if paused_s is not None:
-        for row in range(num_workers):
-            if activity[row] is Activity.STEPPING:
-                activity[row], since_s[row] = Activity.PAUSED, max(since_s[row], paused_s)
+        for place in range(num_workers):
+            if activity[place] is Activity.STEPPING:
+                activity[place], since_s[place] = Activity.PAUSED, max(since_s[place], paused_s)
     return [
-        Doing(activity[row], since_s[row], max(restarts[row], counted[row]))
-        for row in range(num_workers)
+        WorkerActivity(
+            activity[place],
+            since_s[place],
+            max(num_restarts_by_curve[place], num_restarts_by_event[place]),
+        )
+        for place in range(num_workers)
     ]
 
 
-def ended(doing: Doing, at_s: float) -> Doing:
-    """The same worker once its run is over."""
-    if doing.activity in (Activity.FAILED, Activity.STOPPED):
-        return doing
-    return Doing(Activity.STOPPED, at_s, doing.num_restarts)
+def after_run_end(worker: WorkerActivity, at_s: float) -> WorkerActivity:
+    """What the same worker does once its run is over: nothing, since `at_s`."""
+    if worker.activity in (Activity.FAILED, Activity.STOPPED):
+        return worker
+    return WorkerActivity(Activity.STOPPED, at_s, worker.num_restarts)
 
 
-def growth(curves: dict[int, WorkerCurve], num_workers: int, at_s: float, span_s: float) -> Float64:
+def counter_growth(
+    curves: dict[int, WorkerCurve], num_workers: int, at_s: float, span_s: float
+) -> Float64:
     """How much each worker's counters grew in the last `span_s`, shape (workers, counters)."""
-    grown = np.zeros((num_workers, len(TOTALS)))
+    gained = np.zeros((num_workers, len(TOTALS)))
     for index, curve in curves.items():
         before, now = curve.at(np.array([at_s - span_s, at_s]))
-        grown[index - 1] = now - before
-    return grown
+        gained[index - 1] = now - before
+    return gained
 
 
 def totals_at(curves: dict[int, WorkerCurve], num_workers: int, at_s: float) -> Float64:
@@ -103,7 +109,7 @@ def totals_at(curves: dict[int, WorkerCurve], num_workers: int, at_s: float) -> 
 
 
 def worker_columns(
-    doing: list[Doing],
+    activities: list[WorkerActivity],
     curves: dict[int, WorkerCurve],
     returns: dict[int, Float64],
     at_s: float,
@@ -113,27 +119,27 @@ def worker_columns(
     """One row per worker.
 
     Args:
-        doing: What each did.
+        activities: What each worker did.
         curves: Counters of those that were heard of.
         returns: Of each worker's last 100 episodes, oldest first.
         at_s: The instant.
         node: Where they ran, -1 if that is not known.
     """
-    count = len(doing)
+    count = len(activities)
     totals = np.floor(totals_at(curves, count, at_s) + 1e-6).astype(np.int64)
-    grown = growth(curves, count, at_s, SPAN_S)
-    shares = time_shares(grown).astype(np.float32)
-    heard_s = np.full(count, np.nan)
+    gained = counter_growth(curves, count, at_s, SPAN_S)
+    shares = time_shares(gained).astype(np.float32)
+    last_row_s = np.full(count, np.nan)
     for index, curve in curves.items():
-        heard_s[index - 1] = min(curve.heard_s, at_s)
+        last_row_s[index - 1] = min(curve.last_row_s, at_s)
     last = [returns.get(index, np.empty(0)) for index in range(1, count + 1)]
-    over = np.array([not one.activity.is_alive for one in doing], bool)
+    is_gone = np.array([not worker.activity.is_alive for worker in activities], bool)
     return WorkerColumns(
         worker_index=np.arange(1, count + 1, dtype=np.int32),
-        incarnation=np.array([one.num_restarts for one in doing], np.int32),
-        activity=np.array([one.activity for one in doing], np.uint8),
-        activity_age_s=np.array([at_s - one.since_s for one in doing], np.float32),
-        node=np.where(over, -1, node).astype(np.int32),
+        incarnation=np.array([worker.num_restarts for worker in activities], np.int32),
+        activity=np.array([worker.activity for worker in activities], np.uint8),
+        activity_age_s=np.array([at_s - worker.since_s for worker in activities], np.float32),
+        node=np.where(is_gone, -1, node).astype(np.int32),
         pid=np.zeros(count, np.int32),
         seed=np.zeros(count, np.int64),
         num_env_steps=totals[:, 0].copy(),
@@ -141,7 +147,7 @@ def worker_columns(
         num_terminated=totals[:, 2].copy(),
         num_truncated=totals[:, 3].copy(),
         num_error=totals[:, 4].copy(),
-        env_steps_per_s=(grown[:, 0] / max(min(SPAN_S, at_s), 1e-9)).astype(np.float32),
+        env_steps_per_s=(gained[:, 0] / max(min(SPAN_S, at_s), 1e-9)).astype(np.float32),
         return_mean=np.array([r.mean() if len(r) else np.nan for r in last], np.float64),
         return_n=np.array([len(r) for r in last], np.int32),
         last_return=np.array([r[-1] if len(r) else np.nan for r in last], np.float64),
@@ -154,7 +160,7 @@ def worker_columns(
         share_idle=shares[:, 3].copy(),
         cpu_percent=np.full(count, np.nan, np.float32),
         rss_bytes=np.full(count, np.nan),
-        data_age_s=(at_s - heard_s).astype(np.float32),
+        data_age_s=(at_s - last_row_s).astype(np.float32),
     )
 
 
@@ -174,9 +180,9 @@ def recent_returns(
         index: newest.episode_return[good & (newest.worker_index == index)][-NEWEST_PER_WORKER:]
         for index in counts
     }
-    lacking = [
+    incomplete = [
         index for index, n in counts.items() if len(found[index]) < min(n, NEWEST_PER_WORKER)
     ]
-    if lacking:
-        found |= episodes.newest_returns(at_s, lacking)
+    if incomplete:
+        found |= episodes.newest_returns(at_s, incomplete)
     return found

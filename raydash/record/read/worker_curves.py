@@ -11,9 +11,9 @@ from raydash.record.file.schema import Connection
 from raydash.record.read.query import tables_of
 
 TOTALS = tuple(item.name for item in fields(WorkerTotals))
-LATE_S = 10.0
+MAX_WRITE_DELAY_S = 10.0
 """How much later than its first step a chunk may be written: a slice, a slow step, a commit."""
-_FIRST_S = 0.5
+_FIRST_SPAN_S = 0.5
 
 _BOTH = int(Ending.BOTH)
 _NO_TIMES = ", ".join(f"0.0 AS {name}" for name in TOTALS if name.endswith("_s"))
@@ -44,7 +44,7 @@ class WorkerCurve:
     incarnation: int
     t_s: Float64
     totals: Float64
-    heard_s: float
+    last_row_s: float
 
     def at(self, times_s: Float64) -> Float64:
         """The counters at those times, shape (times, counters); zero before the first point."""
@@ -74,23 +74,25 @@ def worker_curves(
         until_s: End of it.
         counters: Fields of `WorkerTotals`.
     """
-    before_sql, within_sql = _questions(connection, ("busy_time_s", *counters))
+    before_sql, within_sql = _queries(connection, ("busy_time_s", *counters))
     before = connection.execute(before_sql, [from_s]).fetchnumpy()
-    within = connection.execute(within_sql, [from_s, until_s + LATE_S]).fetchnumpy()
+    within = connection.execute(within_sql, [from_s, until_s + MAX_WRITE_DELAY_S]).fetchnumpy()
     columns = [
         np.concatenate([np.asarray(one, np.float64), np.asarray(other, np.float64)])
         for one, other in zip(before.values(), within.values(), strict=True)
     ]
     order = np.lexsort((columns[2], columns[1], columns[0]))
-    worker, life, t_s, busy_s, *values = (column[order] for column in columns)
+    worker, incarnation, t_s, busy_s, *values = (column[order] for column in columns)
     if not len(worker):
         return []
     return list(
-        _curves(worker.astype(np.int64), life.astype(np.int64), t_s, busy_s, np.stack(values, -1))
+        _curves(
+            worker.astype(np.int64), incarnation.astype(np.int64), t_s, busy_s, np.stack(values, -1)
+        )
     )
 
 
-def _questions(connection: Connection, counters: Sequence[str]) -> tuple[str, str]:
+def _queries(connection: Connection, counters: Sequence[str]) -> tuple[str, str]:
     """SQL for each life's counters at a time, and for its rows between two times."""
     names = ", ".join(counters)
     summed = ", ".join(f"sum({name}) AS {name}" for name in counters)
@@ -122,25 +124,29 @@ def _has_rows(connection: Connection, table: str) -> bool:
 
 
 def _curves(
-    worker: Int64, life: Int64, t_s: Float64, busy_s: Float64, values: Float64
+    worker: Int64, incarnation: Int64, t_s: Float64, busy_s: Float64, values: Float64
 ) -> Iterator[WorkerCurve]:
     """Rows sorted by worker, life and time become curves."""
-    is_first = np.append(True, worker[1:] != worker[:-1])
-    begins = is_first | np.append(True, life[1:] != life[:-1])
-    old = np.where(begins[:, None], 0.0, np.roll(values, 1, axis=0))
-    grown = np.maximum(values - old, 0.0)
-    busy = busy_s - np.where(begins, 0.0, np.roll(busy_s, 1))
-    row_before_s = np.where(is_first, 0.0, np.roll(t_s, 1))
-    since_s = np.where(busy > 0, t_s - busy, np.where(begins, t_s - _FIRST_S, row_before_s))
+    is_first_of_worker = np.append(True, worker[1:] != worker[:-1])
+    is_first_of_incarnation = is_first_of_worker | np.append(
+        True, incarnation[1:] != incarnation[:-1]
+    )
+    old = np.where(is_first_of_incarnation[:, None], 0.0, np.roll(values, 1, axis=0))
+    gained = np.maximum(values - old, 0.0)
+    busy = busy_s - np.where(is_first_of_incarnation, 0.0, np.roll(busy_s, 1))
+    row_before_s = np.where(is_first_of_worker, 0.0, np.roll(t_s, 1))
+    since_s = np.where(
+        busy > 0, t_s - busy, np.where(is_first_of_incarnation, t_s - _FIRST_SPAN_S, row_before_s)
+    )
     since_s = np.minimum(np.maximum(since_s, row_before_s), t_s)
-    starts = np.flatnonzero(is_first)
+    starts = np.flatnonzero(is_first_of_worker)
     for start, end in zip(starts, [*starts[1:], len(worker)], strict=True):
         rows = slice(start, end)
-        after = grown[rows].cumsum(axis=0)
+        after = gained[rows].cumsum(axis=0)
         yield WorkerCurve(
             worker_index=int(worker[start]),
-            incarnation=max(0, int(life[end - 1])),
+            incarnation=max(0, int(incarnation[end - 1])),
             t_s=np.stack([since_s[rows], t_s[rows]], axis=-1).ravel(),
-            totals=np.stack([after - grown[rows], after], axis=1).reshape(-1, values.shape[1]),
-            heard_s=float(t_s[end - 1]),
+            totals=np.stack([after - gained[rows], after], axis=1).reshape(-1, values.shape[1]),
+            last_row_s=float(t_s[end - 1]),
         )

@@ -31,7 +31,7 @@ _MAX_BINS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
+class Distribution:
     """How often values were.
 
     Attributes:
@@ -44,7 +44,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
-class RunFacts:
+class ReportedRun:
     """One recording.
 
     Attributes:
@@ -68,8 +68,8 @@ class RunFacts:
     info: RunInfo
     spec: RunSpec
     whole: HistorySeries
-    returns: Histogram | None
-    lengths: Histogram | None
+    returns: Distribution | None
+    lengths: Distribution | None
 
     @property
     def title(self) -> str:
@@ -82,7 +82,7 @@ class RunFacts:
         return self.spec if self.info.source is RunSource.RAYDASH else None
 
 
-def read_facts(path: Path) -> RunFacts:
+def read_facts(path: Path) -> ReportedRun:
     """Read a recording.
 
     Raises:
@@ -93,7 +93,7 @@ def read_facts(path: Path) -> RunFacts:
         whole = HistorySeries()
         whole.apply(reader.history(0.0, reader.until_s, CAPACITY))
         try:
-            return RunFacts(
+            return ReportedRun(
                 details=found,
                 figures=_figures(connection, found),
                 state=found.figures.state or RunState.INTERRUPTED,
@@ -102,8 +102,8 @@ def read_facts(path: Path) -> RunFacts:
                 info=reader.info,
                 spec=reader.spec,
                 whole=whole,
-                returns=_histogram(connection, "episode_return"),
-                lengths=_histogram(connection, "episode_len"),
+                returns=_distribution(connection, "episode_return"),
+                lengths=_distribution(connection, "episode_len"),
             )
         except (duckdb.Error, ValueError) as error:
             raise FaultError(reading_fault(path, error)) from error
@@ -167,7 +167,7 @@ def spec_rows(spec: RunSpec) -> list[tuple[str, Any, str]]:
     return rows
 
 
-def _histogram(connection: Connection, column: str) -> Histogram | None:
+def _distribution(connection: Connection, column: str) -> Distribution | None:
     """Of finite values of good episodes, in at most about `_MAX_BINS` bins of a nice width."""
     good = f"FROM episodes WHERE ending IS DISTINCT FROM 3 AND isfinite({column}::DOUBLE)"
     low, high, has_parts = connection.execute(
@@ -189,4 +189,4 @@ def _histogram(connection: Connection, column: str) -> Histogram | None:
     for number, count in rows:
         counts[number] = count
     edges = np.asarray((first + np.arange(num_bins + 1)) * width, np.float64)
-    return Histogram(edges, counts)
+    return Distribution(edges, counts)

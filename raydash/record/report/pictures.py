@@ -8,7 +8,7 @@ from markupsafe import Markup
 from raydash.core.analysis.compare import Metric, XAxis, curve, group_curve, seed_groups
 from raydash.core.records import Float64
 from raydash.record.report import words
-from raydash.record.report.facts import Histogram, RunFacts
+from raydash.record.report.facts import Distribution, ReportedRun
 from raydash.record.report.svg import Axis, Band, Bars, Layer, Line, chart
 
 _POINTS = 300
@@ -16,7 +16,7 @@ MAX_OVERLAID = 20
 _CLOCK = Axis("time since the run's start", is_clock=True, from_zero=True)
 
 
-def run_pictures(number: int, facts: RunFacts) -> list[tuple[str, Markup]]:
+def run_pictures(number: int, facts: ReportedRun) -> list[tuple[str, Markup]]:
     """Heading and picture of everything that is drawn of one run; nothing without data."""
     name = f"run{number}"
     made = [
@@ -29,7 +29,9 @@ def run_pictures(number: int, facts: RunFacts) -> list[tuple[str, Markup]]:
     return [(heading, picture) for heading, picture in made if picture is not None]
 
 
-def overlay_pictures(runs: Sequence[RunFacts], labels: Sequence[str]) -> list[tuple[str, Markup]]:
+def overlay_pictures(
+    runs: Sequence[ReportedRun], labels: Sequence[str]
+) -> list[tuple[str, Markup]]:
     """All runs in one picture, over time and over env steps; where there are seeds, together."""
     runs, labels = runs[:MAX_OVERLAID], labels[:MAX_OVERLAID]
     made: list[tuple[str, Markup | None]] = []
@@ -71,11 +73,13 @@ def overlay_pictures(runs: Sequence[RunFacts], labels: Sequence[str]) -> list[tu
 def _overlay(name: str, heading: str, x_axis: Axis, layers: Sequence[Layer]) -> Markup | None:
     if not layers:
         return None
-    said = "; ".join(layer.label for layer in layers if layer.label)
-    return chart(name, heading, f"Mean return of: {said}", x_axis, Axis("mean return"), layers)
+    description = "; ".join(layer.label for layer in layers if layer.label)
+    return chart(
+        name, heading, f"Mean return of: {description}", x_axis, Axis("mean return"), layers
+    )
 
 
-def _returns(name: str, facts: RunFacts) -> Markup | None:
+def _returns(name: str, facts: ReportedRun) -> Markup | None:
     whole, until_s = facts.whole, facts.until_s
     mean = curve(whole, Metric.EPISODE_RETURN_MEAN, XAxis.TIME, until_s=until_s, num_points=_POINTS)
     if not len(mean):
@@ -90,15 +94,15 @@ def _returns(name: str, facts: RunFacts) -> Markup | None:
         layers.append(Band(middles[has], low[has], high[has], "mean", "10–90 %"))
     layers.append(Line(mean.x, mean.y, "mean", "mean"))
     figures = facts.figures
-    said = (
+    description = (
         f"Mean return over time, from {words.decimal(float(mean.y[0]))} to"
         f" {words.decimal(float(mean.y[-1]))}; over the whole run"
         f" {words.decimal(figures.episode_return_mean)}."
     )
-    return chart(f"{name}-return", "Episode return", said, _CLOCK, Axis("return"), layers)
+    return chart(f"{name}-return", "Episode return", description, _CLOCK, Axis("return"), layers)
 
 
-def _endings(name: str, facts: RunFacts) -> Markup | None:
+def _endings(name: str, facts: ReportedRun) -> Markup | None:
     whole = facts.whole
     kinds = (
         *(("terminated", whole.num_terminated), ("truncated", whole.num_truncated)),
@@ -115,12 +119,14 @@ def _endings(name: str, facts: RunFacts) -> Markup | None:
         if column.any():
             layers.append(Bars(edges, floors, tops, kind, kind))
         floors = tops
-    said = ", ".join(f"{words.count(column.sum())} {kind}" for kind, column in kinds)
+    description = ", ".join(f"{words.count(column.sum())} {kind}" for kind, column in kinds)
     axis = Axis("episodes/s", from_zero=True)
-    return chart(f"{name}-endings", "Endings per second", f"In all: {said}.", _CLOCK, axis, layers)
+    return chart(
+        f"{name}-endings", "Endings per second", f"In all: {description}.", _CLOCK, axis, layers
+    )
 
 
-def _throughput(name: str, facts: RunFacts) -> Markup | None:
+def _throughput(name: str, facts: ReportedRun) -> Markup | None:
     made = curve(
         facts.whole,
         Metric.ENV_STEPS_PER_S,
@@ -130,27 +136,27 @@ def _throughput(name: str, facts: RunFacts) -> Markup | None:
     )
     if not len(made) or not made.y.any():
         return None
-    said = f"Median {words.decimal(float(np.median(made.y)))} env steps per second."
+    description = f"Median {words.decimal(float(np.median(made.y)))} env steps per second."
     axis, line = Axis("env steps/s", from_zero=True), Line(made.x, made.y, "throughput")
-    return chart(f"{name}-steps", "Env steps per second", said, _CLOCK, axis, [line])
+    return chart(f"{name}-steps", "Env steps per second", description, _CLOCK, axis, [line])
 
 
 def _distribution(
-    name: str, what: str, histogram: Histogram | None, facts: RunFacts
+    name: str, what: str, distribution: Distribution | None, facts: ReportedRun
 ) -> Markup | None:
-    if histogram is None:
+    if distribution is None:
         return None
-    counts = histogram.counts.astype(np.float64)
-    bars = Bars(histogram.edges, np.zeros(len(counts)), counts, "mean")
+    counts = distribution.counts.astype(np.float64)
+    bars = Bars(distribution.edges, np.zeros(len(counts)), counts, "mean")
     most = int(np.argmax(counts))
-    said = (
+    description = (
         f"{words.count(counts.sum())} episodes; the most, {words.count(counts[most])},"
-        f" from {words.decimal(float(histogram.edges[most]))}"
-        f" to {words.decimal(float(histogram.edges[most + 1]))}."
+        f" from {words.decimal(float(distribution.edges[most]))}"
+        f" to {words.decimal(float(distribution.edges[most + 1]))}."
     )
     key = what.partition(" ")[0]
     axis = Axis("episodes", whole=True, from_zero=True)
-    return chart(f"{name}-{key}s", f"Distribution of {key}s", said, Axis(what), axis, [bars])
+    return chart(f"{name}-{key}s", f"Distribution of {key}s", description, Axis(what), axis, [bars])
 
 
 def _starts(count: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
@@ -158,7 +164,7 @@ def _starts(count: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     return np.arange(0, count, every, dtype=np.intp)
 
 
-def _edges(facts: RunFacts, starts: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Float64:
+def _edges(facts: ReportedRun, starts: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Float64:
     whole = facts.whole
     edges = (whole.first_bucket + np.append(starts, len(whole))) * whole.bucket_s
     # The last bucket is cut short by the run's end.

@@ -15,9 +15,9 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from raydash.core.analysis.compare import figures_table, interval, seed_groups, spec_differences
 from raydash.core.faults import Fault, FaultError
-from raydash.record.export.stage import staged
+from raydash.record.export.staging import staged_output
 from raydash.record.report import words
-from raydash.record.report.facts import RunFacts, read_facts, spec_rows
+from raydash.record.report.facts import ReportedRun, read_facts, spec_rows
 from raydash.record.report.pictures import overlay_pictures, run_pictures
 from raydash.version import __version__
 
@@ -53,14 +53,16 @@ def write_report(
     if not paths or len(paths) > MAX_RUNS:
         why = f"it can tell of 1 to {MAX_RUNS} runs, not of {len(paths)}"
         raise _refused(out, why, "Choose other runs")
-    with staged(out, [out.name], force=force) as stage:
+    with staged_output(out, [out.name], force=force) as staging:
         runs = [read_facts(path) for path in paths]
         text = render(runs, titles=titles, now=now or datetime.now(UTC))
         # What no encoding knows (half of a pair of surrogates) must not spoil the rest.
-        (stage / out.name).write_text(text, encoding="utf-8", errors="replace", newline="\n")
+        (staging / out.name).write_text(text, encoding="utf-8", errors="replace", newline="\n")
 
 
-def render(runs: Sequence[RunFacts], *, now: datetime, titles: Sequence[str] | None = None) -> str:
+def render(
+    runs: Sequence[ReportedRun], *, now: datetime, titles: Sequence[str] | None = None
+) -> str:
     """The page as text."""
     labels = _labels(runs, titles or [""] * len(runs))
     page = _template().render(
@@ -97,7 +99,7 @@ def _template() -> Template:
     return environment.from_string(source.read_text("utf-8"))
 
 
-def _labels(runs: Sequence[RunFacts], titles: Sequence[str]) -> list[str]:
+def _labels(runs: Sequence[ReportedRun], titles: Sequence[str]) -> list[str]:
     """Names that are not the same: with the seed, or the end of the id, where they were."""
     plain = [title or facts.title for title, facts in zip(titles, runs, strict=True)]
     seeds = [facts.spec.rollout.seed for facts in runs]
@@ -109,7 +111,7 @@ def _labels(runs: Sequence[RunFacts], titles: Sequence[str]) -> list[str]:
     return labels
 
 
-def _figure_rows(runs: Sequence[RunFacts]) -> list[tuple[str, list[tuple[str, bool]]]]:
+def _figure_rows(runs: Sequence[ReportedRun]) -> list[tuple[str, list[tuple[str, bool]]]]:
     """Label, and of each run a figure and whether it is the best."""
     table = figures_table([facts.figures for facts in runs], [facts.spec.env.id for facts in runs])
     return [
@@ -124,7 +126,7 @@ def _figure_rows(runs: Sequence[RunFacts]) -> list[tuple[str, list[tuple[str, bo
     ]
 
 
-def _group_rows(runs: Sequence[RunFacts]) -> list[tuple[str, list[tuple[str, str]]]]:
+def _group_rows(runs: Sequence[ReportedRun]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Of runs that differ in their seed only: name, and figures with their intervals."""
     table = figures_table([facts.figures for facts in runs])
     groups = []
@@ -134,10 +136,10 @@ def _group_rows(runs: Sequence[RunFacts]) -> list[tuple[str, list[tuple[str, str
         figures = []
         for row in table:
             middle, low, high, n = interval([row.values[member] for member in group])
-            said = words.figure(row.key, middle)
+            text = words.figure(row.key, middle)
             if n > 1:
-                said += f" [{words.figure(row.key, low)}, {words.figure(row.key, high)}]"
-            figures.append((words.FIGURES[row.key], said))
+                text += f" [{words.figure(row.key, low)}, {words.figure(row.key, high)}]"
+            figures.append((words.FIGURES[row.key], text))
         groups.append((f"{runs[group[0]].title}, n = {len(group)}", figures))
     return groups
 

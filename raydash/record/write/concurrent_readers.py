@@ -15,11 +15,11 @@ from pathlib import Path
 import duckdb
 
 from raydash.core.faults import Fault, FaultError
-from raydash.record.file.database import let_go_of_memory, reading_fault
+from raydash.record.file.database import reading_fault, release_memory
 from raydash.record.file.schema import Connection
 
-LEAVE_S = 1.0
-RETRY_S = 0.05
+CLOSE_TIMEOUT_S = 1.0
+INTERRUPT_INTERVAL_S = 0.05
 
 
 class ConcurrentReaders:
@@ -30,7 +30,7 @@ class ConcurrentReaders:
         self._path = path
         self._changed = threading.Condition()
         self._template: Connection = None
-        self._inside: set[Connection] = set()
+        self._open_readers: set[Connection] = set()
 
     def open(self, connection: Connection) -> None:
         """Let readers in, beside that connection."""
@@ -40,24 +40,24 @@ class ConcurrentReaders:
     def close(self) -> None:
         """Let nobody in any more, and those who are inside out; returns soon in any case."""
         with self._changed:
-            way_in, self._template = self._template, None
+            template, self._template = self._template, None
             # A question may begin just now: it is told again until its reader has left.
-            until_s = time.monotonic() + LEAVE_S
-            while self._inside and time.monotonic() < until_s:
-                for reader in self._inside:
+            until_s = time.monotonic() + CLOSE_TIMEOUT_S
+            while self._open_readers and time.monotonic() < until_s:
+                for reader in self._open_readers:
                     reader.interrupt()
-                self._changed.wait(RETRY_S)
-        if way_in is not None:
+                self._changed.wait(INTERRUPT_INTERVAL_S)
+        if template is not None:
             # It would close those who are still inside too, and a busy one refuses: then the file
             # stays locked until that one has left.
             with contextlib.suppress(duckdb.Error):
-                way_in.close()
+                template.close()
 
-    def let_go_of_memory(self) -> None:
+    def release_memory(self) -> None:
         """Make the database smaller, unless somebody is inside, who may need it."""
         with self._changed:
-            if self._template is not None and not self._inside:
-                let_go_of_memory(self._template)
+            if self._template is not None and not self._open_readers:
+                release_memory(self._template)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -76,7 +76,7 @@ class ConcurrentReaders:
                     )
                 )
             reader = self._template.cursor()
-            self._inside.add(reader)
+            self._open_readers.add(reader)
         try:
             yield reader
         except duckdb.Error as error:
@@ -84,5 +84,5 @@ class ConcurrentReaders:
         finally:
             reader.close()
             with self._changed:
-                self._inside.discard(reader)
+                self._open_readers.discard(reader)
                 self._changed.notify_all()

@@ -28,7 +28,7 @@ MAX_PENDING_EPISODES = 2_000_000
 MAX_PENDING_EVENTS = 10_000
 MAX_PENDING_BATCHES = 1000
 MAX_RETRY_S = 10.0
-COMMITS_BETWEEN_SLIMMING = 100
+COMMITS_BETWEEN_MEMORY_RELEASES = 100
 """About a minute; in that time DuckDB gathers some 2 MB."""
 
 log = logging.getLogger(__name__)
@@ -70,22 +70,22 @@ class Recorder:
         self._settled = threading.Event()
         self._settled.set()
 
-        self._door = ConcurrentReaders(path)
+        self._readers = ConcurrentReaders(path)
 
         # The thread's own:
         self._writer: RecordWriter | None = None
-        self._held: list[RecordBatch] = []
-        self._held_since_s: float | None = None
-        self._number = 0
-        self._doubtful: tuple[int, int] | None = None
+        self._uncommitted: list[RecordBatch] = []
+        self._uncommitted_since_s: float | None = None
+        self._last_commit = 0
+        self._unconfirmed: tuple[int, int] | None = None
         self._retry_s = 0.0
-        self._end: RunEndRow | None = None
-        self._close_by_s = 0.0
+        self._end_row: RunEndRow | None = None
+        self._close_deadline_s = 0.0
 
         self._closing = threading.Event()
-        self._wanted = threading.Event()
+        self._commit_now = threading.Event()
         """Somebody waits for the next commit."""
-        self._is_closed_well = False
+        self._is_closed_cleanly = False
         self._thread = threading.Thread(target=self._loop, name="recorder", daemon=True)
 
     # --- any thread --------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class Recorder:
             timeout_s: How long at most.
         """
         if not self._fault:
-            self._wanted.set()
+            self._commit_now.set()
             self._settled.wait(timeout_s)
 
     @property
@@ -132,7 +132,9 @@ class Recorder:
     def lag_s(self) -> float:
         """Age of the oldest batch that is not committed; 0 if there is none."""
         with self._lock:
-            times = [since for since in (self._oldest_s, self._held_since_s) if since is not None]
+            times = [
+                since for since in (self._oldest_s, self._uncommitted_since_s) if since is not None
+            ]
             return max(0.0, self._clock() - min(times)) if times else 0.0
 
     @property
@@ -149,7 +151,7 @@ class Recorder:
         Raises:
             FaultError: if the file is not open now, or a question was broken off.
         """
-        return self._door.reading()
+        return self._readers.reading()
 
     def close(self, end: RunEndRow | None = None, *, timeout_s: float = 10.0) -> bool:
         """Commit what is left, write how the run ended, and close the file.
@@ -161,22 +163,22 @@ class Recorder:
         Returns:
             Whether everything was written.
         """
-        self._end = end
-        self._close_by_s = self._clock() + timeout_s
+        self._end_row = end
+        self._close_deadline_s = self._clock() + timeout_s
         self._closing.set()
-        self._wanted.set()
+        self._commit_now.set()
         if self._thread.ident is not None:
             # Twice, because a single commit may hang in a stalled disk: the thread is a daemon.
             self._thread.join(2 * timeout_s)
-        return self._is_closed_well
+        return self._is_closed_cleanly
 
     # --- the recorder's thread ---------------------------------------------------------------
 
     def _loop(self) -> None:
         wait_s = 0.0
         while True:
-            self._wanted.wait(wait_s)
-            self._wanted.clear()
+            self._commit_now.wait(wait_s)
+            self._commit_now.clear()
             if self._closing.is_set():
                 break
             began_s = self._clock()
@@ -184,38 +186,38 @@ class Recorder:
                 took_s = self._clock() - began_s
                 wait_s = max(self._interval_s - took_s, self._interval_s / 4)  # not all the time
             else:
-                wait_s = self._backed_off_s()
+                wait_s = self._next_retry_delay_s()
         pause = threading.Event()
-        while not (self._commit() and self._finish()):
-            if self._clock() >= self._close_by_s:
+        while not (self._commit() and self._finish_file()):
+            if self._clock() >= self._close_deadline_s:
                 log.warning("recording %s was not closed well: %s", self.path, self.fault)
                 break
             pause.wait(min(0.2, self._interval_s))
-        self._let_go()
+        self._close_file()
 
-    def _backed_off_s(self) -> float:
+    def _next_retry_delay_s(self) -> float:
         self._retry_s = min(max(2 * self._retry_s, self._interval_s), MAX_RETRY_S)
         return self._retry_s
 
     def _commit(self) -> bool:
         """Write everything that has gathered; False if the disk did not take it."""
         with self._lock:
-            self._held += self._arrived
+            self._uncommitted += self._arrived
             self._arrived = []
-            if self._held_since_s is None:
-                self._held_since_s = self._oldest_s
+            if self._uncommitted_since_s is None:
+                self._uncommitted_since_s = self._oldest_s
             self._oldest_s = None
         try:
             if self._writer is None:
                 self._open()
-            if self._held:
-                self._write(RecordBatch.merged(self._held))
-                self._forget(len(self._held))
+            if self._uncommitted:
+                self._write(RecordBatch.merged(self._uncommitted))
+                self._drop_written(len(self._uncommitted))
             if not self.path.exists():
                 raise FileNotFoundError("No such file or directory: somebody deleted it")
         except Exception as error:
             # Whatever a disk or a database may raise: the run goes on, and the user is told.
-            self._fail(error)
+            self._on_failure(error)
             return False
         self._retry_s = 0.0
         self._num_bytes = size_of(self.path)
@@ -238,13 +240,13 @@ class Recorder:
             connection.close()
             raise
         self._writer = writer
-        self._door.open(connection)
-        self._number = last
-        if self._doubtful is not None:
-            number, count = self._doubtful
-            self._doubtful = None
+        self._readers.open(connection)
+        self._last_commit = last
+        if self._unconfirmed is not None:
+            number, count = self._unconfirmed
+            self._unconfirmed = None
             if last >= number:
-                self._forget(count)
+                self._drop_written(count)
 
     def _connected(self) -> Connection:
         """A connection to the file, which is made if there is none.
@@ -262,58 +264,58 @@ class Recorder:
 
     def _write(self, batch: RecordBatch) -> None:
         assert self._writer is not None
-        self._doubtful = (self._number + 1, len(self._held))
-        self._writer.write(self._number + 1, batch)
-        self._number += 1
-        self._doubtful = None
-        if self._number % COMMITS_BETWEEN_SLIMMING == 0:
-            self._door.let_go_of_memory()
+        self._unconfirmed = (self._last_commit + 1, len(self._uncommitted))
+        self._writer.write(self._last_commit + 1, batch)
+        self._last_commit += 1
+        self._unconfirmed = None
+        if self._last_commit % COMMITS_BETWEEN_MEMORY_RELEASES == 0:
+            self._readers.release_memory()
 
-    def _forget(self, count: int) -> None:
+    def _drop_written(self, count: int) -> None:
         """The oldest batches are on disk."""
-        done, self._held = self._held[:count], self._held[count:]
+        written, self._uncommitted = self._uncommitted[:count], self._uncommitted[count:]
         with self._lock:
-            self._num_pending -= sum(len(batch.episodes) for batch in done)
-            if not self._held:
-                self._held_since_s = None
+            self._num_pending -= sum(len(batch.episodes) for batch in written)
+            if not self._uncommitted:
+                self._uncommitted_since_s = None
                 if not self._arrived:
                     self._settled.set()
 
-    def _fail(self, error: Exception) -> None:
+    def _on_failure(self, error: Exception) -> None:
         fault, _ = why_not(error)
         with self._lock:
-            news, self._fault = fault != self._fault, fault
-        if news:
+            is_new, self._fault = fault != self._fault, fault
+        if is_new:
             log.info("recording %s fails: %s", self.path, error)
-        self._let_go()
-        start = self._doubtful[1] if self._doubtful else 0
-        if len(self._held) - start > MAX_PENDING_BATCHES:
-            merged = RecordBatch.merged(self._held[start:])
+        self._close_file()
+        start = self._unconfirmed[1] if self._unconfirmed else 0
+        if len(self._uncommitted) - start > MAX_PENDING_BATCHES:
+            merged = RecordBatch.merged(self._uncommitted[start:])
             events = merged.events[-MAX_PENDING_EVENTS:]
-            self._held[start:] = [replace(merged, events=events)]
+            self._uncommitted[start:] = [replace(merged, events=events)]
 
-    def _finish(self) -> bool:
+    def _finish_file(self) -> bool:
         assert self._writer is not None
         try:
-            if self._end is not None:
-                self._writer.end(self._end)
-            self._door.close()
+            if self._end_row is not None:
+                self._writer.end(self._end_row)
+            self._readers.close()
             self._writer.connection.execute("CHECKPOINT")
         except Exception as error:
-            self._fail(error)
+            self._on_failure(error)
             return False
-        self._let_go()
-        if self._end is not None:
+        self._close_file()
+        if self._end_row is not None:
             remove_card(self.path)
         self._num_bytes = size_of(self.path)
-        self._is_closed_well = True
+        self._is_closed_cleanly = True
         return True
 
-    def _let_go(self) -> None:
+    def _close_file(self) -> None:
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        self._door.close()
+        self._readers.close()
         try:
             writer.connection.close()
         except Exception as error:

@@ -71,14 +71,16 @@ class RecordWriter:
         self.connection = connection
         connection.execute("PRAGMA disable_optimizer")
         # The views look at these dictionaries anew with every statement.
-        self._new: dict[str, dict[str, Any]] = {name: {"_": np.empty(0)} for name in _VIEWS}
-        for name, columns in self._new.items():
+        self._view_columns: dict[str, dict[str, Any]] = {
+            name: {"_": np.empty(0)} for name in _VIEWS
+        }
+        for name, columns in self._view_columns.items():
             connection.register(name, columns)
-        self._parsed = {
+        self._statements = {
             name: connection.extract_statements(text)[0] for name, text in _INSERTS.items()
         }
 
-    def header(self, run: RunRow, life: IncarnationRow) -> None:
+    def header(self, run: RunRow, incarnation: IncarnationRow) -> None:
         """Write the run's row once, and that of this life of its supervisor."""
         spec = run.spec
         connection = self.connection
@@ -105,7 +107,7 @@ class RecordWriter:
         connection.execute(
             "INSERT INTO incarnations SELECT ?, ?, ?, ?, ?"
             " WHERE NOT EXISTS (FROM incarnations WHERE incarnation = ?)",
-            [*astuple(life), life.incarnation],
+            [*astuple(incarnation), incarnation.incarnation],
         )
         connection.execute("COMMIT")
 
@@ -121,7 +123,7 @@ class RecordWriter:
             self._insert("generations", new_generations=columns)
         if batch.learning is not None:
             self.connection.execute(
-                self._parsed["learner_totals"], _learner_values(batch.learning, batch.t_s)
+                self._statements["learner_totals"], _learner_values(batch.learning, batch.t_s)
             )
         if batch.totals:
             self._insert("totals", new_totals=_totals_columns(batch))
@@ -131,41 +133,41 @@ class RecordWriter:
             self._events(batch.events)
         if batch.history is not None:
             self._history(batch.history)
-        asked = batch.commanded
+        requested = batch.commanded
         self.connection.execute(
-            self._parsed["commits"],
+            self._statements["commits"],
             [
                 number,
                 batch.t_s,
                 batch.elapsed_s,
-                asked.num_workers,
-                asked.paused,
-                asked.keep,
-                asked.ended_by.value if asked.ended_by else None,
-                asked.ended_by is EndedBy.DRAINED,
-                list(asked.paused_workers) or None,
-                list(asked.stopped_workers) or None,
-                list(asked.failed_workers) or None,
-                asked.last_worker or None,
+                requested.num_workers,
+                requested.paused,
+                requested.keep,
+                requested.ended_by.value if requested.ended_by else None,
+                requested.ended_by is EndedBy.DRAINED,
+                list(requested.paused_workers) or None,
+                list(requested.stopped_workers) or None,
+                list(requested.failed_workers) or None,
+                requested.last_worker or None,
                 batch.num_restarts,
-                policy_to_json(asked.version.policy),
+                policy_to_json(requested.version.policy),
                 batch.weights_seq_no or None,
             ],
         )
         self.connection.execute("COMMIT")
 
-    def end(self, end: RunEndRow) -> None:
+    def end(self, end_row: RunEndRow) -> None:
         """Write how the run ended."""
         self.connection.execute(
             "UPDATE run SET state = ?, ended_by = ?, cause = ?, ended_utc = ?,"
             " ended_s = ?, elapsed_s = ?",
             [
-                end.state.value,
-                end.ended_by.value if end.ended_by else None,
-                end.cause,
-                end.ended_utc,
-                end.ended_s,
-                end.elapsed_s,
+                end_row.state.value,
+                end_row.ended_by.value if end_row.ended_by else None,
+                end_row.cause,
+                end_row.ended_utc,
+                end_row.ended_s,
+                end_row.elapsed_s,
             ],
         )
 
@@ -175,8 +177,8 @@ class RecordWriter:
         if names:
             # What is inserted has other columns each time, so it can't be parsed once.
             columns |= {f"scalar_{n}": extras.scalars.values[:, n] for n in range(len(names))}
-            self._new["new_episodes"].clear()
-            self._new["new_episodes"].update(columns)
+            self._view_columns["new_episodes"].clear()
+            self._view_columns["new_episodes"].update(columns)
             self.connection.execute(_episodes_with_info(names))
         else:
             self._insert("episodes", new_episodes=columns)
@@ -185,13 +187,13 @@ class RecordWriter:
 
     def _insert(self, statement: str, **views: dict[str, Any]) -> None:
         for name, columns in views.items():
-            self._new[name].clear()
-            self._new[name].update(columns)
-        self.connection.execute(self._parsed[statement])
+            self._view_columns[name].clear()
+            self._view_columns[name].update(columns)
+        self.connection.execute(self._statements[statement])
 
     def _events(self, events: Sequence[Event]) -> None:
         self.connection.executemany(
-            self._parsed["events"],
+            self._statements["events"],
             [
                 [e.number, e.t_s, e.kind.value, e.text, e.worker_index, e.detail, e.count]
                 for e in events
@@ -228,9 +230,12 @@ def _columns_of(episodes: EpisodeColumns) -> dict[str, Any]:
 
 
 def _evaluation_columns(batch: RecordBatch) -> dict[str, Any]:
-    played = batch.evaluations
-    columns = _columns_of(played.episodes)
-    columns["weights_seq_no"], columns["evaluation"] = played.weights_seq_no, played.evaluation
+    evaluations = batch.evaluations
+    columns = _columns_of(evaluations.episodes)
+    columns["weights_seq_no"], columns["evaluation"] = (
+        evaluations.weights_seq_no,
+        evaluations.evaluation,
+    )
     return columns
 
 
@@ -306,7 +311,7 @@ def _totals_columns(batch: RecordBatch) -> dict[str, Any]:
     }
     columns["t_s"] = np.full(len(batch.totals), batch.t_s)
     columns["worker_index"] = np.array([index for index, _, _ in batch.totals], np.int32)
-    columns["incarnation"] = np.array([life for _, life, _ in batch.totals], np.int32)
+    columns["incarnation"] = np.array([incarnation for _, incarnation, _ in batch.totals], np.int32)
     return columns
 
 

@@ -18,7 +18,7 @@ from raydash.sinks.kinds import SinkKind, wanted
 from raydash.sinks.lines import (
     Answered,
     Cause,
-    Line,
+    Message,
     Row,
     RunEnd,
     SinkRun,
@@ -124,7 +124,7 @@ LINES = st.one_of(
 
 
 @given(LINES)
-def test_message_survives_its_line(message: Line) -> None:
+def test_message_survives_its_line(message: Message) -> None:
     line = line_of(message)
     assert line.count(b"\n") == 1
     assert message_of(line) == message
@@ -191,7 +191,7 @@ def row(step: int) -> Row:
     return Row(float(step), step, {"x": 1.0})
 
 
-def served(*batches: list[Line]) -> tuple[int, list[Answered | Trouble]]:
+def served(*batches: list[Message]) -> tuple[int, list[Answered | Trouble]]:
     reports: list[Answered | Trouble] = []
     return serve(FAKE, iter(batches), reports.append), reports
 
@@ -218,7 +218,7 @@ def test_rows_that_wait_at_the_end_give_way_to_it() -> None:
 
 
 def test_sink_that_fails_is_told_of_the_next_row_all_the_same() -> None:
-    def batches() -> Iterator[list[Line]]:
+    def batches() -> Iterator[list[Message]]:
         yield [RUN]
         FakeSink.failure = OSError("disk full\nmore")
         yield [row(1)]

@@ -20,7 +20,7 @@ from raydash.core.records import EpisodeColumns
 from raydash.core.states import Ending
 from raydash.record.export import tables
 from raydash.record.export.export import export
-from raydash.record.export.stage import staged
+from raydash.record.export.staging import staged_output
 from raydash.record.file.database import connect
 from raydash.record.read import query
 from raydash.terminal.cli import app
@@ -93,10 +93,10 @@ def test_all_tables_come_beside_the_episodes(
 ) -> None:
     out = tmp_path / f"x.{format}"
     export(recording, format, out, all_tables=True)
-    wanted = {f"x.{table}.{format}" for table in tables.OTHERS} | {out.name}
+    wanted = {f"x.{table}.{format}" for table in tables.OTHER_TABLES} | {out.name}
     assert set(leftovers(tmp_path)) == wanted
     with connect(recording, read_only=True) as connection:
-        for table in tables.OTHERS:
+        for table in tables.OTHER_TABLES:
             (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
             place = tmp_path / f"x.{table}.{format}"
             (found,) = duckdb.connect().execute(f"SELECT count(*) FROM '{place}'").fetchone()
@@ -346,7 +346,7 @@ def test_failing_writer_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("old")
 
     def fail() -> None:
-        with staged(tmp_path / "x", ["x"], force=True) as stage:
+        with staged_output(tmp_path / "x", ["x"], force=True) as stage:
             (stage / "x").write_text("half")
             raise RuntimeError
 

@@ -18,9 +18,9 @@ from raydash.core.faults import FaultError
 from raydash.core.library import ExportFormat, RunSource
 from raydash.core.states import Ending, RunState
 from raydash.record.export.export import export
-from raydash.record.imports.draft import Draft
+from raydash.record.imports.draft import DraftRecording
 from raydash.record.imports.imports import import_runs
-from raydash.record.imports.tags import renamed
+from raydash.record.imports.tags import our_names_of
 from raydash.record.library.library import open_library
 from raydash.record.opened_run import UNKNOWN_ENDING
 from raydash.record.read import query
@@ -450,7 +450,7 @@ def test_names_of_other_tools_become_ours_and_the_best_wins() -> None:
         "sampler_results/episode_reward_mean", "episode_reward_mean",
         "env_runners/episode_return_mean", "charts/episodic_length", "time/fps", "train/loss",
     ]  # fmt: skip
-    assert renamed(tags) == {
+    assert our_names_of(tags) == {
         "env_runners/episode_return_mean": "episode_return_mean",
         "charts/episodic_length": "episode_len_mean",
         "time/fps": "env_steps_per_s",
@@ -518,10 +518,10 @@ def test_what_a_killed_import_left_goes_with_a_later_one(tmp_path: Path) -> None
 def test_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = monitor_file(tmp_path / "m.monitor.csv", [(1.0, 5, 0.5)])
 
-    def full(self: Draft, *rest: object) -> None:
+    def full(self: DraftRecording, *rest: object) -> None:
         raise duckdb.IOException("Could not write file: No space left on device")
 
-    monkeypatch.setattr(Draft, "finish", full)
+    monkeypatch.setattr(DraftRecording, "finish", full)
     with pytest.raises(FaultError, match=r"the disk is full\. Free some space"):
         import_runs([file], tmp_path / "data")
     assert list((tmp_path / "data" / "runs").iterdir()) == []

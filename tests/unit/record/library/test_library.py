@@ -31,7 +31,7 @@ from raydash.core.library import (
 )
 from raydash.core.machine.requested_state import RequestedState
 from raydash.core.states import EndedBy, RunState
-from raydash.record.file.notes import checked, read_notes, write_notes
+from raydash.record.file.notes import read_notes, validated, write_notes
 from raydash.record.file.rows import RecordBatch, RunEndRow
 from raydash.record.file.times import iso_utc
 from raydash.record.library import index as index_module
@@ -398,7 +398,7 @@ def test_corrupt_cache_is_thrown_away_silently(
     put("a")
     first = open_at(data).runs()
     [cache] = (data.parent / "cache" / "library").iterdir()
-    cache.write_text(content.replace("MAKER", json.dumps(index_module._MAKER)))
+    cache.write_text(content.replace("MAKER", json.dumps(index_module._CACHE_FORMAT)))
     assert open_at(data).runs() == first
     assert json.loads(cache.read_text())["runs"][0][0] == "a"
 
@@ -468,7 +468,7 @@ def test_notes_come_back_as_they_were_written(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "a.notes.json"
     path.unlink(missing_ok=True)
-    notes = checked(Notes(title, tuple(tags), text, pinned))
+    notes = validated(Notes(title, tuple(tags), text, pinned))
     write_notes(path, notes)
     assert read_notes(path) == (notes, "")
     assert notes.title == title.strip()

@@ -170,7 +170,7 @@ def test_episode_figures_equal_an_independent_recount(
 def test_worker_that_was_silent_for_long_keeps_its_recent_returns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raydash.record.read.restore.LATE_ROWS", 50)
+    monkeypatch.setattr("raydash.record.read.restore.NEWEST_ROWS", 50)
     path = tmp_path / "run.duckdb"
     first = episodes(150, num_workers=1)
     second = episodes(300, seed=1, first_s=5.0, num_workers=1)

@@ -27,7 +27,7 @@ from raydash.record.file.rows import RecordBatch, RunEndRow
 from raydash.record.read import query
 from raydash.record.read.restore import episodes_in_time_order, restore
 from raydash.record.write import recorder
-from raydash.record.write.recorder import COMMITS_BETWEEN_SLIMMING, Recorder
+from raydash.record.write.recorder import COMMITS_BETWEEN_MEMORY_RELEASES, Recorder
 from tests.fakes.places import ROOT
 from tests.fakes.recordings.recordings import (
     episodes,
@@ -322,9 +322,9 @@ def test_long_failure_keeps_no_more_batches_than_its_bound(
     monkeypatch.setattr(recorder, "MAX_PENDING_BATCHES", 20)
     path.parent.write_text("a file in the way")
     one = recorders()
-    for number in range(COMMITS_BETWEEN_SLIMMING):
+    for number in range(COMMITS_BETWEEN_MEMORY_RELEASES):
         one.append(replace(batch_of(episodes(1)), t_s=float(number), events=[event(number + 1)]))
-    wait_until(lambda: len(one._held) == 1, "the merge")
+    wait_until(lambda: len(one._uncommitted) == 1, "the merge")
     path.parent.unlink()
     one.close(END)
     past = restore(path)
@@ -718,7 +718,7 @@ def test_recorder_lets_go_of_what_it_has_written(
     path: Path, recorders: Callable[..., Recorder], wait_until: Callable[..., None]
 ) -> None:
     one = recorders()
-    for number in range(COMMITS_BETWEEN_SLIMMING):
+    for number in range(COMMITS_BETWEEN_MEMORY_RELEASES):
         one.append(batch_of(episodes(6000, seed=number, first_s=number, whole_returns=False)))
         wait_until(lambda: not one.lag_s, "the commit")
     with one.reading() as connection:

@@ -16,7 +16,7 @@ _OURS = (".monitor.csv", ".raydash")
 
 
 @contextmanager
-def staged(
+def staged_output(
     out: Path, names: Sequence[str], *, force: bool, recording: Path | None = None
 ) -> Iterator[Path]:
     """A temporary folder beside `out`; what is in it at the end is moved to its place.
@@ -33,22 +33,22 @@ def staged(
     _check(out, names, force=force, recording=recording)
     try:
         # On the same disk, so that moving is renaming; hidden, so that nobody takes it for whole.
-        stage = Path(tempfile.mkdtemp(".partial", f".{out.name[:40]}.", out.parent))
+        staging = Path(tempfile.mkdtemp(".partial", f".{out.name[:40]}.", out.parent))
     except OSError as error:
         raise FaultError(_writing_fault(out, error)) from error
     try:
-        yield stage
+        yield staging
         _check(out, names, force=force, recording=recording)
         for name in names:
-            new, place = stage / name, out.parent / name
+            new, place = staging / name, out.parent / name
             _sync(new)
             if place.is_dir():
-                place.rename(stage / f".replaced-{name[:40]}")
+                place.rename(staging / f".replaced-{name[:40]}")
             new.replace(place)
     except OSError as error:
         raise FaultError(_writing_fault(out, error)) from error
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _check(out: Path, names: Sequence[str], *, force: bool, recording: Path | None) -> None:
@@ -107,7 +107,7 @@ def _writing_fault(out: Path, error: OSError) -> Fault:
         errno.EROFS: ("the disk is read-only", "Choose another place"),
         errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one"),
     }
-    told = (error.strerror or str(error), "Choose another place")
-    why, remedy = reasons.get(error.errno or 0, told)
+    unknown = (error.strerror or str(error), "Choose another place")
+    why, remedy = reasons.get(error.errno or 0, unknown)
     is_place = error.errno not in _DISK
     return Fault(f"{out.name} was not written", why, remedy, f"{out}\n{error}", bad_input=is_place)
