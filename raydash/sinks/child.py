@@ -1,6 +1,6 @@
-"""The process of one sink, as its parent sees it: lines go down, answers and troubles come up.
+"""Runs the process of one sink: lines go down to it, and answers and troubles come up.
 
-No method waits. Of figures that a slow tool has no time for only the newest stay.
+No method waits. While a slow tool is busy, only the newest figures are kept for it.
 """
 
 import contextlib
@@ -35,11 +35,11 @@ REAP_S = 1.0
 _READ_BYTES = 1 << 16
 _MAX_LINE = 1 << 20
 _EXPLAINED_EXITS = {Cause.MISSING, Cause.CANNOT_START, Cause.CANNOT_FINISH}
-"""After these a process ends, and that is no news."""
+"""Troubles after which a process ends anyway, so that its end need not be reported."""
 
 
 class SinkChild:
-    """The process of one sink, as the feed's thread sees it. No method waits."""
+    """The process of one sink, used from the feed's thread. No method waits."""
 
     def __init__(
         self,
@@ -70,13 +70,13 @@ class SinkChild:
 
     @property
     def is_alive(self) -> bool:
-        """There is a process."""
+        """Whether there is a process."""
         return self._process is not None
 
     def start(self) -> None:
-        """Make the process."""
+        """Start the process."""
         self._waiting_since_s = self._clock()
-        # -P: a folder `wandb` or `mlflow` in the working folder is not the library.
+        # -P keeps a folder `wandb` or `mlflow` in the working folder from hiding the library.
         module = "raydash.sinks.process"
         command = [sys.executable, "-P", "-m", module, self.kind.key, str(os.getpid())]
         try:
@@ -96,7 +96,7 @@ class SinkChild:
             os.set_blocking(pipe.fileno(), False)
 
     def interests(self) -> list[tuple[int, int]]:
-        """Descriptors and events to wait for."""
+        """List the file descriptors and events to wait for."""
         if self._process is None:
             return []
         stdin, stdout, stderr = self._pipes()
@@ -108,21 +108,21 @@ class SinkChild:
         return interests
 
     def offer(self, row: Row) -> None:
-        """The newest figures; of those that wait for a slow tool only the newest stay."""
+        """Send the newest figures as soon as the tool is ready, instead of any that still wait."""
         if self._process is not None:
             self._num_replaced += self._next is not None
             self._next = row
 
     def end(self, end: RunEnd) -> None:
-        """The run is over: let the tool finish."""
+        """Tell the tool that the run is over, so that it finishes."""
         self._end, self._next = end, None
 
     def turn(self) -> None:
-        """Send, read, and look how it is."""
+        """Send and read what is possible now, and check whether the process is well."""
         process = self._process
         if process is None:
             return
-        code = process.poll()  # first: what is read after it is all that there is
+        code = process.poll()  # before reading, so that after an exit everything is read
         self._send()
         self._read()
         if code is not None:
@@ -142,17 +142,17 @@ class SinkChild:
             return
         self._report(Trouble(Cause.CANNOT_FINISH, f"it {why}"))
         self._kill_group()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # it waits for a disk that is gone
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it may hang on a dead disk
             self._process.wait(REAP_S)
         self._on_exit(-signal.SIGKILL)
 
     def fresh(self) -> list[Trouble]:
-        """Troubles that nobody was told of."""
+        """Return the troubles since the last call."""
         fresh, self._unreported = self._unreported, []
         return fresh
 
     def event_of(self, trouble: Trouble) -> RecordEvent:
-        """A trouble in words for people, with a remedy."""
+        """Put a trouble into words for users, with a remedy."""
         kind, remedy = self.kind, self.kind.remedy
         match trouble.cause:
             case Cause.MISSING:
@@ -200,7 +200,7 @@ class SinkChild:
                 sent = os.write(stdin.fileno(), self._outgoing)
             except BlockingIOError:
                 return
-            except OSError:  # it is dead or dying; its end tells
+            except OSError:  # it is dead or dying, which its exit will report
                 stdin.close()
                 return
             self._outgoing = self._outgoing[sent:]
@@ -234,10 +234,10 @@ class SinkChild:
                 case Trouble() as trouble:
                     self._report(trouble)
                 case _:
-                    self._log.write(line + b"\n")  # printed before our own words had a pipe
+                    self._log.write(line + b"\n")  # printed before stdout was redirected
 
     def _kill_group(self) -> None:
-        """The process, and whatever the tool has started."""
+        """Kill the process and whatever the tool has started."""
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -257,7 +257,7 @@ class SinkChild:
 
 
 def _available(pipe: IO[bytes]) -> bytes:
-    """What can be read now; closes the pipe at its end."""
+    """Read what can be read now; close the pipe at its end."""
     data = b""
     while not pipe.closed and len(data) < _MAX_LINE:
         try:

@@ -1,4 +1,4 @@
-"""A run's figures under the names that other tools know: RLlib's."""
+"""Gives a run's figures the names that other tools know, which are RLlib's."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from raydash.core.updates import LearningFigures, RunFigures
 from raydash.sinks.lines import Param, Row
 
 _KEPT_HERE = {"cluster.token_path"}
-"""Nobody else's business."""
+"""Values that other tools must not see."""
 
 
 def row_of(
@@ -20,7 +20,7 @@ def row_of(
     t_s: float,
     learning: LearningFigures | None = None,
 ) -> Row:
-    """The figures of one moment, over the axis that RLlib uses: steps sampled, lifetime."""
+    """Make a row of a run's figures; its step is the one RLlib uses, steps sampled, lifetime."""
     steps = figures.num_env_steps_sampled_lifetime
     over_run = steps / figures.elapsed_s if figures.elapsed_s > 0 else math.nan
     metrics = {
@@ -57,7 +57,7 @@ def row_of(
 
 
 def params_of(spec: RunSpec) -> dict[str, Param]:
-    """A spec as flat keys and plain values; tables as JSON, and without what is None."""
+    """Flatten a spec into keys and plain values; tables become JSON, and None is left out."""
     params: dict[str, Param] = {}
     for part, values in asdict(spec).items():
         if part == "sinks":

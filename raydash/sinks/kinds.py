@@ -1,4 +1,4 @@
-"""The sinks that there are: what each is called, needs, and is made by. Loads none of them."""
+"""Lists the sinks with their names, libraries and classes, without loading any of them."""
 
 import importlib
 from collections.abc import Callable
@@ -10,27 +10,27 @@ from raydash.sinks.lines import Row, RunEnd, SinkRun
 
 
 class Sink(Protocol):
-    """One other tool that is told of one run. Any method may raise, block and print."""
+    """Passes one run on to another tool. Any method may raise, block and print."""
 
     def write(self, row: Row) -> None:
-        """Take the figures of a moment."""
+        """Pass on the figures of an instant."""
 
     def close(self, end: RunEnd) -> None:
-        """Take the last figures and how the run ended, and hand everything over."""
+        """Pass on the last figures and how the run ended, and flush everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class SinkKind:
-    """One tool.
+    """A tool that runs can be passed on to.
 
     Attributes:
-        key: In names of files and processes.
-        title: For people.
-        library: The package that it takes.
-        install: What to give to `pip install` for it.
-        remedy: What to look at when it cannot be started or written to.
+        key: Its name in names of files and processes.
+        title: Its name as users see it.
+        library: The package that it needs.
+        install: What to pass to `pip install` to get that package.
+        remedy: What a user can check when it can't be started or written to.
         factory: `module:class` of the `Sink`.
-        is_wanted: Whether a spec asks for it.
+        is_wanted: Tells whether a spec asks for it.
     """
 
     key: str
@@ -42,7 +42,7 @@ class SinkKind:
     is_wanted: Callable[[SinksSpec], bool]
 
     def open(self, run: SinkRun) -> Sink:
-        """Load the library and begin with a run. Takes seconds; may raise anything."""
+        """Load the library and begin a run there. Takes seconds; may raise anything."""
         module, _, name = self.factory.partition(":")
         sink: Sink = getattr(importlib.import_module(module), name)(run)
         return sink
@@ -81,7 +81,7 @@ KINDS = (
 
 
 def kind_of(key: str) -> SinkKind:
-    """The sink of that key.
+    """Look up a sink by its key.
 
     Raises:
         KeyError: if there is none.
@@ -90,5 +90,5 @@ def kind_of(key: str) -> SinkKind:
 
 
 def wanted(sinks: SinksSpec) -> tuple[SinkKind, ...]:
-    """The sinks that a spec asks for."""
+    """List the sinks that a spec asks for."""
     return tuple(kind for kind in KINDS if kind.is_wanted(sinks))

@@ -1,6 +1,7 @@
-"""What passes between a supervisor and the process of one sink: one line of JSON each.
+"""The messages between a supervisor and the process of one sink: one line of JSON each.
 
-Down go the run, once, then a row a second at most, then its end. Up go answers and troubles.
+The supervisor sends the run once, then at most one row a second, then the run's end. The process
+sends answers and troubles.
 """
 
 import json
@@ -16,16 +17,14 @@ Param = str | int | float | bool
 
 @dataclass(frozen=True, slots=True)
 class SinkRun:
-    """The run that a sink will be told of.
+    """The run that a sink passes on.
 
     Attributes:
-        run_id: Unique.
-        env_id: Of the environment.
-        name: For people; may be empty.
+        name: The name to show; may be empty.
         owner: `user@host`.
         folder: Where a sink keeps what has no other place (W&B's offline folder).
         sinks: Where each sink writes.
-        params: The spec, flat, by dotted keys.
+        params: The spec, flattened, by dotted keys.
     """
 
     run_id: str
@@ -39,12 +38,12 @@ class SinkRun:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The figures of one moment.
+    """The figures of one instant.
 
     Attributes:
-        t_s: On the run's clock.
+        t_s: The instant on the run's clock.
         step: Environment steps sampled, lifetime.
-        metrics: By RLlib's names; those that are not known yet are left out.
+        metrics: Values by RLlib's names; those that are not known yet are left out.
     """
 
     t_s: float
@@ -57,10 +56,10 @@ class RunEnd:
     """The run is over.
 
     Attributes:
-        row: Its last figures.
+        row: The run's last figures.
         state: How it ended, a `RunState`.
-        ended_by: Why, an `EndedBy`; empty if that is not known.
-        cause: Of a failure, in words.
+        ended_by: Why it ended, an `EndedBy`; empty if that is not known.
+        cause: Why it failed, in words; empty if it did not.
     """
 
     row: Row
@@ -71,11 +70,11 @@ class RunEnd:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A sink did what it was told; cumulative counts.
+    """A sink has dealt with what it was sent; the counts are cumulative.
 
     Attributes:
-        num_taken: Lines that it has dealt with.
-        num_left_out: Rows among them that it passed over, because newer ones waited.
+        num_taken: How many lines it has dealt with.
+        num_left_out: How many of them were rows that it skipped, because newer ones waited.
     """
 
     num_taken: int
@@ -83,7 +82,7 @@ class Answered:
 
 
 class Cause(StrEnum):
-    """What can be wrong with a sink; each is told once."""
+    """What can go wrong with a sink; each cause is reported once."""
 
     MISSING = "missing"
     CANNOT_START = "cannot start"
@@ -96,11 +95,10 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A sink could not do what it was told.
+    """A sink could not do what it was asked to.
 
     Attributes:
-        cause: What kind.
-        text: The library's own words, one line.
+        text: One line, in the library's own words.
         detail: A traceback.
     """
 
@@ -113,12 +111,12 @@ Message = SinkRun | Row | RunEnd | Answered | Trouble
 
 
 def line_of(message: Message) -> bytes:
-    """A message as one line."""
+    """Encode a message as one line."""
     return json.dumps([type(message).__name__, asdict(message)]).encode() + b"\n"
 
 
 def message_of(line: bytes) -> Message | None:
-    """The message of a line; None if the line is none of ours."""
+    """Decode a line; None if it is not one of our messages."""
     try:
         name, body = json.loads(line)
         match name:

@@ -1,4 +1,4 @@
-"""What the process of a sink prints, kept within bounds."""
+"""Logs what the process of a sink prints, up to a limit."""
 
 import contextlib
 from pathlib import Path
@@ -9,10 +9,10 @@ _TAIL_BYTES = 2000
 
 
 class SinkLog:
-    """What a sink prints, up to a bound; a disk that cannot take it is no reason to stop.
+    """A log file with a limit on its size; a disk that refuses it is no reason to stop.
 
     Attributes:
-        path: The file; it is made with the first line.
+        path: The file, which is created when something is written.
     """
 
     def __init__(self, path: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
@@ -22,7 +22,7 @@ class SinkLog:
         self._tail = b""
 
     def write(self, data: bytes) -> None:
-        """Append."""
+        """Append data, as far as the limit allows."""
         if not data:
             return
         self._tail = (self._tail + data)[-_TAIL_BYTES:]
@@ -34,11 +34,11 @@ class SinkLog:
             self._file.write(data[: max(0, room)])
 
     def tail(self) -> str:
-        """The newest of what was printed."""
+        """Return the end of what was printed."""
         return self._tail.decode(errors="replace")
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -1,7 +1,8 @@
 """The process of one sink of one run: `python -m raydash.sinks.process KIND PARENT_PID`.
 
-It reads lines from its input and tells the tool. Libraries that upload, hang, print, crash or fork
-do so here, where a run never waits for them. It ends with its parent, whatever the tool does.
+It reads lines from its input and passes them on to the tool. Libraries that upload, hang, print,
+crash or fork do so here, where a run never waits for them. The process ends with its parent,
+whatever the tool does.
 """
 
 import os
@@ -26,14 +27,14 @@ from raydash.sinks.lines import (
 )
 
 NICENESS = 10
-"""Behind the supervisor; ahead of the rollouts, which would leave nothing."""
+"""Lower priority than the supervisor, higher than the rollouts, which would take all CPU time."""
 _READ_BYTES = 1 << 16
 
 Report = Callable[[Answered | Trouble], None]
 
 
 def message_batches(descriptor: int) -> Iterator[list[Message]]:
-    """All lines that wait, as soon as one does; ends with the input."""
+    """Yield all waiting messages as soon as there is one, until the input ends."""
     rest = b""
     while True:
         chunk = os.read(descriptor, _READ_BYTES)
@@ -52,12 +53,13 @@ def message_batches(descriptor: int) -> Iterator[list[Message]]:
 
 
 def serve(kind: SinkKind, requests: Iterator[list[Message]], report: Report) -> int:
-    """Tell a tool of a run until the run or the input ends.
+    """Pass a run on to a tool until the run or the input ends.
 
-    Of rows that wait only the newest is written: a slow tool shows fewer points, never old ones.
+    If several rows wait, only the newest is written: a slow tool shows fewer points, but never old
+    ones.
 
     Returns:
-        The exit code: 0 if there is nothing that has not been told.
+        The exit code: 0 unless the input ended before the run.
     """
     sink: Sink | None = None
     num_taken = num_left_out = 0
@@ -102,13 +104,13 @@ def _words(error: Exception) -> str:
 
 
 def main() -> int:
-    """Serve one sink; see the module."""
+    """Serve the sink that the command line names."""
     key, parent_pid = sys.argv[1:3]
-    # Nothing is lost by it that was written, and to the tool the run looks like what it is, cut
-    # off or about to go on.
+    # This loses nothing that was written. To the tool the run then looks like what it is: cut off,
+    # or about to go on.
     end_with(int(parent_pid))
     os.nice(NICENESS)
-    # Whatever a library prints goes to the log, and whatever it reads is nothing.
+    # What a library prints must go to the log, and it must not read our messages.
     requests, replies = os.dup(0), os.dup(1)
     os.dup2(2, 1)
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -1,16 +1,22 @@
-"""MLflow: a tracking server, or a folder. Its keys come from its own environment variables."""
+"""Passes a run on to MLflow: to a tracking server, or to a folder.
+
+Credentials come from MLflow's own environment variables.
+"""
 
 import os
 import time
 
+from typing_extensions import override
+
+from raydash.sinks.kinds import Sink
 from raydash.sinks.lines import Row, RunEnd, SinkRun
 
 _SETTINGS = {
-    # A folder is what was asked for, though MLflow would rather have a database:
+    # MLflow prefers databases, but a folder is what the user asked for:
     # https://github.com/mlflow/mlflow/pull/22773
     "MLFLOW_ALLOW_FILE_STORE": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # A server that does not answer is to be told of within the run, not 10 minutes later.
+    # A server that does not answer must be reported within the run, not 10 minutes later.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
@@ -18,13 +24,13 @@ _RUN_ID = "raydash.run_id"
 _STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
 
 
-class MlflowSink:
-    """One MLflow run, found again by the tag `raydash.run_id` after a restart."""
+class MlflowSink(Sink):
+    """Writes to an MLflow run, which is found again by its tag `raydash.run_id` after a restart."""
 
     def __init__(self, run: SinkRun) -> None:
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
-        from mlflow import MlflowClient, entities  # reads them, and may not be installed
+        from mlflow import MlflowClient, entities  # reads the settings, and may not be installed
 
         self._entities = entities
         self._client = MlflowClient(run.sinks.mlflow_uri)
@@ -56,11 +62,11 @@ class MlflowSink:
             except MlflowException:
                 experiment = self._client.get_experiment_by_name(name)
                 if experiment is None:
-                    raise  # it was not another run that was faster
+                    raise  # no other run has created it meanwhile
         return str(experiment.experiment_id)
 
+    @override
     def write(self, row: Row) -> None:
-        """See `Sink`."""
         now_ms = int(time.time() * 1000)
         metrics = [
             self._entities.Metric(name, value, now_ms, row.step)
@@ -68,8 +74,8 @@ class MlflowSink:
         ]
         self._client.log_batch(self._id, metrics=metrics)
 
+    @override
     def close(self, end: RunEnd) -> None:
-        """See `Sink`."""
         self.write(end.row)
         outcome = {"state": end.state, "ended_by": end.ended_by, "cause": end.cause}
         tags = [

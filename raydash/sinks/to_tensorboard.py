@@ -1,4 +1,4 @@
-"""TensorBoard: event files with RLlib's names as tags, written without TensorFlow."""
+"""Passes a run on to TensorBoard: event files with RLlib's names as tags, without TensorFlow."""
 
 import os
 import time
@@ -9,15 +9,17 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.summary import hparams, scalar, text
+from typing_extensions import override
 
+from raydash.sinks.kinds import Sink
 from raydash.sinks.lines import Row, RunEnd, SinkRun
 
 _COMPARED = ("episode_return_mean", "episode_return_mean_lifetime", "env_steps_per_s_lifetime")
-"""What the table of hyperparameters shows beside them."""
+"""Metrics that TensorBoard's table of hyperparameters shows beside those."""
 
 
-class TensorBoardSink:
-    """Writes to a folder of the run's own, all of a row before the next one.
+class TensorBoardSink(Sink):
+    """Writes to a folder of the run's own, each row completely before the next one.
 
     Values are float32, as TensorBoard keeps them; steps are exact. The library's `SummaryWriter`
     would write from a thread, where nobody sees that the disk is full.
@@ -26,19 +28,19 @@ class TensorBoardSink:
     def __init__(self, run: SinkRun) -> None:
         folder = Path(run.sinks.tensorboard or "").expanduser() / run.run_id
         folder.mkdir(parents=True, exist_ok=True)
-        # Files are named by the second: another life of the run must not overwrite this one.
+        # File names have the time in seconds only, so the process id keeps incarnations apart.
         self._writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.raydash")
         params = {**run.params, "run_id": run.run_id}
         experiment, session, self._session_end = hparams(params, dict.fromkeys(_COMPARED, 0.0))
         spec = text("spec", _table({**params, "owner": run.owner}))
         self._add(0, experiment, session, spec)
 
+    @override
     def write(self, row: Row) -> None:
-        """See `Sink`."""
         self._add(row.step, *(scalar(name, value) for name, value in row.metrics.items()))
 
+    @override
     def close(self, end: RunEnd) -> None:
-        """See `Sink`."""
         self.write(end.row)
         outcome = {"state": end.state, "ended_by": end.ended_by, "cause": end.cause}
         summary = text("summary", _table({**outcome, **end.row.metrics}))

@@ -1,12 +1,18 @@
-"""Weights & Biases. Its key comes from its own environment variable or credential file."""
+"""Passes a run on to Weights & Biases.
+
+The API key comes from W&B's own environment variable or credential file.
+"""
 
 import os
 from pathlib import Path
 
+from typing_extensions import override
+
+from raydash.sinks.kinds import Sink
 from raydash.sinks.lines import Row, RunEnd, SinkRun
 
 _QUIET = {
-    # Figures of this small process, which is not the user's program, would mislead.
+    # System figures would be about this small process, not about the user's program.
     "WANDB_X_DISABLE_STATS": "true",
     "WANDB_X_DISABLE_META": "true",
     "WANDB_DISABLE_GIT": "true",
@@ -18,13 +24,13 @@ _QUIET = {
 MAX_TAG = 64
 
 
-class WandbSink:
-    """One W&B run with the run's own id; a supervisor that was restarted goes on with it."""
+class WandbSink(Sink):
+    """Writes to a W&B run with the run's own id, which a restarted supervisor continues."""
 
     def __init__(self, run: SinkRun) -> None:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
-        import wandb  # reads them, and may not be installed
+        import wandb  # reads the settings, and may not be installed
 
         folder = os.environ.get("WANDB_DIR") or run.folder
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -39,12 +45,12 @@ class WandbSink:
             resume="allow",
         )
 
+    @override
     def write(self, row: Row) -> None:
-        """See `Sink`."""
         self._run.log(dict(row.metrics), step=row.step)
 
+    @override
     def close(self, end: RunEnd) -> None:
-        """See `Sink`."""
         self.write(end.row)
         outcome = {"state": end.state, "ended_by": end.ended_by, "cause": end.cause}
         self._run.summary.update(outcome)

@@ -1,4 +1,4 @@
-"""Sinks in real processes, with a fake of wandb that is as bad as can be: the run never notices."""
+"""Sinks in real processes, with a fake wandb that misbehaves: the run never notices."""
 
 import json
 import os
@@ -29,7 +29,7 @@ WaitUntil = Callable[..., None]
 
 
 class FakeWandb:
-    """The fake's manner, and what it was told."""
+    """Says how the fake is to behave, and reads what it was called with."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -77,12 +77,12 @@ def wandb(tmp_path: Path) -> FakeWandb:
 
 
 def step_until(run: SupervisedRun, reader: Reader, condition: Callable[[], object]) -> None:
-    """Let the run go on, a second of it at a time, until its sink got so far."""
+    """Advance the run, a second of its clock at a time, until its sink has got so far."""
     ceiling = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < ceiling
         run.turns(1.0, reader)
-        time.sleep(0.02)  # a second of the run's clock takes no time here; the sink needs some
+        time.sleep(0.02)  # the sink needs real time, which the run's clock does not take
 
 
 def finish(run: SupervisedRun, reader: Reader, wait_until: WaitUntil) -> None:
@@ -96,7 +96,7 @@ def sink_events(run: SupervisedRun) -> list[Event]:
 
 
 def bad_events(run: SupervisedRun) -> list[Event]:
-    """All but that one is slow: seconds of the run go by in no time here."""
+    """Drop troubles about slowness: here the run's seconds pass faster than any sink."""
     return [event for event in sink_events(run) if "is slow" not in event.text]
 
 
@@ -107,7 +107,7 @@ def test_run_is_told_with_its_steps_and_its_end(wandb: FakeWandb, wait_until: Wa
     finish(run, reader, wait_until)
     (init,) = wandb.told("init")
     assert (init["id"], init["project"], init["mode"]) == ("r1", "p", "offline")
-    assert init["has_token"] is False  # the cluster's own secrets are nobody's business
+    assert init["has_token"] is False  # a library must not see the cluster's own secrets
     logs = wandb.told("log")
     steps = [log["step"] for log in logs]
     assert steps == sorted(set(steps))
@@ -163,7 +163,7 @@ def test_no_turn_of_a_run_waits_for_a_sink_that_hangs(
         began_s = time.perf_counter()
         run.turns(1.0, reader)
         longest_s = max(longest_s, time.perf_counter() - began_s)
-    assert longest_s < 5.0  # 50 turns of work on a shared machine; waiting would be for ever
+    assert longest_s < 5.0  # generous on a shared machine; waiting for the sink would never end
     finish(run, reader, wait_until)
     assert "did not finish within 0.2 s" in wandb.log()
 
@@ -246,7 +246,7 @@ def test_folder_that_cannot_be_written_is_told(wandb: FakeWandb, wait_until: Wai
 
 
 def is_running(pid: int) -> bool:
-    """Alive, and no zombie that nobody has reaped yet."""
+    """Tell whether a process is alive, and not a zombie that nobody has reaped yet."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -285,7 +285,7 @@ def test_sink_ends_when_its_supervisor_is_killed(
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     wait_until(lambda: not is_running(sink))
-    assert wandb.told("finish") == []  # the run may go on: nobody says that it ended
+    assert wandb.told("finish") == []  # the run may be continued, so it must not be called ended
 
 
 @pytest.fixture

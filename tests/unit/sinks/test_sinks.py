@@ -1,4 +1,4 @@
-"""What live sinks are told, and how their process behaves; a fake sink in place of a library."""
+"""What live sinks are sent, and how their process behaves; a fake sink replaces a library."""
 
 import json
 import math
@@ -156,7 +156,7 @@ def test_line_with_a_wrong_body_is_none_of_ours(line: bytes) -> None:
 
 
 class FakeSink:
-    """Not a real tool: keeps what it is told, and fails if a test says so."""
+    """A fake tool that keeps what it gets, and fails if a test says so."""
 
     told: list[Row | RunEnd]
     failure: Exception | None = None
@@ -286,7 +286,7 @@ def test_log_that_cannot_be_written_is_no_reason_to_stop(tmp_path: Path) -> None
 
 
 class KeptSinks(NoSinks):
-    """Not real sinks: keep what the supervisor leaves behind."""
+    """Fake sinks that keep what the supervisor passes on."""
 
     def __init__(self) -> None:
         self.offered: list[tuple[float, int]] = []
