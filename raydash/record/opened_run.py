@@ -1,4 +1,4 @@
-"""A recording for one's own analysis: NumPy arrays and DuckDB relations, read-only."""
+"""Opens a recording for one's own analysis: NumPy arrays and DuckDB relations, read-only."""
 
 import json
 import math
@@ -46,7 +46,7 @@ class _Columns:
     __slots__ = ()
 
     def keys(self) -> tuple[str, ...]:
-        """The names of the columns."""
+        """Return the names of the columns."""
         names: tuple[str, ...] = self.__dataclass_fields__.keys()  # type: ignore[attr-defined]
         return tuple(names)
 
@@ -70,8 +70,8 @@ class Episodes(_Columns):
     Attributes:
         end_s: When each ended, seconds since the run's start.
         worker_index: 1..N.
-        env_index: Which of the worker's environments.
-        incarnation: Which life of the worker; 0 the first.
+        env_index: The number of the worker's environment.
+        incarnation: The incarnation of the worker; 0 is the first.
         episode_return: Undiscounted sum of rewards; NaN for an error episode.
         episode_len: Steps.
         ending: 0 terminated, 1 truncated, 2 both, 3 error, 255 not known (imported).
@@ -90,16 +90,15 @@ class Episodes(_Columns):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Workers(_Columns):
-    """Totals of the workers, over all their lives; every array has the shape (workers,).
+    """Totals of the workers over all their incarnations; every array has the shape (workers,).
 
     Attributes:
         worker_index: 1..N.
-        incarnation: Lives before this one; the number of restarts.
-        num_env_steps: Steps.
+        incarnation: The newest incarnation, which is the number of those before it.
         num_episodes: Episodes that ended, errors included.
-        num_terminated: With that flag, alone or with the other.
-        num_truncated: With that flag, alone or with the other.
-        num_error: That ended in an error.
+        num_terminated: Episodes with that flag, alone or with the other.
+        num_truncated: Episodes with that flag, alone or with the other.
+        num_error: Episodes that ended in an error.
         step_time_s: Seconds inside `env.step`.
         reset_time_s: Seconds inside `env.reset`.
         policy_time_s: Seconds inside the policy.
@@ -130,10 +129,10 @@ class AgentEpisodeRows(_Columns):
     Attributes:
         end_s: When the episode ended, seconds since the run's start.
         worker_index: 1..N; with `end_s` and `env_index` it says which episode.
-        env_index: Which of the worker's environments.
-        agent: Its name.
+        env_index: The number of the worker's environment.
+        agent: The agent's name.
         agent_return: Undiscounted sum of its rewards; NaN in an episode that ended in an error.
-        num_steps: Its actions.
+        num_steps: The number of its actions.
     """
 
     end_s: Float64
@@ -151,12 +150,12 @@ class GenerationRows(_Columns):
     Attributes:
         number: 1, 2, 3, ...: the version of the parameters that its candidates played with.
         end_s: When its last result came in, seconds since the run's start.
-        num_env_steps: Of the whole run by then.
-        return_mean: Over its candidates.
-        return_best: Of its best candidate.
-        return_worst: Of its worst candidate.
-        evaluation_mean: Of the best guess that it led to; NaN: that was not evaluated.
-        evaluation_n: Episodes of that evaluation.
+        num_env_steps: Steps of the whole run by then.
+        return_mean: Mean return over its candidates.
+        return_best: Return of its best candidate.
+        return_worst: Return of its worst candidate.
+        evaluation_mean: Mean return of the best guess that it led to; NaN if not evaluated.
+        evaluation_n: The number of episodes of that evaluation.
         sigma: Step size of the search; NaN if the learner has none.
     """
 
@@ -173,11 +172,11 @@ class GenerationRows(_Columns):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationRows(Episodes):
-    """Episodes that were played to evaluate, in the order of recording; see `Episodes`.
+    """Episodes that were played to evaluate, with all columns of `Episodes`.
 
     Attributes:
         weights_seq_no: The version of the parameters that the best guess came with.
-        evaluation: Of which evaluation each is one, 1, 2, 3, ...
+        evaluation: The number of the evaluation: 1, 2, 3, ...
     """
 
     weights_seq_no: Int32
@@ -194,19 +193,16 @@ _EPISODES = (
 
 
 class OpenedRun:
-    """A recording, opened read-only: `raydash.open_run`. Of a live run a copy, which does not grow.
+    """A recording, opened read-only by `raydash.open_run`; of a live one, a copy.
 
-    Close it, or use it as a context manager; arrays that were read stay. Every method raises
-    `raydash.core.faults.FaultError`, in words, if the file can't be read.
-
-    Attributes:
-        path: The file.
+    Close it, or use it as a context manager; arrays that were read stay valid. Every method raises
+    `raydash.core.faults.FaultError` if the file can't be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: Connection = _connected(path)
-        # Relations have one of their own: DuckDB refuses them beside a result that is being read.
+        # Relations need a cursor of their own: DuckDB refuses them while another result is read.
         self._relations: Connection = self._connection.cursor()
         if version_of(self._connection) is None:
             self.close()
@@ -235,7 +231,7 @@ class OpenedRun:
         return f"<OpenedRun {self.path}>"
 
     def close(self) -> None:
-        """Let go of the file. What is read from a relation later fails."""
+        """Close the file. Reading from a relation fails afterwards."""
         self._relations.close()
         self._connection.close()
 
@@ -243,12 +239,12 @@ class OpenedRun:
 
     @property
     def run_id(self) -> str:
-        """Unique."""
+        """The run's unique id."""
         return self.figures.run_id
 
     @cached_property
     def spec(self) -> RunSpec:
-        """What was asked for."""
+        """The spec that the run was started with."""
         (text,) = self._rows("SELECT spec_json FROM run")[0]
         try:
             return spec_from_table(json.loads(text))
@@ -257,7 +253,7 @@ class OpenedRun:
 
     @cached_property
     def figures(self) -> RecordedFigures:
-        """Of the whole run: lifetime counters, mean, min and max return, how it ended."""
+        """Figures of the whole run: lifetime counters, mean, min and max return, how it ended."""
         try:
             return query.figures_of(self._connection)
         except (duckdb.Error, TypeError) as error:
@@ -277,7 +273,7 @@ class OpenedRun:
 
     @cached_property
     def workers(self) -> Workers:
-        """Totals of each worker, over all its lives."""
+        """Totals of each worker over all its incarnations."""
         return self._read(Workers, WORKERS)
 
     # --- what happened ---------------------------------------------------------------------------
@@ -289,10 +285,10 @@ class OpenedRun:
         start_s: float | None = None,
         end_s: float | None = None,
     ) -> Episodes:
-        """Finished episodes, errors included.
+        """Read finished episodes, errors included.
 
         Args:
-            worker: Only of the worker with this index, 1..N.
+            worker: Only episodes of the worker with this index, 1..N.
             start_s: Only those that ended at or after this time of the run's clock.
             end_s: Only those that ended before this time.
 
@@ -304,10 +300,10 @@ class OpenedRun:
         return self._read(Episodes, f"SELECT {_EPISODES} FROM episodes {where}", values)
 
     def returns(self, worker: int | None = None) -> Float64:
-        """Returns of all episodes but errors, in the order of recording.
+        """Read the returns of all episodes but errors, in the order of recording.
 
         Args:
-            worker: Only of the worker with this index, 1..N.
+            worker: Only episodes of the worker with this index, 1..N.
 
         Returns:
             Shape (episodes,), undiscounted sums of rewards, exact.
@@ -325,16 +321,13 @@ class OpenedRun:
         start_s: float | None = None,
         end_s: float | None = None,
     ) -> dict[str, Float64]:
-        """Scalars from the last step's info of each episode: `is_success`, and the chosen keys.
+        """Read scalars from the last step's info of each episode: `is_success`, and chosen keys.
 
-        Args:
-            worker: As of `episodes`, like the next two.
-            start_s: From here.
-            end_s: To here.
+        The arguments choose episodes as those of `episodes` do.
 
         Returns:
-            By key an array that is parallel to those of `episodes` with the same arguments; NaN
-            where an episode had none. Empty: no episode had any.
+            For each key an array that is parallel to those of `episodes` with the same arguments;
+            NaN where an episode had no value. Empty if no episode had any.
         """
         if INFO not in self._sources:
             return {}
@@ -353,11 +346,7 @@ class OpenedRun:
         }
 
     def agent_episodes(self, agent: str | None = None) -> AgentEpisodeRows:
-        """What each agent did in every finished episode of a multi-agent environment.
-
-        Args:
-            agent: Only this one.
-        """
+        """Read what each agent, or only `agent`, did in every episode; empty for a single agent."""
         names = ", ".join(AgentEpisodeRows.__dataclass_fields__)
         if AGENTS not in self._sources:
             return AgentEpisodeRows(*(np.empty(0, dtype) for dtype in _AGENT_DTYPES))
@@ -365,7 +354,7 @@ class OpenedRun:
         return self._read(AgentEpisodeRows, f"SELECT {names} FROM agent_episodes {where}", values)
 
     def generations(self) -> GenerationRows:
-        """Finished generations of the run's learner; empty if nothing learnt."""
+        """Read the finished generations of the run's learner; empty if nothing learnt."""
         rows = Generations()
         if "generations" in self._tables:
             try:
@@ -375,7 +364,7 @@ class OpenedRun:
         return GenerationRows(*(getattr(rows, name) for name in Generations.__slots__))
 
     def evaluation_episodes(self) -> EvaluationRows:
-        """Episodes that were played to evaluate; they are in no figure of the rollouts."""
+        """Read the episodes that were played to evaluate; no figure of the rollouts counts them."""
         if "evaluation_episodes" not in self._tables:
             whole = EvaluationEpisodes()
             columns = {name: getattr(whole.episodes, name) for name in EpisodeColumns.__slots__}
@@ -395,12 +384,12 @@ class OpenedRun:
         start_s: float | None = None,
         end_s: float | None = None,
     ) -> HistoryDelta:
-        """The run, or a part of it, in time buckets of one width: what the window's plots show.
+        """Read the run, or a part of it, in time buckets of one width, as the window plots it.
 
         Args:
-            num_buckets: At most so many.
-            start_s: From here on the run's clock, seconds; None: its start.
-            end_s: To here; None: its end.
+            num_buckets: The greatest number of buckets.
+            start_s: Start of the part on the run's clock, seconds; None: the run's start.
+            end_s: End of the part; None: the run's end.
 
         Returns:
             Arrays of shape (buckets,), those per worker (buckets, workers). Bucket i covers
@@ -419,7 +408,7 @@ class OpenedRun:
             raise FaultError(reading_fault(self.path, error)) from error
 
     def table(self, name: str) -> Any:
-        """A table as a DuckDB relation, lazily: `run.table("episodes").filter("...").df()`.
+        """Return a table as a lazy DuckDB relation: `run.table("episodes").filter("...").df()`.
 
         Args:
             name: `run`, `incarnations`, `episodes`, `worker_totals`, `agent_episodes`,
@@ -429,7 +418,7 @@ class OpenedRun:
         return self._relations.table(name)
 
     def sql(self, statement: str) -> Any:
-        """A query over the recording's tables, as a DuckDB relation.
+        """Return a query over the recording's tables as a DuckDB relation.
 
         It gets 128 MB of memory and one thread; `SET memory_limit = '4GB'` and `SET threads = 8`
         change that.
@@ -474,7 +463,7 @@ def _connected(path: Path) -> Connection:
 
 
 def _plain(column: Any) -> np.ndarray[Any, Any]:
-    """An array without a mask: no column that is read has NULLs."""
+    """Remove an array's mask, which is never needed: no column that is read has NULLs."""
     return np.ma.getdata(column)
 
 
@@ -487,7 +476,7 @@ def _where(
 
 
 def open_run(path_or_id: str | Path) -> OpenedRun:
-    """See `raydash.open_run`."""
+    """Open a recording by its path or id, for `raydash.open_run`."""
     if isinstance(path_or_id, str):
         path_or_id = open_library(paths.data_dir()).find(path_or_id)
     return OpenedRun(path_or_id)

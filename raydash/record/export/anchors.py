@@ -1,4 +1,7 @@
-"""The run's clock and the wall clock: each life of a supervisor has one point where they meet."""
+"""Converts the run's clock to wall time.
+
+The two meet at one known point in each incarnation of the supervisor: its start.
+"""
 
 from bisect import bisect_right
 from datetime import datetime
@@ -20,11 +23,11 @@ class ClockAnchors:
 
     @property
     def start_unix_s(self) -> float:
-        """Of the run's start."""
+        """The start of the run in Unix time."""
         return self._unix_starts[0] - self._starts[0]
 
     def unix_s(self, t_s: float) -> float:
-        """Unix time at `t_s` of the run's clock."""
+        """Convert `t_s` of the run's clock to Unix time."""
         incarnation = max(0, bisect_right(self._starts, t_s) - 1)
         return self._unix_starts[incarnation] + t_s - self._starts[incarnation]
 

@@ -1,4 +1,4 @@
-"""Reading a table in pieces, so that its size is no matter."""
+"""Reads a table in pieces, so that it need not fit into memory."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,12 +9,9 @@ BATCH = 100_000
 
 
 def batches(connection: Connection, table: str, columns: str) -> Iterator[list[tuple[Any, ...]]]:
-    """All rows, in the order in which they were written; row ids of a recording have no gaps.
+    """Yield all rows of a table in batches, in the order in which they were written.
 
-    Args:
-        connection: To the recording.
-        table: One of its tables.
-        columns: SQL, what to select.
+    `columns` is SQL, what to select. Row ids of a recording have no gaps.
     """
     (last,) = connection.execute(f'SELECT coalesce(max(rowid), -1) FROM "{table}"').fetchone()
     for first in range(0, last + 1, BATCH):

@@ -1,7 +1,7 @@
-"""A recording as one JSON document.
+"""Exports a recording as one JSON document.
 
-JSON has no words for numbers that are not finite: NaN becomes null, an infinite one the string
-`"inf"` or `"-inf"`. Columns are written one after the other, a piece at a time.
+JSON can't express numbers that are not finite, so NaN becomes null, and an infinite number the
+string `"inf"` or `"-inf"`. Columns are written one after the other, a piece at a time.
 """
 
 import json
@@ -55,7 +55,7 @@ def write(connection: Connection, path: Path, target: Path) -> None:
 
 
 def figures_table(connection: Connection, path: Path) -> dict[str, object]:
-    """The figures over the whole run under the names of `raydash run --json`."""
+    """Read the figures of the whole run under the names of `raydash run --json`."""
     known = query.figures_of(connection)
     run = _run(connection)
     was_ours = run.get("source") in (None, RunSource.RAYDASH)
@@ -116,7 +116,7 @@ def _stream(connection: Connection, table: str, file: IO[str]) -> None:
 def _json(value: object) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except ValueError:  # rare, and looking for it beforehand takes longer than writing
+    except ValueError:  # rare, and checking beforehand would take longer than writing
         return json.dumps(_json_safe(value), ensure_ascii=False, allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""Hand a recording on: turn it into what other tools read, whole or not at all."""
+"""Exports a recording to a format that other tools read, whole or not at all."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -29,18 +29,18 @@ def export(
 ) -> None:
     """Write a recording in another format.
 
-    Counts and returns are those of the recording, exactly. Nothing is left at `out` or beside it
-    if it fails.
+    Counts and returns are exactly those of the recording. If the export fails, nothing is left at
+    `out` or beside it.
 
     Args:
-        path: The recording; of a run that is live what it has done so far is written.
+        path: The recording; if the run is live, what it has done so far is written.
         format: `CSV` and `PARQUET` give a file of episodes, `JSON` one document, `MONITOR` and
             `TENSORBOARD` a folder.
-        out: Where to; its folder must be there.
+        out: The file or folder to write; its parent must exist.
         force: Replace what is at `out`, if that is a file or a folder of such an export.
-        all_tables: With `CSV` and `PARQUET`: the other tables too, beside `out`, as
+        all_tables: With `CSV` and `PARQUET`, write the other tables too, beside `out`, as
             `<stem>.<table>.<suffix>`.
-        say: Told, in one line each, what the format had no place for.
+        say: Called with one line for each thing that the format has no place for.
 
     Raises:
         FaultError: if the recording can't be read, or `out` not written.
@@ -75,7 +75,7 @@ def export(
 
 
 def _opened(path: Path, say: Say) -> Connection:
-    """The recording, read-only, if it holds a run."""
+    """Open the recording read-only, or a copy of it if it is live; refuse it if it holds no run."""
     try:
         connection = open_read_only(path)
     except FaultError as error:

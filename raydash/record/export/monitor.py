@@ -1,4 +1,4 @@
-"""A folder of Stable-Baselines3 `monitor.csv` files, one per worker."""
+"""Exports a recording as a folder of Stable-Baselines3 `monitor.csv` files, one per worker."""
 
 import json
 from collections import defaultdict
@@ -16,7 +16,7 @@ def write(connection: Connection, target: Path, say: Callable[[str], None]) -> N
 
     The first line is `#{"t_start": Unix time, "env_id": ...}`, the second the header `r,l,t`:
     return (exact), length, and seconds since `t_start` to the microsecond. Error episodes have no
-    return and are left out; how many is said.
+    return and are left out; `say` is called with their number.
 
     Raises:
         OSError, duckdb.Error: if the recording can't be read or the folder not written.

@@ -1,4 +1,4 @@
-"""Files and folders that appear under their names when they are whole, or not at all."""
+"""Writes files and folders that appear under their names once they are whole, or not at all."""
 
 import errno
 import os
@@ -12,27 +12,27 @@ from raydash.core.faults import Fault, FaultError
 from raydash.record.file.database import wal_of
 
 _OURS = (".monitor.csv", ".raydash")
-"""How names of files end, or what they contain, in folders that an export has written."""
+"""How names of files end in folders that an export has written."""
 
 
 @contextmanager
 def staged_output(
     out: Path, names: Sequence[str], *, force: bool, recording: Path | None = None
 ) -> Iterator[Path]:
-    """A temporary folder beside `out`; what is in it at the end is moved to its place.
+    """Provide a temporary folder beside `out`; what is in it at the end is moved to its place.
 
     Args:
-        out: The file or folder that will be there.
-        names: Of everything that will be there, `out` among them, all in the same folder.
+        out: The file or folder that is to be written.
+        names: The names of everything that will be written, `out` among them, all in one folder.
         force: Replace what is there.
-        recording: Never to be replaced.
+        recording: A file that must never be replaced.
 
     Raises:
-        FaultError: if something is in the way, or the disk does not take it.
+        FaultError: if something is in the way, or the disk refuses it.
     """
     _check(out, names, force=force, recording=recording)
     try:
-        # On the same disk, so that moving is renaming; hidden, so that nobody takes it for whole.
+        # On the same disk, so that moving is renaming; hidden, so that nobody uses it half-written.
         staging = Path(tempfile.mkdtemp(".partial", f".{out.name[:40]}.", out.parent))
     except OSError as error:
         raise FaultError(_writing_fault(out, error)) from error
@@ -75,7 +75,7 @@ def _check(out: Path, names: Sequence[str], *, force: bool, recording: Path | No
 
 
 def _is_ours(folder: Path) -> bool:
-    """It is empty, or holds nothing but what an export writes."""
+    """Tell whether a folder is empty, or holds nothing but what an export writes."""
     return all(
         entry.is_file() and (entry.name.endswith(_OURS) or ".tfevents." in entry.name)
         for entry in folder.iterdir()
@@ -83,14 +83,14 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Disks may say only now that they are full."""
+    """Flush files to the disk, which may report only now that it is full."""
     for part in path.iterdir() if path.is_dir() else [path]:
         with part.open("rb") as file:
             os.fsync(file.fileno())
 
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What is the disk's fault, and not of who named the place."""
+"""Errors that are the disk's fault, not that of the user who chose the place."""
 
 
 def _refused(out: Path, why: str, remedy: str) -> Fault:

@@ -1,4 +1,4 @@
-"""Tables as CSV or Parquet; DuckDB writes both, a row group at a time."""
+"""Exports tables as CSV or Parquet; DuckDB writes both, a row group at a time."""
 
 from pathlib import Path
 
@@ -25,8 +25,8 @@ def write(
 ) -> None:
     """Write `episodes` to `target`, and the other tables beside it if they are wanted.
 
-    Each episode also carries what is the same for all: `run_id`, `env_id` and the run's `seed`, so
-    that files of several runs can be put together.
+    Each episode also carries what is the same for all of them, `run_id`, `env_id` and the run's
+    `seed`, so that files of several runs can be combined.
 
     Raises:
         duckdb.Error: if the recording can't be read or the file not written.
@@ -37,18 +37,18 @@ def write(
 
 
 def path_of_table(target: Path, table: str) -> Path:
-    """Where another table than `episodes` goes."""
+    """Return the path at which a table other than `episodes` is written."""
     return target.with_name(f"{target.stem}.{table}{target.suffix}")
 
 
 def ending_words(column: str = "ending") -> str:
-    """SQL that gives an ending's word; NULL where it is not known."""
+    """Build SQL that gives an ending's name; NULL where the ending is not known."""
     cases = " ".join(f"WHEN {int(kind)} THEN '{kind.name.lower()}'" for kind in Ending)
     return f"CASE {column} {cases} END"
 
 
 def columns_of(connection: Connection, table: str) -> dict[str, str]:
-    """Name to type; empty if an older raydash wrote the file and knew no such table."""
+    """Map a table's columns to their types; empty if an older raydash had no such table."""
     rows = connection.execute(
         "SELECT column_name, data_type FROM information_schema.columns"
         " WHERE table_name = ? ORDER BY ordinal_position",
@@ -72,7 +72,7 @@ def _copy(connection: Connection, format: ExportFormat, table: str, target: Path
         f"SELECT {', '.join(chosen)} FROM {source}" if columns else "SELECT 1 AS nothing LIMIT 0"
     )
     place = str(target).replace("'", "''")
-    # The file has a temporary place already.
+    # The target is in a temporary folder already.
     connection.execute(f"COPY ({query}) TO '{place}' ({_OPTIONS[format]}, USE_TMP_FILE false)")
 
 
@@ -82,7 +82,7 @@ def _value(format: ExportFormat, table: str, name: str, type_name: str) -> str:
         return ending_words(column)
     if format is ExportFormat.CSV:
         if type_name in ("DOUBLE", "FLOAT"):
-            # The spelling that pandas and polars both take for a number.
+            # This is the spelling that pandas and polars both read as a number.
             return f"CASE WHEN isnan({column}) THEN 'NaN' ELSE {column}::VARCHAR END"
         if type_name.endswith("[]") or type_name.startswith("MAP"):
             return f"to_json({column})"

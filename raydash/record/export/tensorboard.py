@@ -1,7 +1,7 @@
-"""A folder with a TensorBoard event file; RLlib's names are the tags.
+"""Exports a recording as a TensorBoard event file with RLlib's names as tags.
 
-Written with tensorboardX's record layer, at once and in this thread: its `SummaryWriter` writes
-from another one, where nobody would see that the disk is full.
+It is written with tensorboardX's record layer, in this thread: its `SummaryWriter` writes in
+another thread, where nobody would see that the disk is full.
 """
 
 import json
@@ -25,10 +25,11 @@ _DT_STRING = 7
 def write(connection: Connection, path: Path, target: Path) -> None:
     """Write one event file to the folder `target`.
 
-    A point speaks of all episodes of its time bucket (those of the whole run's history: at most
-    1200), the counters of the run up to the bucket's end. Its step is the lifetime's number of
-    environment steps. TensorBoard keeps scalars as 32-bit floats, so the exact figures of the whole
-    run are there too, as the text `run`. Metrics that an imported run came with keep their tags.
+    There is a point for each time bucket of the run's history (at most 1200): means over the
+    bucket's episodes, and the run's counters at the bucket's end. Its step is the number of
+    environment steps sampled, lifetime. TensorBoard keeps scalars as 32-bit floats, so the exact
+    figures of the whole run are there too, as the text `run`. Metrics that an imported run came
+    with keep their tags.
 
     Raises:
         OSError, duckdb.Error: if the recording can't be read or the folder not written.
@@ -80,12 +81,12 @@ def write(connection: Connection, path: Path, target: Path) -> None:
 
 
 def _single(value: float) -> float:
-    """What a 32-bit float can hold of it."""
+    """Make a value infinite if a 32-bit float can't hold it."""
     return math.copysign(math.inf, value) if abs(value) > 3.4028235e38 else value
 
 
 def _points(connection: Connection) -> Iterator[tuple[float, int, Mapping[str, float]]]:
-    """Time on the run's clock, environment steps so far, and tags with values."""
+    """Yield time on the run's clock, environment steps so far, and tags with values."""
     yield from _bucket_points(connection)
     yield from _generation_points(connection)
     if "tag" not in columns_of(connection, "scalars"):
@@ -100,7 +101,7 @@ def _points(connection: Connection) -> Iterator[tuple[float, int, Mapping[str, f
 def _generation_points(
     connection: Connection,
 ) -> Iterator[tuple[float, int, Mapping[str, float]]]:
-    """One of each generation of a learner: of very many the newest, and some of the older ones."""
+    """Yield a point per generation: if there are very many, the newest and some older ones."""
     if "number" not in columns_of(connection, "generations"):
         return
     rows = generations_of(connection)
@@ -154,7 +155,7 @@ def _bucket_points(connection: Connection) -> Iterator[tuple[float, int, Mapping
         yield until_s, total, values
 
 
-# What was counted by the end of a bucket, its last instant included, belongs to it.
+# Steps counted up to the end of a bucket, that instant included, belong to the bucket.
 _STEPS = """
 SELECT bucket, sum(gained) FROM (
     SELECT bucket, steps - coalesce(

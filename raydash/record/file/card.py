@@ -1,7 +1,7 @@
-"""Who a live run is: `<run_id>.run.json` beside its recording, which nobody can read meanwhile.
+"""The card of a live run, `<run_id>.run.json`: it says what the locked recording beside it can't.
 
-Written when the recorder has opened the file and removed once the recording is closed well, so
-that it also names a run whose file was damaged.
+The recorder writes it when it has opened the recording, and removes it when it has closed that
+cleanly. So a run whose recording was damaged still has its card.
 """
 
 import contextlib
@@ -17,14 +17,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunCard:
-    """What is known of a run without its recording.
+    """What can be known of a run without opening its recording.
 
     Attributes:
-        name: From the spec; the environment's id if it has none.
-        env_id: Of the environment.
+        name: From the spec; the environment's id if the spec has no name.
         owner: `user@host`.
         started_utc: ISO 8601.
-        num_workers: That the spec asks for; 0: it leaves that open.
+        num_workers: As many as the spec asks for; 0 if it leaves that open.
     """
 
     name: str
@@ -35,12 +34,15 @@ class RunCard:
 
 
 def card_of(recording: Path) -> Path:
-    """Where the card of a recording is."""
+    """Return the path of a recording's card."""
     return recording.with_name(f"{recording.name.removesuffix('.duckdb')}.run.json")
 
 
 def write_card(recording: Path, run: RunRow) -> None:
-    """Leave a card. A disk that does not take it is no matter: the recorder tells of its own."""
+    """Write the card of a run.
+
+    A disk that refuses it is only logged: the recorder meets the same disk and reports it.
+    """
     spec = run.spec
     table = {
         "name": spec.name or spec.env.id,
@@ -56,13 +58,13 @@ def write_card(recording: Path, run: RunRow) -> None:
 
 
 def remove_card(recording: Path) -> None:
-    """The recording speaks for itself from now on."""
+    """Remove the card, once the recording itself can be read."""
     with contextlib.suppress(OSError):
         card_of(recording).unlink()
 
 
 def read_card(recording: Path) -> RunCard | None:
-    """The card beside a recording; None if there is none that makes sense."""
+    """Read the card beside a recording; None if there is none, or it makes no sense."""
     try:
         table = read_table(card_of(recording))
     except (OSError, ValueError):

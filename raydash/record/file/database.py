@@ -10,28 +10,28 @@ from raydash.core.faults import Fault
 from raydash.record.file.schema import Connection, ForeignSchemaError, NewerSchemaError
 
 _MEMORY = "128MB"
-"""The supervisor shares its machine with the workers: no more than this for the recording."""
+"""The recording gets no more than this, for the supervisor shares its machine with workers."""
 _RELEASED_MEMORY = "16MB"
 _CONFIG: dict[str, object] = {
     "memory_limit": _MEMORY,
     "threads": 1,
-    # A file that is none of ours would make DuckDB fetch and load what reads it (SQLite, ...).
+    # Given a foreign file (SQLite, ...), DuckDB would download and load an extension to read it.
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
 _NO_PROGRESS_BAR = "SET enable_progress_bar = false"
-"""It is drawn on stdout, in the middle of somebody's JSON. A cursor has its own."""
+"""DuckDB would draw it on stdout, in the middle of JSON. Each cursor has its own setting."""
 
 
 def connect(path: Path, *, read_only: bool = False) -> Connection:
-    """Open a recording; committed rows of a killed writer are there again.
+    """Open a recording; what a killed writer had committed is there.
 
     Raises:
-        duckdb.Error: see `why_not`.
+        duckdb.Error: if it can't be opened; `why_not` puts the reason into words.
     """
     config = dict(_CONFIG)
     if not read_only:
-        # Beside the file, so that a full /tmp is no matter; only huge sorts need it.
+        # Beside the file, so that a full /tmp does no harm; only huge sorts need it.
         config["temp_directory"] = f"{path}.tmp"
     if path.exists() and not path.is_file():
         raise duckdb.IOException(f"{path} is no file")  # waiting for a pipe would never end
@@ -41,15 +41,15 @@ def connect(path: Path, *, read_only: bool = False) -> Connection:
 
 
 def release_memory(connection: Connection) -> None:
-    """Make DuckDB forget most of what it keeps of the file: it would never do so by itself."""
+    """Make DuckDB drop most of the file that it has cached, which it never does by itself."""
     for limit in (_RELEASED_MEMORY, _MEMORY):
-        # What is in use just now can't be let go: then the next time.
+        # What is in use right now can't be dropped; the next call will drop it.
         with contextlib.suppress(duckdb.OutOfMemoryException):
             connection.execute(f"SET memory_limit = '{limit}'")
 
 
 def connect_to_folder(folder: Path) -> Connection:
-    """An in-memory DuckDB to attach recordings of one folder to; it can read nothing else."""
+    """Open an in-memory DuckDB that can attach recordings of one folder and read nothing else."""
     connection = duckdb.connect(config=dict(_CONFIG))
     connection.execute(_NO_PROGRESS_BAR)
     connection.execute(f"SET allowed_directories = [{sql_literal(folder)}]")
@@ -58,17 +58,17 @@ def connect_to_folder(folder: Path) -> Connection:
 
 
 def sql_literal(path: Path) -> str:
-    """A path as a literal."""
+    """Quote a path as a SQL literal."""
     return "'" + str(path).replace("'", "''") + "'"
 
 
 def wal_of(path: Path) -> Path:
-    """The file in which DuckDB keeps what is committed and not yet moved into its place."""
+    """Return the path of the WAL, which holds commits that are not yet in the file itself."""
     return path.with_name(path.name + ".wal")
 
 
 def size_of(path: Path) -> int:
-    """Bytes on disk; 0 if there is no such file."""
+    """Count the bytes on disk of a recording and its WAL; 0 if there is no such file."""
     total = 0
     for part in (path, wal_of(path)):
         try:
@@ -129,7 +129,7 @@ _DAMAGE = re.compile(
 
 
 def why_not(error: Exception) -> tuple[str, str]:
-    """The reason behind an error of a recording, and what to do about it."""
+    """Put into words why a recording can't be used, and what to do about it."""
     text = str(error)
     if isinstance(error, NewerSchemaError):
         text = f"newer version: {text}"
@@ -145,17 +145,17 @@ def why_not(error: Exception) -> tuple[str, str]:
 
 
 def is_damage(error: Exception) -> bool:
-    """The file itself is broken: trying again can't help."""
+    """Tell whether the file itself is broken, so that trying again can't help."""
     return why_not(error)[0] == "the file is damaged"
 
 
 def is_locked(error: Exception) -> bool:
-    """Some process writes the file."""
+    """Tell whether the file can't be read because some process is writing it."""
     return bool(re.search(f"{_REASONS[0][0]}|{_REASONS[1][0]}", str(error)))
 
 
 def reading_fault(path: Path, error: Exception) -> Fault:
-    """Why a recording can't be opened or read."""
+    """Make a fault that says why a recording can't be opened or read."""
     reason, remedy = why_not(error)
     return Fault(
         what=f"The recording {path.name} can't be read",

@@ -1,7 +1,7 @@
-"""What lies in the library's folder: recordings, and what belongs to each of them.
+"""Lists the recordings in a folder, and the files that belong to each of them.
 
-Names come from the folder itself, never from a user, so nothing outside of it is ever meant.
-Nothing is opened here.
+All names come from listing the folder, never from a user, so no path can lead out of it. No
+recording is opened here.
 """
 
 import os
@@ -21,21 +21,20 @@ _BESIDE = re.compile(
 _BESIDE_DAMAGED = re.compile(r"\.(wal|tmp|run\.json|notes\.json.*)")
 
 FileStamp = tuple[int, int, int, int]
-"""Size and time of the file and of its WAL: while they stay, so does what it says."""
+"""Size and time (ns) of the file, then of its WAL: while they are the same, so is the content."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingEntry:
-    """A recording in the folder.
+    """A recording that was found in a folder.
 
     Attributes:
-        run_id: Its name without `.duckdb`; of a damaged one that was set aside, all of its name.
-        path: The file.
-        beside: What belongs to it: WAL, notes, logs, ...
-        size_bytes: Of all that.
+        run_id: The file's name without `.duckdb`; the whole name of a damaged file that was set
+            aside.
+        beside: The files and folders that belong to it: WAL, notes, logs, ...
+        size_bytes: The size of the file and of all that lies beside it.
         modified_s: Unix time of the last change of file or WAL.
-        stamp: Size and time of the file and of its WAL, in nanoseconds.
-        problem: Why it is no use to open it, in words; empty if it may be tried.
+        problem: Why there is no use in opening it, in words; empty if it may be tried.
     """
 
     run_id: str
@@ -48,17 +47,17 @@ class RecordingEntry:
 
     @property
     def is_in_place(self) -> bool:
-        """It is a recording in its place, not a damaged one that was set aside."""
+        """Whether it lies under its run's name, and is not a damaged file that was set aside."""
         return self.path.suffix == ".duckdb"
 
     @property
     def notes_path(self) -> Path:
-        """Where its notes are, or would be."""
+        """The path of its notes, whether there are any or not."""
         return self.path.with_name(f"{self.path.name.removesuffix('.duckdb')}.notes.json")
 
 
 def scan(folder: Path) -> tuple[RecordingEntry, ...]:
-    """All recordings in a folder, in no particular order; nothing is opened.
+    """Find all recordings in a folder, in no particular order, without opening any.
 
     Raises:
         FaultError: if the folder can't be read.
@@ -91,7 +90,7 @@ def scan(folder: Path) -> tuple[RecordingEntry, ...]:
 
 
 def entry_of(path: Path) -> RecordingEntry:
-    """A recording anywhere, under any name.
+    """Find what belongs to one recording, wherever it lies and whatever it is called.
 
     Raises:
         FaultError: if it is gone, or its folder can't be read.
@@ -111,22 +110,22 @@ def entry_of(path: Path) -> RecordingEntry:
 
 
 def best_policy_of(recording: Path) -> Path:
-    """Where the best policy of a run that learns is kept."""
+    """Return the path at which a learner's best policy is saved."""
     return recording.with_name(f"{recording.name.removesuffix('.duckdb')}.best.npz")
 
 
 def learner_state_of(recording: Path) -> Path:
-    """Where the state of a learner is kept while its run goes on."""
+    """Return the path at which a learner's state is saved while its run goes on."""
     return recording.with_name(f"{recording.name.removesuffix('.duckdb')}.learner.npz")
 
 
 def shown_name(name: str) -> str:
-    """A file's name as text: bytes that are no UTF-8 are spelled out."""
+    """Turn a file's name into text that can be shown; bytes that are not UTF-8 are spelled out."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _owner(name: str, recordings: Mapping[str, str]) -> str | None:
-    """Which recording a file beside them belongs to: the longest id that its name begins with."""
+    """Find the recording that a file belongs to: the longest run id that its name begins with."""
     end = len(name)
     while (end := name.rfind(".", 0, end)) > 0:
         run_id = name[:end]
@@ -174,7 +173,10 @@ def _entry(run_id: str, found: os.DirEntry[str], beside: list[os.DirEntry[str]])
 
 
 def _stats(part: os.DirEntry[str]) -> Iterator[os.stat_result]:
-    """Of a file, or of all files in a folder; links are not followed, what is gone is left out."""
+    """Yield the status of a file, or of every file in a folder.
+
+    Links are not followed, and a file that has vanished meanwhile is left out.
+    """
     try:
         if not part.is_dir(follow_symlinks=False):
             yield part.stat(follow_symlinks=False)

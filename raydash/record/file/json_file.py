@@ -1,4 +1,7 @@
-"""Small JSON files beside recordings: written whole or not at all, read with suspicion."""
+"""Reads and writes the small JSON files beside recordings.
+
+They are written whole or not at all, and nothing in them is trusted when they are read.
+"""
 
 import contextlib
 import json
@@ -13,14 +16,14 @@ MAX_BYTES = 1_000_000
 
 
 def read_table(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Any] | None:
-    """The object in a JSON file; None if there is no such file.
+    """Read the object in a JSON file; None if there is no such file.
 
     Raises:
         OSError: if it can't be read.
-        ValueError: if it holds anything but one JSON object, or is no plain file of a sane size.
+        ValueError: if it holds anything but one JSON object, or is not a plain file of a sane size.
     """
     try:
-        # Without these flags a pipe of that name would be waited for, and a link followed.
+        # Without these flags, opening would wait for a pipe of that name and follow a link.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
@@ -40,12 +43,9 @@ def read_table(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Any] | No
 
 
 def write_table(path: Path, table: Mapping[str, object], *, durable: bool = True) -> None:
-    """Put a JSON file in place of whatever is there; a reader sees the old one or the new one.
+    """Replace whatever is at `path` by a JSON file; a reader sees the old file or the new one.
 
-    Args:
-        path: In a folder that exists.
-        table: What to write.
-        durable: Wait until the disk has it.
+    The folder must exist. With `durable`, wait until the disk has stored the file.
 
     Raises:
         OSError: if it can't be written; what was there is untouched.

@@ -1,7 +1,7 @@
-"""What a user wrote to a recording: `<run_id>.notes.json` beside it.
+"""A user's notes on a recording, kept beside it in `<run_id>.notes.json`.
 
-Never in the recording itself: a file that is being written is locked. What is written is data and
-nothing else; no part of it is ever used as a path.
+They are not in the recording itself, because a recording that is being written is locked. Notes
+are data only: no part of them is ever used as a path.
 """
 
 import unicodedata
@@ -12,16 +12,16 @@ from raydash.core.library import MAX_NOTE, MAX_TAG, MAX_TAGS, MAX_TITLE, Notes
 from raydash.record.file.json_file import read_table, write_table
 
 _NOT_IN_A_LINE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Control characters, halves of characters, and ends of lines: Unicode's categories."""
+"""Unicode's categories of control characters, lone surrogates and line ends."""
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""They turn the text around them, and with it what a list seems to say."""
+"""They reverse the text around them, and so could make a list say something else."""
 
 
 def validated(notes: Notes) -> Notes:
-    """The same notes with blanks at the ends taken off and each tag once.
+    """Check notes, and return them without surrounding blanks and with each tag once.
 
     Raises:
-        FaultError: naming all that is too long, too many, or can't be shown in a line.
+        FaultError: naming everything that is too long, too many, or can't be shown in a line.
     """
     title = notes.title.strip()
     tags = tuple(dict.fromkeys(tag for tag in map(str.strip, notes.tags) if tag))
@@ -54,9 +54,9 @@ def validated(notes: Notes) -> Notes:
 
 
 def read_notes(path: Path) -> tuple[Notes, str]:
-    """Notes, and why they can't be read; empty if they can, or if there are none.
+    """Read notes, and say why they can't be read; empty if they can, or if there are none.
 
-    Of a file that can't be read nobody knows whether it pins the recording: it is taken to.
+    A file that can't be read may say that the recording is pinned, so it counts as pinned.
     """
     try:
         table = read_table(path)
@@ -73,10 +73,10 @@ def read_notes(path: Path) -> tuple[Notes, str]:
 
 
 def write_notes(path: Path, notes: Notes) -> None:
-    """Replace notes by checked ones; a file that can't be read is kept under another name.
+    """Write validated notes; an old file that can't be read is kept under another name.
 
     Raises:
-        OSError: if the disk does not take them; the old ones are untouched.
+        OSError: if the disk refuses them; the old ones are untouched.
     """
     _, problem = read_notes(path)
     if problem:

@@ -1,4 +1,4 @@
-"""What goes into a recording: the rows of `run` and `incarnations`, and batches of the rest."""
+"""What is written to a recording: rows of `run` and `incarnations`, and batches of all the rest."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ _PACKAGES = ("raydash", "ray", "gymnasium", "numpy", "duckdb", "msgspec")
 
 
 def versions_here() -> dict[str, str]:
-    """Versions of what a run's figures may depend on."""
+    """Return the versions of everything that may influence a run's figures."""
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -35,7 +35,7 @@ def versions_here() -> dict[str, str]:
 
 
 def this_machine() -> dict[str, str | int]:
-    """The node that the supervisor runs on."""
+    """Describe the machine that this process, the supervisor, runs on."""
     return {
         "host": platform.node(),
         "system": platform.platform(),
@@ -47,14 +47,12 @@ def this_machine() -> dict[str, str | int]:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """How a run began.
+    """How a run began: the row of table `run` as it is first written.
 
     Attributes:
-        run_id: Unique.
-        spec: What was asked for.
         owner: `user@host`.
         started_utc: ISO 8601.
-        cluster: Its address; empty: launched by raydash.
+        cluster: The cluster's address; empty if raydash launched it.
         versions: Package name to version.
         machine: Host, cores, memory, system.
     """
@@ -70,14 +68,13 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class IncarnationRow:
-    """One life of the supervisor.
+    """One incarnation of the supervisor, which may be restarted during a run.
 
     Attributes:
         incarnation: 0 for the first.
-        started_s: On the run's clock.
+        started_s: When it started, on the run's clock.
         started_utc: The same instant, ISO 8601.
-        node: Address.
-        pid: Process id.
+        node: The address of its node.
     """
 
     incarnation: int
@@ -93,11 +90,10 @@ class RunEndRow:
 
     Attributes:
         state: Finished, stopped, failed or interrupted.
-        ended_by: Why.
-        cause: Of a failure, in words.
+        cause: Why it failed, in words; empty if it did not.
         ended_utc: ISO 8601.
-        ended_s: On the run's clock.
-        elapsed_s: Without the time paused or without a worker.
+        ended_s: The same instant on the run's clock.
+        elapsed_s: The time it ran, without that spent paused or without a worker.
     """
 
     state: RunState
@@ -110,13 +106,12 @@ class RunEndRow:
 
 @dataclass(frozen=True, slots=True)
 class AgentTotals:
-    """Cumulative actions of the agents in one life of a worker.
+    """How many actions each agent has taken in one incarnation of a worker.
 
     Attributes:
         worker_index: 1..N.
-        incarnation: Of the worker.
-        names: Of the agents.
-        num_steps: Of each of them.
+        names: The agents' names.
+        num_steps: Cumulative actions, shape (agents,).
     """
 
     worker_index: int
@@ -127,23 +122,25 @@ class AgentTotals:
 
 @dataclass(frozen=True, slots=True)
 class RecordBatch:
-    """What one tick brought; it is committed whole, so totals and episodes always agree.
+    """What one tick of the supervisor adds to a recording.
+
+    It is committed whole, so totals and episodes always agree.
 
     Attributes:
         t_s: The run's clock.
-        elapsed_s: Without the time paused or without a worker.
-        commanded: What was asked of the run.
-        num_restarts: Workers made anew after a death or on demand, lifetime.
+        elapsed_s: The time the run has run, without that spent paused or without a worker.
+        commanded: What users have asked of the run, as it stands.
+        num_restarts: How often a worker was restarted after a death or on demand, lifetime.
         weights_seq_no: How often parameters or policy were changed.
-        episodes: Finished ones.
-        extras: Of the same episodes; empty: nothing is known.
+        episodes: Episodes that finished.
+        extras: More about the same episodes; empty if nothing more is known.
         evaluations: Episodes that were played to evaluate.
-        generations: Of a learner: those that are complete.
-        learning: How it stands; None: nothing learns.
-        totals: (worker_index, incarnation, totals of that life), of workers that were heard of.
-        agent_totals: Of workers that were heard of, in multi-agent environments.
-        events: What happened.
-        history: Buckets of the whole run that are new, or changed.
+        generations: The learner's generations that were completed.
+        learning: How the learning stands; None if nothing learns.
+        totals: (worker_index, incarnation, totals of that incarnation) of each worker that has
+            reported.
+        agent_totals: The same for agents; empty unless the environment has several.
+        history: Buckets of the whole run that are new or have changed.
     """
 
     t_s: float
@@ -162,12 +159,12 @@ class RecordBatch:
     history: HistoryRows | None = None
 
     def known_extras(self) -> EpisodeExtras:
-        """One row an episode, whether anything is known of it or not."""
+        """Return the extras with one row per episode, even if nothing is known."""
         return self.extras if len(self.extras) else EpisodeExtras.unknown(len(self.episodes))
 
     @staticmethod
     def merged(batches: "Sequence[RecordBatch]") -> "RecordBatch":
-        """One batch for several, oldest first; of a worker's totals the newest of each life."""
+        """Merge batches, oldest first, into one; the newest totals of each incarnation win."""
         totals: dict[tuple[int, int], WorkerTotals] = {}
         agents: dict[tuple[int, int], AgentTotals] = {}
         for batch in batches:

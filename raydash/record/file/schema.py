@@ -1,4 +1,4 @@
-"""The tables of a recording, and how an old file becomes a new one.
+"""The tables of a recording, and how an older file is migrated.
 
 Seconds are on the run's clock (since its start) unless a name ends in `_utc` (ISO 8601).
 """
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS run (
     source VARCHAR                   -- of RunSource; NULL: recorded by raydash
 );
 
--- One row per life of the supervisor, with the UTC anchor of its clock.
+-- One row per incarnation of the supervisor, with the UTC anchor of its clock.
 CREATE TABLE IF NOT EXISTS incarnations (
     incarnation INTEGER NOT NULL,    -- 0, 1, 2, ...
     started_s DOUBLE NOT NULL,       -- run's clock
@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS episodes (
     end_s DOUBLE NOT NULL,           -- when it ended, to 10 microseconds
     worker_index INTEGER NOT NULL,   -- 1..N
     env_index INTEGER NOT NULL,      -- which of the worker's environments
-    incarnation INTEGER NOT NULL,    -- life of the worker, 0 the first
+    incarnation INTEGER NOT NULL,    -- of the worker, 0 the first
     episode_return DOUBLE NOT NULL,  -- undiscounted sum of rewards, exact; NaN: error
     episode_len INTEGER NOT NULL,    -- steps
     ending UTINYINT,                 -- 0 terminated, 1 truncated, 2 both flags, 3 error; NULL:
@@ -84,7 +84,7 @@ CREATE TABLE IF NOT EXISTS agent_episodes (
     num_steps INTEGER NOT NULL       -- actions of this agent
 );
 
--- Multi-agent environments: cumulative actions of each agent in a worker's life.
+-- Multi-agent environments: cumulative actions of each agent in a worker's incarnation.
 CREATE TABLE IF NOT EXISTS agent_totals (
     t_s DOUBLE NOT NULL,
     worker_index INTEGER NOT NULL,
@@ -121,10 +121,10 @@ CREATE TABLE IF NOT EXISTS learner_totals (
     num_evaluation_episodes_lifetime BIGINT NOT NULL,
     best_policy VARCHAR NOT NULL,    -- path; empty: none was saved yet
     num_stale BIGINT NOT NULL,       -- results that came too late
-    num_restarts INTEGER NOT NULL    -- times that the search began anew
+    num_restarts INTEGER NOT NULL    -- times that the search was restarted
 );
 
--- Cumulative counters of a worker's life; the last row of each life is its total.
+-- Cumulative counters of a worker's incarnation; the last row of each incarnation is its total.
 CREATE TABLE IF NOT EXISTS worker_totals (
     t_s DOUBLE NOT NULL,
     worker_index INTEGER NOT NULL,
@@ -167,14 +167,14 @@ CREATE TABLE IF NOT EXISTS commits (
                                      -- their own, or too many since a change of scale; NULL: none
     failed_workers INTEGER[],        -- workers that were given up; NULL: none
     last_worker INTEGER,             -- greatest index so far; NULL: num_workers (schema 3)
-    num_restarts BIGINT,             -- workers made anew after a death or on demand, lifetime;
+    num_restarts BIGINT,             -- restarts of workers after a death or on demand, lifetime;
                                      -- NULL: not known (schema 1)
     policy_json VARCHAR,             -- what chooses the actions since a swap; NULL: none
     weights_seq_no INTEGER           -- how often parameters or policy were changed; NULL: never
 );
 
 -- The whole run in at most 1200 time buckets of one width, which doubles as the run grows (then all
--- rows are written anew): what updates call `whole`. Only buckets that are closed.
+-- rows are rewritten): what updates call `whole`. Only buckets that are closed.
 CREATE TABLE IF NOT EXISTS history (
     bucket_s DOUBLE NOT NULL,        -- width; the same in all rows
     bucket BIGINT NOT NULL,          -- covers [bucket * bucket_s, (bucket + 1) * bucket_s)
@@ -224,7 +224,7 @@ def _from_1(connection: Connection) -> None:
 
 
 def _from_2(connection: Connection) -> None:
-    # Nothing was ever written there: agents and evaluations have tables of their own.
+    # No raydash ever wrote to these two: agents and evaluations have tables of their own.
     connection.execute("ALTER TABLE episodes DROP COLUMN agent")
     connection.execute("ALTER TABLE episodes DROP COLUMN evaluation")
     connection.execute("ALTER TABLE episodes ADD COLUMN candidate INTEGER")
@@ -243,7 +243,7 @@ MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2
 
 
 class SchemaError(Exception):
-    """The file is a database, but none that this raydash reads."""
+    """The file is a database, but not one that this raydash reads."""
 
 
 class NewerSchemaError(SchemaError):
@@ -255,7 +255,7 @@ class ForeignSchemaError(SchemaError):
 
 
 def version_of(connection: Connection) -> int | None:
-    """The schema version of a file; None if it holds no run yet.
+    """Read the schema version of a file; None if it holds no run yet.
 
     Raises:
         duckdb.Error: if the file can't be read.

@@ -1,10 +1,10 @@
-"""Wall times as recordings have them: ISO 8601 in UTC. Never raises, whatever a file says."""
+"""Converts wall times of recordings (ISO 8601, UTC) without ever raising, whatever a file says."""
 
 from datetime import UTC, datetime
 
 
 def iso_utc(unix_s: float) -> str:
-    """Unix time as ISO 8601; empty for times that no calendar has."""
+    """Format Unix time as ISO 8601; empty for times that no calendar has."""
     try:
         return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
@@ -12,7 +12,7 @@ def iso_utc(unix_s: float) -> str:
 
 
 def unix_s(iso: str) -> float | None:
-    """The other way round; None if it is no time."""
+    """Parse ISO 8601 into Unix time; None if it is not a time."""
     try:
         parsed = datetime.fromisoformat(iso)
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()

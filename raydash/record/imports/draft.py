@@ -1,4 +1,4 @@
-"""A recording that is made of other tools' files: under a temporary name until it is whole."""
+"""Builds a recording from other tools' files, under a temporary name until it is whole."""
 
 import getpass
 import json
@@ -26,12 +26,11 @@ UNKNOWN_ENV = "imported"
 
 @dataclass(frozen=True, slots=True)
 class ImportedRun:
-    """What the files say of their run.
+    """What other tools' files say of the run that they are about.
 
     Attributes:
-        started_unix_s: Begin of the run's clock.
-        env_id: Of the environment; empty: not known.
-        num_workers: How many there were.
+        started_unix_s: The start of the run's clock, in Unix time.
+        env_id: The environment's id; empty if it is not known.
     """
 
     started_unix_s: float
@@ -40,7 +39,7 @@ class ImportedRun:
 
 
 class DraftRecording:
-    """The new file. Rows are gathered in any order and put in order at the end."""
+    """A recording under construction: rows may come in any order and are sorted at the end."""
 
     def __init__(self, path: Path) -> None:
         self._connection: Connection = connect(path)
@@ -49,7 +48,7 @@ class DraftRecording:
         self.num_scalars = 0
         try:
             bring_up_to_date(self._connection)
-            # Temporary tables are not in the file; what has no room in memory goes beside it.
+            # Temporary tables are not in the file; what does not fit in memory goes beside it.
             self._connection.execute(
                 "CREATE TEMP TABLE found_episodes (end_s DOUBLE, worker_index INTEGER,"
                 " incarnation INTEGER, episode_return DOUBLE, episode_len INTEGER);"
@@ -61,7 +60,7 @@ class DraftRecording:
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def add_episodes(
@@ -73,14 +72,10 @@ class DraftRecording:
         episode_return: Float64,
         episode_len: Int64,
     ) -> None:
-        """Take in episodes of a worker, whose endings are not known.
+        """Add episodes of a worker, whose endings are not known.
 
-        Args:
-            end_s: When each ended, on the run's clock.
-            worker_index: 1..N.
-            incarnation: Which life of the worker.
-            episode_return: Undiscounted.
-            episode_len: Steps.
+        All arrays have the shape (episodes,). `end_s` is on the run's clock, `worker_index` is
+        1..N, and returns are undiscounted.
         """
         self.num_episodes += len(end_s)
         self._insert(
@@ -92,7 +87,7 @@ class DraftRecording:
                 "episode_return": episode_return,
                 "episode_len": episode_len,
             },
-            # DuckDB reads NaN in arrays as NULL; here it is a return. As in `record.write.writer`.
+            # DuckDB reads NaN in arrays as NULL, but a return can be NaN (see write/writer.py).
             "* REPLACE (coalesce(episode_return, 'nan') AS episode_return)",
         )
 
@@ -104,13 +99,13 @@ class DraftRecording:
         num_env_steps: Float64,
         value: Float64,
     ) -> None:
-        """Take in ready-made metrics.
+        """Add values of metrics, all of shape (values,).
 
         Args:
-            tags: In the words of whoever wrote them.
-            t_s: On the run's clock; NaN: not known.
-            num_env_steps: Sampled so far; NaN: not known.
-            value: Finite or infinite.
+            tags: The metrics' names as the other tool wrote them.
+            t_s: Times on the run's clock; NaN where the time is not known.
+            num_env_steps: Steps sampled so far; NaN where that is not known.
+            value: The values, finite or infinite.
         """
         self.num_scalars += len(tags)
         numbers = [self._tags.setdefault(tag, len(self._tags)) for tag in tags]
@@ -130,14 +125,10 @@ class DraftRecording:
         imported: ImportedRun,
         origin: dict[str, object],
     ) -> None:
-        """Write everything in its place, as the recording of a run that is over, and close it.
+        """Write all tables as the recording of a run that is over, and close the file.
 
-        Args:
-            run_id: Of the new run.
-            name: For people.
-            source: Who wrote the files.
-            imported: What the files say of the run.
-            origin: Where they were, kept in `machine_json`.
+        `source` is the tool that wrote the files. `origin` says where they were, and goes into
+        `machine_json`.
         """
         connection = self._connection
         connection.execute("BEGIN")
@@ -164,7 +155,7 @@ class DraftRecording:
             "INSERT INTO names VALUES (?, ?)",
             [[number, ours.get(tag, tag)] for tag, number in self._tags.items()],
         )
-        # The step that a point has may be that of training: then a metric says the other.
+        # A point's step may be a training step. Then a metric gives the number of env steps.
         steps_tag = next((tag for tag, name in ours.items() if name == _STEPS), None)
         number = self._tags.get(steps_tag, -1) if steps_tag is not None else -1
         (differ,) = connection.execute(
@@ -244,14 +235,15 @@ LEFT JOIN (SELECT num_env_steps, max(value)::BIGINT AS steps FROM found_scalars
            WHERE tag = $tag AND isfinite(value) GROUP BY num_env_steps) USING (num_env_steps)
 ORDER BY t_s NULLS FIRST, names.tag
 """
-# Nobody wrote down how long an episode took: training may lie between two of them.
+# How long an episode took is not known: there may have been training between two of them.
 _INSERT_EPISODES = """
 INSERT INTO episodes BY NAME
 SELECT end_s, worker_index, 0 AS env_index, incarnation, episode_return, episode_len,
        'nan'::FLOAT AS duration_s
 FROM found_episodes ORDER BY end_s, worker_index
 """
-# One row per worker and time bucket. Busy all the time: then its steps are spread from row to row.
+# One row per worker and time bucket. A worker counts as busy all the time, so that its steps are
+# spread evenly from row to row.
 _TOTALS_OF_EPISODES = """
 INSERT INTO worker_totals BY NAME
 SELECT t_s, worker_index, incarnation,
@@ -281,7 +273,7 @@ ORDER BY t_s
 
 
 def iso_utc(unix_s: float) -> str:
-    """ISO 8601; the epoch for times that no calendar has."""
+    """Format Unix time as ISO 8601; times that no calendar has become the epoch."""
     try:
         return datetime.fromtimestamp(unix_s, UTC).isoformat()
     except (ValueError, OverflowError, OSError):
@@ -289,7 +281,7 @@ def iso_utc(unix_s: float) -> str:
 
 
 def _owner() -> str:
-    """`user@host`: whoever imports it."""
+    """Return `user@host` of the user who imports the run."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

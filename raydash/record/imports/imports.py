@@ -1,4 +1,4 @@
-"""Make recordings of other tools' files, so that past work stands beside new."""
+"""Turns other tools' files into recordings, so that past work can be compared with new."""
 
 import contextlib
 import hashlib
@@ -39,13 +39,14 @@ def import_runs(
 
     A folder of SB3's `*.monitor.csv` is one run with one worker per file; a folder with RLlib's
     `result.json` or `progress.csv`, or with TensorBoard's event files, is one run each. Folders
-    within folders are looked through. The new recordings appear when all of them are whole, or not
-    at all; only of a folder's runs those that can't be read are left out, which is said.
+    within folders are searched too. The new recordings appear once all of them are whole, or not
+    at all. The exception is a folder with several runs: those that can't be read are left out, and
+    `say` is called with the reason.
 
     Args:
-        paths: Files and folders.
-        data_dir: Of the library; the recordings go to its folder `runs`.
-        say: Told, in one line each, what was left out, and what is in the library already.
+        paths: The files and folders to import.
+        data_dir: The data folder; the recordings go to its folder `runs`.
+        say: Called with one line for each thing that was left out or is in the library already.
 
     Returns:
         The ids of the new runs.
@@ -131,7 +132,7 @@ def _import_source(source: ImportSource, staging: Path, folder: Path, say: Say) 
 
 
 def _run_id(started: float, name: str, content: str, folders: Sequence[Path], say: Say) -> str:
-    """Sorts by the run's start, and ends with its content, so that twins know each other."""
+    """Make an id that sorts by the run's start, and ends with a hash by which copies are found."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "imported"
     short = content[:8]
     taken = [path for folder in folders for path in folder.glob(f"*-{short}*.duckdb")]
@@ -152,7 +153,7 @@ def _run_id(started: float, name: str, content: str, folders: Sequence[Path], sa
 
 
 def _content_of(path: Path) -> str | None:
-    """Hash of the files that a recording was made of."""
+    """Read the hash of the files that a recording was made of; None if it was not imported."""
     try:
         with closing(connect(path, read_only=True)) as connection:
             (text,) = connection.execute("SELECT machine_json FROM run").fetchone()
@@ -173,7 +174,7 @@ def _hash_of(files: Sequence[Path]) -> str:
 
 
 def _delete_abandoned(folder: Path) -> None:
-    """Delete what imports that were killed have left behind."""
+    """Delete what killed imports have left behind, once it is a day old."""
     for stale in folder.glob(".import-*.partial"):
         with contextlib.suppress(OSError):
             newest_s = max(part.stat().st_mtime for part in (stale, *stale.iterdir()))

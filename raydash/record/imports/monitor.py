@@ -1,8 +1,9 @@
-"""Stable-Baselines3's `monitor.csv` files: every episode, exactly.
+"""Imports every episode of Stable-Baselines3's `monitor.csv` files.
 
-The first line is `#` and a JSON object (`t_start`, `env_id`), the second a header, then a line per
-episode: return `r`, length `l`, seconds since `t_start` `t`, and more columns that are left alone.
-SB3 appends after a restart, with or without both lines again; then `t` begins anew.
+The first line is `#` and a JSON object (`t_start`, `env_id`), the second a header, then there is a
+line per episode: return `r`, length `l`, seconds since `t_start` `t`, and more columns, which are
+ignored. After a restart SB3 appends, with or without repeating the first two lines, and `t` starts
+from 0 again.
 """
 
 import json
@@ -39,7 +40,7 @@ def read(source: ImportSource, draft: DraftRecording, say: Callable[[str], None]
 
 @dataclass(slots=True)
 class _PendingEpisodes:
-    """Episodes that were read and not handed on yet."""
+    """Episodes that were read but are not in the draft yet."""
 
     end_s: list[float] = field(default_factory=list)
     incarnation: list[int] = field(default_factory=list)
@@ -48,7 +49,7 @@ class _PendingEpisodes:
 
 
 class _MonitorFile:
-    """One worker's file while it is read."""
+    """Reads the file of one worker."""
 
     def __init__(
         self,
@@ -68,12 +69,12 @@ class _MonitorFile:
         self._width = 0
         self._header = ""
         self._incarnation = -1
-        self._offset_s = 0.0  # of `t` 0 on the run's clock
+        self._offset_s = 0.0  # where `t` is 0 on the run's clock
         self._last_s = 0.0
         self._last_t = -math.inf
 
     def read(self) -> None:
-        """Hand on all its episodes."""
+        """Add all episodes of the file to the draft."""
         with self._path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
             for number, line in enumerate(file, start=1):
                 text = line.rstrip("\r\n")
@@ -104,7 +105,7 @@ class _MonitorFile:
         self._incarnation += 1
         self._last_t = -math.inf
         offset_s = 0.0 if t_start is None else t_start - self._started
-        # A clock that was set back does not turn back the run.
+        # If the machine's clock was set back, the run's clock still must not go backwards.
         self._offset_s = max(offset_s, self._last_s) if self._incarnation else offset_s
 
     def _parse_header(self, number: int, text: str) -> None:
@@ -169,7 +170,7 @@ def _first_head(path: Path) -> tuple[float | None, str]:
 
 
 def _head(path: Path, number: int, text: str) -> tuple[float | None, str]:
-    """`t_start` and `env_id` of the line that begins with `#`."""
+    """Parse `t_start` and `env_id` from the line that begins with `#`."""
     if not text.startswith("#"):
         raise FaultError(_fault(path, number, "it does not begin with #{...}"))
     try:

@@ -1,7 +1,7 @@
-"""RLlib's `progress.csv` and `result.json`: metrics per training iteration, of both API stacks.
+"""Imports metrics per training iteration from RLlib's `progress.csv` and `result.json`.
 
-Every number of an iteration becomes a row of `scalars`; lists (`hist_stats`), texts, the config and
-NaN, which says that no episode ended meanwhile, are left out.
+Both API stacks are understood. Every number of an iteration becomes a row of `scalars`. Lists
+(`hist_stats`), texts and the config are left out, and so is NaN, which means that no episode ended.
 """
 
 import csv
@@ -57,7 +57,7 @@ def read(source: ImportSource, draft: DraftRecording, say: Say) -> ImportedRun:
 
 
 class _PendingScalars:
-    """Numbers of some iterations."""
+    """Numbers of some iterations that are not in the draft yet."""
 
     def __init__(self, draft: DraftRecording) -> None:
         self._draft = draft
@@ -67,7 +67,7 @@ class _PendingScalars:
         self.env_id = ""
 
     def add(self, values: Mapping[str, object]) -> None:
-        """Take in one iteration, keys as paths."""
+        """Add the numbers of one iteration; keys of nested tables are joined by `/`."""
         numbers = {
             tag: number for tag, value in values.items() if not math.isnan(number := _number(value))
         }
@@ -89,7 +89,7 @@ class _PendingScalars:
             self.flush()
 
     def flush(self) -> None:
-        """Give what was gathered to the draft."""
+        """Add what was gathered to the draft."""
         if self._tags:
             t_s, steps, value = np.array(self._numbers, np.float64).T
             self._draft.add_scalars(self._tags, t_s=t_s, num_env_steps=steps, value=value)
@@ -142,7 +142,7 @@ def _of_json(path: Path, say: Say) -> Iterator[Mapping[str, object]]:
 
 
 def _flat(table: Mapping[str, object]) -> dict[str, object]:
-    """Nested tables as one, with paths for keys; without what no number is looked for in."""
+    """Flatten nested tables, joining keys by `/`; of the config only the environment stays."""
     flat: dict[str, object] = {}
     remaining: list[tuple[str, object]] = list(table.items())[::-1]
     while remaining:
@@ -157,7 +157,7 @@ def _flat(table: Mapping[str, object]) -> dict[str, object]:
 
 
 def _number(value: object) -> float:
-    """NaN: it is none."""
+    """Convert a value to a number; NaN if it is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return math.nan
     try:
@@ -171,7 +171,7 @@ def _known(numbers: Mapping[str, float], tag: str) -> float | None:
 
 
 def _env_id(params: Path) -> str:
-    """Of the file that Ray Tune puts beside the results; empty: not known."""
+    """Read the environment's id from the file that Ray Tune puts beside the results, or empty."""
     try:
         table = json.loads(params.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What the files are that somebody wants to import, and which of them make one run."""
+"""Finds out what the files to import are, and which of them belong to one run."""
 
 import os
 import re
@@ -17,13 +17,13 @@ EVENTS = ".tfevents."
 
 @dataclass(frozen=True, slots=True)
 class ImportSource:
-    """What becomes one run.
+    """Files that are to become one run.
 
     Attributes:
-        kind: Who wrote it.
-        name: For people: the folder's name or the file's.
-        files: To read, in this order.
-        folder: In which they are.
+        kind: The tool that wrote the files.
+        name: The name to show: that of the folder or of the file.
+        files: The files to read, in this order.
+        folder: The folder that they are in.
     """
 
     kind: RunSource
@@ -33,10 +33,10 @@ class ImportSource:
 
 
 def sources_of(path: Path) -> tuple[ImportSource, ...]:
-    """The runs that a file or a folder holds; of a folder those in folders within it too.
+    """Find the runs that a file or a folder holds, including folders within it.
 
     Raises:
-        FaultError: if there is nothing, or nothing that is known.
+        FaultError: if there are none, or none in a known format.
     """
     try:
         found = tuple(_in_folder(path)) if path.is_dir() else (_of_file(path.absolute()),)
@@ -51,7 +51,7 @@ def sources_of(path: Path) -> tuple[ImportSource, ...]:
 
 
 def _in_folder(path: Path) -> Iterator[ImportSource]:
-    # Links are not followed: RLlib has some that lead to the same files again.
+    # Links are not followed: RLlib creates links to files that are in the folder anyway.
     for place, folders, names in os.walk(path):
         folders.sort()
         folder = Path(place)
@@ -60,7 +60,10 @@ def _in_folder(path: Path) -> Iterator[ImportSource]:
         events = [folder / name for name in files if EVENTS in name]
         tables = [
             folder / name
-            for name in (RESULT, PROGRESS)  # the CSV lacks what its first line has not
+            for name in (
+                RESULT,
+                PROGRESS,
+            )  # the CSV lacks keys that came after its first line
             if name in files and (folder / name).stat().st_size
         ]
         name = folder.absolute().name or "imported"
@@ -68,7 +71,7 @@ def _in_folder(path: Path) -> Iterator[ImportSource]:
             yield ImportSource(RunSource.SB3_MONITOR, name, tuple(monitors), folder)
         elif tables:
             yield ImportSource(RunSource.RLLIB, name, (tables[0],), folder)
-        elif events:  # beside RLlib's tables they say the same again
+        elif events:  # beside RLlib's tables, events would say the same once more
             yield ImportSource(RunSource.TENSORBOARD, name, tuple(events), folder)
 
 
@@ -83,7 +86,7 @@ def _of_file(path: Path) -> ImportSource:
 
 
 def _kind_of(path: Path) -> RunSource | None:
-    """By its name, else by how it begins."""
+    """Recognise a file by its name, or else by how it begins; None if it is unknown."""
     with path.open("rb") as file:
         head = file.read(4096)
     if not head:
@@ -100,7 +103,7 @@ def _kind_of(path: Path) -> RunSource | None:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """2 before 10."""
+    """Make a sort key that puts 2 before 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 

@@ -1,4 +1,4 @@
-"""Other tools' names of metrics, and ours (RLlib's) for them."""
+"""Translates other tools' names of metrics to ours, which are RLlib's."""
 
 from collections.abc import Iterable, Mapping
 
@@ -23,13 +23,13 @@ OURS: Mapping[str, tuple[str, ...]] = {
     "num_episodes_lifetime": ("num_episodes_lifetime", "episodes_total"),
     "env_steps_per_s": ("env_steps_per_s", "time/fps", "charts/SPS"),
 }
-"""Our name, and the names that stand for it, the best first."""
+"""Our name, and other tools' names for the same metric, the best first."""
 
 
 def our_names_of(tags: Iterable[str]) -> dict[str, str]:
-    """Their name to ours, for those that have one; of several that mean the same only the best.
+    """Map tags to our names for them; of several with the same meaning, only the best is mapped.
 
-    All others keep their names.
+    All other tags are not in the result, and keep their names.
     """
     known: dict[str, str] = {}
     for tag in sorted(tags, key=lambda tag: (len(tag), tag)):

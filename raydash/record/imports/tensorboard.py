@@ -1,7 +1,8 @@
-"""TensorBoard's event files: scalars of any tool.
+"""Imports scalars from TensorBoard's event files, whichever tool wrote them.
 
-A file is a row of records: length, its checksum, an `Event` as protocol buffer, its checksum. What
-a killed writer left half-written, and what comes after a damaged record, is left out and said.
+A file is a sequence of records: length, its checksum, an `Event` as protocol buffer, its checksum.
+A record that a killed writer left half-written is left out, and so is everything after a damaged
+record; `say` is called about both.
 """
 
 import math
@@ -24,7 +25,7 @@ _NUMBERS = {
     3: ("int_val", "<i4"),
     9: ("int64_val", "<i8"),
 }
-"""Of `DataType`: where a tensor has its values, and how they look as bytes."""
+"""By TensorFlow's `DataType`: the field that holds a tensor's values, and their NumPy dtype."""
 
 Say = Callable[[str], None]
 
@@ -55,18 +56,18 @@ def read(source: ImportSource, draft: DraftRecording, say: Say) -> ImportedRun:
 
 
 class _PendingScalars:
-    """Scalars of some events."""
+    """Scalars of some events that are not in the draft yet."""
 
     def __init__(self, draft: DraftRecording) -> None:
         self._draft = draft
         self._tags: list[str] = []
         self._numbers: list[tuple[float, float, float]] = []
-        self._plugins: dict[str, str] = {}  # named with the first value of a tag only
+        self._plugins: dict[str, str] = {}  # by tag: only its first value names the plugin
         self.started: float | None = None
         self.num_others = 0
 
     def add(self, event: Any) -> None:
-        """Take in the scalars of an `Event`."""
+        """Add the scalars of an `Event`."""
         if not math.isfinite(event.wall_time):
             return
         if self.started is None and event.wall_time > 0:
@@ -83,7 +84,7 @@ class _PendingScalars:
             self.flush()
 
     def flush(self) -> None:
-        """Give what was gathered to the draft."""
+        """Add what was gathered to the draft."""
         if self._tags:
             t_s, steps, value = np.array(self._numbers, np.float64).T
             self._draft.add_scalars(self._tags, t_s=t_s, num_env_steps=steps, value=value)
@@ -102,7 +103,7 @@ class _PendingScalars:
 
 
 def _of_tensor(tensor: Any) -> float | None:
-    """TensorFlow 2 and PyTorch keep scalars in tensors with one element."""
+    """Read a scalar from a tensor with one element, as TensorFlow 2 and PyTorch write it."""
     if tensor.dtype not in _NUMBERS:
         return None
     name, layout = _NUMBERS[tensor.dtype]
@@ -130,7 +131,7 @@ def _events(path: Path, say: Say) -> Iterator[Any]:
                     event = Event.FromString(record)
                 except DecodeError:
                     problem = "a record is damaged"
-                # Pictures and sounds are not looked at, so that large files take no longer.
+                # The checksums of pictures and sounds, which are long, are not worth the time.
                 else:
                     has_scalars = len(record) <= 4096
                     if has_scalars and masked_crc32c(record) != checksum:
@@ -150,7 +151,7 @@ def _events(path: Path, say: Say) -> Iterator[Any]:
 def _records(
     file: IO[bytes], checksum_of: Callable[[bytes], int]
 ) -> Iterator[tuple[bytes | None, int]]:
-    """Each record and its checksum; (None, 1): cut off, (None, 0): damaged."""
+    """Yield each record and its checksum; (None, 1) if cut off, (None, 0) if damaged."""
     while head := file.read(12):
         if len(head) < 12:
             yield None, 1

@@ -1,7 +1,7 @@
-"""A line about each recording of the library.
+"""Summarises each recording of the library as a `RecordedRun`.
 
-A recording is opened once, read-only; what it said is kept in memory and in a cache that may be
-deleted at any time, for as long as the size and the time of the file stay what they were.
+A recording is opened once, read-only. What it said is reused, from memory or from a cache on disk,
+until the size or the time of the file changes. The cache may be deleted at any time.
 """
 
 import contextlib
@@ -54,12 +54,12 @@ class Index:
     """Reads recordings at most once. Every method may be called from any thread."""
 
     def __init__(self, folder: Path, cache_dir: Path | None) -> None:
-        """Reads nothing yet.
+        """Read nothing yet.
 
         Args:
-            folder: Of the recordings.
-            cache_dir: For what they said; made if missing, done without if that fails. None: keep
-                nothing.
+            folder: The folder of the recordings.
+            cache_dir: Where summaries are cached; it is created if missing, and if that fails
+                there is no cache. None: there is no cache.
         """
         name = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
         self._cache_path = cache_dir / "library" / f"{name}.json" if cache_dir else None
@@ -68,12 +68,12 @@ class Index:
         self._cached: dict[str, tuple[FileStamp, RecordedRun]] | None = None
 
     def writer_of(self, entry: RecordingEntry) -> str:
-        """Who holds a recording open for writing, in words; empty if nobody does."""
+        """Say who holds a recording open for writing, in words; empty if nobody does."""
         with self._lock:
             return "" if entry.problem else self._reader.writer_of(entry.path)
 
     def runs(self, entries: tuple[RecordingEntry, ...]) -> tuple[RecordedRun, ...]:
-        """A line for each of them, newest first."""
+        """Summarise each recording, newest first."""
         with self._lock:
             before = self._cached if self._cached is not None else self._read_cache()
             self._cached = {}
@@ -135,15 +135,15 @@ class Index:
 
 
 def line_of(entry: RecordingEntry) -> RecordedRun:
-    """The line of one recording, wherever it is."""
+    """Summarise one recording, wherever it is."""
     return Index(entry.path.parent, None).runs((entry,))[0]
 
 
 class _Reader:
-    """One in-memory DuckDB that looks into one file after the other.
+    """One in-memory DuckDB that opens one file after the other.
 
-    Making a DuckDB for each file takes ten times as long. This one can read nothing but what lies
-    in the file's folder, whatever the file says.
+    Creating a DuckDB for each file would take ten times as long. This one can read nothing outside
+    the file's folder, whatever the file says.
     """
 
     def __init__(self) -> None:
@@ -151,12 +151,12 @@ class _Reader:
         self._connection: Connection = None
 
     def read(self, path: Path) -> "_Contents":
-        """What a recording says of its run.
+        """Read what a recording says of its run.
 
         Raises:
             duckdb.Error: if it can't be read.
             NewerSchemaError: if it was written by a newer raydash.
-            ValueError: if it is no recording of raydash's.
+            ValueError: if raydash did not make it, or it holds no run.
         """
         with self._attached(path) as connection:
             (num_views,) = connection.execute(
@@ -179,7 +179,7 @@ class _Reader:
             )
 
     def writer_of(self, path: Path) -> str:
-        """Who holds a recording open for writing, in words; empty if nobody does."""
+        """Say who holds a recording open for writing, in words; empty if nobody does."""
         try:
             with self._attached(path):
                 return ""
@@ -188,7 +188,7 @@ class _Reader:
 
     @contextlib.contextmanager
     def _attached(self, path: Path) -> Iterator[Connection]:
-        path = path.resolve()  # of a link DuckDB asks whether its target is allowed
+        path = path.resolve()  # DuckDB checks the target of a link against the allowed folder
         if self._connection is None or self._folder != path.parent:
             self._connection, self._folder = connect_to_folder(path.parent), path.parent
         connection = self._connection
@@ -211,7 +211,7 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True)
 class _Contents:
-    """What a file says: the row of `run`, its figures, and how many workers it was to have."""
+    """What a file says: the row of `run`, the figures, and how many workers the run was to have."""
 
     row: Mapping[str, Any]
     figures: RecordedFigures
@@ -219,7 +219,7 @@ class _Contents:
 
 
 def _read_run(entry: RecordingEntry, reader: _Reader) -> tuple[RecordedRun, bool]:
-    """A recording's line, and whether it stays as long as the file does."""
+    """Summarise a recording, and tell whether that holds until the file changes."""
     unread = RecordedRun(
         run_id=entry.run_id, path=str(entry.path), started_utc=_start_from_id(entry.run_id)
     )
@@ -239,7 +239,7 @@ def _read_run(entry: RecordingEntry, reader: _Reader) -> tuple[RecordedRun, bool
         is_permanent = isinstance(error, SchemaError) or is_damage(error)
         return replace(named, fault=words), is_permanent
     except Exception as error:
-        # A file that anybody may have made can hold anything; the others are still to be shown.
+        # Anybody may have made this file, so it can hold anything; the others must still be shown.
         log.info("reading %s: %r", entry.path, error)
         return replace(unread, fault=f"it is no recording of raydash: {error}"[:300]), True
 
@@ -269,7 +269,7 @@ def _with_contents(unread: RecordedRun, contents: _Contents) -> RecordedRun:
 
 
 def _mode_policy_learner(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Mode, policy and learner of a run of raydash's own; of an imported one they are not known."""
+    """Read mode, policy and learner from a run's spec; empty if the run was imported."""
     if RunSource(row.get("source") or RunSource.RAYDASH) is not RunSource.RAYDASH:
         return "", "", ""
     ways = ways_of(json.loads(row["spec_json"]))
@@ -291,7 +291,7 @@ def _with_card(run: RecordedRun, card: RunCard | None) -> RecordedRun:
 
 
 def _start_from_id(run_id: str) -> str:
-    """The start that raydash writes into an id; empty if there is none."""
+    """Read the start of the run from its id; empty if the id does not begin with one."""
     match = _STAMP.match(run_id)
     try:
         started = datetime.strptime(match[1] if match else "", "%Y%m%d-%H%M%S")
@@ -324,7 +324,7 @@ _CACHED_FIELDS: Mapping[str, type] = {
     "policy": str,
     "learner": str,
 }
-"""What the file itself says; the rest of a line is looked at each time."""
+"""Fields that are read from the file itself; the others are looked up every time."""
 _CACHE_FORMAT = [1, SCHEMA_VERSION, [field.name for field in fields(RecordedRun)]]
 
 

@@ -1,8 +1,8 @@
 """The library of recordings on disk: `<data>/runs/`, with `<data>/library.json`.
 
-Several windows and commands may use one library: what changes it does so under a lock file, and
-what somebody else has deleted meanwhile is simply gone. A run's id is looked up among the names
-that the folder holds and never made into a path, so nothing outside of it can be meant.
+Several windows and commands may use one library, so every change is made under a lock file, and a
+recording that somebody else has deleted is no error. A run's id is looked up among the names in
+the folder and never turned into a path, so no id can lead out of it.
 """
 
 import contextlib
@@ -39,16 +39,12 @@ log = logging.getLogger(__name__)
 
 
 def open_library(data_dir: Path) -> "LibraryFolder":
-    """The library in a data folder, which need not exist yet."""
+    """Open the library in a data folder, which need not exist yet."""
     return LibraryFolder(data_dir, cache_dir=paths.cache_dir(), state_dir=paths.state_dir())
 
 
 class LibraryFolder:
-    """One library. Every method may be called from any thread.
-
-    Attributes:
-        folder: Where the recordings are.
-    """
+    """A library in a folder. Every method may be called from any thread."""
 
     def __init__(
         self,
@@ -59,14 +55,14 @@ class LibraryFolder:
         now_s: Callable[[], float] = time.time,
         lock_patience_s: float = LOCK_PATIENCE_S,
     ) -> None:
-        """Nothing is read or made yet.
+        """Read and create nothing yet.
 
         Args:
-            data_dir: Holds `runs/` and `library.json`.
-            cache_dir: For what need not be read twice.
-            state_dir: For `library.log`, which tells every deletion.
-            now_s: Unix time, for rules of age.
-            lock_patience_s: How long another process may be changing the library.
+            data_dir: The folder of `runs/` and `library.json`.
+            cache_dir: The folder of the index's cache.
+            state_dir: The folder of `library.log`, which names every deletion.
+            now_s: Returns Unix time, for rules about age.
+            lock_patience_s: How long to wait while another process changes the library.
         """
         self.folder = data_dir / "runs"
         self._settings_path = data_dir / "library.json"
@@ -79,7 +75,7 @@ class LibraryFolder:
     # --- looking --------------------------------------------------------------------------------
 
     def runs(self) -> tuple[RecordedRun, ...]:
-        """All recordings, newest first, those that can't be read among them.
+        """List all recordings, newest first, including those that can't be read.
 
         Raises:
             FaultError: if the folder itself can't be read.
@@ -87,7 +83,7 @@ class LibraryFolder:
         return self._index.runs(scan(self.folder))
 
     def disk(self) -> DiskUse:
-        """What the library takes, and a warning before that is too much.
+        """Measure how much disk the library uses, with a warning before that is too much.
 
         Raises:
             FaultError: if the folder can't be read.
@@ -103,17 +99,14 @@ class LibraryFolder:
         )
 
     def settings(self) -> LibrarySettings:
-        """The limits and rules; defaults where the file is missing or wrong (`disk` says so)."""
+        """Read the limits and rules; defaults stand in where the file is missing or wrong."""
         return read_settings(self._settings_path)[0]
 
     def find(self, recording: str) -> Path:
-        """The file that somebody means.
-
-        Args:
-            recording: A run's id, a path, a unique beginning of an id, or a title.
+        """Find a recording by a run's id, a path, a unique beginning of an id, or a title.
 
         Raises:
-            FaultError: if there is none, or more than one; it names what comes near.
+            FaultError: if there is none, or more than one; it suggests similar names.
         """
         entries = self._entries()
         if recording in entries:
@@ -157,20 +150,20 @@ class LibraryFolder:
     # --- changing -------------------------------------------------------------------------------
 
     def edit_notes(self, run_id: str, notes: Notes) -> None:
-        """Replace what the user wrote to a recording.
+        """Replace the user's notes on a recording.
 
         Raises:
-            FaultError: if there is no such recording, the notes are refused, or the disk does not
-                take them; the old ones are untouched then.
+            FaultError: if there is no such recording, or the notes or the disk are at fault; the
+                old notes are untouched then.
         """
         wanted = validated(notes)
         self.change_notes(run_id, lambda _: wanted)
 
     def change_notes(self, run_id: str, change: Callable[[Notes], Notes]) -> Notes:
-        """Make new notes out of the old ones while nobody else does.
+        """Change a recording's notes under the library's lock, so that no other change is lost.
 
         Raises:
-            FaultError: as `edit_notes`.
+            FaultError: as for `edit_notes`.
         """
         with self._locked("The notes were not saved"):
             entry = self._entries().get(run_id)
@@ -191,11 +184,11 @@ class LibraryFolder:
             return notes
 
     def delete(self, run_ids: Sequence[str], *, even_pinned: bool = False) -> None:
-        """Delete recordings with all that lies beside them. What is gone already is no fault.
+        """Delete recordings and all that lies beside them; one that is gone already is no fault.
 
         Raises:
-            FaultError: naming those that were refused (live, pinned, no recording, or the disk
-                would not) and why; the others are gone.
+            FaultError: naming those that were not deleted and why (live, pinned, not a recording,
+                or the disk refused); the others are gone.
         """
         refused = {}
         for run_id in dict.fromkeys(run_ids):
@@ -215,10 +208,10 @@ class LibraryFolder:
             )
 
     def change_settings(self, settings: LibrarySettings) -> None:
-        """Keep new limits and rules, and apply them at once.
+        """Save new limits and rules, and apply them at once.
 
         Raises:
-            FaultError: if they are refused or can't be kept; nothing is changed or deleted then.
+            FaultError: if they make no sense or can't be saved; nothing is changed or deleted then.
         """
         what = "The library's limits were not changed"
         with self._locked(what):
@@ -230,10 +223,10 @@ class LibraryFolder:
         self.apply_retention()
 
     def doomed(self, settings: LibrarySettings | None = None) -> tuple[Doomed, ...]:
-        """What `apply_retention` would delete now, oldest first.
+        """List what `apply_retention` would delete now, oldest first.
 
         Args:
-            settings: The rules; None: those that are kept.
+            settings: The rules; None: the saved ones.
         """
         return doomed(self.runs(), settings or self.settings(), self._now_s())
 
@@ -241,10 +234,11 @@ class LibraryFolder:
         """Delete what the rules say, and log it.
 
         Args:
-            settings: The rules; None: those that are kept.
+            settings: The rules; None: the saved ones.
 
         Returns:
-            The ids of what was deleted. What could not be is logged, and tried again next time.
+            The ids of what was deleted. What could not be deleted is logged, and tried again the
+            next time.
         """
         rules = settings or self.settings()
         if rules.keep_days is None and rules.keep_bytes is None:
@@ -265,12 +259,12 @@ class LibraryFolder:
         return {shown_name(entry.run_id): entry for entry in scan(self.folder)}
 
     def _delete(self, run_id: str, reason: str, *, even_pinned: bool = False) -> str:
-        """Delete one recording; why it was refused, or empty."""
+        """Delete one recording; return why that was refused, or an empty string."""
         entry = self._entries().get(run_id)
         if entry is None:
             is_name = run_id not in ("", ".", "..") and not set("/\0") & set(run_id)
             return "" if is_name else "that is no run's id"
-        # Before the lock: reading back the log of an interrupted run may take a second.
+        # Before the lock: replaying the WAL of an interrupted run may take a second.
         holder = self._index.writer_of(entry)
         if holder:
             return holder
@@ -285,7 +279,7 @@ class LibraryFolder:
         return refusal
 
     def _log_deletion(self, text: str) -> None:
-        """Add a line to the library's log; a disk that does not take it is no reason to stop."""
+        """Add a line to the library's log; a disk that refuses it is no reason to stop."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         line = f"{now} {self.folder} {text}".encode("unicode_escape").decode()
         try:
@@ -297,16 +291,16 @@ class LibraryFolder:
 
     @contextlib.contextmanager
     def _locked(self, what: str) -> Iterator[None]:
-        """Nobody else changes the library meanwhile.
+        """Keep others from changing the library inside the `with` block.
 
         Raises:
-            FaultError: if somebody else does for too long.
+            FaultError: if somebody else changes it for too long; its first words are `what`.
         """
         try:
             handle = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            # A full or read-only disk says what is wrong where it is written to; deleting from a
-            # full one must be possible.
+            # Go on without a lock, so that recordings can be deleted from a full disk. Whatever
+            # else is wrong with the disk shows when something is written to it.
             log.info("no lock for the library: %s", error)
             yield
             return
@@ -331,7 +325,7 @@ class LibraryFolder:
 
 
 def _file_at(recording: str) -> tuple[Path | None, str]:
-    """The file that a path names, or why there is none; neither if it looks like no path."""
+    """Find the file at a path, or say why there is none; neither if it is no path at all."""
     is_path = os.sep in recording or recording.startswith("~")
     problem = "there is no such file"
     try:
@@ -346,7 +340,10 @@ def _file_at(recording: str) -> tuple[Path | None, str]:
 
 
 def _remove(entry: RecordingEntry) -> str:
-    """The recording first: if that is refused, nothing is lost. Links are removed, not followed."""
+    """Delete the recording first, then what lies beside it; return what went wrong, or nothing.
+
+    If the recording itself can't be deleted, nothing is lost. Links are removed, not followed.
+    """
     try:
         entry.path.unlink()
     except FileNotFoundError:
@@ -381,7 +378,7 @@ def _disk_fault(what: str, error: OSError) -> FaultError:
 
 
 def _closest_ids(recording: str, runs: Sequence[RecordedRun]) -> list[str]:
-    """Ids that somebody may have meant, of runs whose id, title or environment comes near."""
+    """Suggest ids of runs whose id, title or environment is similar to what was typed."""
     known: dict[str, str] = {}
     for run in reversed(runs):  # the newest of equal words wins
         known.update({word.casefold(): run.run_id for word in (run.env_id, run.title, run.run_id)})
@@ -392,5 +389,5 @@ def _closest_ids(recording: str, runs: Sequence[RecordedRun]) -> list[str]:
 
 
 def _printable(recording: str) -> str:
-    """What was typed, fit for a sentence."""
+    """Make what was typed fit to be quoted in a sentence."""
     return "".join(c if c.isprintable() else "?" for c in recording[:80]) or "without a name"

@@ -1,4 +1,4 @@
-"""How much the library may hold: its settings, what a rule would delete, when to warn."""
+"""How much the library may hold: its settings, what its rules delete, when to warn."""
 
 import math
 import shutil
@@ -12,7 +12,7 @@ from raydash.record.file.json_file import read_table, write_table
 from raydash.record.file.times import unix_s
 
 WARN_FROM = 0.8
-"""Of the limit."""
+"""Share of the limit from which on there is a warning."""
 MIN_FREE_BYTES = 2 * 10**9
 MIN_FREE_SHARE = 0.05
 _DAY_S = 86_400.0
@@ -20,12 +20,7 @@ _DAY_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """A recording that a rule deletes.
-
-    Attributes:
-        run: Which.
-        reason: The rule, in words.
-    """
+    """A recording that is to be deleted, and in `reason` the rule that says so, in words."""
 
     run: RecordedRun
     reason: str
@@ -34,15 +29,10 @@ class Doomed:
 def doomed(
     runs: Sequence[RecordedRun], settings: LibrarySettings, now_s: float
 ) -> tuple[Doomed, ...]:
-    """What the rules delete, oldest first.
+    """Choose what the rules delete, oldest first, from the whole library, newest first.
 
-    Never a live or pinned run, never the newest that has ended, and never what can't be read:
-    nobody knows what that is worth.
-
-    Args:
-        runs: The whole library, newest first.
-        settings: The rules.
-        now_s: Unix time.
+    They never delete a run that is live or pinned, nor the newest one that has ended, nor a
+    recording that can't be read: nobody knows what that is worth. `now_s` is Unix time.
     """
     ended = [run for run in runs if not (run.is_live or run.fault)]
     candidates = [run for run in reversed(ended[1:]) if not run.notes.pinned]
@@ -61,9 +51,9 @@ def doomed(
 
 
 def read_settings(path: Path) -> tuple[LibrarySettings, str]:
-    """The settings, and what is wrong with their file; what is wrong in it has its default.
+    """Read the settings, and say what is wrong with their file; wrong values become the defaults.
 
-    A rule that can't be read is no rule: nothing is deleted by mistake.
+    A rule that can't be read is not applied, so that nothing is deleted by mistake.
     """
     try:
         table = read_table(path)
@@ -82,11 +72,11 @@ def read_settings(path: Path) -> tuple[LibrarySettings, str]:
 
 
 def write_settings(path: Path, settings: LibrarySettings) -> None:
-    """Keep settings.
+    """Save the settings.
 
     Raises:
         FaultError: naming every bad value; nothing is changed.
-        OSError: if the disk does not take them.
+        OSError: if the disk refuses them.
     """
     problems = [_problem(name, value) for name, value in asdict(settings).items()]
     if any(problems):
@@ -102,7 +92,7 @@ def write_settings(path: Path, settings: LibrarySettings) -> None:
 
 
 def warning(folder: Path, library_bytes: int, limit_bytes: int | None) -> tuple[int, str]:
-    """Free bytes on the folder's disk, and what to say of the limit and of the disk."""
+    """Return the free bytes on the folder's disk, and a warning about the limit or the disk."""
     warnings = []
     if limit_bytes is not None and library_bytes >= WARN_FROM * limit_bytes:
         share = library_bytes / limit_bytes
@@ -123,7 +113,7 @@ def warning(folder: Path, library_bytes: int, limit_bytes: int | None) -> tuple[
 
 
 def words_for_bytes(count: float) -> str:
-    """1234567 as `1.2 MB`."""
+    """Format a number of bytes: 1234567 is `1.23 MB`."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 999.5:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.3g} {unit}"
@@ -132,7 +122,7 @@ def words_for_bytes(count: float) -> str:
 
 
 def _end_s(run: RecordedRun) -> float:
-    """When it ended: the later one of two clocks, of which either may have been wrong."""
+    """Return when a run ended (Unix time): the later of two clocks, either may have been wrong."""
     started_s = unix_s(run.started_utc)
     times = [unix_s(run.modified_utc), None if started_s is None else started_s + run.elapsed_s]
     return max((time_s for time_s in times if time_s is not None), default=math.inf)

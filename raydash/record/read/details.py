@@ -1,4 +1,4 @@
-"""Everything that a recording says of its run but the episodes themselves: for `raydash show`."""
+"""Reads all that a recording says of its run, except the episodes: for `raydash show`."""
 
 import json
 import math
@@ -30,9 +30,9 @@ class WorkerRow:
 
     Attributes:
         worker_index: 1..N.
-        incarnation: Of its newest life.
-        totals: Of all its lives together.
-        episode_return_mean: Without error episodes; NaN if there are none.
+        incarnation: The newest incarnation.
+        totals: The sum over all its incarnations.
+        episode_return_mean: The mean without error episodes; NaN if there are none.
     """
 
     worker_index: int
@@ -43,28 +43,25 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True)
 class RunDetails:
-    """A recording, but for its episodes.
+    """A recording without its episodes.
 
     Attributes:
-        figures: Over the whole run.
-        name: For people.
         owner: `user@host`.
-        cluster: Its address; empty: launched by raydash.
-        seed: Of the run.
-        num_workers: That it was meant to have at its end.
-        num_restarts: Workers made anew after a death or on demand.
-        spec: As it was recorded; empty if that is no JSON object.
+        cluster: The cluster's address; empty if raydash launched it.
+        num_workers: How many workers the run was meant to have at its end.
+        num_restarts: How often a worker was restarted after a death or on demand.
+        spec: The spec as it was recorded; empty if that is not a JSON object.
         versions: Package name to version.
         machine: Host, cores, memory, system.
-        ended_utc: ISO 8601; None: never closed.
-        ended_s: On the run's clock; None: never closed.
-        incarnations: Lives of the supervisor.
-        workers: By index.
+        ended_utc: ISO 8601; None if the run was never closed.
+        ended_s: The same instant on the run's clock; None if the run was never closed.
+        incarnations: The incarnations of the supervisor.
+        workers: In the order of their indices.
         events: The newest 20, oldest first.
-        num_events: All of them.
-        scalars: Of the episodes' info.
-        agents: Of a multi-agent environment; None: it was none.
-        learning: Of its learner; None: nothing learnt.
+        num_events: The number of all events.
+        scalars: Scalars from the episodes' info.
+        agents: None if the environment has a single agent.
+        learning: None if nothing learnt.
     """
 
     figures: RecordedFigures
@@ -157,7 +154,7 @@ def _details(connection: Connection, path: Path) -> RunDetails:
 
 
 def _workers(connection: Connection) -> tuple[WorkerRow, ...]:
-    # Counters only grow within a life, so its last row is its largest.
+    # Counters only grow within an incarnation, so its last row is its largest.
     newest = ", ".join(f"max({name}) AS {name}" for name in _TOTALS)
     summed = ", ".join(f"sum({name})" for name in _TOTALS)
     rows = connection.execute(
@@ -165,7 +162,7 @@ def _workers(connection: Connection) -> tuple[WorkerRow, ...]:
         f" (SELECT worker_index, incarnation, {newest} FROM worker_totals GROUP BY ALL)"
         " GROUP BY worker_index ORDER BY worker_index"
     ).fetchall()
-    # By DuckDB NaN is a value like any other; error episodes have it for a return.
+    # Error episodes have a return of NaN, which DuckDB would take into the mean.
     means = dict(
         connection.execute(
             "SELECT worker_index, avg(episode_return) FROM episodes"
@@ -184,7 +181,7 @@ def _workers(connection: Connection) -> tuple[WorkerRow, ...]:
 
 
 def _table(text: str) -> dict[str, Any]:
-    """A JSON object; empty if it is none."""
+    """Parse a JSON object; empty if the text holds something else."""
     try:
         table = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
-"""Figures over all episodes up to any instant, without reading them all each time.
+"""Sums over all episodes up to any instant, without reading them all each time.
 
-Episodes lie in the file in the order in which the supervisor heard of them, so blocks of rows are
-spans of time: those that end before an instant are added up from what is kept of them, and only the
-one or two that it cuts are read.
+Episodes lie in the file in the order in which their chunks arrived, so a block of rows is roughly a
+span of time. Blocks that end before the instant are added up from their cached sums, and only the
+one or two blocks that contain the instant are read.
 """
 
 import math
@@ -15,7 +15,7 @@ from raydash.core.states import Ending
 from raydash.record.file.schema import Connection
 
 BLOCK_ROWS = 122_880
-"""What DuckDB stores together and can skip."""
+"""The size of DuckDB's row groups, which a query can skip as a whole."""
 NEWEST_PER_WORKER = 100
 
 _GOOD = f"ending IS DISTINCT FROM {int(Ending.ERROR)}"  # NULL: imported, not known
@@ -25,27 +25,26 @@ _SUMS = f"""count(*),
     coalesce(sum(episode_len), 0),
     min(episode_return),
     max(episode_return)"""
-"""Of episodes without error. A filter for NaN, which is larger than any number, would take as long
-as all of these together: see `_true_bounds`."""
+"""Sums over episodes without error. Here the maximum is NaN if any return is, because a filter for
+NaN would take as long as all the rest; `_bounds_without_nan` mends that."""
 _EPISODES = ", ".join(
     "coalesce(ending, 255)::UTINYINT AS ending" if name == "ending" else name
     for name in EpisodeColumns.__slots__
 )
 UNKNOWN_ENDING = 255
-"""In place of an `Ending` that an imported run does not tell."""
+"""Stands for the `Ending` of an imported episode, which is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Of some episodes that did not end in an error.
+    """Sums over some episodes that did not end in an error.
 
     Attributes:
-        return_n: How many.
-        num_both: That ended with both flags.
-        return_sum: Of returns.
-        len_sum: Of steps.
-        return_min: Smallest; NaN if there is none.
-        return_max: Largest; likewise.
+        return_n: The number of these episodes.
+        num_both: How many of them ended with both flags.
+        len_sum: The sum of their steps.
+        return_min: The smallest return; NaN if there is none.
+        return_max: The largest return; NaN if there is none.
     """
 
     return_n: int
@@ -57,7 +56,7 @@ class Sums:
 
 
 class EpisodeSums:
-    """Sums of a recording's episodes by blocks of rows, which are made when first needed."""
+    """Sums up a recording's episodes; the sums of its blocks are computed when first needed."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -68,11 +67,11 @@ class EpisodeSums:
 
     @property
     def has_episodes(self) -> bool:
-        """There is an episode."""
+        """Whether the recording has any episode."""
         return self._num_rows > 0
 
     def up_to(self, at_s: float) -> Sums:
-        """Of the episodes that ended by then; infinity: all."""
+        """Sum over the episodes that had ended by `at_s`; infinity means all."""
         if math.isinf(at_s):
             if self._all is None:
                 self._all = _total(self._query_sums("true"))
@@ -90,7 +89,7 @@ class EpisodeSums:
         return _total(np.concatenate(parts))
 
     def newest(self, at_s: float, count: int, *, with_errors: bool = True) -> EpisodeColumns:
-        """The last `count` episodes that ended by then, oldest first; fewer if there are fewer."""
+        """Read the last `count` (or all) episodes that had ended by `at_s`, oldest first."""
         rows = self._connection.execute(
             f"SELECT {_EPISODES} FROM episodes WHERE rowid >= ? AND end_s <= ?"
             f" AND {'true' if with_errors else _GOOD} ORDER BY end_s DESC, rowid DESC LIMIT ?",
@@ -101,18 +100,18 @@ class EpisodeSums:
         )
 
     def _row_before(self, at_s: float, count: int) -> int:
-        """A row before which none of the last `count` can be; not much earlier than need be."""
+        """Find a row, as late as is cheaply known, before which none of the last `count` can be."""
         if math.isinf(at_s):
             return max(0, self._num_rows - count - BLOCK_ROWS)
         blocks = self._block_sums()
         begun = blocks[blocks[:, 1] <= at_s, 0]
         if not len(begun):
             return 0
-        # The newest that has begun may hold few that ended by then.
+        # In the newest of these blocks, few episodes may have ended by then: take one more.
         return max(0, int(begun[-1]) - 1 - -(-count // BLOCK_ROWS)) * BLOCK_ROWS
 
     def _block_sums(self) -> Float64:
-        """Shape (blocks, 9): number, first and last end, sums."""
+        """Compute sums of all blocks, shape (blocks, 9): number, first and last end, `_SUMS`."""
         if self._blocks is None:
             rows = self._connection.execute(
                 f"SELECT rowid // {BLOCK_ROWS} AS block, min(end_s), max(end_s), {_SUMS}"
@@ -121,21 +120,23 @@ class EpisodeSums:
             self._blocks = np.array(rows, np.float64).reshape(len(rows), 9)
             for row in self._blocks[np.isnan(self._blocks[:, 8])]:
                 low = int(row[0]) * BLOCK_ROWS
-                row[7:] = self._true_bounds("rowid >= ? AND rowid < ?", low, low + BLOCK_ROWS)
+                row[7:] = self._bounds_without_nan(
+                    "rowid >= ? AND rowid < ?", low, low + BLOCK_ROWS
+                )
         return self._blocks
 
     def _query_sums(self, where: str, *values: float) -> Float64:
-        """Sums of some rows, shape (1, 6)."""
+        """Compute `_SUMS` over some rows, shape (1, 6)."""
         row = self._connection.execute(
             f"SELECT {_SUMS} FROM episodes WHERE {_GOOD} AND {where}", list(values)
         ).fetchone()
         sums = np.array([row], np.float64)
         if np.isnan(sums[0, 5]):
-            sums[0, 4:] = self._true_bounds(where, *values)
+            sums[0, 4:] = self._bounds_without_nan(where, *values)
         return sums
 
-    def _true_bounds(self, where: str, *values: float) -> Float64:
-        """Of returns that are numbers: NaN has no place in an order, yet DuckDB gives it one."""
+    def _bounds_without_nan(self, where: str, *values: float) -> Float64:
+        """Find the smallest and largest return that is a number; DuckDB ranks NaN above those."""
         row = self._connection.execute(
             "SELECT min(episode_return), max(episode_return) FROM episodes"
             f" WHERE {_GOOD} AND NOT isnan(episode_return) AND {where}",
@@ -144,7 +145,7 @@ class EpisodeSums:
         return np.array(row, np.float64)
 
     def newest_returns(self, at_s: float, workers: list[int]) -> dict[int, Float64]:
-        """Of each worker the returns of its last 100 episodes without error, oldest first."""
+        """Read the returns of each worker's last 100 episodes without error, oldest first."""
         rows = self._connection.execute(
             f"SELECT worker_index, max_by(episode_return, end_s, {NEWEST_PER_WORKER})"
             f" FROM episodes WHERE end_s <= ? AND {_GOOD} AND list_contains(?, worker_index)"

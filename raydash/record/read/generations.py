@@ -1,4 +1,4 @@
-"""What a recording says of its learner, at its end or at an instant."""
+"""Reads what a recording says of its learner, at the end or at an instant."""
 
 import json
 import math
@@ -18,21 +18,17 @@ TOTALS = (
     "best_episode_return_mean", "evaluation_episode_return_mean", "evaluation_n",
     "num_evaluation_episodes_lifetime", "best_policy", "num_stale", "num_restarts",
 )  # fmt: skip
-"""Of `LearningFigures`, what `learner_totals` has."""
+"""The fields of `LearningFigures` that are columns of `learner_totals`."""
 _COUNTS = ("number", "num_env_steps", "evaluation_n")
 
 
 def learning_figures(
     connection: Connection, path: Path, until_s: float = math.inf
 ) -> LearningFigures | None:
-    """How the learning stood at an instant of the run's clock; None: nothing learnt.
+    """Read how the learning stood at an instant of the run's clock; None if nothing learnt.
 
-    Of very many generations it has the newest, and some of the older ones.
-
-    Args:
-        connection: Looks into the recording.
-        path: Its file: the best policy is named if it lies beside it.
-        until_s: The instant.
+    If there are very many generations, it has the newest and some of the older ones. The best
+    policy is named if it lies beside the recording's `path`.
 
     Raises:
         duckdb.Error: if the file can't be read.
@@ -66,7 +62,7 @@ def learning_figures(
 
 
 def worker_versions(connection: Connection, count: int, until_s: float = math.inf) -> Int32:
-    """Of each of `count` workers, the version of the parameters that it played last.
+    """Read which version of the parameters each of workers 1 to `count` played last.
 
     Raises:
         duckdb.Error: if the file can't be read.
@@ -83,7 +79,7 @@ def worker_versions(connection: Connection, count: int, until_s: float = math.in
 
 
 def past_learning(connection: Connection, path: Path) -> tuple[PastLearning, Generations]:
-    """What a restarted supervisor goes on from, and the generations that its readers are shown.
+    """Read what a restarted supervisor continues from, and the generations to show to readers.
 
     Raises:
         duckdb.Error: if the file can't be read.
@@ -109,7 +105,7 @@ def past_learning(connection: Connection, path: Path) -> tuple[PastLearning, Gen
 
 
 def generations_of(connection: Connection, until_s: float = math.inf) -> Generations:
-    """All generations that were complete at an instant, oldest first.
+    """Read all generations that were complete at an instant, oldest first.
 
     Raises:
         duckdb.Error: if the file can't be read.

@@ -1,8 +1,8 @@
-"""A part of a run's history out of its recording, at the resolution that a plot can show.
+"""Reads a part of a run's history from its recording, at the resolution that a plot can show.
 
-Few episodes are counted one by one, so their quantiles are exact. For more of them the rows of
-table `history`, which is the whole run in buckets, are merged; what is not in there yet (the end of
-a run that is open or was killed) comes from the episodes themselves.
+If the part has few episodes, they are counted one by one, so quantiles are exact. If it has many,
+the rows of table `history` (the whole run in buckets) are merged. What that table lacks, which is
+the end of a run that is live or was killed, is computed from the episodes themselves.
 """
 
 import math
@@ -25,7 +25,7 @@ from raydash.record.read.query import recorded_until_s, tables_of
 from raydash.record.read.worker_curves import worker_curves
 
 MAX_RAW_EPISODES = 800_000
-"""Counted one by one at most; takes 0.2 s. Also the size of a batch of them."""
+"""How many episodes are counted one by one at most, in 0.2 s; also how many rows a batch has."""
 MAX_BUCKETS = 20_000
 """More than any plot has pixels."""
 _KINDS = len(Ending)
@@ -36,20 +36,14 @@ _QUANTILES = (0.1, 0.9)
 def history(
     connection: Connection, *, start_s: float, end_s: float, num_buckets: int
 ) -> HistoryDelta:
-    """At most `num_buckets` rows that cover a range of the run's clock, as far as it was recorded.
+    """Read at most `num_buckets` buckets that cover a range of the run's clock.
 
     Buckets are 0.5 s times a power of two wide and aligned at 0, like those of updates. They are
     wider than asked for where a run has so many episodes in the range that only the rows of table
     `history` can answer in time.
 
-    Of imported runs that have ready-made means instead of episodes, a bucket's `return_n` is 1
-    where there is a mean: how many episodes are behind it is not known.
-
-    Args:
-        connection: Of a recording.
-        start_s: From here, on the run's clock ...
-        end_s: ... to here.
-        num_buckets: At least 1.
+    An imported run may have means instead of episodes. Then `return_n` is 1 for every bucket with
+    a mean, as nobody knows how many episodes are behind it.
     """
     end_s = max(0.0, min(end_s, recorded_until_s(connection)))
     start_s = min(max(start_s, 0.0), end_s)
@@ -66,7 +60,7 @@ def history(
 
 
 def bucket_width_s(start_s: float, end_s: float, num_buckets: int) -> float:
-    """The narrowest of which at most `num_buckets` cover a range, its end included."""
+    """Choose the narrowest width at which `num_buckets` cover a range, its end included."""
     bucket_s = BUCKET_S
     while int(end_s // bucket_s) - int(start_s // bucket_s) >= max(1, num_buckets):
         bucket_s *= 2
@@ -76,7 +70,7 @@ def bucket_width_s(start_s: float, end_s: float, num_buckets: int) -> float:
 def buckets(
     connection: Connection, bucket_s: float, first: int, last: int, *, until_s: float = math.inf
 ) -> HistoryDelta:
-    """Buckets `first` to `last` of that width; nothing after `until_s` counts."""
+    """Read buckets `first` to `last` (inclusive) of a width; nothing after `until_s` counts."""
     builder = _BucketBuilder(bucket_s, first, last - first + 1)
     from_s, end_s = first * bucket_s, min((last + 1) * bucket_s, until_s)
     recorded = _recorded_buckets(connection)
@@ -94,7 +88,7 @@ def buckets(
 
 
 def joined(parts: list[HistoryDelta]) -> HistoryDelta:
-    """Neighbouring parts of one width as one; the first bucket is the first part's."""
+    """Join neighbouring parts of the same bucket width, the earliest first."""
     width = max(part.worker_steps.shape[1] for part in parts)
 
     def column(name: str) -> Any:
@@ -121,7 +115,7 @@ def joined(parts: list[HistoryDelta]) -> HistoryDelta:
 
 
 def sliced(delta: HistoryDelta, first: int, end: int) -> HistoryDelta:
-    """Buckets `first` to `end - 1` of those."""
+    """Cut out buckets `first` to `end` (exclusive)."""
     rows = slice(max(0, first - delta.first_bucket), max(0, end - delta.first_bucket))
     columns = {
         name: getattr(delta, name)[rows]
@@ -149,7 +143,7 @@ def _widened(matrix: NDArray[np.float32], width: int, fill: float) -> NDArray[np
 
 
 class _BucketBuilder:
-    """Sums per bucket while they are gathered."""
+    """Gathers sums per bucket, and makes a `HistoryDelta` of them."""
 
     def __init__(self, bucket_s: float, first: int, count: int) -> None:
         self.bucket_s = bucket_s
@@ -169,7 +163,7 @@ class _BucketBuilder:
         self.scalars: dict[str, tuple[Float64, Int64]] = {}  # sum and episodes, by name
 
     def add_scalars(self, at: Int64, sums: BucketSums) -> None:
-        """Add sums of named scalars to the rows `at`."""
+        """Add sums of named scalars to the buckets at places `at`."""
         names = np.array(sums.name, object)
         for name in dict.fromkeys(sums.name):
             rows = names == name
@@ -180,14 +174,18 @@ class _BucketBuilder:
             np.add.at(n, at[rows], sums.n[rows])
 
     def widen(self, num_workers: int) -> None:
-        """Make room for workers up to this index."""
+        """Make room for workers up to index `num_workers`."""
         missing = num_workers - self.worker_sum.shape[1]
         if missing > 0:
             for name in ("worker_steps", "worker_sum", "worker_n"):
                 setattr(self, name, np.pad(getattr(self, name), ((0, 0), (0, missing))))
 
     def add_quantiles(self, row: int, exact: Float64, more: Callable[[], Histogram]) -> None:
-        """Quantiles of some returns of a bucket; their histogram is made if others join them."""
+        """Add some returns of a bucket by their exact quantiles.
+
+        If the bucket has returns already, both histograms are merged instead; until then `more`,
+        which makes the histogram, is not called.
+        """
         earlier = self.histograms.get(row)
         if earlier is None:
             self.histograms[row] = more
@@ -199,7 +197,7 @@ class _BucketBuilder:
         self.quantiles[row] = [both.quantile(q) for q in _QUANTILES]
 
     def delta(self) -> HistoryDelta:
-        """What was gathered."""
+        """Turn what was gathered into a `HistoryDelta`."""
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.where(self.return_n > 0, self.return_sum / self.return_n, np.nan)
             worker_mean = np.where(self.worker_n > 0, self.worker_sum / self.worker_n, np.nan)
@@ -237,7 +235,7 @@ class _RecordedBuckets:
 
 
 def _recorded_buckets(connection: Connection) -> _RecordedBuckets | None:
-    """The width of the rows of table `history`, and up to where they reach."""
+    """Read the bucket width of table `history`, and where its last bucket ends."""
     if "history" not in tables_of(connection):
         return None
     width_s, last = connection.execute("SELECT max(bucket_s), max(bucket) FROM history").fetchone()
@@ -293,7 +291,7 @@ def _histogram_from(blob: bytes | None) -> Callable[[], Histogram]:
 
 
 def _filled(column: NDArray[np.generic]) -> Float64:
-    """DuckDB masks NULL; here that is NaN."""
+    """Turn NULL, which DuckDB masks, into NaN."""
     return np.asarray(np.ma.filled(np.ma.asarray(column, np.float64), np.nan))
 
 
@@ -362,13 +360,13 @@ def _add_batch(
     for row, start, end in zip(rows, starts, [*starts[1:], len(at)], strict=True):
         values = returns[start:end]
         counted = _histogram_of(values)
-        if not is_all:  # then the values of all batches would be too many to keep
+        if not is_all:  # keeping the values of all batches would take too much memory
             counted = _constant(counted())
         builder.add_quantiles(int(row), _quantiles(values), counted)
 
 
 def _quantiles(values: Float64) -> Float64:
-    """Of the finite ones, of the same rank as `Histogram.quantile` takes."""
+    """Compute quantiles of the finite values, by the same rank as `Histogram.quantile`."""
     values = values[np.isfinite(values)]
     if not len(values):
         return np.full(len(_QUANTILES), np.nan)
@@ -410,7 +408,7 @@ def _add_steps(
 def _add_imported_means(
     connection: Connection, builder: _BucketBuilder, from_s: float, end_s: float
 ) -> None:
-    """Means that came ready-made; of an imported run without episodes."""
+    """Add the means that an imported run came with instead of episodes."""
     if "scalars" not in tables_of(connection):
         return
     for tag, place in (("mean", None), ("min", builder.low), ("max", builder.high)):

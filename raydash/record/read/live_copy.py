@@ -1,9 +1,9 @@
 """Reads a recording that another process is writing, through a copy.
 
-DuckDB locks a file while it is written, for readers too. What is committed is in the file or in its
-WAL; a checkpoint moves it from there to here. So the file is copied first and the WAL behind it: if
-the file did not change meanwhile, both belong together, and a half-written end of the WAL is left
-out as after a crash.
+While a file is written, DuckDB locks it for readers too. What is committed is in the file or in its
+WAL, and a checkpoint moves it from the WAL to the file. So the file is copied first and the WAL
+next. If the file did not change meanwhile, the two copies belong together; DuckDB ignores a
+half-written end of the WAL, as it does after a crash.
 """
 
 import os
@@ -26,7 +26,7 @@ from raydash.record.read.snapshot import RecordingReader
 MAX_BYTES = 2 * 10**9
 ATTEMPTS = 6
 RETRY_INTERVAL_S = 0.25
-"""A checkpoint of a growing recording takes about so long."""
+"""About as long as a checkpoint of a growing recording takes."""
 _ROOM_FACTOR = 1.2
 
 _Opened = TypeVar("_Opened")
@@ -37,7 +37,7 @@ class _ChangedError(Exception):
 
 
 def is_locked(fault: Fault) -> bool:
-    """A recording can't be read because some process has it open for writing."""
+    """Tell whether a recording can't be read because some process has it open for writing."""
     return "Could not set lock" in fault.detail
 
 
@@ -48,16 +48,13 @@ def open_live_copy(
     wait: Callable[[float], None] = time.sleep,
     copy: Callable[[Path, Path], object] = shutil.copyfile,
 ) -> RecordingReader:
-    """The run so far, read-only; it does not grow. The copy is gone when the reader is closed.
+    """Open a copy of a locked recording, read-only; it has the run so far and does not grow.
 
-    Args:
-        path: A recording that is locked.
-        max_bytes: Larger ones are refused.
-        wait: Between attempts.
-        copy: Copies one file.
+    The copy is gone when the reader is closed. Recordings beyond `max_bytes` are refused. `wait`
+    sleeps between attempts, and `copy` copies one file.
 
     Raises:
-        FaultError: if it is too large, the disk too full, or it never stood still.
+        FaultError: if it is too large, the disk too full, or it changed during every attempt.
     """
     return _open_copy(
         path,
@@ -69,10 +66,10 @@ def open_live_copy(
 
 
 def connect_to_live_copy(path: Path) -> Connection:
-    """A DuckDB connection to the run so far, as `query.open_read_only` gives of a run that is over.
+    """Connect to a copy of a locked recording, as `query.open_read_only` connects to others.
 
     Raises:
-        FaultError: as `open_live_copy`.
+        FaultError: as for `open_live_copy`.
     """
     return _open_copy(
         path, open_read_only, max_bytes=MAX_BYTES, wait=time.sleep, copy=shutil.copyfile
@@ -107,7 +104,7 @@ def _open_copy(
                 copied = Path(at) / path.name
                 _copy_together(path, copied, copy)
                 _check_complete(copied)
-                # What is open stays readable when its name is gone, so nothing is ever left behind.
+                # An open file stays readable when its name is gone, so no copy is ever left behind.
                 return open_copied(copied)
         except (duckdb.Error, _ChangedError) as problem:
             error = problem
@@ -124,10 +121,10 @@ def _open_copy(
 
 
 def _folder_with_room(path: Path, size: int) -> Path:
-    """A folder with room for a copy: the system's, else the recording's own.
+    """Choose a folder with room for a copy: the system's temporary one, or the recording's own.
 
     Raises:
-        OSError: if there is none.
+        OSError: if neither has room.
     """
     for folder in (Path(tempfile.gettempdir()), path.parent):
         try:
@@ -157,11 +154,11 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 
 def _check_complete(copied: Path) -> None:
-    """Every commit once, none missing: a checkpoint between the two copies would show here.
+    """Check that the copy has every commit once; a checkpoint during copying would break that.
 
     Raises:
         duckdb.Error: if the copy can't be read.
-        _MovedError: if it is not whole.
+        _ChangedError: if it is not complete.
     """
     with closing(connect(copied, read_only=True)) as connection:
         first, last, count = connection.execute(

@@ -1,4 +1,4 @@
-"""Named values of a recording's episodes: scalars from info, and what each agent got.
+"""Reads named values of a recording's episodes: scalars from info, and each agent's returns.
 
 Both are read as rows (row id, end of the episode, name, value); row ids of a table only grow.
 """
@@ -17,17 +17,16 @@ from raydash.record.read.query import tables_of
 
 RECENT_EPISODES = 100
 BLOCK_ROWS = 122_880
-"""What DuckDB stores together and can skip."""
+"""The size of DuckDB's row groups, which a query can skip as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedValueSource:
-    """Where named values lie.
+    """A table that holds named values.
 
     Attributes:
-        table: Whose rows they are of.
-        rows: SQL that gives `row`, `end_s`, `name` and `value`, with a place for a condition.
-        prefix: Of the names, where they are metrics.
+        rows: SQL that gives `row`, `end_s`, `name` and `value`, with a placeholder for a condition.
+        prefix: Put before a name to make it the name of a metric.
     """
 
     table: str
@@ -35,7 +34,7 @@ class NamedValueSource:
     prefix: str = ""
 
     def where(self, condition: str = "true") -> str:
-        """The rows that a condition on the table allows."""
+        """Return SQL for the rows that meet a condition on the table."""
         return f"({self.rows.format(condition)})"
 
 
@@ -53,7 +52,7 @@ AGENTS = NamedValueSource(
 
 
 def sources_of(connection: Connection) -> tuple[NamedValueSource, ...]:
-    """Those that a recording has anything of: most have none."""
+    """List the sources that a recording has values in; most recordings have none."""
     found: list[NamedValueSource] = []
     columns = {
         name
@@ -74,14 +73,14 @@ def _has_rows(connection: Connection, what: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class NamedSums:
-    """Of one name, over some episodes.
+    """The values of one name, summed over some episodes.
 
     Attributes:
-        name: Without a prefix.
-        count: Episodes that had it.
-        total: Their sum.
-        end_s: When the newest 100 of them ended, oldest first.
-        recent: Their values.
+        name: The name without a prefix.
+        count: The number of episodes that had a value.
+        total: The sum of the values.
+        end_s: When the newest 100 of those episodes ended, oldest first.
+        recent: The values of those 100.
     """
 
     name: str
@@ -92,12 +91,12 @@ class NamedSums:
 
 
 class NamedValues:
-    """Sums of one source up to any instant; blocks of rows that end before it are kept."""
+    """Sums the values of one source up to any instant; sums of whole blocks of rows are cached."""
 
     def __init__(self, connection: Connection, source: NamedValueSource) -> None:
         self._connection = connection
         self._source = source
-        # Per block and name: block, first end, last end, name's place, count, sum.
+        # Per block and name: block, name, first end, last end, count, sum, first row.
         rows = connection.execute(
             f"SELECT row // {BLOCK_ROWS} AS block, name, min(end_s), max(end_s), count(*),"
             f" sum(value), min(row) FROM {source.where()} GROUP BY block, name"
@@ -107,7 +106,7 @@ class NamedValues:
         self._blocks = rows
 
     def up_to(self, at_s: float) -> list[NamedSums]:
-        """Of the episodes that ended by then, in the order in which names were met."""
+        """Sum over the episodes that had ended by then; names are in the order of recording."""
         sums = {name: [0.0, 0.0] for name in self.names}
         partial: set[int] = set()
         for block, name, first_s, last_s, count, total, _ in self._blocks:
@@ -135,7 +134,7 @@ class NamedValues:
         ]
 
     def _newest(self, at_s: float, counts: dict[str, int]) -> dict[str, tuple[Float64, Float64]]:
-        """The last 100 of each name; first looked for among the newest rows."""
+        """Read the last 100 values of each name, looking among the newest rows first."""
         found: dict[str, tuple[Float64, Float64]] = {}
         started = [block for block, _, first_s, *_ in self._blocks if first_s <= at_s]
         low = (max(started) - 1) * BLOCK_ROWS if started else 0
@@ -161,7 +160,7 @@ class NamedValues:
 
 
 class NamedValueReader:
-    """What an open recording says of named scalars and of agents, up to any instant."""
+    """Reads figures of named scalars and of agents from an open recording, up to any instant."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -171,7 +170,7 @@ class NamedValueReader:
         self._has_agents = "agent_totals" in tables_of(connection)
 
     def scalars(self, at_s: float = math.inf) -> ScalarFigures:
-        """Of the info of the episodes that ended by then."""
+        """Read the scalars from the info of episodes that had ended by then."""
         if INFO not in self._values:
             return ScalarFigures()
         sums = self._values[INFO].up_to(at_s)
@@ -183,7 +182,7 @@ class NamedValueReader:
         )
 
     def agents(self, at_s: float = math.inf) -> AgentFigures | None:
-        """Of the agents by then; None: there was none."""
+        """Read the figures of the agents by then; None if there was no agent."""
         steps = agent_steps(self._connection, at_s) if self._has_agents else {}
         if not steps:
             return None
@@ -200,7 +199,7 @@ class NamedValueReader:
 
 
 def agent_steps(connection: Connection, at_s: float) -> dict[str, int]:
-    """Actions of each agent by an instant, over all lives of all workers."""
+    """Count the actions of each agent by an instant, over all incarnations of all workers."""
     rows = connection.execute(
         "SELECT agent, sum(steps)::BIGINT FROM (SELECT agent, max(num_steps) AS steps,"
         " min(rowid) AS met FROM agent_totals WHERE t_s <= ?"
@@ -212,13 +211,13 @@ def agent_steps(connection: Connection, at_s: float) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class BucketSums:
-    """One row per bucket and name.
+    """Sums of named values, one row per bucket and name.
 
     Attributes:
-        bucket: Its number.
-        name: As a metric.
-        n: Episodes that had it.
-        total: Their sum.
+        bucket: The bucket's number.
+        name: The name of the metric.
+        n: The number of episodes that had a value.
+        total: The sum of the values.
     """
 
     bucket: Int64
@@ -230,7 +229,7 @@ class BucketSums:
 def bucket_sums(
     connection: Connection, bucket_s: float, from_s: float, end_s: float
 ) -> Iterator[BucketSums]:
-    """Named values of the episodes that ended in a range, by time buckets, a source at a time."""
+    """Sum named values of the episodes that ended in a range by time buckets, source by source."""
     for source in sources_of(connection):
         rows = connection.execute(
             "SELECT floor(end_s / ?)::BIGINT AS bucket, name, count(*) AS n, sum(value) AS total"
@@ -246,7 +245,7 @@ def bucket_sums(
 
 
 def recorded_bucket_sums(connection: Connection, first: int, end: int) -> BucketSums:
-    """Buckets `first` to `end` (not with it) as table `history_scalars` has them."""
+    """Read buckets `first` to `end` (exclusive) from table `history_scalars`."""
     rows = connection.execute(
         "SELECT bucket, name, n, total FROM history_scalars WHERE bucket >= ? AND bucket < ?",
         [first, end],

@@ -1,4 +1,4 @@
-"""Questions to a recording that nobody writes any more."""
+"""Queries over recordings that nobody is writing."""
 
 import json
 import math
@@ -21,23 +21,19 @@ from raydash.record.file.schema import Connection, SchemaError, check_readable
 class RecordedFigures:
     """What a recording says of its whole run; names are RLlib's where it has one.
 
+    Returns and lengths leave out episodes that ended in an error; they are NaN if there are none
+    besides.
+
     Attributes:
-        run_id: Unique.
-        env_id: Of the environment.
         started_utc: ISO 8601.
-        state: None: never closed (the run was interrupted).
-        ended_by: Why it ended.
-        cause: Of a failure, in words.
-        elapsed_s: Without the time paused or without a worker.
-        num_env_steps_sampled_lifetime: By the workers' totals.
-        num_episodes_lifetime: Rows of `episodes`, errors included.
-        num_episodes_terminated_lifetime: With that flag, alone or with the other.
-        num_episodes_truncated_lifetime: With that flag, alone or with the other.
-        num_episodes_error_lifetime: That ended in an exception.
-        episode_return_mean: Without error episodes, like the next three; NaN if there are none.
-        episode_return_min: Smallest.
-        episode_return_max: Largest.
-        episode_len_mean: Steps.
+        state: How the run ended; None if it was never closed (it was interrupted).
+        cause: Why it failed, in words; empty if it did not.
+        elapsed_s: The time it ran, without that spent paused or without a worker.
+        num_env_steps_sampled_lifetime: The sum of the workers' totals.
+        num_episodes_lifetime: The number of rows of `episodes`, errors included.
+        num_episodes_terminated_lifetime: Episodes with that flag, alone or with the other.
+        num_episodes_truncated_lifetime: Episodes with that flag, alone or with the other.
+        num_episodes_error_lifetime: Episodes that ended in an exception.
     """
 
     run_id: str
@@ -59,7 +55,7 @@ class RecordedFigures:
 
 
 def open_read_only(path: Path) -> Connection:
-    """A DuckDB connection that can't change the recording; the caller closes it.
+    """Open a DuckDB connection that can't change the recording; the caller closes it.
 
     Raises:
         FaultError: if the file can't be read.
@@ -77,13 +73,13 @@ def open_read_only(path: Path) -> Connection:
 
 
 def tables_of(connection: Connection) -> frozenset[str]:
-    """Names of the tables of a recording; one of an older schema has fewer."""
+    """List the names of a recording's tables; an older schema has fewer."""
     rows = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
     return frozenset(name for (name,) in rows)
 
 
 def recorded_until_s(connection: Connection) -> float:
-    """The run's clock at the end of a recording."""
+    """Return the run's clock at the end of a recording."""
     (ended_s,) = connection.execute("SELECT max(ended_s) FROM run").fetchone()
     if ended_s is not None:
         return float(ended_s)
@@ -95,7 +91,7 @@ def recorded_until_s(connection: Connection) -> float:
 
 
 def figures(path: Path) -> RecordedFigures:
-    """The figures of a whole run.
+    """Read the figures of a whole run.
 
     Raises:
         FaultError: if the file can't be read or holds no run.
@@ -108,7 +104,7 @@ def figures(path: Path) -> RecordedFigures:
 
 
 def figures_of(connection: Connection) -> RecordedFigures:
-    """The figures of the recording that a connection looks into.
+    """Read the figures of a whole run from an open recording.
 
     Raises:
         duckdb.Error: if it can't be read.
@@ -129,7 +125,7 @@ def figures_of(connection: Connection) -> RecordedFigures:
         f" count(*) FILTER (ending = {error}) FROM episodes"
     ).fetchone()
     returns = connection.execute(
-        # A return of NaN has no place in an order; DuckDB would take it for the largest.
+        # DuckDB would take a return of NaN for the largest.
         "SELECT avg(episode_return), min(episode_return) FILTER (NOT isnan(episode_return)),"
         " max(episode_return) FILTER (NOT isnan(episode_return)), avg(episode_len)"
         f" FROM episodes WHERE ending IS DISTINCT FROM {error}"  # NULL: imported, not known
@@ -171,32 +167,29 @@ WORKERS = (
     f" FROM (SELECT worker_index, incarnation, {_NEWEST} FROM worker_totals GROUP BY ALL)"
     " GROUP BY worker_index ORDER BY worker_index"
 )
-"""SQL: one row per worker, with the names of `WorkerTotals`."""
+"""SQL that gives one row per worker, summed over its incarnations, named as in `WorkerTotals`."""
 
 
 def policy_to_json(policy: PolicySpec | None) -> str | None:
-    """The text of a policy; None: none was swapped in."""
+    """Write a policy as JSON; None if none was swapped in."""
     return None if policy is None else json.dumps(asdict(policy))
 
 
 def policy_from_json(text: str | None) -> PolicySpec | None:
-    """The policy of a text.
+    """Read a policy from JSON; None if none was swapped in.
 
     Raises:
-        ValueError: if it is damaged.
+        ValueError: if the text is damaged.
     """
     return None if text is None else spec_from_table({"policy": json.loads(text)}).policy
 
 
 def num_restarts(connection: Connection, until_s: float = math.inf) -> int:
-    """Workers made anew after a death or on demand, as the live run counted them.
+    """Count restarts of workers after a death or on demand, as the live run counted them.
 
-    Workers that came back because of a change of scale, or with another life of the supervisor, are
-    no restarts, so the incarnations of the workers do not tell.
-
-    Args:
-        connection: To a recording of any schema.
-        until_s: On the run's clock.
+    A worker that comes back because of a change of scale, or with a new incarnation of the
+    supervisor, was not restarted. So the workers' incarnations do not tell. The recording may have
+    any schema; `until_s` is on the run's clock.
     """
     newest = connection.execute(
         "FROM commits WHERE t_s <= ? ORDER BY number DESC LIMIT 1", [until_s]

@@ -1,4 +1,4 @@
-"""What a restarted supervisor needs from the recording to go on with its run.
+"""Reads what a restarted supervisor needs from the recording to continue its run.
 
 Everything here runs before the `Recorder` opens the file: DuckDB lets one connection write.
 """
@@ -40,9 +40,9 @@ from raydash.record.read.query import num_restarts, policy_from_json
 RECENT_EPISODES = 100
 BATCH_ROWS = 100_000
 NEWEST_ROWS = 200_000
-"""Among so many of the newest episodes the newest of each worker are looked for first."""
+"""How many of the newest episodes are searched first for the newest of each worker."""
 FIRST_SPAN_S = 0.5
-"""How long a life is taken to have stepped before its first commit."""
+"""How long an incarnation is assumed to have stepped before its first commit."""
 _EPISODES = ", ".join(EpisodeColumns.__slots__)
 _TOTALS = tuple(WorkerTotals.__slots__)
 _NONE: tuple[tuple[()], ...] = ((), (), (), ())
@@ -54,9 +54,9 @@ class RestoredWorker:
 
     Attributes:
         worker_index: 1..N.
-        incarnation: Of its newest life that was heard of.
-        totals: Of all its lives together.
-        recent_returns: Of its last 100 episodes without error, oldest first.
+        incarnation: The newest incarnation that has reported.
+        totals: The sum over all its incarnations.
+        recent_returns: The returns of its last 100 episodes without error, oldest first.
     """
 
     worker_index: int
@@ -70,31 +70,28 @@ class Restored:
     """A run as far as it was committed.
 
     Attributes:
-        run_id: Unique.
-        spec: What was asked for.
-        is_closed: It had ended: its last state is written.
-        num_incarnations: Lives of the supervisor so far.
+        is_closed: Whether the run had ended, so that its last state is written.
+        num_incarnations: How many incarnations the supervisor has had.
         last_t_s: The run's clock at the last commit.
-        elapsed_s: Without the time paused or without a worker.
-        commanded: What was asked of the run.
-        num_restarts: Workers made anew after a death or on demand.
-        workers: By index.
-        ending_counts: Episodes by `Ending` number.
-        return_n: Episodes without error, behind the next four.
-        return_sum: Of their returns.
-        return_min: Smallest; NaN if none.
-        return_max: Largest; NaN if none.
-        len_sum: Of their steps.
+        elapsed_s: The time the run has run, without that spent paused or without a worker.
+        commanded: What users have asked of the run, as it stands.
+        num_restarts: How often a worker was restarted after a death or on demand.
+        workers: In the order of their indices.
+        ending_counts: The number of episodes by `Ending`.
+        return_n: The number of episodes without error, which the next four are about.
+        return_sum: The sum of their returns.
+        return_min: The smallest return; NaN if there is none.
+        return_max: The largest return; NaN if there is none.
+        len_sum: The sum of their steps.
         recent: The last 100 episodes without error by finish time, all workers, oldest first.
-        events: All of them.
-        next_event_number: For the next one.
-        history: The whole run in buckets, as far as they were recorded; None: they were not, or
+        events: All events, oldest first.
+        history: The whole run in buckets, as far as they were recorded; None if they were not, or
             make no sense.
-        scalars: Of the episodes' info, in the order in which their names were met.
-        agent_returns: Likewise, what each agent got.
-        agent_steps: Actions of each agent.
-        learning: What its learner did, if it has one.
-        generations: Of it; of very many the newest, and some of the older ones.
+        scalars: Scalars from the episodes' info, in the order in which they were recorded.
+        agent_returns: The returns of each agent, in the same order.
+        agent_steps: How many actions each agent has taken.
+        generations: The learner's generations; if there are very many, the newest and some of the
+            older ones.
     """
 
     run_id: str
@@ -125,13 +122,14 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class StepsColumns:
-    """What workers stepped from one commit to the next that has news of them, oldest first.
+    """How far each worker stepped from one commit that names it to the next, oldest first.
 
     Attributes:
-        t_s: When the later commit was.
-        since_s: When the earlier one was; of a life's first, half a second before.
+        t_s: The time of the later commit.
+        since_s: The time of the earlier commit; half a second before the later one if that is an
+            incarnation's first.
         worker_index: 1..N.
-        num_env_steps: Steps between the two.
+        num_env_steps: The steps between the two.
     """
 
     t_s: Float64
@@ -144,14 +142,14 @@ class StepsColumns:
 
 
 def restore(path: Path) -> Restored | None:
-    """Read back what a run's earlier lives committed.
+    """Read back what a run's earlier incarnations committed.
 
     Returns:
-        None if there is no such file, or nothing was committed to it.
+        The run, or None if there is no such file or nothing was committed to it.
 
     Raises:
         FaultError: if it can't be read. A damaged file has then been renamed, not deleted, so
-            that the run can begin another.
+            that the run can begin another one.
     """
     if not path.exists():
         return None
@@ -175,12 +173,12 @@ def restore(path: Path) -> Restored | None:
 def episodes_in_time_order(
     path: Path, *, from_s: float = -math.inf, batch_rows: int = BATCH_ROWS
 ) -> Iterator[EpisodeColumns]:
-    """Recorded episodes, in the order in which the supervisor heard of them.
+    """Yield batches of recorded episodes, in the order in which their chunks arrived.
 
     Args:
-        path: A recording that nobody writes.
-        from_s: Only those that ended then or later.
-        batch_rows: Rows looked at per batch; each batch is sorted by its end times.
+        path: A recording that nobody is writing.
+        from_s: Only episodes that ended then or later.
+        batch_rows: Rows read per batch; each batch is sorted by end time.
 
     Raises:
         FaultError: if the file can't be read.
@@ -202,12 +200,12 @@ def episodes_in_time_order(
 
 
 def late_episodes(path: Path, *, until_s: float, num_known: int) -> EpisodeColumns:
-    """Episodes that ended before some time, but were heard of later than others.
+    """Read episodes that ended before `until_s`, but whose chunks arrived late.
 
     Args:
-        path: A recording that nobody writes.
-        until_s: Only those that ended before.
-        num_known: How many of them, the first that were heard of, are left out.
+        path: A recording that nobody is writing.
+        until_s: Only episodes that ended before this time.
+        num_known: How many of them to leave out: those that arrived first.
 
     Raises:
         FaultError: if the file can't be read.
@@ -226,18 +224,18 @@ def late_episodes(path: Path, *, until_s: float, num_known: int) -> EpisodeColum
 def worker_steps_over_time(
     path: Path, *, from_s: float = -math.inf, batch_rows: int = BATCH_ROWS
 ) -> Iterator[StepsColumns]:
-    """Steps of every life of every worker from one commit to the next, oldest first.
+    """Yield the steps of every worker's incarnation from one commit to the next, oldest first.
 
     Args:
-        path: A recording that nobody writes.
-        from_s: Only of commits then or later.
-        batch_rows: Rows per batch at most.
+        path: A recording that nobody is writing.
+        from_s: Only commits at this time or later.
+        batch_rows: Rows read per batch.
 
     Raises:
         FaultError: if the file can't be read.
     """
     with _reading(path) as connection:
-        # What a life had at its newest commit so far: (when, steps).
+        # Time and steps of each incarnation at its newest commit so far.
         last_seen: dict[tuple[int, int], tuple[float, int]] = {
             (index, incarnation): (t_s, steps)
             for index, incarnation, t_s, steps in connection.execute(
@@ -368,13 +366,13 @@ def _requested_state(connection: Connection) -> RequestedState:
         failed_workers=failed_workers,
         last_worker=last_worker or 0,
         ended_by=EndedBy(ended_by) if ended_by else None,
-        # Without a swap the number is that of a learner's generation.
+        # If no policy was swapped in, the number is that of a learner's generation.
         version=PolicyVersion() if policy is None else PolicyVersion(policy, number or 0),
     )
 
 
 def _workers(connection: Connection, good: str) -> tuple[RestoredWorker, ...]:
-    # Counters only grow within a life, so its last row is its largest.
+    # Counters only grow within an incarnation, so its last row is its largest.
     newest = ", ".join(f"max({name}) AS {name}" for name in _TOTALS)
     summed = ", ".join(f"sum({name})" for name in _TOTALS)
     rows = connection.execute(
@@ -384,7 +382,7 @@ def _workers(connection: Connection, good: str) -> tuple[RestoredWorker, ...]:
     ).fetchall()
     (num_episodes,) = connection.execute("SELECT count(*) FROM episodes").fetchone()
     recent = _recent_returns(connection, good, f"rowid >= {num_episodes - NEWEST_ROWS}")
-    # Whoever has more episodes than were found there has been silent for long.
+    # A worker with more episodes than were found there has finished none for a long time.
     num_good = _TOTALS.index("num_episodes"), _TOTALS.index("num_error")
     missing = [
         index
@@ -405,7 +403,7 @@ def _workers(connection: Connection, good: str) -> tuple[RestoredWorker, ...]:
 
 
 def _recent_returns(connection: Connection, good: str, where: str) -> dict[int, list[float]]:
-    """By worker, newest first."""
+    """Read each worker's newest returns, newest first."""
     return dict(
         connection.execute(
             f"SELECT worker_index, max_by(episode_return, end_s, {RECENT_EPISODES}) {good}"
@@ -415,7 +413,7 @@ def _recent_returns(connection: Connection, good: str, where: str) -> dict[int, 
 
 
 def _history(connection: Connection) -> HistoryRows | None:
-    """The recorded buckets; without them the history is made of the episodes again."""
+    """Read the recorded buckets; without them the history is computed from episodes again."""
     (count,) = connection.execute("SELECT count(*) FROM history").fetchone()
     if not 0 < count <= CAPACITY:
         return None
@@ -455,7 +453,7 @@ def _history(connection: Connection) -> HistoryRows | None:
 def _history_scalars(
     connection: Connection, bucket: Int64
 ) -> tuple[tuple[str, ...], Float64, Int64]:
-    """Names, sums and counts of the named scalars of recorded buckets."""
+    """Read names, sums and counts of the named scalars of recorded buckets."""
     recorded = recorded_bucket_sums(connection, int(bucket[0]), int(bucket[-1]) + 1)
     names = tuple(dict.fromkeys(recorded.name))
     places = {name: place for place, name in enumerate(names)}
@@ -473,7 +471,7 @@ def _history_scalars(
 
 
 def _matrix(lists: np.ndarray, width: int, dtype: type) -> np.ndarray:
-    """One row per list; workers that came later have nothing in older ones."""
+    """Make a matrix with one row per list; rows older than a worker have 0 for it."""
     matrix: np.ndarray = np.zeros((len(lists), width), dtype)
     for row, values in enumerate(lists):
         matrix[row, : len(values)] = values
@@ -491,7 +489,7 @@ def _events(connection: Connection) -> tuple[Event, ...]:
 
 
 def _set_aside(path: Path, error: Exception) -> Fault:
-    """Rename a damaged file and its WAL; the name says what they are."""
+    """Rename a damaged file and its WAL, so that the names say what they are."""
     count = 1
     while (aside := path.with_name(f"{path.name}.damaged-{count}")).exists():
         count += 1

@@ -1,4 +1,4 @@
-"""A recorded run as it was at an instant, in the words in which live runs are told.
+"""Shows a recorded run as it was at an instant, as the same `RunUpdate` that live runs send.
 
 So the window shows both in the same views.
 """
@@ -62,13 +62,13 @@ RECENT_EPISODES = 100
 MAX_EVENTS = 5000
 RATE_SPANS_S = (1.0, 10.0, 60.0)
 _RATE_HISTORY_S = 75.0
-"""For rates over the last minute: where it begins a row must be known."""
+"""Rates over the last minute need a row from before it began."""
 _SEGMENT_BUCKETS = 120
-"""Buckets of the last ten minutes are kept in parts of this many while the moment moves."""
+"""Buckets of the last ten minutes are cached in parts of this many while the instant moves."""
 
 
 def snapshot(path: Path, at_s: float | None = None) -> RunUpdate:
-    """A recorded run as it was at an instant; None: at its end.
+    """Show a recorded run as it was at an instant; None means its end.
 
     Raises:
         FaultError: if the file can't be read or holds no run.
@@ -79,7 +79,7 @@ def snapshot(path: Path, at_s: float | None = None) -> RunUpdate:
 
 @dataclass(frozen=True, slots=True)
 class _CommitState:
-    """What the commits say of an instant."""
+    """What the commits before and after an instant say of it."""
 
     elapsed_s: float
     num_workers: int
@@ -91,25 +91,23 @@ class _CommitState:
 
 
 class RecordingReader:
-    """An open recording, read-only, and what of it does not depend on the instant that is shown.
+    """Reads an open recording, and caches what does not depend on the instant that is shown.
 
     While it is open no other program can write to the file. Every method may be called from any
     thread.
 
     Attributes:
-        path: The file.
-        info: What does not change during the run.
-        spec: What was asked for.
+        path: The recording; if a copy of it is open, still the recording.
         until_s: The run's clock at the end of the recording.
     """
 
     def __init__(self, path: Path, *, shown_as: Path | None = None, is_live: bool = False) -> None:
-        """Open it.
+        """Open the file.
 
         Args:
-            path: The file.
-            shown_as: Of a copy: the recording that it is a copy of.
-            is_live: Some process writes that one: the run has not ended.
+            path: The file to open.
+            shown_as: The recording that `path` is a copy of; None if it is no copy.
+            is_live: Whether some process is writing that recording, so that the run goes on.
 
         Raises:
             FaultError: if the file can't be read or holds no run.
@@ -143,12 +141,12 @@ class RecordingReader:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._connection.close()
 
     def snapshot(self, at_s: float | None = None) -> RunUpdate:
-        """The run as it was at an instant of its clock; None, or later than its end: at its end.
+        """Show the run as it was at an instant of its clock; None, or a later one, means its end.
 
         Raises:
             FaultError: if the file is damaged, or was closed meanwhile.
@@ -162,10 +160,10 @@ class RecordingReader:
                 raise FaultError(self._fault(error)) from error
 
     def history(self, start_s: float, end_s: float, num_buckets: int) -> HistoryDelta:
-        """A range of its history: see `history_query.history`.
+        """Read a range of its history, as `history_query.history` does.
 
         Raises:
-            FaultError: as `snapshot`.
+            FaultError: as for `snapshot`.
         """
         if not start_s <= end_s:  # nor if one is NaN
             raise FaultError(Fault("There is no such part of a run", f"{start_s} to {end_s} s"))
@@ -198,7 +196,7 @@ class RecordingReader:
         incarnations = _named_rows(connection, "FROM incarnations ORDER BY incarnation")
         self.until_s = recorded_until_s(connection)
         self.spec: RunSpec = spec_from_table(json.loads(run["spec_json"]))
-        # As in the library: so a copy under another name stands beside what it is a copy of.
+        # By the file's name, as in the library: a copy under another name is a run of its own.
         run_id = shown_name(self.path.name.removesuffix(".duckdb"))
         self.info = RunInfo(
             run_id=run_id,
@@ -229,7 +227,7 @@ class RecordingReader:
         self._event_times = [event.t_s for event in self._events]
 
     def _whole_until(self, at_s: float) -> HistoryDelta:
-        """The run in as many buckets as updates have of it; the one with the instant is cut."""
+        """Read the run up to an instant, in as many buckets as updates have."""
         if self._whole is None:
             width_s = history_query.bucket_width_s(0.0, self.until_s, CAPACITY)
             last = int(self.until_s // width_s)
@@ -242,7 +240,7 @@ class RecordingReader:
         return history_query.joined([history_query.sliced(whole, 0, last), cut])
 
     def _recent_until(self, at_s: float) -> HistoryDelta:
-        """The last ten minutes; parts that are behind the instant are kept for the next one."""
+        """Read the ten minutes before an instant; parts are cached for the next instant."""
         last = int(at_s // BUCKET_S)
         first = max(0, last + 1 - CAPACITY)
         wanted = range(first // _SEGMENT_BUCKETS, last // _SEGMENT_BUCKETS)
@@ -317,7 +315,7 @@ class RecordingReader:
         if learning is not None:
             versions = worker_versions(self._connection, count, upto_s)
             workers = replace(workers, weights_seq_no=versions)
-        shown = _selected(newest, newest.ending != UNKNOWN_ENDING)  # an update has no word for it
+        shown = _selected(newest, newest.ending != UNKNOWN_ENDING)  # updates know no such ending
         return RunUpdate(
             run_id=self.info.run_id,
             seq=1,
@@ -353,7 +351,7 @@ class RecordingReader:
         )
 
     def _commit_state(self, at_s: float) -> _CommitState:
-        """By the commits on both sides of the instant."""
+        """Interpolate between the commits on both sides of the instant."""
         if at_s >= self.until_s and self._run["elapsed_s"] is not None:
             exact: float | None = self._run["elapsed_s"]
         else:
@@ -393,7 +391,7 @@ class RecordingReader:
         return (RunState.PAUSED if commit.paused else RunState.RUNNING), None, ""
 
     def _with_imported_figures(self, figures: RunFigures, at_s: float) -> RunFigures:
-        """Of an imported run without episodes: the newest of each metric that it came with."""
+        """Fill in the newest metrics that an imported run came with instead of episodes."""
         if "scalars" not in tables_of(self._connection):
             return figures
         rows = self._connection.execute(
@@ -407,14 +405,14 @@ class RecordingReader:
 
 
 def _named_rows(connection: Connection, sql: str, *values: object) -> list[dict[str, Any]]:
-    """Rows by column name: an older schema has fewer columns."""
+    """Read rows as tables by column name, because an older schema has fewer columns."""
     cursor = connection.execute(sql, list(values))
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _ranges_of(numbers: list[int]) -> list[tuple[int, int]]:
-    """Ascending numbers as ranges without gaps: (first, end)."""
+    """Group ascending numbers into ranges without gaps: (first, end)."""
     ranges: list[tuple[int, int]] = []
     for number in numbers:
         if ranges and ranges[-1][1] == number:

@@ -1,4 +1,4 @@
-"""The workers of a recorded run as they were at an instant."""
+"""Rebuilds the table of workers of a recorded run as it was at an instant."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,12 +26,11 @@ _ACTIVITY_AFTER = {
 
 @dataclass(frozen=True, slots=True)
 class WorkerActivity:
-    """What a worker did at an instant, and since when.
+    """What a worker did at an instant, as far as events tell, and since when.
 
     Attributes:
-        activity: As far as events tell.
         since_s: On the run's clock.
-        num_restarts: Its lives before this one.
+        num_restarts: The number of its incarnations before this one.
     """
 
     activity: Activity = Activity.STARTING
@@ -42,13 +41,10 @@ class WorkerActivity:
 def activities_at(
     num_workers: int, events: Iterable[Event], curves: dict[int, WorkerCurve], at_s: float
 ) -> list[WorkerActivity]:
-    """What each of workers 1..N did, by the events up to an instant.
+    """Find out what each of workers 1 to `num_workers` did at an instant.
 
-    Args:
-        num_workers: N.
-        events: Up to then, in order.
-        curves: Of the workers that were heard of.
-        at_s: The instant.
+    `events` are those up to the instant, in order; `curves` are those of workers that have
+    reported.
     """
     activity = [Activity.STARTING] * num_workers
     since_s = [0.0] * num_workers
@@ -83,7 +79,7 @@ def activities_at(
 
 
 def after_run_end(worker: WorkerActivity, at_s: float) -> WorkerActivity:
-    """What the same worker does once its run is over: nothing, since `at_s`."""
+    """Return what a worker does once its run is over: unless it was gone before, it has stopped."""
     if worker.activity in (Activity.FAILED, Activity.STOPPED):
         return worker
     return WorkerActivity(Activity.STOPPED, at_s, worker.num_restarts)
@@ -92,7 +88,7 @@ def after_run_end(worker: WorkerActivity, at_s: float) -> WorkerActivity:
 def counter_growth(
     curves: dict[int, WorkerCurve], num_workers: int, at_s: float, span_s: float
 ) -> Float64:
-    """How much each worker's counters grew in the last `span_s`, shape (workers, counters)."""
+    """Compute how much counters grew in the last `span_s`, shape (workers, counters)."""
     gained = np.zeros((num_workers, len(TOTALS)))
     for index, curve in curves.items():
         before, now = curve.at(np.array([at_s - span_s, at_s]))
@@ -101,7 +97,7 @@ def counter_growth(
 
 
 def totals_at(curves: dict[int, WorkerCurve], num_workers: int, at_s: float) -> Float64:
-    """Each worker's counters over all its lives, shape (workers, counters)."""
+    """Compute each worker's counters over all incarnations, shape (workers, counters)."""
     totals = np.zeros((num_workers, len(TOTALS)))
     for index, curve in curves.items():
         totals[index - 1] = curve.at(np.array([at_s]))[0]
@@ -116,14 +112,10 @@ def worker_columns(
     *,
     node: int,
 ) -> WorkerColumns:
-    """One row per worker.
+    """Build the table of workers at an instant, one row per worker.
 
-    Args:
-        activities: What each worker did.
-        curves: Counters of those that were heard of.
-        returns: Of each worker's last 100 episodes, oldest first.
-        at_s: The instant.
-        node: Where they ran, -1 if that is not known.
+    `curves` are those of workers that have reported, `returns` each worker's returns of its last
+    100 episodes, oldest first. `node` is where all ran, -1 if that is not known.
     """
     count = len(activities)
     totals = np.floor(totals_at(curves, count, at_s) + 1e-6).astype(np.int64)
@@ -167,13 +159,13 @@ def worker_columns(
 def recent_returns(
     newest: EpisodeColumns, episodes: EpisodeSums, counts: dict[int, int], at_s: float
 ) -> dict[int, Float64]:
-    """Of each worker the returns of its last 100 episodes without error, oldest first.
+    """Find the returns of each worker's last 100 episodes without error, oldest first.
 
     Args:
-        newest: Of all workers; where they do not reach back far enough, the file is asked.
-        episodes: Of that file.
+        newest: The newest episodes of all workers.
+        episodes: Reads the rest from the file, where `newest` does not reach back far enough.
         counts: How many episodes without error each worker has, as far as that is known.
-        at_s: Up to when.
+        at_s: Only episodes that had ended by this time.
     """
     good = newest.ending != Ending.ERROR
     found = {

@@ -1,4 +1,4 @@
-"""Cumulative counters of each worker over time, at any instant, all its lives added up."""
+"""Reads cumulative counters of each worker over time, summed over its incarnations."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -12,7 +12,7 @@ from raydash.record.read.query import tables_of
 
 TOTALS = tuple(item.name for item in fields(WorkerTotals))
 MAX_WRITE_DELAY_S = 10.0
-"""How much later than its first step a chunk may be written: a slice, a slow step, a commit."""
+"""How long after its first step a chunk may be written: a chunk, a slow step and a commit."""
 _FIRST_SPAN_S = 0.5
 
 _BOTH = int(Ending.BOTH)
@@ -34,10 +34,10 @@ class WorkerCurve:
 
     Attributes:
         worker_index: 1..N.
-        incarnation: Of the newest life in these rows.
-        t_s: When each point is, ascending.
-        totals: Counters there, shape (points, counters asked for).
-        heard_s: Of the newest row.
+        incarnation: The newest incarnation in these rows.
+        t_s: The time of each point, ascending.
+        totals: The counters at each point, shape (points, counters asked for).
+        last_row_s: The time of the newest row.
     """
 
     worker_index: int
@@ -47,7 +47,7 @@ class WorkerCurve:
     last_row_s: float
 
     def at(self, times_s: Float64) -> Float64:
-        """The counters at those times, shape (times, counters); zero before the first point."""
+        """Interpolate the counters, shape (times, counters); they are 0 before the first point."""
         columns = [
             np.interp(times_s, self.t_s, self.totals[:, place], left=0.0)
             for place in range(self.totals.shape[1])
@@ -62,17 +62,11 @@ def worker_curves(
     until_s: float,
     counters: Sequence[str] = TOTALS,
 ) -> list[WorkerCurve]:
-    """Curves that are true from `from_s` to `until_s`.
+    """Read curves that are right from `from_s` to `until_s`.
 
     A worker's steps are spread evenly over the time for which it was busy before they were
-    written, at most back to the row before. Of imported runs without such rows, the episodes
-    tell, else the metrics.
-
-    Args:
-        connection: Of a recording.
-        from_s: Begin of the range.
-        until_s: End of it.
-        counters: Fields of `WorkerTotals`.
+    written, at most back to the row before. An imported run without such rows has curves made from
+    its episodes, or else from its metrics. `counters` are fields of `WorkerTotals`.
     """
     before_sql, within_sql = _queries(connection, ("busy_time_s", *counters))
     before = connection.execute(before_sql, [from_s]).fetchnumpy()
@@ -93,7 +87,7 @@ def worker_curves(
 
 
 def _queries(connection: Connection, counters: Sequence[str]) -> tuple[str, str]:
-    """SQL for each life's counters at a time, and for its rows between two times."""
+    """Build SQL for each incarnation's counters at a time, and for its rows between two times."""
     names = ", ".join(counters)
     summed = ", ".join(f"sum({name}) AS {name}" for name in counters)
     running = ", ".join(f"sum({name}) OVER one AS {name}" for name in counters)
@@ -101,7 +95,7 @@ def _queries(connection: Connection, counters: Sequence[str]) -> tuple[str, str]
         source = "worker_totals"
         if not _has_rows(connection, source) and "scalars" in tables_of(connection):
             source = _SCALARS
-        # Counters only grow within a life, so its newest row is its largest.
+        # Counters only grow within an incarnation, so its newest row is its largest.
         largest = ", ".join(f"max({name}) AS {name}" for name in counters)
         return (
             f"SELECT worker_index, incarnation, max(t_s) AS t_s, {largest} FROM {source}"
@@ -109,7 +103,7 @@ def _queries(connection: Connection, counters: Sequence[str]) -> tuple[str, str]
             f"SELECT worker_index, incarnation, t_s, {names} FROM {source}"
             " WHERE t_s > ? AND t_s <= ?",
         )
-    # What was before the range becomes a life of its own: so nothing before it has to be ordered.
+    # What was before the range counts as an incarnation of its own, which needs no ordering.
     return (
         f"SELECT worker_index, -1 AS incarnation, max(t_s) AS t_s, {summed} FROM ({_EPISODE})"
         " WHERE t_s <= ? GROUP BY worker_index",
@@ -126,7 +120,7 @@ def _has_rows(connection: Connection, table: str) -> bool:
 def _curves(
     worker: Int64, incarnation: Int64, t_s: Float64, busy_s: Float64, values: Float64
 ) -> Iterator[WorkerCurve]:
-    """Rows sorted by worker, life and time become curves."""
+    """Make curves from rows that are sorted by worker, incarnation and time."""
     is_first_of_worker = np.append(True, worker[1:] != worker[:-1])
     is_first_of_incarnation = is_first_of_worker | np.append(
         True, incarnation[1:] != incarnation[:-1]

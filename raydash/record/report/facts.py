@@ -1,4 +1,4 @@
-"""What a report says of one recording, read in one go."""
+"""Reads all that a report says of one recording."""
 
 import math
 from collections.abc import Mapping
@@ -32,11 +32,11 @@ _MAX_BINS = 50
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """How often values were.
+    """How many episodes had values between some edges.
 
     Attributes:
-        edges: One more than there are counts.
-        counts: Episodes in [edge, next edge).
+        edges: Ascending, one more than there are counts.
+        counts: The number of episodes in [edge, next edge).
     """
 
     edges: Float64
@@ -45,19 +45,16 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class ReportedRun:
-    """One recording.
+    """A recorded run, as far as a report tells of it.
 
     Attributes:
-        details: Versions, machine, workers.
-        figures: Over the whole run.
+        figures: The figures of the whole run.
         state: How it ended; INTERRUPTED if it was never closed.
         until_s: The run's clock at its end.
         events: The newest `MAX_EVENTS`, oldest first.
-        info: Where it ran, for whom.
-        spec: What was asked for.
-        whole: Its history.
-        returns: Of all good episodes; None: there is no finite one.
-        lengths: Likewise, steps.
+        whole: The history of the whole run.
+        returns: The returns of all episodes without error; None if none is finite.
+        lengths: The lengths of the same episodes, in steps; None if there is none.
     """
 
     details: RunDetails
@@ -73,12 +70,12 @@ class ReportedRun:
 
     @property
     def title(self) -> str:
-        """What to call it."""
+        """What the report calls the run."""
         return self.spec.name or self.details.name or self.spec.env.id or self.info.run_id
 
     @property
     def known_spec(self) -> RunSpec | None:
-        """None: the run was imported, and its spec says little of how it was made."""
+        """The spec; None if the run was imported, so that its spec says little of the run."""
         return self.spec if self.info.source is RunSource.RAYDASH else None
 
 
@@ -110,7 +107,7 @@ def read_facts(path: Path) -> ReportedRun:
 
 
 def _figures(connection: Connection, found: RunDetails) -> RunFigures:
-    """Those of a recording, and of its last 100 episodes by finish time."""
+    """Read the figures of a whole run, and of its last 100 episodes by finish time."""
     (recent,) = connection.execute(
         "SELECT avg(episode_return) FROM (SELECT episode_return FROM episodes"
         " WHERE ending IS DISTINCT FROM 3 ORDER BY end_s DESC LIMIT 100)"
@@ -157,7 +154,7 @@ def _opened(path: Path) -> Connection:
 
 
 def spec_rows(spec: RunSpec) -> list[tuple[str, Any, str]]:
-    """Dotted key, value and meaning of everything in a spec."""
+    """List dotted key, value and meaning of every field of a spec."""
     rows = []
     for key, field in FIELDS.items():
         value: Any = spec
@@ -168,7 +165,7 @@ def spec_rows(spec: RunSpec) -> list[tuple[str, Any, str]]:
 
 
 def _distribution(connection: Connection, column: str) -> Distribution | None:
-    """Of finite values of good episodes, in at most about `_MAX_BINS` bins of a nice width."""
+    """Count finite values of episodes without error in about `_MAX_BINS` bins of a round width."""
     good = f"FROM episodes WHERE ending IS DISTINCT FROM 3 AND isfinite({column}::DOUBLE)"
     low, high, has_parts = connection.execute(
         f"SELECT min({column})::DOUBLE, max({column})::DOUBLE,"
@@ -176,7 +173,7 @@ def _distribution(connection: Connection, column: str) -> Distribution | None:
     ).fetchone()
     if low is None:
         return None
-    # Half the range, for twice of it may be beyond the largest double.
+    # Half the range, because the range itself may be beyond the largest double.
     half = high / 2 - low / 2
     width = nice_step(2 * (half / _MAX_BINS), whole=not has_parts) if half > 0 else 1.0
     first = float(np.floor(low / width))

@@ -1,4 +1,4 @@
-"""The pictures of a report, from facts to SVG."""
+"""Draws the pictures of a report as SVG."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ _CLOCK = Axis("time since the run's start", is_clock=True, from_zero=True)
 
 
 def run_pictures(number: int, facts: ReportedRun) -> list[tuple[str, Markup]]:
-    """Heading and picture of everything that is drawn of one run; nothing without data."""
+    """Draw all pictures of one run that there is data for, each with its heading."""
     name = f"run{number}"
     made = [
         ("Episode return", _returns(name, facts)),
@@ -32,7 +32,7 @@ def run_pictures(number: int, facts: ReportedRun) -> list[tuple[str, Markup]]:
 def overlay_pictures(
     runs: Sequence[ReportedRun], labels: Sequence[str]
 ) -> list[tuple[str, Markup]]:
-    """All runs in one picture, over time and over env steps; where there are seeds, together."""
+    """Draw all runs in one picture over time, in one over env steps, and groups of seeds."""
     runs, labels = runs[:MAX_OVERLAID], labels[:MAX_OVERLAID]
     made: list[tuple[str, Markup | None]] = []
     axes = ((XAxis.TIME, _CLOCK), (XAxis.ENV_STEPS, Axis("env steps", whole=True, from_zero=True)))

@@ -1,7 +1,7 @@
-"""`write_report`: one self-contained HTML file about one or more recordings.
+"""Writes one self-contained HTML file about one or more recordings.
 
-It opens offline and executes nothing: there is no script in it, a content security policy forbids
-any, and every text of a recording is escaped.
+The file opens offline and executes nothing: there is no script in it, a content security policy
+forbids any, and every text of a recording is escaped.
 """
 
 import re
@@ -37,12 +37,11 @@ def write_report(
     """Write a report; nothing is left at `out` or beside it if that fails.
 
     Args:
-        paths: Recordings, at most `MAX_RUNS`, in the order in which they are told of. Live ones
-            are refused.
+        paths: Recordings, at most `MAX_RUNS`, in the order of the report. Live ones are refused.
         out: The file, `.html`; its folder must be there.
         force: Replace what is there.
-        titles: What to call the runs; empty words or None: by their specs.
-        now: The moment that the report names; None: this one.
+        titles: What to call the runs; if None or a title is empty, the spec's name is used.
+        now: The time that the report names as its own; None means the present.
 
     Raises:
         FaultError: if a recording can't be read, or the file not be written.
@@ -56,14 +55,14 @@ def write_report(
     with staged_output(out, [out.name], force=force) as staging:
         runs = [read_facts(path) for path in paths]
         text = render(runs, titles=titles, now=now or datetime.now(UTC))
-        # What no encoding knows (half of a pair of surrogates) must not spoil the rest.
+        # One character that can't be encoded (a lone surrogate) must not spoil the rest.
         (staging / out.name).write_text(text, encoding="utf-8", errors="replace", newline="\n")
 
 
 def render(
     runs: Sequence[ReportedRun], *, now: datetime, titles: Sequence[str] | None = None
 ) -> str:
-    """The page as text."""
+    """Render the page as text."""
     labels = _labels(runs, titles or [""] * len(runs))
     page = _template().render(
         title=labels[0] if len(runs) == 1 else f"{len(runs)} runs compared",
@@ -87,7 +86,7 @@ def render(
 _NOT_IN_HTML = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069]"
 )
-"""Control characters, lone surrogates, and what turns the direction of all text that follows."""
+"""Control characters, lone surrogates, and characters that reverse all text that follows."""
 
 
 @cache
@@ -100,7 +99,7 @@ def _template() -> Template:
 
 
 def _labels(runs: Sequence[ReportedRun], titles: Sequence[str]) -> list[str]:
-    """Names that are not the same: with the seed, or the end of the id, where they were."""
+    """Name the runs, adding the seed or the end of the id where names would be the same."""
     plain = [title or facts.title for title, facts in zip(titles, runs, strict=True)]
     seeds = [facts.spec.rollout.seed for facts in runs]
     labels = []
@@ -112,7 +111,7 @@ def _labels(runs: Sequence[ReportedRun], titles: Sequence[str]) -> list[str]:
 
 
 def _figure_rows(runs: Sequence[ReportedRun]) -> list[tuple[str, list[tuple[str, bool]]]]:
-    """Label, and of each run a figure and whether it is the best."""
+    """List the figures: a label, then for each run the figure and whether it is the best."""
     table = figures_table([facts.figures for facts in runs], [facts.spec.env.id for facts in runs])
     return [
         (
@@ -127,7 +126,7 @@ def _figure_rows(runs: Sequence[ReportedRun]) -> list[tuple[str, list[tuple[str,
 
 
 def _group_rows(runs: Sequence[ReportedRun]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Of runs that differ in their seed only: name, and figures with their intervals."""
+    """List groups of runs that differ only in their seed: a name, and figures with intervals."""
     table = figures_table([facts.figures for facts in runs])
     groups = []
     for group in seed_groups([facts.known_spec for facts in runs]):

@@ -1,4 +1,4 @@
-"""Small charts as inline SVG: axes with nice ticks, bands, lines, bars, a legend. Pure.
+"""Draws small charts as inline SVG: axes with round ticks, bands, lines, bars, a legend.
 
 Colours are classes (`c0`, `c1`, ...) that the page's style sheet gives a colour, so that one
 picture is right on light, on dark and on paper. Coordinates have one decimal; no script is needed.
@@ -26,13 +26,12 @@ _TIME_STEPS = (
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A curve; torn where y is not finite.
+    """A curve, with gaps where y is not finite.
 
     Attributes:
         x: Ascending.
-        y: As many.
-        css: Class of its colour.
-        label: In the legend; empty: not there.
+        css: The CSS class that gives its colour.
+        label: Its name in the legend; empty if it is not listed there.
     """
 
     x: Float64
@@ -43,14 +42,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What lies between two curves; torn where one is not finite.
+    """The area between two curves, with gaps where one of them is not finite.
 
     Attributes:
         x: Ascending.
-        low: Lower edge.
-        high: Upper edge.
-        css: Class of its colour.
-        label: In the legend; empty: not there.
+        css: The CSS class that gives its colour.
+        label: Its name in the legend; empty if it is not listed there.
     """
 
     x: Float64
@@ -62,14 +59,12 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Bars side by side, on a floor; several of them on one another are a stack.
+    """Bars side by side. If one layer's floors are another's tops, the bars are stacked.
 
     Attributes:
-        edges: One more than there are bars, ascending.
-        floors: Where each bar begins.
-        tops: Where it ends.
-        css: Class of its colour.
-        label: In the legend; empty: not there.
+        edges: Ascending, one more than there are bars.
+        css: The CSS class that gives their colour.
+        label: Their name in the legend; empty if they are not listed there.
     """
 
     edges: Float64
@@ -84,13 +79,13 @@ Layer = Line | Band | Bars
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What an axis says.
+    """How an axis is labelled and scaled.
 
     Attributes:
-        label: Its quantity, with the unit.
-        is_clock: Ticks are moments of the run's clock.
-        whole: Ticks are at whole numbers only.
-        from_zero: It begins at 0, whatever the data.
+        label: The quantity, with its unit.
+        is_clock: Whether ticks are times of the run's clock.
+        whole: Whether ticks are at whole numbers only.
+        from_zero: Whether it includes 0, whatever the data.
     """
 
     label: str
@@ -102,21 +97,16 @@ class Axis:
 def chart(
     name: str, title: str, description: str, x_axis: Axis, y_axis: Axis, layers: Sequence[Layer]
 ) -> Markup:
-    """One picture.
+    """Draw a chart of some layers, the lowest first.
 
-    Args:
-        name: Unique on the page; letters, digits and `-`.
-        title: What it is called; read aloud.
-        description: What can be seen on it; read aloud.
-        x_axis: The horizontal axis.
-        y_axis: The vertical axis.
-        layers: What is drawn, the lowest first.
+    `name` is unique on the page and has letters, digits and `-` only. Screen readers read `title`
+    and `description` aloud.
     """
     low_x, high_x = _limits([_x_of(layer) for layer in layers], x_axis.from_zero)
     low, high = _limits([column for layer in layers for column in _y_of(layer)], y_axis.from_zero)
     y_step = nice_step((high - low) / 5, whole=y_axis.whole)
     low = math.floor(low / y_step + 1e-9) * y_step
-    high = max(math.ceil(high / y_step - 1e-9) * y_step, low + y_step)  # next to nothing is a step
+    high = max(math.ceil(high / y_step - 1e-9) * y_step, low + y_step)  # at least one step
     legend = _legend_rows(layers)
     height = HEIGHT + _ROW * (len(legend) - 1)
     inner_x, inner_y = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
@@ -204,7 +194,7 @@ def _drawn(
 
 
 def _legend_rows(layers: Sequence[Layer]) -> list[list[tuple[Layer, float]]]:
-    """Named layers with their widths, line by line; what is beyond `_MAX_ROWS` is left out."""
+    """Distribute labelled layers over rows, with their widths; the first `_MAX_ROWS` rows stay."""
     rows: list[list[tuple[Layer, float]]] = [[]]
     for layer in layers:
         width = 26 + _LEGEND_PX_PER_CHARACTER * len(layer.label)
@@ -217,7 +207,7 @@ def _legend_rows(layers: Sequence[Layer]) -> list[list[tuple[Layer, float]]]:
 
 
 def _legend(rows: Sequence[Sequence[tuple[Layer, float]]]) -> list[str]:
-    """On the right above the axes."""
+    """Draw the legend, at the right above the axes."""
     parts = []
     for number, row in enumerate(rows):
         x, y = WIDTH - _RIGHT - sum(width for _, width in row), number * _ROW
@@ -232,7 +222,7 @@ def _legend(rows: Sequence[Sequence[tuple[Layer, float]]]) -> list[str]:
 
 
 def _pieces(is_there: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[np.ndarray]:
-    """Rows that hang together."""
+    """Split the places at gaps, so that each piece is drawn in one go."""
     rows = np.flatnonzero(is_there)
     return [piece for piece in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1) if len(piece)]
 
@@ -262,7 +252,7 @@ def _y_of(layer: Layer) -> tuple[Float64, ...]:
 
 
 def _limits(columns: Sequence[Float64], from_zero: bool) -> tuple[float, float]:
-    """What holds all that is finite; never empty."""
+    """Find limits that hold all finite values; they are never the same."""
     known = [column[np.isfinite(column)] for column in columns]
     values = np.concatenate(known) if known else np.empty(0)
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
@@ -271,12 +261,12 @@ def _limits(columns: Sequence[Float64], from_zero: bool) -> tuple[float, float]:
     if not high - low > 1e-9 * max(abs(low), abs(high), 1e-9):
         spread = max(abs(high) * 0.1, 0.5)
         low, high = (low if from_zero else low - spread), high + spread
-    # Near the end of doubles a range has no length that is one.
+    # Near the largest double, the length of the range would be infinite.
     return max(low, -1e300), min(high, 1e300)
 
 
 def nice_step(rough: float, *, whole: bool = False) -> float:
-    """The smallest of 1, 2, 5 times a power of ten that is no less than `rough`."""
+    """Find the smallest of 1, 2 or 5 times a power of ten that is not less than `rough`."""
     if not rough > 0 or not math.isfinite(rough):
         return 1.0
     power = 10.0 ** math.floor(math.log10(rough))

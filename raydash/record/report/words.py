@@ -1,4 +1,4 @@
-"""Figures and moments as a report says them. Pure."""
+"""Formats figures and times for a report."""
 
 import json
 import math
@@ -22,11 +22,12 @@ FIGURES: Mapping[str, str] = {
     "elapsed_s": "Stepping time",
     "num_restarts": "Worker restarts",
 }
-"""Of `raydash.core.analysis.compare.FIGURES`; those in small letters belong to the one above."""
+"""Labels of `raydash.core.analysis.compare.FIGURES`; one in small letters belongs to the one above
+it."""
 
 
 def figure(key: str, value: float) -> str:
-    """A figure of a run, by its key."""
+    """Format a figure of a run by its key."""
     if not math.isfinite(value):
         return UNKNOWN
     if key == "elapsed_s":
@@ -35,12 +36,12 @@ def figure(key: str, value: float) -> str:
 
 
 def count(value: float) -> str:
-    """`212 480`."""
+    """Format a count, as `212 480`."""
     return f"{round(value):,}".replace(",", THIN).replace("-", MINUS)
 
 
 def decimal(value: float) -> str:
-    """About four digits: `187.4`, `112`, `0.01234`, `1 204`, `1.2e+07`."""
+    """Format with about four digits, as `187.4`, `112`, `0.01234`, `1 204` or `1.2e+07`."""
     size = abs(value)
     if not math.isfinite(value):
         return UNKNOWN
@@ -53,7 +54,7 @@ def decimal(value: float) -> str:
 
 
 def compact(value: float) -> str:
-    """A tick's label: `2.5 k`, `0.02`, `0`."""
+    """Format a tick's label, as `2.5 k`, `0.02` or `0`."""
     for size, prefix in _PREFIXES:
         if abs(value) >= size * (1 - 1e-9):
             return f"{value / size:.4g}{NBSP}{prefix}".replace("-", MINUS)
@@ -61,7 +62,7 @@ def compact(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`7.3 s`, `12 min 05 s`, `3 h 20 min`, `2 d 4 h`."""
+    """Format a span of time, as `7.3 s`, `12 min 05 s`, `3 h 20 min` or `2 d 4 h`."""
     if not math.isfinite(seconds):
         return UNKNOWN
     if seconds < 60:
@@ -75,7 +76,7 @@ def duration(seconds: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A moment on the run's clock: `2:30`, `1:02:30`; `0:00.5` below a second apart."""
+    """Format a time of the run's clock, as `2:30` or `1:02:30`, with tenths as `0:00.5`."""
     whole = math.floor(seconds)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     tail = f"{seconds - whole:.1f}"[1:] if abs(seconds - round(seconds)) > 0.04 else ""
@@ -84,7 +85,7 @@ def clock(seconds: float) -> str:
 
 
 def value(anything: object) -> str:
-    """A value of a spec; what is absent is an en dash."""
+    """Format a value of a spec; an en dash stands for nothing."""
     if anything is None or anything == "":
         return UNKNOWN
     if isinstance(anything, str):
@@ -93,5 +94,5 @@ def value(anything: object) -> str:
 
 
 def clipped(text: str, length: int = 60) -> str:
-    """As much of a name as a legend has room for."""
+    """Shorten a name to what a legend has room for."""
     return text if len(text) <= length else text[: length - 1] + "…"

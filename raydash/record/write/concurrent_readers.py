@@ -1,8 +1,8 @@
 """Lets other threads read a recording that is being written.
 
-DuckDB lets one process open a file for writing, and nobody else read it; within that process any
-number of connections may ask. Each reader gets one of its own. The recorder never waits for them:
-when it closes the file, what they ask is broken off.
+While one process has a DuckDB file open for writing, no other process can read it, but within that
+process any number of connections can. Each reader gets a connection of its own. The recorder never
+waits for readers: when it closes the file, their queries are interrupted.
 """
 
 import contextlib
@@ -23,48 +23,48 @@ INTERRUPT_INTERVAL_S = 0.05
 
 
 class ConcurrentReaders:
-    """Open while the recording is."""
+    """Hands out connections for reading while the recording is open."""
 
     def __init__(self, path: Path) -> None:
-        """A closed door to the recording at `path`."""
+        """Refuse all readers until `open` is called."""
         self._path = path
         self._changed = threading.Condition()
         self._template: Connection = None
         self._open_readers: set[Connection] = set()
 
     def open(self, connection: Connection) -> None:
-        """Let readers in, beside that connection."""
+        """Let readers open connections beside that one, which writes."""
         with self._changed:
             self._template = connection.cursor()
 
     def close(self) -> None:
-        """Let nobody in any more, and those who are inside out; returns soon in any case."""
+        """Refuse new readers and interrupt the open ones; returns soon in any case."""
         with self._changed:
             template, self._template = self._template, None
-            # A question may begin just now: it is told again until its reader has left.
+            # A reader may be just about to start a query: interrupt it again until it has closed.
             until_s = time.monotonic() + CLOSE_TIMEOUT_S
             while self._open_readers and time.monotonic() < until_s:
                 for reader in self._open_readers:
                     reader.interrupt()
                 self._changed.wait(INTERRUPT_INTERVAL_S)
         if template is not None:
-            # It would close those who are still inside too, and a busy one refuses: then the file
-            # stays locked until that one has left.
+            # This closes the remaining readers too, which fails while one is busy: the file then
+            # stays locked until that reader has closed.
             with contextlib.suppress(duckdb.Error):
                 template.close()
 
     def release_memory(self) -> None:
-        """Make the database smaller, unless somebody is inside, who may need it."""
+        """Drop what DuckDB has cached of the file, unless a reader is open, which may need it."""
         with self._changed:
             if self._template is not None and not self._open_readers:
                 release_memory(self._template)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection for questions.
+        """Open a connection for queries, to be used inside the `with` block.
 
         Raises:
-            FaultError: if the recording is not open, or a question failed or was broken off.
+            FaultError: if the recording is not open, or a query failed or was interrupted.
         """
         with self._changed:
             if self._template is None:

@@ -1,11 +1,13 @@
 """Writes a run to disk from a thread of its own. A failing disk never touches the run.
 
-`append` puts a batch on a list and returns. The thread commits everything that has gathered as one
-transaction, every 0.7 s: with the time that gathers before (0.2 s), what a crash can take is less
-than a second old; `settle` has it commit at once, and waits for that. If a commit fails the thread
-keeps what it has, says why (`fault`), and tries again with a new connection; one whose outcome is
-unknown is recognised by its number, so nothing is written twice. What it keeps is bounded: beyond
-`max_pending_episodes` new episodes are let go, counted, and that is said too.
+`append` puts a batch on a list and returns. Every 0.7 s the thread commits all batches on the list
+as one transaction. A batch covers 0.2 s, so a crash loses less than a second of the run. `settle`
+makes the thread commit at once, and waits for that.
+
+If a commit fails, the thread keeps its batches, says why (`fault`), and tries again with a new
+connection. A commit whose outcome is unknown is recognised by its number, so nothing is written
+twice. What is kept is bounded: beyond `max_pending_episodes`, new episodes are dropped and counted,
+and `fault` says so.
 """
 
 import logging
@@ -29,7 +31,7 @@ MAX_PENDING_EVENTS = 10_000
 MAX_PENDING_BATCHES = 1000
 MAX_RETRY_S = 10.0
 COMMITS_BETWEEN_MEMORY_RELEASES = 100
-"""About a minute; in that time DuckDB gathers some 2 MB."""
+"""About a minute, in which DuckDB's cache grows by some 2 MB."""
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +47,13 @@ class Recorder:
         commit_interval_s: float = 0.7,
         max_pending_episodes: int = MAX_PENDING_EPISODES,
     ) -> None:
-        """Nothing is opened before `begin`.
+        """Prepare; nothing is opened before `begin`.
 
         Args:
-            path: The DuckDB file; made if missing, gone on with if it is there.
-            clock: Monotonic seconds.
-            commit_interval_s: From the beginning of a commit to that of the next.
-            max_pending_episodes: Kept at most while the disk fails.
+            path: The DuckDB file; it is created if missing, and continued if it is there.
+            clock: Returns monotonic seconds.
+            commit_interval_s: Time from the start of a commit to the start of the next.
+            max_pending_episodes: How many episodes are kept at most while the disk fails.
         """
         self.path = path
         self._clock = clock
@@ -72,7 +74,7 @@ class Recorder:
 
         self._readers = ConcurrentReaders(path)
 
-        # The thread's own:
+        # Used by the recorder's thread only:
         self._writer: RecordWriter | None = None
         self._uncommitted: list[RecordBatch] = []
         self._uncommitted_since_s: float | None = None
@@ -84,19 +86,19 @@ class Recorder:
 
         self._closing = threading.Event()
         self._commit_now = threading.Event()
-        """Somebody waits for the next commit."""
+        """Set when the thread must not wait for the next commit's time."""
         self._is_closed_cleanly = False
         self._thread = threading.Thread(target=self._loop, name="recorder", daemon=True)
 
     # --- any thread --------------------------------------------------------------------------
 
     def begin(self, run: RunRow, incarnation: IncarnationRow) -> None:
-        """Start writing. The run's row is written once, the incarnation's in any case."""
+        """Start writing. A recording that is continued has the run's row already."""
         self._run, self._incarnation = run, incarnation
         self._thread.start()
 
     def append(self, batch: RecordBatch) -> None:
-        """Take a batch in. Never waits for the disk, never raises for it."""
+        """Queue a batch for the next commit. Never waits for the disk or raises because of it."""
         with self._lock:
             count = len(batch.episodes)
             if count and self._num_pending + count > self._max_pending:
@@ -110,10 +112,9 @@ class Recorder:
             self._settled.clear()
 
     def settle(self, timeout_s: float) -> None:
-        """Have everything that was appended committed now, and wait for it; not for a bad disk.
+        """Commit everything that was appended, and wait for that for at most `timeout_s`.
 
-        Args:
-            timeout_s: How long at most.
+        If recording fails already, return at once instead of waiting for a bad disk.
         """
         if not self._fault:
             self._commit_now.set()
@@ -121,7 +122,7 @@ class Recorder:
 
     @property
     def fault(self) -> str:
-        """Why recording fails, in words; empty if it does not."""
+        """Why recording fails or has lost episodes, in words; empty if all is well."""
         with self._lock:
             parts = [self._fault] if self._fault else []
             if self._num_dropped:
@@ -130,7 +131,7 @@ class Recorder:
 
     @property
     def lag_s(self) -> float:
-        """Age of the oldest batch that is not committed; 0 if there is none."""
+        """The age of the oldest batch that is not committed; 0 if there is none."""
         with self._lock:
             times = [
                 since for since in (self._oldest_s, self._uncommitted_since_s) if since is not None
@@ -139,17 +140,17 @@ class Recorder:
 
     @property
     def num_bytes(self) -> int:
-        """Size on disk after the last commit."""
+        """The size on disk after the last commit."""
         return self._num_bytes
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """A connection for questions to what is committed, beside the writing of the rest.
+        """Open a connection for queries over what is committed, while writing goes on.
 
-        It must be used on the calling thread only, and not after the block. When the recording is
-        closed, a question that is under way is broken off.
+        Use it on the calling thread only, and not after the `with` block. When the recording is
+        closed, a running query is interrupted.
 
         Raises:
-            FaultError: if the file is not open now, or a question was broken off.
+            FaultError: if the file is not open now, or a query was interrupted.
         """
         return self._readers.reading()
 
@@ -157,7 +158,7 @@ class Recorder:
         """Commit what is left, write how the run ended, and close the file.
 
         Args:
-            end: The end; None leaves the run open, as a crash would.
+            end: How the run ended; None leaves the run open, as a crash would.
             timeout_s: How long to try if the disk fails.
 
         Returns:
@@ -184,7 +185,9 @@ class Recorder:
             began_s = self._clock()
             if self._commit():
                 took_s = self._clock() - began_s
-                wait_s = max(self._interval_s - took_s, self._interval_s / 4)  # not all the time
+                wait_s = max(
+                    self._interval_s - took_s, self._interval_s / 4
+                )  # leave time for the run
             else:
                 wait_s = self._next_retry_delay_s()
         pause = threading.Event()
@@ -200,7 +203,7 @@ class Recorder:
         return self._retry_s
 
     def _commit(self) -> bool:
-        """Write everything that has gathered; False if the disk did not take it."""
+        """Write all batches so far; return False if that failed."""
         with self._lock:
             self._uncommitted += self._arrived
             self._arrived = []
@@ -216,7 +219,7 @@ class Recorder:
             if not self.path.exists():
                 raise FileNotFoundError("No such file or directory: somebody deleted it")
         except Exception as error:
-            # Whatever a disk or a database may raise: the run goes on, and the user is told.
+            # A disk or a database may raise anything; the run goes on, and `fault` tells the user.
             self._on_failure(error)
             return False
         self._retry_s = 0.0
@@ -249,9 +252,10 @@ class Recorder:
                 self._drop_written(count)
 
     def _connected(self) -> Connection:
-        """A connection to the file, which is made if there is none.
+        """Connect to the file, which is created if there is none.
 
-        What a full disk leaves of a new file is no database, and would be in the way for ever.
+        What a full disk leaves of a new file is no database and would block all later attempts, so
+        it is deleted.
         """
         if self.path.exists() and not (self.path.is_file() and size_of(self.path) == 0):
             return connect(self.path)
@@ -272,7 +276,7 @@ class Recorder:
             self._readers.release_memory()
 
     def _drop_written(self, count: int) -> None:
-        """The oldest batches are on disk."""
+        """Drop the `count` oldest batches, which are on disk now."""
         written, self._uncommitted = self._uncommitted[:count], self._uncommitted[count:]
         with self._lock:
             self._num_pending -= sum(len(batch.episodes) for batch in written)

@@ -1,7 +1,8 @@
-"""The statements by which an open recording is written.
+"""The SQL statements that write to an open recording.
 
-A commit is short, so what it costs is asking, not writing: statements are parsed once, the view
-through which columns come in is made once, and nothing is optimised that can't be.
+A commit is short, so its cost lies in preparing statements, not in writing rows. Therefore every
+statement is parsed once, the views that statements read new columns from are registered once, and
+DuckDB's optimizer is off.
 """
 
 import json
@@ -60,17 +61,13 @@ _VIEWS = (
 
 
 class RecordWriter:
-    """Writes to one connection, from one thread; the caller opens and closes it.
-
-    Attributes:
-        connection: Where to.
-    """
+    """Writes to one connection, from one thread; the caller opens and closes the connection."""
 
     def __init__(self, connection: Connection) -> None:
-        """Prepare; the tables must be there."""
+        """Parse the statements; the tables must exist."""
         self.connection = connection
         connection.execute("PRAGMA disable_optimizer")
-        # The views look at these dictionaries anew with every statement.
+        # DuckDB reads these dictionaries each time a statement runs, so they can be refilled.
         self._view_columns: dict[str, dict[str, Any]] = {
             name: {"_": np.empty(0)} for name in _VIEWS
         }
@@ -81,7 +78,7 @@ class RecordWriter:
         }
 
     def header(self, run: RunRow, incarnation: IncarnationRow) -> None:
-        """Write the run's row once, and that of this life of its supervisor."""
+        """Write the rows of the run and of its supervisor's incarnation, unless they exist."""
         spec = run.spec
         connection = self.connection
         connection.execute("BEGIN")
@@ -175,7 +172,7 @@ class RecordWriter:
         columns, extras = _episode_columns(batch), batch.known_extras()
         names = extras.scalars.names
         if names:
-            # What is inserted has other columns each time, so it can't be parsed once.
+            # The columns differ from batch to batch, so this statement can't be parsed in advance.
             columns |= {f"scalar_{n}": extras.scalars.values[:, n] for n in range(len(names))}
             self._view_columns["new_episodes"].clear()
             self._view_columns["new_episodes"].update(columns)
@@ -215,7 +212,10 @@ class RecordWriter:
 
 
 def _episode_columns(batch: RecordBatch) -> dict[str, Any]:
-    """Times are rounded: full precision would be five bytes an episode of noise."""
+    """Return the columns of `episodes`, with rounded times.
+
+    At full precision the times would take five more bytes per episode, all of them noise.
+    """
     extras = batch.known_extras()
     columns = _columns_of(batch.episodes)
     columns["weights_seq_no"], columns["candidate"] = extras.weights_seq_no, extras.candidate
@@ -240,7 +240,7 @@ def _evaluation_columns(batch: RecordBatch) -> dict[str, Any]:
 
 
 def _episodes_with_info(names: tuple[str, ...]) -> str:
-    """The statement for episodes with scalars in `scalar_0`, `scalar_1`, ...; NULL: it had none."""
+    """Build the statement for episodes whose scalars are in `scalar_0`, ...; NULL: it had none."""
     entries = ", ".join(
         f"{{'key': {_quoted(name)}, 'value': scalar_{n}}}" for n, name in enumerate(names)
     )
@@ -260,7 +260,7 @@ def _quoted(text: str) -> str:
 
 
 def _agent_episode_columns(batch: RecordBatch) -> dict[str, Any]:
-    """A row for each agent that acted in, or got a return from, an episode."""
+    """Return a row for each agent and each episode that it acted in or got a return from."""
     episodes, agents = batch.episodes, batch.known_extras().agents
     took_part = (agents.num_steps > 0) | ~np.isnan(agents.episode_return)
     episode, agent = np.nonzero(took_part)
@@ -326,7 +326,9 @@ def _history_columns(rows: HistoryRows) -> dict[str, Any]:
     columns["bucket_s"] = np.full(len(rows), rows.bucket_s)
     for ending in Ending:
         columns[f"num_{ending.name.lower()}"] = rows.endings[:, ending]
-    columns["returns"] = np.array([*rows.returns, None], object)[:-1]  # of bytes, not of their text
+    columns["returns"] = np.array([*rows.returns, None], object)[
+        :-1
+    ]  # so that it stays bytes, not text
     return columns
 
 

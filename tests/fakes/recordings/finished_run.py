@@ -18,8 +18,10 @@ from tests.fakes.recordings.recordings import event, incarnation_row, run_row
 def mixed_episodes(
     count: int, *, seed: int = 0, span_s: float = 10.0, returns: Float64 | None = None
 ) -> EpisodeColumns:
-    """Episodes of two workers with returns of 53 bits, and all four endings (given `returns`: none
-    is an error)."""
+    """Make episodes of two workers, with returns of 53 bits and all four endings.
+
+    If `returns` are given, no episode ends in an error.
+    """
     rng = np.random.default_rng(seed)
     ending = rng.choice(4, count, p=[0.6, 0.2, 0.1, 0.1]).astype(np.uint8)
     if returns is not None:
@@ -40,7 +42,7 @@ def mixed_episodes(
 
 
 def totals_of(episodes: EpisodeColumns, worker_index: int) -> WorkerTotals:
-    """What one worker had counted when the last of these episodes ended."""
+    """Count up what one worker had done when the last of these episodes ended."""
     mine = episodes.worker_index == worker_index
     ending = episodes.ending[mine]
     return WorkerTotals(
@@ -61,7 +63,7 @@ def record_run(
     end: bool = True,
     num_batches: int = 20,
 ) -> Path:
-    """Record these episodes as a supervisor does, totals with every batch, one event."""
+    """Record these episodes as a supervisor does: totals with every batch, and one event."""
     recorder = Recorder(path, clock=lambda: 0.0, commit_interval_s=0.0)
     recorder.begin(run_row(run_id), incarnation_row())
     ends = np.linspace(0, 10.0, num_batches + 1)[1:]
@@ -96,7 +98,7 @@ class Point(NamedTuple):
 
 
 def tensorboard_events(path: Path) -> tuple[dict[str, list[Point]], dict[str, str]]:
-    """Scalars and texts of an event file."""
+    """Read the scalars and texts of an event file."""
     from tensorboardX.proto.event_pb2 import Event
 
     scalars: dict[str, list[Point]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""A library that is made up, and the answers of an engine that has it."""
+"""A library of invented recordings, and the answers of an engine that has it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ _ENDS = (
 
 
 def recorded(number: int = 0, **changes: object) -> RecordedRun:
-    """Recording `number`, 0 being the newest."""
+    """Invent recording `number`; 0 is the newest."""
     env_id = _ENVS[number % len(_ENVS)]
     state, ended_by = _ENDS[number % len(_ENDS)]
     started = NEWEST - timedelta(minutes=47 * number)
@@ -76,7 +76,7 @@ def recorded(number: int = 0, **changes: object) -> RecordedRun:
 
 
 def make_library(count: int = 12, **changes: object) -> Library:
-    """A library of so many recordings, the newest first."""
+    """Invent a library of `count` recordings, the newest first."""
     runs = tuple(recorded(number) for number in range(count))
     made = Library(runs, DISK, LibrarySettings())
     return replace(made, **changes)  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def make_library(count: int = 12, **changes: object) -> Library:
 def opened(
     run_id: str, at_s: float | None = None, *, until_s: float = 600.0, seq: int = 1
 ) -> RunUpdate:
-    """A recording as it was at `at_s`; None: at its end."""
+    """Invent an open recording as it was at `at_s`; None means its end."""
     t_s = until_s if at_s is None else min(max(at_s, 0.0), until_s)
     is_end = t_s >= until_s
     state = RunState.FINISHED if is_end else RunState.RUNNING
@@ -109,7 +109,7 @@ def opened(
 def history_range(
     command: QueryHistory, *, until_s: float = 600.0, num_workers: int = 8
 ) -> HistoryRange:
-    """Buckets of equal width over what was asked for, one after the other, 100 steps each."""
+    """Answer a query with buckets of equal width that have 100 steps each."""
     start_s, end_s = max(command.start_s, 0.0), min(command.end_s, until_s)
     bucket_s = (end_s - start_s) / command.num_buckets
     first = int(np.floor(start_s / bucket_s))
@@ -138,14 +138,14 @@ def history_range(
 
 
 class MadeUpLibrary:
-    """Answers as an engine would, and remembers what was done."""
+    """Answers commands about the library as an engine would, and remembers changes."""
 
     def __init__(self, count: int = 0) -> None:
         self.library = make_library(count)
         self._seq = 0
 
     def answers(self, command: LibraryCommand | QueryHistory) -> tuple[FromEngine, ...]:
-        """What the engine says to a command, in order."""
+        """Return the engine's messages in answer to a command, in order."""
         done = Answer(command.command_id)
         match command:
             case ListRecordings():

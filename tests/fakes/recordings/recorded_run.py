@@ -1,4 +1,4 @@
-"""A run that was lived through on a turned clock and written by the real recorder."""
+"""A run that is simulated on a clock that the test turns, and written by the real recorder."""
 
 import math
 import time
@@ -23,7 +23,7 @@ CEILING_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """What was told while it lived, and what was written."""
+    """A simulated run with its reader, and the recording that was written of it."""
 
     path: Path
     run: SupervisedRun
@@ -31,13 +31,13 @@ class RecordedRun:
 
     @property
     def last(self) -> RunUpdate:
-        """The last that a reader was told."""
+        """The last update that the reader got."""
         assert self.reader.latest is not None
         return self.reader.latest
 
 
 def lived(folder: Path) -> RecordedRun:
-    """A run of 40 s with errors, a pause of 5 s, a crash and a scaling up, to its end."""
+    """Simulate a run of 40 s with errors, a pause of 5 s, a crash and a scaling up."""
     run = SupervisedRun(2, stop=StopSpec(seconds=35.0))
     run.pool.change = with_some_errors
     reader = run.reader()
@@ -56,7 +56,7 @@ def lived(folder: Path) -> RecordedRun:
 
 
 def record(path: Path, batches: Sequence[RecordBatch], last: RunUpdate | None) -> Path:
-    """Write with the real recorder; a run whose `last` is None was never closed."""
+    """Write batches with the real recorder; if `last` is None, the run is never closed."""
     end = None
     if last is not None:
         end = RunEndRow(
@@ -80,7 +80,7 @@ def record(path: Path, batches: Sequence[RecordBatch], last: RunUpdate | None) -
 
 
 def commits(batches: Sequence[RecordBatch]) -> list[RecordBatch]:
-    """As the recorder's thread would find them: all of 0.8 s in one transaction."""
+    """Merge batches as the recorder's thread would: those of 0.8 s make one transaction."""
     gathered: dict[int, list[RecordBatch]] = {}
     for batch in batches:
         gathered.setdefault(int(batch.t_s // COMMIT_S), []).append(batch)
@@ -88,7 +88,7 @@ def commits(batches: Sequence[RecordBatch]) -> list[RecordBatch]:
 
 
 def with_some_errors(report: Report) -> Report:
-    """Every seventh episode of a chunk ends in an error, every fifth with both flags."""
+    """Make every seventh episode of a chunk end in an error, every fifth with both flags."""
     if not isinstance(report, RolloutChunk) or not len(report.ending):
         return report
     ending, returns = report.ending.copy(), report.episode_return.copy()

@@ -38,7 +38,7 @@ def episodes(
     num_workers: int = 2,
     whole_returns: bool = True,
 ) -> EpisodeColumns:
-    """Episodes as CartPole has them: short, of reward 1 a step; or with returns of 53 bits."""
+    """Make short episodes as CartPole has them, with reward 1 a step or returns of 53 bits."""
     rng = np.random.default_rng(seed)
     lens = rng.geometric(1 / 22, count).astype(np.int32)
     return EpisodeColumns(
@@ -68,7 +68,7 @@ def event(number: int, t_s: float = 0.0, worker_index: int | None = None) -> Eve
 
 
 def write_schema_1(path: Path) -> None:
-    """A file as the first raydash left it, never closed: three episodes and one commit."""
+    """Write a file as the first raydash left it, never closed: three episodes and one commit."""
     ddl = Path(__file__).with_name("schema_1.sql").read_text(encoding="utf-8")
     connection = connect(path)
     connection.execute(ddl)
@@ -94,7 +94,7 @@ def write_schema_1(path: Path) -> None:
 
 
 def write_schema_3(path: Path) -> None:
-    """A file of schema 3, never closed: worker 2 of 3 was paused, and the run was draining."""
+    """Write a file of schema 3, never closed: worker 2 of 3 was paused, the run was draining."""
     ddl = Path(__file__).with_name("schema_3.sql").read_text(encoding="utf-8")
     connection = connect(path)
     connection.execute(ddl)
@@ -116,7 +116,7 @@ def write_schema_3(path: Path) -> None:
 
 
 def record_for_ever(path: Path) -> None:
-    """Append 20 episodes of one worker each 10 ms; say after each what was handed over."""
+    """Append a batch of 20 episodes of one worker each 10 ms, and print its number afterwards."""
     recorder = Recorder(path, clock=time.monotonic, commit_interval_s=0.2)
     recorder.begin(run_row(), incarnation_row())
     totals = WorkerTotals()

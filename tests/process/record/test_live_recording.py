@@ -1,4 +1,4 @@
-"""A recording that another process is writing is handed on as far as it is."""
+"""A recording that another process is writing is exported and opened as far as it goes."""
 
 import csv
 import subprocess
@@ -16,14 +16,14 @@ from tests.fakes.recordings.recordings import SPEC
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[Path]:
-    """It grows by 20 episodes each 10 ms."""
+    """Provide a recording that a process extends by 20 episodes each 10 ms."""
     path = tmp_path / "data" / "live.duckdb"
     root = Path(raydash.__file__).parent.parent
     command = [sys.executable, "-m", "tests.fakes.recordings.recordings", str(path)]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         for line in writer.stdout:
-            if int(line) >= 60:  # commits come each 20 lines
+            if int(line) >= 60:  # there is a commit each 20 lines
                 break
         yield path
         writer.kill()

@@ -14,7 +14,7 @@ from raydash.record.read.restore import restore
 
 @pytest.fixture
 def trap(tmp_path: Path) -> Path:
-    """A database whose `run` is a view of another file."""
+    """Make a database whose `run` is a view of another file."""
     path = tmp_path / "trap.duckdb"
     (tmp_path / "secret.csv").write_text("run_id\nsecret\n")
     with duckdb.connect(str(path)) as connection:

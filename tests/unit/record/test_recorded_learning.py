@@ -1,4 +1,4 @@
-"""What a recording keeps of a learner, and what becomes of it: restored, shown, bounded."""
+"""What a recording says of a learner can be restored and shown, and stays bounded."""
 
 import math
 import threading
@@ -66,7 +66,7 @@ def evaluation(number: int, end_s: float, count: int) -> EvaluationEpisodes:
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    """Three generations, the third evaluated; then two more."""
+    """Record three generations, the third of them evaluated, and then two more."""
     path = tmp_path / "r.duckdb"
     clock = FakeClock()
     recorder = Recorder(path, clock=clock, commit_interval_s=0.01)
@@ -81,7 +81,7 @@ def recording(tmp_path: Path) -> Path:
             events=[Event(1, 3.3, EventKind.POLICY_IMPROVED, "better", None, "/r.best.npz")],
         )
     )
-    clock.advance(1.0)  # what waits has an age now
+    clock.advance(1.0)  # so that the parameters have an age
     until_s = time.monotonic() + 30.0
     while recorder.lag_s or not recorder.num_bytes:
         assert time.monotonic() < until_s

@@ -1,4 +1,4 @@
-"""What a recording becomes in other formats, read back and counted anew."""
+"""Recordings exported to other formats, read back and counted again."""
 
 import csv
 import errno
@@ -319,7 +319,7 @@ def test_full_disk_leaves_nothing_behind(
 
 def test_full_disk_while_duckdb_writes_is_told(recording: Path, tmp_path: Path) -> None:
     class FullDisk:
-        """Every COPY meets a full disk."""
+        """A connection for which every COPY meets a full disk."""
 
         def __init__(self, connection: object) -> None:
             self.connection = connection

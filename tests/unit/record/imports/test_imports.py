@@ -1,4 +1,4 @@
-"""Other tools' files as recordings: exact, whole or not at all; every fault by file and line."""
+"""Other tools' files become exact recordings, whole or not at all; faults name file and line."""
 
 import json
 import math
@@ -41,7 +41,7 @@ def monitor_file(path: Path, rows: Sequence[tuple[object, ...]], head: str = HEA
 def event_file(
     path: Path, points: Sequence[tuple[int, float, str, float]], *, tensors: bool = False
 ) -> Path:
-    """Points are (step, wall time, tag, value)."""
+    """Write an event file; points are (step, wall time, tag, value)."""
     from tensorboardX import RecordWriter
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
@@ -83,7 +83,7 @@ def scalars(path: Path) -> dict[str, list[tuple[float | None, int | None, float]
 
 
 def refused(*paths: Path, data: Path) -> str:
-    """The sentence; and nothing is there."""
+    """Return the fault's sentence, after checking that nothing was imported."""
     with pytest.raises(FaultError) as error:
         import_runs(paths, data)
     assert list((data / "runs").iterdir()) == []

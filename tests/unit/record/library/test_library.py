@@ -48,7 +48,7 @@ LONG_AGO_S = 1_700_000_000.0
 
 
 def record(path: Path, *, end: RunEndRow | None = END, started_utc: str = "") -> Recorder:
-    """A recording by the real recorder; without an end it is left as a crash would leave it."""
+    """Make a recording with the real recorder; without an end it is left as after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     row = recordings.run_row(path.name.removesuffix(".duckdb"))
     recorder = Recorder(path, clock=time.monotonic, commit_interval_s=0.02)
@@ -92,7 +92,7 @@ def open_at(data: Path, now_s: float | None = None, patience_s: float = 5.0) -> 
 
 @pytest.fixture
 def anybodys() -> Iterator[Path]:
-    """A folder that anybody may look into. (Every pytest that starts closes those of pytest.)"""
+    """Make a folder that any user may read; pytest closes its own temporary folders to others."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -100,7 +100,7 @@ def anybodys() -> Iterator[Path]:
 
 @pytest.fixture
 def put(data: Path, template: Path) -> Callable[..., Path]:
-    """`put(run_id, age_days=...)`: a finished recording in the library."""
+    """Return `put(run_id, age_days=...)`, which puts a finished recording into the library."""
 
     def copy(run_id: str, *, modified_s: float | None = None) -> Path:
         path = data / "runs" / f"{run_id}.duckdb"
@@ -279,14 +279,14 @@ def test_broken_files_are_named_and_the_others_are_listed(
     assert "newer version" in said.pop("newer")
     assert "no run" in said.pop("stranger")
     assert "not UTF-8" in said.pop("bytes-\\xff")
-    flipped = said.pop("flipped")  # those bytes may be some that nobody asked for
+    flipped = said.pop("flipped")  # the flipped bytes may be ones that nobody reads
     assert flipped == "" or found["flipped"].state is None
     assert said == {}
     broken = [run for run in found.values() if run.fault]
     assert all(run.state is None for run in broken)
     json.dumps([run.run_id + run.path + run.fault for run in broken]).encode()
 
-    # They stay what they are, and all but the folder can be deleted.
+    # Listing has changed none of them, and all but the folder can be deleted.
     assert by_id(library) == pytest.approx(found, nan_ok=True)
     with pytest.raises(FaultError, match="folder: it is a folder"):
         library.delete([run.run_id for run in broken])
@@ -294,7 +294,7 @@ def test_broken_files_are_named_and_the_others_are_listed(
 
 
 def test_file_that_may_not_be_read_is_named(template: Path, anybodys: Path) -> None:
-    # The tests may run as root, who may read anything: ask as somebody else.
+    # The tests may run as root, who may read anything: read as somebody else.
     data = anybodys / "data"
     (data / "runs").mkdir(parents=True)
     Path(shutil.copy(template, data / "runs" / "a.duckdb")).chmod(0)
@@ -647,7 +647,7 @@ def test_deleting_takes_all_that_lies_beside_and_nothing_else(
     )
     for name in kept:
         (runs / name).write_text("x")
-    (runs / "a.duckdb.wal").unlink()  # an empty WAL is none; DuckDB would read it
+    (runs / "a.duckdb.wal").unlink()  # DuckDB would read the invented WAL
     library.delete(["a"])
     left = {path.name for path in runs.iterdir()}
     assert left == {"a.b.duckdb", "a.b.notes.json", *kept}
@@ -709,7 +709,7 @@ def test_disk_that_does_not_delete_is_said_and_nothing_is_lost(
 
 
 def run_of(run_id: str, *, days: float = 0.0, size: int = 10, **changes: object) -> RecordedRun:
-    """A run of the pure rules; day 1000 is today."""
+    """Make a run for the rules, without a file; day 1000 is today."""
     at = iso_utc((1000.0 - days) * DAY_S)
     run = RecordedRun(
         run_id, run_id, started_utc=at, state=RunState.FINISHED, size_bytes=size, modified_utc=at
@@ -750,19 +750,19 @@ PINNED = Notes(pinned=True)
             LibrarySettings(keep_bytes=5),
             ["a", "b"],
         ),
-        # Both rules: what age has taken need not be taken for size.
+        # Both rules: what is deleted for its age counts towards the size rule.
         (
             [run_of("c"), run_of("b", days=2), run_of("a", days=30)],
             LibrarySettings(keep_days=20, keep_bytes=20),
             ["a"],
         ),
-        # A live run at the top does not make the newest finished one fair game.
+        # A live run that is newest does not expose the newest finished one.
         (
             [run_of("b", state=RunState.RUNNING, fault="open"), run_of("a", days=9)],
             LibrarySettings(keep_days=1),
             [],
         ),
-        # Clocks: one of two says that it is young.
+        # Of two clocks, one says that the run is young.
         (
             [run_of("b"), run_of("a", days=9, modified_utc=iso_utc(1001 * DAY_S))],
             LibrarySettings(keep_days=1),

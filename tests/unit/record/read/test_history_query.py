@@ -58,7 +58,7 @@ def write(
     kept_s: float | None = None,
     kept_until_s: float = RUN_S,
 ) -> None:
-    """Episodes as the recorder writes them, and three workers that step evenly.
+    """Write episodes as the recorder does, and totals of three workers that step evenly.
 
     Their totals are written once a second; with `kept_s`, table `history` as a supervisor fills it.
     """
@@ -80,7 +80,7 @@ EPISODES = some_episodes()
 
 @functools.cache
 def tier_of(width_s: float) -> Tier:
-    """What a supervisor holds of those episodes."""
+    """Build the history that a supervisor would have of those episodes."""
     tier = Tier(merges=False, bucket_s=width_s, capacity=2000)
     tier.widen(3)
     for second in range(int(RUN_S)):
@@ -242,7 +242,7 @@ def test_ready_made_means_become_buckets_of_one(connection: Connection) -> None:
 
 
 def test_a_pause_is_not_filled_with_steps(connection: Connection) -> None:
-    """Steps lie before the row that tells of them, for as long as the worker was busy."""
+    """Steps are spread over the worker's busy time before the row that counts them."""
     connection.execute(
         "INSERT INTO worker_totals SELECT t, 1, 0, n, 0, 0, 0, 0, 0, 0, 0, 0, busy FROM (VALUES"
         " (1.0, 100, 1.0), (2.0, 200, 2.0), (60.0, 300, 3.0)) a(t, n, busy)"

@@ -37,7 +37,7 @@ class Writer:
         )
 
     def until(self, number: int) -> None:
-        """Wait until so many batches were handed to its recorder."""
+        """Wait until its recorder has got `count` batches."""
         assert self.process.stdout is not None
         while int(self.process.stdout.readline()) < number:
             pass
@@ -53,7 +53,7 @@ def writer(tmp_path: Path) -> Iterator[Writer]:
 
 @pytest.fixture
 def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where copies are made; nothing may be left there."""
+    """Provide the folder in which copies are made, and check that none is left there."""
     folder = tmp_path / "copies"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))

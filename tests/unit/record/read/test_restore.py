@@ -34,7 +34,7 @@ def write(
     life: IncarnationRow | None = None,
     end: RunEndRow | None = None,
 ) -> None:
-    """Record batches; each is committed on its own, as if half a second lay between them."""
+    """Record batches and commit each on its own, as if half a second lay between them."""
     batches = batches or [RecordBatch(0.0, 0.0)]
     for batch in batches:
         one = Recorder(path, clock=time.monotonic, commit_interval_s=0.01)
@@ -184,7 +184,7 @@ def test_worker_that_was_silent_for_long_keeps_its_recent_returns(
         ],
     )
     silent, busy = restored(path).workers
-    # Sorted: two that ended within 10 microseconds have no order.
+    # Sorted, because episodes that ended within 10 microseconds have no order.
     assert sorted(silent.recent_returns) == sorted(first.episode_return[-100:])
     assert sorted(busy.recent_returns) == sorted(second.episode_return[-100:])
 

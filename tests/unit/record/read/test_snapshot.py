@@ -34,7 +34,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> RecordedRun:
 
 
 def assert_same_buckets(mine: HistoryDelta, theirs: HistoryDelta) -> None:
-    """Episodes to the last one; steps in total, because 0.8 s are written at a time."""
+    """Compare every episode, but only the total of steps, because 0.8 s are written at a time."""
     assert mine.bucket_s == theirs.bucket_s
     assert (mine.first_bucket, len(mine)) == (theirs.first_bucket, len(theirs))
     for name in ("num_terminated", "num_truncated", "num_both", "num_error", "return_n"):
@@ -130,7 +130,7 @@ def test_an_instant_has_what_had_happened_by_then(recorded: RecordedRun, at_s: f
     assert len(then.events) == sum(event.t_s <= at_s for event in reader.events)
     nearest = min(reader.updates, key=lambda update: abs(update.t_s - at_s))
     assert then.figures.elapsed_s == pytest.approx(nearest.figures.elapsed_s, abs=COMMIT_S)
-    # A chunk is told when it is over, but its steps happened while it was under way.
+    # A chunk is reported when it is complete, but its steps happened before.
     around = [
         u.figures.num_env_steps_sampled_lifetime
         for u in reader.updates

@@ -49,7 +49,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Records a run of ten seconds with the real recorder."""
+    """Record a run of ten seconds with the real recorder."""
 
     def record(
         number: int = 0,
@@ -89,7 +89,7 @@ def write(tmp_path: Path) -> Write:
 
 
 class Page(HTMLParser):
-    """What a browser would make of a page: its elements, attributes and text."""
+    """Collects what a browser would find in a page: its elements, attributes and text."""
 
     VOID = frozenset({"meta", "br"})
 
@@ -132,7 +132,7 @@ def page_of(*paths: Path) -> Page:
 
 
 def check_harmless(page: Page) -> None:
-    """Nothing that executes, loads or sends."""
+    """Assert that a page has nothing that executes, loads or sends."""
     assert not {"script", "iframe", "object", "embed", "link", "base", "form", "img"} & {*page.tags}
     for tag, name, value in page.attributes:
         assert not name.startswith("on"), (tag, name)

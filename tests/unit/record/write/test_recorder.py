@@ -1,4 +1,4 @@
-"""What is handed to the recorder is on disk half a second later, and no disk can hurt the run."""
+"""What the recorder gets is on disk a moment later, and no failing disk can hurt the run."""
 
 import json
 import os
@@ -224,7 +224,7 @@ def test_file_locked_by_another_program_is_told_with_its_process(
 
 
 def test_full_disk_is_told_and_nothing_is_lost_or_written_twice(tmp_path: Path) -> None:
-    """In a process of its own: the limit on file sizes stands in for a full disk."""
+    """It runs in a process of its own, where a limit on file sizes stands in for a full disk."""
     path = tmp_path / "run.duckdb"
     code = f"""
 import resource, signal, threading, time
@@ -265,7 +265,7 @@ print(one.close(), one.fault, sep="|")
 def test_recording_that_begins_on_a_full_disk_is_whole_once_there_is_room(
     tmp_path: Path, num_bytes: int
 ) -> None:
-    """In a process of its own, as above; the bytes suffice for nothing, or parts of a new file."""
+    """It runs as the test above; the limit allows nothing, or only part of a new file."""
     path = tmp_path / "run.duckdb"
     code = f"""
 import resource, signal, threading, time
@@ -338,7 +338,7 @@ def test_commit_whose_outcome_was_unknown_is_not_repeated(
     recorders: Callable[..., Recorder],
     wait_until: Callable[..., None],
 ) -> None:
-    """The answer to a commit gets lost: the rows are there all the same."""
+    """The answer to a commit gets lost, but its rows are on disk."""
     one = recorders()
     wait_until(lambda: one.num_bytes, "the header")
     assert one._writer is not None
@@ -424,7 +424,7 @@ def test_older_schema_is_migrated_when_it_is_opened(
 
 
 def columns_of(path: Path) -> list[tuple[object, ...]]:
-    """Of all tables; not in what order the columns of a table were added."""
+    """Read the columns of all tables, regardless of the order in which they were added."""
     return rows_of(
         path,
         "SELECT table_name, column_name, data_type, is_nullable"
@@ -519,7 +519,7 @@ def test_nobody_waits_for_a_disk_that_fails(
 
 
 def test_migration_that_is_killed_leaves_the_old_file_or_the_new_one(path: Path) -> None:
-    """It is one transaction: a process that dies right after it has everything in the WAL."""
+    """A commit is one transaction: a process that dies right after it has it all in the WAL."""
     path.parent.mkdir()
     write_schema_1(path)
     code = f"""
