@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Protocol
 
+from typing_extensions import override
+
 from raydash.core.clock import Clock
 from raydash.core.machine.stimuli import RecordEvent
 from raydash.core.spec import RunSpec
@@ -57,15 +59,16 @@ class LiveSinks(Protocol):
         """Nothing is left of them, after `close`."""
 
 
-class NoSinks:
+class NoSinks(LiveSinks):
     """The `LiveSinks` of a run that asks for none."""
 
     is_closed = True
 
+    @override
     def wants(self, t_s: float) -> bool:
-        """See `LiveSinks`."""
         return False
 
+    @override
     def offer(
         self,
         figures: RunFigures,
@@ -73,14 +76,15 @@ class NoSinks:
         t_s: float,
         learning: LearningFigures | None = None,
     ) -> None:
-        """See `LiveSinks`."""
+        pass
 
+    @override
     def troubles(self) -> list[RecordEvent]:
-        """See `LiveSinks`."""
         return []
 
+    @override
     def close(self, last: RunUpdate) -> None:
-        """See `LiveSinks`."""
+        pass
 
 
 def open_sinks(spec: RunSpec, info: RunInfo) -> LiveSinks:
@@ -100,7 +104,7 @@ def open_sinks(spec: RunSpec, info: RunInfo) -> LiveSinks:
     return SinkFeed(run, kinds)
 
 
-class SinkFeed:
+class SinkFeed(LiveSinks):
     """Passes a run's figures on to its sinks, once a second, on a thread of its own."""
 
     def __init__(
@@ -140,14 +144,15 @@ class SinkFeed:
         self._thread.start()
 
     @property
+    @override
     def is_closed(self) -> bool:
-        """See `LiveSinks`."""
         return not self._thread.is_alive()
 
+    @override
     def wants(self, t_s: float) -> bool:
-        """See `LiveSinks`."""
         return t_s - self._offered_s >= EVERY_S
 
+    @override
     def offer(
         self,
         figures: RunFigures,
@@ -155,7 +160,7 @@ class SinkFeed:
         t_s: float,
         learning: LearningFigures | None = None,
     ) -> None:
-        """See `LiveSinks`. A run that stands still is not told of again."""
+        """A run that stands still is not told of again."""
         self._offered_s = t_s
         row = row_of(figures, num_workers=num_workers, t_s=t_s, learning=learning)
         stand = (row.step, figures.num_episodes_lifetime, num_workers)
@@ -165,12 +170,12 @@ class SinkFeed:
                 self._row = row
                 self._nudge()
 
+    @override
     def troubles(self) -> list[RecordEvent]:
-        """See `LiveSinks`."""
         return [self._troubles.popleft() for _ in range(len(self._troubles))]
 
+    @override
     def close(self, last: RunUpdate) -> None:
-        """See `LiveSinks`."""
         row = row_of(
             last.figures, num_workers=last.num_workers, t_s=last.t_s, learning=last.learning
         )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from typing_extensions import override
 
 from raydash.core.history.time_shares import time_shares
 from raydash.core.machine.machine import RunMachine
@@ -56,24 +57,28 @@ class Probes(Protocol):
         """End the probes."""
 
 
-class NoProbes:
+class NoProbes(Probes):
     """Nothing is known beyond what chunks say (simulated workers)."""
 
+    @override
     def watch(self, ready: WorkerReady) -> None:
-        """See `Probes`."""
+        pass
 
+    @override
     def forget(self, worker_index: int) -> None:
-        """See `Probes`."""
+        pass
 
+    @override
     def vitals(self) -> dict[int, WorkerVitals]:
-        """See `Probes`."""
         return {}
 
+    @override
     def keep_log(self, ready: WorkerReady) -> None:
-        """See `Probes`."""
+        pass
 
+    @override
     def shut_down(self) -> None:
-        """See `Probes`."""
+        pass
 
 
 class Roster:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from typing_extensions import override
+
 from raydash.core.clock import Clock
 from raydash.core.events import Event
 from raydash.core.faults import FaultError
@@ -65,58 +67,62 @@ class Past:
     is_unreadable: bool = False
 
 
-class NotRecorded:
+class NotRecorded(Recording):
     """A `Recording` that keeps nothing: simulated runs, and runs whose file can't be had.
 
     Attributes:
         fault: Why nothing is kept, in words; empty if that is as it should be.
     """
 
+    fault = ""
     lag_s = 0.0
     num_bytes = 0
 
     def __init__(self, fault: str = "") -> None:
         self.fault = fault
 
+    @override
     def add(self, batch: RecordBatch, *, urgent: bool) -> None:
-        """See `Recording`."""
+        pass
 
+    @override
     def history(self, start_s: float, end_s: float, num_buckets: int) -> None:
-        """See `Recording`."""
+        pass
 
+    @override
     def close(self, last: RunUpdate) -> None:
-        """See `Recording`."""
+        pass
 
 
-class DuckRecording:
+class DuckRecording(Recording):
     """A `Recording` in a DuckDB file."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
     @property
+    @override
     def fault(self) -> str:
-        """See `Recording`."""
         return self._recorder.fault
 
     @property
+    @override
     def lag_s(self) -> float:
-        """See `Recording`."""
         return self._recorder.lag_s
 
     @property
+    @override
     def num_bytes(self) -> int:
-        """See `Recording`."""
         return self._recorder.num_bytes
 
+    @override
     def add(self, batch: RecordBatch, *, urgent: bool) -> None:
-        """See `Recording`."""
         self._recorder.append(batch)
         if urgent:
             self._recorder.settle(COMMIT_PATIENCE_S)
 
+    @override
     def history(self, start_s: float, end_s: float, num_buckets: int) -> HistoryDelta:
-        """See `Recording`."""
         from raydash.record.read import history_query
 
         with self._recorder.reading() as connection:
@@ -124,8 +130,8 @@ class DuckRecording:
                 connection, start_s=start_s, end_s=end_s, num_buckets=num_buckets
             )
 
+    @override
     def close(self, last: RunUpdate) -> None:
-        """See `Recording`."""
         # Of no use any more: it is what a restarted supervisor would have gone on from.
         with contextlib.suppress(OSError):
             learner_state_of(self._recorder.path).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import ray
+from typing_extensions import override
 
 from raydash.core.clock import Clock
 from raydash.core.machine.stimuli import (
@@ -64,7 +65,7 @@ class LearnerClient(Protocol):
         """End it."""
 
 
-class RayLearner:
+class RayLearner(LearnerClient):
     """A `LearnerClient` around a Ray actor, a plain child of this one.
 
     Parameters are passed on as the reference that the learner's answer is: they travel from its
@@ -86,21 +87,22 @@ class RayLearner:
         self._newest: Any = None
         self._heard_s = 0.0
 
+    @override
     def create(self) -> None:
-        """See `LearnerClient`."""
         self._drop()
         self._handle = self._make()
         self._has_begun = False
         self._heard_s = self._clock()
 
+    @override
     def fit(self, ready: WorkerReady) -> None:
-        """See `LearnerClient`."""
         self._sizes = (ready.num_inputs, ready.num_outputs)
         if self._waiting is not None:
             self.ask(*self._waiting)
 
+    @override
     def ask(self, weights_seq_no: int, results: GenerationResults) -> None:
-        """See `LearnerClient`. Before a worker stands, the question waits for it."""
+        """Before a worker stands, the question waits for it."""
         if self._sizes is None:
             self._waiting = (weights_seq_no, results)
             return
@@ -113,24 +115,24 @@ class RayLearner:
         )
         self._calls[answer] = parameters
 
+    @override
     def save(self, weights_seq_no: int) -> None:
-        """See `LearnerClient`."""
         self._calls[self._handle.save.remote(weights_seq_no)] = None
 
+    @override
     def parameters(self) -> Any:
-        """See `LearnerClient`."""
         return self._newest
 
+    @override
     def wait(self, others: Sequence[Any], timeout_s: float) -> None:
-        """See `LearnerClient`."""
         refs = [*others, *self._calls]
         if refs:
             ray.wait(refs, num_returns=1, timeout=timeout_s)
         else:
             time.sleep(timeout_s)
 
+    @override
     def collect(self, t_s: float) -> list[LearnerReport]:
-        """See `LearnerClient`."""
         if self._handle is None:
             return []
         self._ping_if_quiet()
@@ -150,8 +152,8 @@ class RayLearner:
                 reports.append(self._report(decode(answer), parameters, t_s))
         return reports
 
+    @override
     def shut_down(self) -> None:
-        """See `LearnerClient`."""
         self._drop()
 
     def _report(

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from typing_extensions import override
 
 from raydash.core.clock import Clock
 from raydash.core.records import ProbeReading, WorkerReady
 from raydash.protocol.codec import decode
-from raydash.supervise.account.roster import WorkerVitals
+from raydash.supervise.account.roster import Probes, WorkerVitals
 from raydash.worker.node.probe import UNKNOWN_PHASE, NodeProbe, ProbeActor
 from raydash.worker.node.progress import Phase, ProgressReader
 
@@ -28,7 +29,7 @@ REMOTE_TIMEOUT_S = 3.0
 LOG_TIMEOUT_S = 5.0
 
 
-class NodeProbes:
+class NodeProbes(Probes):
     """Implements `roster.Probes` over all nodes that workers are on."""
 
     def __init__(self, *, clock: Clock, log_dir: Path, scratch_dir: Path) -> None:
@@ -52,29 +53,30 @@ class NodeProbes:
         self._stopped = threading.Event()
         threading.Thread(target=self._read_on, name="probes", daemon=True).start()
 
+    @override
     def watch(self, ready: WorkerReady) -> None:
-        """See `Probes`."""
         with self._lock:
             self._watched[ready.worker_index] = ready
 
+    @override
     def forget(self, worker_index: int) -> None:
-        """See `Probes`."""
         with self._lock:
             self._watched.pop(worker_index, None)
             self._vitals.pop(worker_index, None)
             self._counters.pop(worker_index, None)
 
+    @override
     def vitals(self) -> dict[int, WorkerVitals]:
-        """See `Probes`."""
         with self._lock:
             return dict(self._vitals)
 
+    @override
     def keep_log(self, ready: WorkerReady) -> None:
-        """See `Probes`. On a thread: the file may be on another node."""
+        """On a thread: the file may be on another node."""
         threading.Thread(target=self._keep_log, args=(ready,), daemon=True).start()
 
+    @override
     def shut_down(self) -> None:
-        """See `Probes`."""
         self._stopped.set()
         for actor in self._actors.values():
             ray.kill(actor, no_restart=True)

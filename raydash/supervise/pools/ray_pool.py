@@ -20,12 +20,13 @@ from ray.exceptions import (
     RayTaskError,
     WorkerCrashedError,
 )
+from typing_extensions import override
 
 from raydash.core.clock import Clock
 from raydash.core.machine.stimuli import DeathCause, PolicyVersion
 from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerFault, WorkerReady
 from raydash.protocol.codec import CodecError, decode
-from raydash.supervise.pools.pool import Closed, Died, WorkerReport
+from raydash.supervise.pools.pool import Closed, Died, WorkerPool, WorkerReport
 from raydash.worker.node.progress import set_hurry
 from raydash.worker.remote.ray_transport import values_of
 
@@ -49,7 +50,7 @@ class _Worker:
     loss: Exception | None = None
 
 
-class RayPool:
+class RayPool(WorkerPool):
     """A `WorkerPool` of Ray actors.
 
     Args of the constructor:
@@ -74,10 +75,10 @@ class RayPool:
         self._reports: list[WorkerReport] = []
         self._reasons: dict[int, str] = {}
 
+    @override
     def create(
         self, worker_index: int, incarnation: int, version: PolicyVersion = _OF_SPEC
     ) -> None:
-        """See `WorkerPool`."""
         try:
             handle = self._make_worker(worker_index, incarnation, version)
         except Exception as error:
@@ -91,29 +92,31 @@ class RayPool:
         self._workers[worker_index, incarnation] = worker
         self._call(worker, "prepare", handle.prepare.remote())
 
+    @override
     def set_policy(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
-        """See `WorkerPool`."""
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             policy, number = version.policy, version.weights_seq_no
             self._call(worker, "policy", worker.handle.set_policy.remote(policy, number))
 
+    @override
     def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
-        """See `WorkerPool`."""
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             self._call(worker, "rollout", worker.handle.rollout.remote(budget_s, drain))
 
+    @override
     def play(
         self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: Any
     ) -> None:
-        """See `WorkerPool`. Ray brings the parameters to the worker; they never come here."""
+        """Ray brings the parameters to the worker; they never come here."""
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             self._call(worker, "play", worker.handle.play.remote(budget_s, work, parameters))
 
+    @override
     def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
-        """See `WorkerPool`. Through shared memory, so only on this node."""
+        """Through shared memory, so only on this node."""
         worker = self._workers.get((worker_index, incarnation))
         if (
             worker is not None
@@ -122,22 +125,22 @@ class RayPool:
         ):
             set_hurry(worker.ready.progress_path, wanted)
 
+    @override
     def close_worker(self, worker_index: int, incarnation: int) -> None:
-        """See `WorkerPool`."""
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             self._call(worker, "close", worker.handle.close.remote())
 
+    @override
     def kill(self, worker_index: int, incarnation: int) -> None:
-        """See `WorkerPool`."""
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             self._drop(worker)
             died = Died(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
             self._reports.append(died)
 
+    @override
     def collect(self) -> list[WorkerReport]:
-        """See `WorkerPool`."""
         self._ping_quiet_workers()
         refs = list(self._kinds)
         if refs:
@@ -170,8 +173,8 @@ class RayPool:
             worker.loss = error
             self._call(worker, "ping", worker.handle.ping.remote())
 
+    @override
     def pending(self) -> Sequence[Any]:
-        """See `WorkerPool`."""
         return list(self._kinds)
 
     def waiting(self, silent: Iterable[int] = ()) -> dict[int, str | None]:
@@ -191,12 +194,12 @@ class RayPool:
         """Say why workers wait: looked up elsewhere, because asking Ray may block."""
         self._reasons = reasons
 
+    @override
     def pending_reasons(self) -> dict[int, str]:
-        """See `WorkerPool`."""
         return self._reasons
 
+    @override
     def shut_down(self) -> None:
-        """See `WorkerPool`."""
         for worker in list(self._workers.values()):
             self._drop(worker)
         self._reports.clear()

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault
 from raydash.core.machine.stimuli import DeathCause, PolicyVersion
 from raydash.core.records import Int64, PolicySet, RolloutChunk, Work, WorkerReady, WorkerTotals
 from raydash.core.states import Ending
-from raydash.supervise.pools.pool import Closed, Died, Report
+from raydash.supervise.pools.pool import Closed, Died, Report, WorkerPool
 
 STEPS_PER_S = 3000.0
 MIN_LENGTH, MAX_LENGTH = 9, 500
@@ -39,7 +40,7 @@ class _Worker:
         self.weights_seq_no = 0
 
 
-class SimulatedPool:
+class SimulatedPool(WorkerPool):
     """A `WorkerPool` without processes. Not for users: it says so in its node name."""
 
     def __init__(
@@ -54,15 +55,16 @@ class SimulatedPool:
         self._versions: dict[tuple[int, int], int] = {}
         self._reports: list[Report] = []
 
+    @override
     def create(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
-        """See `WorkerPool`."""
         self._versions[worker_index, incarnation] = version.weights_seq_no
         self._starting[worker_index, incarnation] = (
             self._clock() + self._start_s + (0.618 * worker_index % 1.0) * self._spread_s
         )
 
+    @override
     def set_policy(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
-        """See `WorkerPool`. Whatever it says changes nothing in made-up episodes but their number.
+        """Whatever it says changes nothing in made-up episodes but their number.
 
         A path that does not exist can't be had here either.
         """
@@ -78,26 +80,27 @@ class SimulatedPool:
         worker.weights_seq_no = number
         self._reports.append(PolicySet(*key, number))
 
+    @override
     def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
-        """See `WorkerPool`."""
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             begin = max(self._clock(), worker.free_s)
             worker.free_s = begin + budget_s
             worker.due.append((worker.free_s, budget_s, drain))
 
+    @override
     def play(
         self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: object
     ) -> None:
-        """See `WorkerPool`. They play nothing: a simulated run that learns is refused."""
+        """They play nothing: a simulated run that learns is refused."""
         raise AssertionError("simulated workers do not learn")
 
+    @override
     def pending(self) -> Sequence[Any]:
-        """See `WorkerPool`."""
         return ()
 
+    @override
     def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
-        """See `WorkerPool`."""
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None and wanted:
             now = self._clock()
@@ -106,13 +109,13 @@ class SimulatedPool:
             ]
             worker.free_s = min(worker.free_s, now)
 
+    @override
     def close_worker(self, worker_index: int, incarnation: int) -> None:
-        """See `WorkerPool`."""
         self._workers.pop((worker_index, incarnation), None)
         self._reports.append(Closed(worker_index, incarnation))
 
+    @override
     def kill(self, worker_index: int, incarnation: int) -> None:
-        """See `WorkerPool`."""
         self.crash(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
 
     def crash(
@@ -127,8 +130,8 @@ class SimulatedPool:
         self._starting.pop((worker_index, incarnation), None)
         self._reports.append(Died(worker_index, incarnation, cause, text))
 
+    @override
     def collect(self) -> list[Report]:
-        """See `WorkerPool`."""
         now = self._clock()
         reports, self._reports = self._reports, []
         for key in [key for key, due_s in self._starting.items() if due_s <= now]:
@@ -144,12 +147,12 @@ class SimulatedPool:
                 reports.append(_chunk(worker, budget_s, drain=drain))
         return reports
 
+    @override
     def pending_reasons(self) -> dict[int, str]:
-        """See `WorkerPool`."""
         return {}
 
+    @override
     def shut_down(self) -> None:
-        """See `WorkerPool`."""
         self._workers.clear()
         self._starting.clear()
         self._reports.clear()

@@ -14,12 +14,13 @@ from functools import partial
 from typing import Any, Protocol
 
 import ray
+from typing_extensions import override
 
 from raydash.core.clock import Clock
 from raydash.core.machine.stimuli import DeathCause, PolicyVersion
 from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerFault, WorkerReady
 from raydash.protocol.codec import decode
-from raydash.supervise.pools.pool import Closed, CostFound, Died, Report, WorkerReport
+from raydash.supervise.pools.pool import Closed, CostFound, Died, Report, WorkerPool, WorkerReport
 from raydash.supervise.pools.ray_pool import PING_AFTER_S, SLOW_TO_PLACE_S, died_from
 from raydash.worker.node.progress import set_call_wanted, set_hurry
 from raydash.worker.remote.moves import WorkerKey
@@ -127,7 +128,7 @@ class _Loop:
         return [*self.calls, *self.policy_refs, *(ref for ref in others if ref is not None)]
 
 
-class SteppingPool:
+class SteppingPool(WorkerPool):
     """A `WorkerPool` whose workers are stepped by one loop.
 
     Args of the constructor:
@@ -153,19 +154,20 @@ class SteppingPool:
 
     # --- as a WorkerPool ----------------------------------------------------------------------
 
+    @override
     def create(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
-        """See `WorkerPool`."""
         self._workers[worker_index, incarnation] = _Worker(version)
         self._hosts.create(worker_index, incarnation)
         self._the_loop()  # its process starts while environments do
 
+    @override
     def set_policy(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
-        """See `WorkerPool`. The loop has the policies; it is told between two calls."""
+        """The loop has the policies; it is told between two calls."""
         loop = self._the_loop()
         loop.policy_refs.add(loop.handle.set_policy.remote((worker_index, incarnation), version))
 
+    @override
     def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
-        """See `WorkerPool`."""
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             if not worker.num_requests:
@@ -174,30 +176,34 @@ class SteppingPool:
             worker.drain = drain
             self._budget_s = budget_s
 
+    @override
     def play(
         self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: Any
     ) -> None:
-        """See `WorkerPool`. A spec that asks for learning in these modes is refused."""
+        """A spec that asks for learning in these modes is refused."""
         raise AssertionError("candidates are played by workers of the mode actors")
 
+    @override
     def pending(self) -> Sequence[Any]:
-        """See `WorkerPool`."""
         return ()
 
+    @override
     def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
-        """See `WorkerPool`. The stepping loop is on this node, wherever the environment is."""
+        """The stepping loop is on this node, wherever the environment is."""
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None and worker.ready is not None:
             set_hurry(worker.ready.progress_path, wanted)
 
+    @override
     def close_worker(self, worker_index: int, incarnation: int) -> None:
-        """See `WorkerPool`. A last chunk may come before the report."""
+        """A last chunk may come before the report."""
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             worker.phase = _Phase.LEAVING
 
+    @override
     def kill(self, worker_index: int, incarnation: int) -> None:
-        """See `WorkerPool`. If it is the loop that hangs, that is ended too."""
+        """If it is the loop that hangs, that is ended too."""
         key = (worker_index, incarnation)
         if key not in self._workers:
             return
@@ -210,8 +216,8 @@ class SteppingPool:
             text = "its stepping loop hung and was ended: does the policy come back?"
             self._lose_loop(lambda index, life: Died(index, life, DeathCause.KILLED, text))
 
+    @override
     def collect(self) -> list[Report]:
-        """See `WorkerPool`."""
         self._take_host_reports(self._hosts.collect())
         if self._loop is not None:
             self._take_loop(self._loop)
@@ -233,12 +239,12 @@ class SteppingPool:
         """See `RayPool`."""
         self._reasons = reasons
 
+    @override
     def pending_reasons(self) -> dict[int, str]:
-        """See `WorkerPool`."""
         return self._reasons
 
+    @override
     def shut_down(self) -> None:
-        """See `WorkerPool`."""
         if self._loop is not None:
             ray.kill(self._loop.handle, no_restart=True)
             self._loop = None

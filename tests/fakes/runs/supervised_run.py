@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+from typing_extensions import override
+
 from raydash.core.events import Event, EventKind
 from raydash.core.history.history import History
 from raydash.core.history.series import HistorySeries
@@ -21,7 +23,7 @@ from raydash.supervise.account.roster import NoProbes, Probes
 from raydash.supervise.pools.pool import Report
 from raydash.supervise.pools.simulated import SimulatedPool
 from raydash.supervise.sinks import LiveSinks
-from raydash.supervise.supervisor import Supervisor
+from raydash.supervise.supervisor import Recording, Supervisor
 from tests.fakes.clock import FakeClock
 
 RUN_ID = "20261122-101500-cartpole-v1-3f9a"
@@ -31,7 +33,7 @@ INFO = RunInfo(
 )
 
 
-class KeptRecording:
+class KeptRecording(Recording):
     """A `Recording` that keeps what it was given, and objects to anything after its end.
 
     Attributes:
@@ -49,18 +51,19 @@ class KeptRecording:
         self.urgent: list[RecordBatch] = []
         self.last: RunUpdate | None = None
 
+    @override
     def add(self, batch: RecordBatch, *, urgent: bool) -> None:
-        """See `Recording`."""
         assert self.last is None, "written to after its end"
         self.batches.append(batch)
         if urgent:
             self.urgent.append(batch)
 
+    @override
     def history(self, start_s: float, end_s: float, num_buckets: int) -> None:
-        """See `Recording`."""
+        pass
 
+    @override
     def close(self, last: RunUpdate) -> None:
-        """See `Recording`."""
         assert self.last is None, "closed twice"
         self.last = last
 
@@ -92,8 +95,8 @@ class ScriptedPool(SimulatedPool):
         self.change: Callable[[Report], Report | None] = lambda report: report
         self.chunks: list[RolloutChunk] = []
 
+    @override
     def collect(self) -> list[Report]:
-        """See `WorkerPool`."""
         changed = [self.change(report) for report in super().collect()]
         reports = [report for report in changed if report is not None]
         self.chunks += [report for report in reports if isinstance(report, RolloutChunk)]
