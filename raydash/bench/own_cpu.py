@@ -37,11 +37,11 @@ class OwnCpu:
 
 
 @contextmanager
-def private_home() -> Iterator[None]:
+def private_folders() -> Iterator[None]:
     """Folders of its own for state and recordings, named by the environment."""
     before = {name: os.environ.get(name) for name in (MARK, "RAYDASH_DATA_DIR")}
-    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as home:
-        os.environ[MARK], os.environ["RAYDASH_DATA_DIR"] = f"{home}/s", f"{home}/d"
+    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as folder:
+        os.environ[MARK], os.environ["RAYDASH_DATA_DIR"] = f"{folder}/s", f"{folder}/d"
         try:
             yield
         finally:

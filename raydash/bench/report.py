@@ -29,12 +29,12 @@ def stolen_s() -> float:
     return int(fields[7]) / 100.0
 
 
-def say(text: str) -> None:
+def print_progress(text: str) -> None:
     """Progress, to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
-def show(title: str, figures: Mapping[str, object], *, as_json: bool) -> None:
+def print_result(title: str, figures: Mapping[str, object], *, as_json: bool) -> None:
     """The result: one JSON object on stdout, or a table."""
     if as_json:
         print(json.dumps({"bench": title, "at": time.strftime("%Y-%m-%dT%H:%M:%S"), **figures}))

@@ -109,33 +109,35 @@ class Guardian:
         self._leases_dir = Path(launch.leases_dir)
         self._temp_dir = Path(launch.temp_dir)
         self._ray: subprocess.Popen[bytes] | None = None
-        self._ray_alive = -1
-        self._keep_until_s = 0.0
+        self._ray_pidfd = -1
+        self._grace_until_s = 0.0
         self._leases_lost = False
-        self._told_to_stop = False
+        self._stop_requested = False
 
     def run(self) -> None:
         """Start, watch, stop."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         began_s = time.monotonic()
-        self._note()
+        self._update_record()
         try:
             try:
                 self._start_ray()
             except OSError as error:
-                self._fail(ray_words.start_failure(1, str(error)), "Ray did not start", str(error))
+                self._fail(
+                    ray_words.explain_start_failure(1, str(error)), "Ray did not start", str(error)
+                )
                 return
-            self._await_address(began_s)
+            self._wait_for_address(began_s)
             while self.record.phase is GuardianPhase.UP and not self._should_end():
                 self._watch_ray()
         finally:
             self._clean_up()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._told_to_stop = True
+        self._stop_requested = True
 
-    def _note(self, **changes: object) -> None:
+    def _update_record(self, **changes: object) -> None:
         """Change the record. That the folder is gone must not keep Ray from being stopped."""
         self.record = replace(self.record, **changes)  # type: ignore[arg-type]
         try:
@@ -167,26 +169,28 @@ class Guardian:
                 preexec_fn=die_with_parent,
             )
         pid = self._ray.pid
-        self._ray_alive = os.pidfd_open(pid)  # readable when Ray is not
-        self._note(ray_pid=pid, ray_mark=processes.birth_mark(pid))
+        self._ray_pidfd = os.pidfd_open(pid)  # readable when Ray is not
+        self._update_record(ray_pid=pid, ray_mark=processes.birth_mark(pid))
 
-    def _await_address(self, began_s: float) -> None:
+    def _wait_for_address(self, began_s: float) -> None:
         """Until Ray says that it is up, fails, or nobody wants it any more."""
         assert self._ray is not None
         while not self._should_end():
             address = self._address() or private_ray.registered_address(self._temp_dir)
             elapsed_s = time.monotonic() - began_s
             if address:
-                self._note(phase=GuardianPhase.UP, text="up", address=address, up_after_s=elapsed_s)
+                self._update_record(
+                    phase=GuardianPhase.UP, text="up", address=address, up_after_s=elapsed_s
+                )
                 return
             code = self._ray.poll()
             if code is not None or elapsed_s > self._settings.start_timeout_s:
                 log = ray_words.tail(self.folder / "ray.log")
-                self._fail(ray_words.start_failure(code, log), "Ray did not start", log)
+                self._fail(ray_words.explain_start_failure(code, log), "Ray did not start", log)
                 return
             text = self._progress()
             if text != self.record.text:
-                self._note(text=text)
+                self._update_record(text=text)
             time.sleep(_START_POLL_S)
 
     def _address(self) -> str:
@@ -209,16 +213,18 @@ class Guardian:
     def _watch_ray(self) -> None:
         assert self._ray is not None
         # Returns as soon as Ray dies, so this is the loop's pace and its alarm at once.
-        select.select([self._ray_alive], [], [], self._settings.poll_s)
+        select.select([self._ray_pidfd], [], [], self._settings.poll_s)
         code = self._ray.poll()
         if code is None:
             return
         exit_log = ray_words.tail(self._temp_dir / "session_latest/logs/ray_process_exit.log")
         log = ray_words.tail(self.folder / "ray.log")
-        self._fail(ray_words.death(code, exit_log), "Ray died", f"{exit_log}\n\n{log}".strip())
+        self._fail(
+            ray_words.explain_death(code, exit_log), "Ray died", f"{exit_log}\n\n{log}".strip()
+        )
 
-    def _fail(self, words: ray_words.Words, text: str, detail: str) -> None:
-        self._note(
+    def _fail(self, words: ray_words.Explanation, text: str, detail: str) -> None:
+        self._update_record(
             phase=GuardianPhase.FAILED,
             text=text,
             reason=words.reason,
@@ -228,7 +234,7 @@ class Guardian:
 
     def _should_end(self) -> bool:
         """Nobody needs the cluster, or the guardian was told to stop; then joining is over."""
-        if not self._told_to_stop and self._is_needed():
+        if not self._stop_requested and self._is_needed():
             return False
         # An engine takes this lock while it makes its lease: it sees "stopping", or is seen.
         try:
@@ -238,18 +244,18 @@ class Guardian:
         if lock is None:
             return False  # somebody is just joining; look again at the next turn
         with lock:
-            if not self._told_to_stop and self._is_needed():
+            if not self._stop_requested and self._is_needed():
                 return False
-            self._note(phase=GuardianPhase.STOPPING, text="stopping Ray")
+            self._update_record(phase=GuardianPhase.STOPPING, text="stopping Ray")
         return True
 
     def _is_needed(self) -> bool:
         now_s = time.monotonic()
         lost = not self._leases_dir.is_dir()  # somebody removed it, and the leases with it
-        if leases.bury(self._leases_dir) or (lost and not self._leases_lost):
-            self._keep_until_s = now_s + self._settings.grace_s
+        if leases.remove_dead(self._leases_dir) or (lost and not self._leases_lost):
+            self._grace_until_s = now_s + self._settings.grace_s
         self._leases_lost = lost
-        return bool(leases.living(self._leases_dir)) or now_s < self._keep_until_s
+        return bool(leases.living(self._leases_dir)) or now_s < self._grace_until_s
 
     def _clean_up(self) -> None:
         """Stop Ray, and leave nothing of it but the record."""
@@ -270,7 +276,7 @@ class Guardian:
         for name in ("launch.json", "token"):
             (self.folder / name).unlink(missing_ok=True)
         if self.record.phase is not GuardianPhase.FAILED:
-            self._note(phase=GuardianPhase.ENDED, text="ended")
+            self._update_record(phase=GuardianPhase.ENDED, text="ended")
 
 
 def _ray_version() -> str:

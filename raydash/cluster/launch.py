@@ -89,8 +89,8 @@ def ensure_cluster(
     """
     settings = settings or GuardianSettings()
     folder = cluster_folder(state_dir)
-    tell = _Teller(on_phase)
-    tell("looking for a running cluster")
+    report = _StatusReporter(on_phase)
+    report("looking for a running cluster")
     deadline_s = time.monotonic() + settings.start_timeout_s + 30.0
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,14 +99,14 @@ def ensure_cluster(
             _check_cancelled(cancelled)
             lock = FileLock.try_acquire(folder / "launch.lock")
             if lock is None:
-                tell("waiting for another raydash that is launching")
+                report("waiting for another raydash that is launching")
             else:
                 with lock:
-                    entered = _enter(folder, cache_dir, num_cpus, settings, role, tell)
-                if entered is not None:
-                    lease, joined = entered
-                    return _await_up(folder, lease, joined, tell, cancelled)
-                tell("waiting for the previous cluster to end")
+                    found = _join_or_launch(folder, cache_dir, num_cpus, settings, role, report)
+                if found is not None:
+                    lease, joined = found
+                    return _wait_until_up(folder, lease, joined, report, cancelled)
+                report("waiting for the previous cluster to end")
             time.sleep(_POLL_S)
     except OSError as error:
         raise FaultError(_system_fault(error, folder)) from error
@@ -151,7 +151,7 @@ def stop_cluster(state_dir: Path, timeout_s: float = 20.0) -> bool:
                 ),
             )
         time.sleep(_POLL_S)
-    return _sweep(folder) or found
+    return _remove_leftovers(folder) or found
 
 
 def why_dead(folder: Path) -> Fault | None:
@@ -178,7 +178,7 @@ def why_dead(folder: Path) -> Fault | None:
             return None
 
 
-class _Teller:
+class _StatusReporter:
     """Says each thing once."""
 
     def __init__(self, on_phase: Callable[[str], None]) -> None:
@@ -191,35 +191,35 @@ class _Teller:
             self._on_phase(text)
 
 
-def _enter(
+def _join_or_launch(
     folder: Path,
     cache_dir: Path,
     num_cpus: int | None,
     settings: GuardianSettings,
     role: str,
-    tell: _Teller,
+    report: _StatusReporter,
 ) -> tuple[leases.Lease, bool] | None:
     """With `launch.lock` held: a lease on the live cluster or on a new one, and whether it lived.
 
     None while the previous cluster is still going down.
     """
-    guard = _lock_guardian(folder)
-    if guard is None:
+    guardian_lock = _lock_guardian(folder)
+    if guardian_lock is None:
         record = ClusterRecord.read(folder)
         launch = Launch.read(folder)
         if launch is None or (record is not None and not record.phase.is_joinable):
             return None
         return leases.Lease.acquire(Path(launch.leases_dir), role), True
-    with guard:
+    with guardian_lock:
         if Launch.read(folder) is not None:
-            tell("clearing up after a cluster that was killed")
-        _sweep(folder)
+            report("clearing up after a cluster that was killed")
+        _remove_leftovers(folder)
         _check_memory(settings)
         launch = _prepare(folder, cache_dir, num_cpus, settings)
         lease = leases.Lease.acquire(Path(launch.leases_dir), role)
         try:
-            tell("starting Ray")
-            _spawn_guardian(folder, guard)
+            report("starting Ray")
+            _spawn_guardian(folder, guardian_lock)
         except BaseException:
             lease.release()
             raise
@@ -260,37 +260,43 @@ def _prepare(
     return launch
 
 
-def _spawn_guardian(folder: Path, guard: FileLock) -> None:
+def _spawn_guardian(folder: Path, guardian_lock: FileLock) -> None:
     """Start the guardian; it inherits its lock, so there is no moment in which nobody has it."""
     with (folder / "guardian.log").open("wb") as log:
         code = subprocess.run(
-            [sys.executable, "-m", "raydash.cluster.guardian", str(folder), str(guard.descriptor)],
+            [
+                sys.executable,
+                "-m",
+                "raydash.cluster.guardian",
+                str(folder),
+                str(guardian_lock.descriptor),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
-            pass_fds=(guard.descriptor,),
+            pass_fds=(guardian_lock.descriptor,),
             env={name: v for name, v in os.environ.items() if name != processes.MARKER},
             check=False,
         ).returncode
     if code:
         detail = ray_words.tail(folder / "guardian.log")
-        _sweep(folder)
+        _remove_leftovers(folder)
         raise FaultError(
             Fault(
                 "The cluster's guardian did not start",
-                ray_words.exit_words(code),
+                ray_words.describe_exit(code),
                 "Look at the log below",
                 detail,
             ),
         )
 
 
-def _await_up(
+def _wait_until_up(
     folder: Path,
     lease: leases.Lease,
     joined: bool,
-    tell: _Teller,
+    report: _StatusReporter,
     cancelled: Callable[[], bool],
 ) -> LaunchedCluster:
     """Until the guardian says that Ray is up; its own time limit ends this."""
@@ -315,7 +321,7 @@ def _await_up(
                     ),
                 )
             if record is not None:
-                tell(record.text)
+                report(record.text)
             time.sleep(_POLL_S)
         _check_versions(record)
     except BaseException:
@@ -334,7 +340,7 @@ def _await_up(
     )
 
 
-def _sweep(folder: Path) -> bool:
+def _remove_leftovers(folder: Path) -> bool:
     """End and remove what a guardian that was killed left behind; True if there was anything."""
     launch = Launch.read(folder)
     if launch is None:

@@ -103,7 +103,7 @@ def scan(folder: Path) -> LeaseScan:
     except OSError:
         paths = []
     for path in paths:
-        held = _is_held(path)
+        held = _is_locked(path)
         if held is not None:
             (living if held else died).append(path.name)
     return LeaseScan(tuple(living), tuple(died))
@@ -114,7 +114,7 @@ def living(folder: Path) -> list[str]:
     return list(scan(folder).living)
 
 
-def bury(folder: Path) -> tuple[str, ...]:
+def remove_dead(folder: Path) -> tuple[str, ...]:
     """Remove the leases of dead holders and give their names.
 
     For the guardian: what vanished without being named here was given back cleanly.
@@ -125,7 +125,7 @@ def bury(folder: Path) -> tuple[str, ...]:
     return died
 
 
-def _is_held(path: Path) -> bool | None:
+def _is_locked(path: Path) -> bool | None:
     """True: locked by a living process; False: its holder died; None: the file is gone."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)

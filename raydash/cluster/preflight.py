@@ -25,7 +25,7 @@ from raydash.core.faults import Fault, FaultError
 _KEY = ("cluster.address",)
 _TOKEN_KEY = ("cluster.token_path",)
 _POLL_S = 0.03
-_HINTS = {
+_PORT_HINTS = {
     "10001": "port 10001 is Ray Client's, which raydash does not use",
     "8265": "port 8265 is the dashboard's",
     "8076": "port 8076 is the object manager's",
@@ -51,7 +51,7 @@ class ClusterMetadata:
     token_auth: bool
 
 
-def _refuse(what: str, why: str, remedy: str, keys: tuple[str, ...] = _KEY) -> FaultError:
+def _refusal(what: str, why: str, remedy: str, keys: tuple[str, ...] = _KEY) -> FaultError:
     return FaultError(Fault(what, why, remedy, keys=keys, bad_input=True))
 
 
@@ -63,38 +63,38 @@ def parse_address(text: str) -> str:
     """
     text = text.strip()
     if not text:
-        raise _refuse(
+        raise _refusal(
             "The address is empty", "an address is HOST:PORT", "Give one, or none: for a local Ray"
         )
     if scheme := re.match(r"(\w+)://(.*)", text):
         host = scheme[2].partition(":")[0].partition("/")[0] or "HOST"
         if scheme[1] == "ray":
-            raise _refuse(
+            raise _refusal(
                 f"{text} is a Ray Client address",
                 "raydash does not go through Ray Client: it is slow and loses its workers",
                 f"Work on that machine: ssh {host} raydash engine; or, if this machine is a node"
                 f" of the cluster, use {host}:6379",
             )
-        raise _refuse(f"{text} is a web address", "Ray's own is HOST:PORT", f"Use {host}:6379")
+        raise _refusal(f"{text} is a web address", "Ray's own is HOST:PORT", f"Use {host}:6379")
     if text in ("auto", "local"):
-        raise _refuse(
+        raise _refusal(
             f"{text!r} is not an address",
             "which cluster that means is left to chance",
             "Give HOST:PORT, or none for raydash's own local cluster",
         )
     host, colon, port = text.rpartition(":")
     if not colon or not host:
-        raise _refuse(
+        raise _refusal(
             f"{text!r} has no port", "an address is HOST:PORT", f"Use {text.strip(':')}:6379"
         )
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise _refuse(
+        raise _refusal(
             f"{text!r} is ambiguous", "an IPv6 address has brackets", f"Use [{host}]:{port}"
         )
     if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise _refuse(f"{port!r} is no port", "it is a number from 1 to 65535", f"Use {host}:6379")
+        raise _refusal(f"{port!r} is no port", "it is a number from 1 to 65535", f"Use {host}:6379")
     if re.search(r"[\s/@]", host):
-        raise _refuse(f"{host!r} is no host", "an address is HOST:PORT", "Use 10.0.0.1:6379")
+        raise _refusal(f"{host!r} is no host", "an address is HOST:PORT", "Use 10.0.0.1:6379")
     return f"{host}:{port}"
 
 
@@ -111,14 +111,14 @@ def check_token(token_path: Path | None) -> None:
         empty = not token.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not text"
-        raise _refuse(
+        raise _refusal(
             f"There is no token file at {token}",
             why,
             "Copy ~/.ray/auth_token from the head, or choose another file",
             _TOKEN_KEY,
         ) from error
     if empty:
-        raise _refuse(
+        raise _refusal(
             f"The token file {token} is empty",
             "",
             "Copy ~/.ray/auth_token from the head, or choose another file",
@@ -163,61 +163,62 @@ def probe(
             if cancelled():
                 raise FaultError(Fault("Cancelled", "the connection is not needed any more"))
             if time.monotonic() > deadline_s:
-                raise _no_answer(address)
+                raise _no_reply(address)
             time.sleep(_POLL_S)
         assert child.stdout is not None
-        answer = _parse_answer(child.stdout.read())
+        reply = _parse_reply(child.stdout.read())
     finally:
         child.kill()
         child.wait()
         if child.stdout is not None:
             child.stdout.close()
     token_sent = environment["RAY_AUTH_MODE"] == "token"
-    return judge(address, answer, token_sent=token_sent, need_local_node=need_local_node)
+    return interpret_reply(address, reply, token_sent=token_sent, need_local_node=need_local_node)
 
 
-def _parse_answer(data: bytes) -> dict[str, Any]:
+def _parse_reply(data: bytes) -> dict[str, Any]:
     """The child's last line; an empty table if it died without a word."""
     try:
-        answer = json.loads(data.strip().rpartition(b"\n")[2])
+        reply = json.loads(data.strip().rpartition(b"\n")[2])
     except ValueError:
         return {}
-    return answer if isinstance(answer, dict) else {}
+    return reply if isinstance(reply, dict) else {}
 
 
-def _no_answer(address: str) -> FaultError:
-    return _refuse(
+def _no_reply(address: str) -> FaultError:
+    return _refusal(
         f"{address} does not answer as Ray does",
         "something accepts the connection but is silent: not a Ray head, or one that hangs",
         "Look at `ray status` on the head; its address is in the last lines of `ray start --head`",
     )
 
 
-def judge(
-    address: str, answer: dict[str, Any], *, token_sent: bool, need_local_node: bool
+def interpret_reply(
+    address: str, reply: dict[str, Any], *, token_sent: bool, need_local_node: bool
 ) -> ClusterMetadata:
     """What the child's answer means."""
     host, _, port = address.rpartition(":")
-    match answer.get("kind"):
+    match reply.get("kind"):
         case "no_host":
-            raise _refuse(
-                f"The host {host} is unknown", str(answer["text"]), "Look at how it is spelt"
+            raise _refusal(
+                f"The host {host} is unknown", str(reply["text"]), "Look at how it is spelt"
             )
         case "nobody":
-            raise _refuse(
+            raise _refusal(
                 f"Nobody listens at {address}",
-                str(answer["text"]),
-                _HINTS.get(port) or "Look at the address, at the firewall, and whether Ray runs",
+                str(reply["text"]),
+                _PORT_HINTS.get(port)
+                or "Look at the address, at the firewall, and whether Ray runs",
             )
         case "token" if token_sent:
-            raise _refuse(
+            raise _refusal(
                 f"{address} refused the token",
                 "it belongs to another cluster",
                 "Copy ~/.ray/auth_token from the head and choose that file",
                 _TOKEN_KEY,
             )
         case "token":
-            raise _refuse(
+            raise _refusal(
                 f"{address} demands a token",
                 "none was given and there is no ~/.ray/auth_token here",
                 "Copy ~/.ray/auth_token from the head, or set cluster.token_path",
@@ -226,22 +227,22 @@ def judge(
         case "ok":
             pass
         case _:
-            hint = _HINTS.get(port, "")
-            raise _refuse(
+            hint = _PORT_HINTS.get(port, "")
+            raise _refusal(
                 f"{address} is not a Ray head",
-                hint or str(answer.get("text", "")) or "it does not speak Ray's protocol",
+                hint or str(reply.get("text", "")) or "it does not speak Ray's protocol",
                 f"Use the port that `ray start --head` printed, usually {host}:6379",
             )
     found = ClusterMetadata(
         address=address,
-        ray_version=str(answer["ray_version"]),
-        python_version=str(answer["python_version"]),
-        session_name=str(answer["session_name"]),
+        ray_version=str(reply["ray_version"]),
+        python_version=str(reply["python_version"]),
+        session_name=str(reply["session_name"]),
         token_auth=token_sent,
     )
     check_versions(found)
-    if need_local_node and not answer["local_node"]:
-        raise _refuse(
+    if need_local_node and not reply["local_node"]:
+        raise _refusal(
             f"This machine is no node of the cluster at {address}",
             "a Ray driver needs a node on its own machine",
             f"Work on the head instead: ssh {host} raydash engine; or join the cluster:"
@@ -265,7 +266,7 @@ def check_versions(
     """
     ours = ray_version or metadata.version("ray")
     if found.ray_version and found.ray_version != ours:
-        raise _refuse(
+        raise _refusal(
             f"The cluster at {found.address} runs Ray {found.ray_version}, here it is {ours}",
             "Ray connects only like with like",
             f"python -m pip install ray=={found.ray_version}",
@@ -279,7 +280,7 @@ def check_versions(
         remedy = f"Use Python {theirs} here: uv venv --python {theirs}"
         if near:
             remedy += ", or set RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL=minor"
-        raise _refuse(
+        raise _refusal(
             f"The cluster at {found.address} runs Python {theirs}, here it is {python}",
             "Ray demands the same Python, to the last digit",
             remedy,
@@ -365,7 +366,7 @@ def compare_node(ip: str, ours: dict[str, str], theirs: dict[str, str]) -> list[
     return faults
 
 
-def _ask(address: str) -> dict[str, Any]:
+def _probe_here(address: str) -> dict[str, Any]:
     """In the throw-away process: everything that may hang."""
     host, _, port = address.rpartition(":")
     try:
@@ -395,6 +396,6 @@ def _ask(address: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_ask(sys.argv[1])), flush=True)
+    print(json.dumps(_probe_here(sys.argv[1])), flush=True)
     # Ray's threads may hang at a normal exit.
     os._exit(0)

@@ -189,7 +189,7 @@ def pending_reason(actor_id_hex: str, demand: Mapping[str, float]) -> str:
         return ""
     if row.state == "DEAD":
         return row.death_cause
-    return _explained(demand, of_tasks=False) or row.state.lower()
+    return _explain_on_cluster(demand, of_tasks=False) or row.state.lower()
 
 
 def waiting_tasks_reason(demand: Mapping[str, float]) -> str:
@@ -201,10 +201,10 @@ def waiting_tasks_reason(demand: Mapping[str, float]) -> str:
     Args:
         demand: What a task reserves.
     """
-    return _explained(demand, of_tasks=True)
+    return _explain_on_cluster(demand, of_tasks=True)
 
 
-def _explained(demand: Mapping[str, float], *, of_tasks: bool) -> str:
+def _explain_on_cluster(demand: Mapping[str, float], *, of_tasks: bool) -> str:
     import ray
 
     totals = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -232,12 +232,12 @@ def explain_demand(
         return ""
     if not any(_fits(wanted, node) for node in totals):
         most = ", ".join(
-            f"{amount:g} {name} (the most on one node is {_most(name, totals):g})"
+            f"{amount:g} {name} (the most on one node is {_largest(name, totals):g})"
             for name, amount in wanted.items()
         )
         return f"no node is large enough: {needs} {most}"
     amounts = ", ".join(
-        f"{amount:g} {name} ({_most(name, free):g} free on the best node)"
+        f"{amount:g} {name} ({_largest(name, free):g} free on the best node)"
         for name, amount in wanted.items()
     )
     awaited = "resources, or for a slow step" if of_tasks else "resources"
@@ -248,7 +248,7 @@ def _fits(wanted: Mapping[str, float], node: Mapping[str, float]) -> bool:
     return all(node.get(name, 0.0) >= amount for name, amount in wanted.items())
 
 
-def _most(name: str, nodes: list[dict[str, float]]) -> float:
+def _largest(name: str, nodes: list[dict[str, float]]) -> float:
     return max((node.get(name, 0.0) for node in nodes), default=0.0)
 
 
@@ -258,7 +258,7 @@ def _gcs_client(address: str) -> Any:
 
 
 def _actor_row(row: Mapping[str, Any]) -> ActorRow:
-    place = row["Address"]
+    address = row["Address"]
     dead = row["State"] == "DEAD"
     return ActorRow(
         actor_id=row["ActorID"],
@@ -267,8 +267,8 @@ def _actor_row(row: Mapping[str, Any]) -> ActorRow:
         class_name=row["ActorClassName"],
         state=row["State"],
         pid=int(row["Pid"]),
-        node_id=place["NodeID"],
-        node_ip=place["IPAddress"],
+        node_id=address["NodeID"],
+        node_ip=address["IPAddress"],
         num_restarts=int(row["NumRestarts"]),
         death_cause=_death_text(row["DeathCause"]) if dead else "",
     )

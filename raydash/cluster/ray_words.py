@@ -20,7 +20,7 @@ _EXIT = re.compile(r"(\w+) \[exit code=(-?\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Explanation:
     """Why, and what to do about it."""
 
     reason: str
@@ -28,49 +28,49 @@ class Words:
 
 
 # What a log says -> what a user should read. The first match wins.
-_START_FAILURES: tuple[tuple[str, Words], ...] = (
+_START_FAILURES: tuple[tuple[str, Explanation], ...] = (
     (
         r"No module named '?ray\b",
-        Words("this Python has no Ray", "Install raydash's dependencies: scripts/setup"),
+        Explanation("this Python has no Ray", "Install raydash's dependencies: scripts/setup"),
     ),
     (
         r"Address already in use|Failed to bind|already in use",
-        Words(
+        Explanation(
             "a port that Ray wants is taken",
             "Try again: Ray picks other ports; unset RAY_* variables that fix one",
         ),
     ),
     (
         r"AF_UNIX path length|validate_socket_filename",
-        Words("Ray's temp folder has too long a name", "Use a shorter temp folder"),
+        Explanation("Ray's temp folder has too long a name", "Use a shorter temp folder"),
     ),
     (
         r"No space left on device|Errno 28",
-        Words("the disk is full", "Free some space in /tmp and try again"),
+        Explanation("the disk is full", "Free some space in /tmp and try again"),
     ),
     (
         r"Cannot allocate memory|MemoryError|std::bad_alloc|Errno 12",
-        Words("there is not enough memory", "Close something large and try again"),
+        Explanation("there is not enough memory", "Close something large and try again"),
     ),
     (
         r"Resource temporarily unavailable|can't start new thread|Errno 11\b",
-        Words(
+        Explanation(
             "the limit of processes or threads is reached",
             "Raise it (ulimit -u) or end other processes",
         ),
     ),
     (
         r"Too many open files|Errno 24",
-        Words("the limit of open files is reached", "Raise it: ulimit -n 65536"),
+        Explanation("the limit of open files is reached", "Raise it: ulimit -n 65536"),
     ),
     (
         r"Permission denied|Errno 13|Read-only file system",
-        Words("Ray may not write where it has to", "Look at the rights of /tmp and /dev/shm"),
+        Explanation("Ray may not write where it has to", "Look at the rights of /tmp and /dev/shm"),
     ),
 )
 
 
-def exit_words(code: int) -> str:
+def describe_exit(code: int) -> str:
     """How a process ended."""
     if code >= 0:
         return f"ended with code {code}"
@@ -81,7 +81,7 @@ def exit_words(code: int) -> str:
     return "crashed (SIGSEGV)" if name == "SIGSEGV" else f"was killed ({name})"
 
 
-def start_failure(code: int | None, log: str) -> Words:
+def explain_start_failure(code: int | None, log: str) -> Explanation:
     """Why `ray start` did not come up.
 
     Args:
@@ -92,11 +92,13 @@ def start_failure(code: int | None, log: str) -> Words:
         if re.search(pattern, log):
             return words
     if code is None:
-        return Words("Ray was not up in time", "Look at the log below; the machine may be busy")
-    return Words(f"`ray start` {exit_words(code)}", "Look at the log below")
+        return Explanation(
+            "Ray was not up in time", "Look at the log below; the machine may be busy"
+        )
+    return Explanation(f"`ray start` {describe_exit(code)}", "Look at the log below")
 
 
-def death(code: int, exit_log: str) -> Words:
+def explain_death(code: int, exit_log: str) -> Explanation:
     """Why a cluster that was up is gone.
 
     Args:
@@ -104,11 +106,11 @@ def death(code: int, exit_log: str) -> Words:
         exit_log: Text of Ray's own `ray_process_exit.log`.
     """
     ends = dict.fromkeys(_EXIT.findall(exit_log))
-    parts = [f"{_PARTS.get(part, part)} {exit_words(int(number))}" for part, number in ends]
-    reason = " and ".join(parts) if parts else f"the Ray process itself {exit_words(code)}"
+    parts = [f"{_PARTS.get(part, part)} {describe_exit(int(number))}" for part, number in ends]
+    reason = " and ".join(parts) if parts else f"the Ray process itself {describe_exit(code)}"
     killed = "SIGKILL" in reason
     remedy = "Relaunch" + ("; if it happens again, memory may have run out" if killed else "")
-    return Words(reason, remedy)
+    return Explanation(reason, remedy)
 
 
 def tail(path: Path, max_bytes: int = 4000) -> str:

@@ -36,7 +36,7 @@ def make_temp_dir(root: Path) -> Path:
             ),
         )
     for last_try in (False, False, True):
-        _own(parent)
+        _make_private(parent)
         try:
             temp_dir.mkdir(mode=0o700)
             break
@@ -56,7 +56,7 @@ def remove_temp_dir(temp_dir: Path) -> None:
         parent.rmdir()
 
 
-def _own(parent: Path) -> None:
+def _make_private(parent: Path) -> None:
     with contextlib.suppress(FileExistsError):
         parent.mkdir(mode=0o700)
     found = parent.lstat()

@@ -1,10 +1,10 @@
 """The Ray actor around a `Supervisor`: one detached, named actor per run.
 
-Ray restarts it when it dies (`max_restarts=-1`) with the same arguments; it then goes on from its
-recording, and re-creates the workers, which died with it as its plain children.
+When it dies, Ray restarts it (`max_restarts=-1`) with the same arguments. It then goes on from its
+recording and re-creates the workers, which died with it because they are its plain children.
 
-Whoever gets a handle of the actor imports this module, the engine too: what only the actor itself
-needs (DuckDB, gymnasium) is imported by `raydash.supervise.compose`, inside.
+The engine imports this module too, to get a handle of the actor. What only the actor itself needs
+(DuckDB, gymnasium) is therefore imported late, by `raydash.supervise.compose`.
 """
 
 import os
@@ -25,20 +25,18 @@ from raydash.version import __version__
 
 READER_THREADS = 8
 LAST_REPLY_S = 0.5
-"""The reply with a run's end may still be on its way to a reader: a kill would take it along, and
-the reader would have to ask the recording, which knows no unfinished episodes."""
+"""Wait this long before the actor ends, because the reply with the run's end may still be on its
+way. A reader that misses it has to ask the recording, which knows no unfinished episodes."""
 
 
 class SupervisorActor:
-    """The remote face of a run's supervisor. `hello`, `status` and `stop` never change."""
+    """Makes a run's supervisor callable through Ray.
 
-    def __init__(self, order: bytes, placement: SupervisorPlacement) -> None:
-        """Begin the run, or go on with it after a restart.
+    `hello`, `status` and `stop` never change, so that engines of other versions can call them.
+    """
 
-        Args:
-            order: An encoded `StartRun`.
-            placement: Where to work.
-        """
+    def __init__(self, encoded_start: bytes, placement: SupervisorPlacement) -> None:
+        """Begin the run, or go on with it after a restart; the message is a `StartRun`."""
         from raydash.supervise.compose import compose
 
         os.environ["PYTHONBREAKPOINT"] = "0"
@@ -48,48 +46,48 @@ class SupervisorActor:
             if placement.leases_dir
             else None
         )
-        start: StartRun = decode(order)
+        start: StartRun = decode(encoded_start)
         self._supervisor, self._is_over = compose(start, placement)
         threading.Thread(target=self._loop, name="supervisor", daemon=True).start()
 
     # --- what never changes ------------------------------------------------------------------
 
     def hello(self) -> bytes:
-        """Encoded `Hello`."""
+        """Return an encoded `Hello`."""
         return encode(Hello(PROTOCOL_VERSION, __version__, os.getpid()))
 
     def status(self) -> bytes:
-        """Encoded `RunSummary`."""
+        """Return an encoded `RunSummary`."""
         return encode(self._supervisor.summary())
 
     def stop(self) -> None:
-        """Stop the run; whoever asks may be of another version."""
+        """Stop the run. The caller may be an engine of another version."""
         self._supervisor.submit("", CommandRun(0, self._run_id, Verb.STOP, ended_by=EndedBy.USER))
 
     # --- for engines of this version ---------------------------------------------------------
 
     def submit(self, reader_id: str, payload: bytes) -> int:
-        """Take an encoded `CommandRun`; the answer comes with a `pull` of the same life."""
+        """Accept an encoded `CommandRun`; its answer comes with a `pull` of this incarnation."""
         return self._supervisor.submit(reader_id, decode(payload))
 
     @ray.method(concurrency_group="readers")
     def pull(
         self, reader_id: str, incarnation: int, since_seq: int, max_wait_s: float
     ) -> tuple[int, int, bool, list[bytes]]:
-        """See `Supervisor.pull`. Waits on a thread of its own, beside methods that answer."""
+        """Call `Supervisor.pull` on a thread of its own, where waiting holds up no other method."""
         return self._supervisor.pull(reader_id, incarnation, since_seq, max_wait_s)
 
     @ray.method(concurrency_group="readers")
     def history(self, start_s: float, end_s: float, num_buckets: int) -> bytes:
-        """See `Supervisor.history`. Waits for the disk, on a thread of its own."""
+        """Call `Supervisor.history` on a thread of its own, because it waits for the disk."""
         return self._supervisor.history(start_s, end_s, num_buckets)
 
     def stay(self, reader_id: str) -> None:
-        """A reader is there, though it does not pull for a while."""
+        """Keep a reader counted as present although it does not pull for a while."""
         self._supervisor.stay(reader_id)
 
     def leave(self, reader_id: str) -> None:
-        """A reader goes."""
+        """Remove a reader that no longer needs the run."""
         self._supervisor.leave(reader_id)
 
     def _loop(self) -> None:
@@ -99,8 +97,8 @@ class SupervisorActor:
             try:
                 self._supervisor.turn()
             except Exception:
-                # A supervisor that no longer turns would be a run that nobody can stop. Ray
-                # makes a new one, which goes on from the last commit.
+                # If the loop stopped here, nobody could stop the run. Ray makes a new supervisor,
+                # which goes on from the last commit.
                 traceback.print_exc()
                 os._exit(1)
             self._supervisor.rest()
@@ -111,7 +109,7 @@ class SupervisorActor:
 
 
 def remote_supervisor() -> Any:
-    """The actor class, as Ray wants it."""
+    """Return the actor class that Ray can create a supervisor from."""
     return ray.remote(
         concurrency_groups={"readers": READER_THREADS},
         max_restarts=-1,

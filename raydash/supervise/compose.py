@@ -1,4 +1,4 @@
-"""Puts a run's supervisor together: machine, pool of workers, probes, recording, and its past."""
+"""Puts a run's supervisor together: machine, pool of workers, probes, recording, earlier state."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from raydash.learn.actor import LearnerProcess
 from raydash.protocol.codec import encode
 from raydash.record.file.folder import best_policy_of, learner_state_of
 from raydash.supervise.account.roster import NoProbes, Probes
-from raydash.supervise.keeping.recording import NotRecorded, Past, open_recording, read_past
+from raydash.supervise.keeping.recording import NoRecording, Past, open_recording, read_past
 from raydash.supervise.placement import SupervisorPlacement
 from raydash.supervise.pools.learner_client import LearnerClient, RayLearner
 from raydash.supervise.pools.pool import WorkerPool
@@ -38,19 +38,15 @@ from raydash.worker.actor import RolloutWorker
 from raydash.worker.remote.env_actor import EnvActor
 from raydash.worker.remote.stepping_actor import SteppingActor
 
-PENDING_LOOK_S = 1.0
+EXPLAIN_EVERY_S = 1.0
 MAX_EXPLAINED = 8
 UNRECORDED = "RAYDASH_BENCH_UNRECORDED"
-"""Set: nothing is recorded. Only for `raydash bench recording`, which measures what that costs."""
+"""If this variable is set, nothing is recorded. Only `raydash bench recording` sets it, which
+measures what recording costs."""
 
 
 def compose(start: StartRun, placement: SupervisorPlacement) -> tuple[Supervisor, bool]:
-    """The supervisor of a run, not started yet, and whether the run had ended already.
-
-    Args:
-        start: The order of the run.
-        placement: Where it works.
-    """
+    """Make the supervisor of a run, without starting it; also says whether the run had ended."""
     info = RunInfo(
         run_id=placement.run_id,
         owner=placement.owner,
@@ -66,7 +62,7 @@ def compose(start: StartRun, placement: SupervisorPlacement) -> tuple[Supervisor
     past = Past() if start.simulated else read_past(Path(placement.recording))
     pid = os.getpid()
     recording: Recording = (
-        NotRecorded(past.fault)
+        NoRecording(past.fault)
         if start.simulated or past.is_closed or past.is_unreadable or UNRECORDED in os.environ
         else open_recording(
             spec, info, past, clock=time.monotonic, pid=pid, cluster=placement.cluster
@@ -86,9 +82,9 @@ def compose(start: StartRun, placement: SupervisorPlacement) -> tuple[Supervisor
         num_restarts=past.num_restarts,
         learning=past.learning,
     )
-    # The machine's monotonic clock went on while we were dead, unless it was rebooted.
+    # The node's monotonic clock went on between two incarnations, unless the node was rebooted.
     started_s = min(placement.started_s, time.monotonic() - past.last_t_s)
-    pool, probes = _workers(start, placement, started_s)
+    pool, probes = _pool_and_probes(start, placement, started_s)
     supervisor = Supervisor(
         spec,
         info,
@@ -102,22 +98,22 @@ def compose(start: StartRun, placement: SupervisorPlacement) -> tuple[Supervisor
         history=past.history,
         events=past.events,
         health=SupervisorHealth(pid=pid, incarnation=past.supervisor_incarnation),
-        trouble=past.fault,
+        earlier_fault=past.fault,
         sinks=None if past.is_closed else open_sinks(spec, info),
-        learner=None if spec.learner.kind is None else _learner(start, placement),
+        learner=None if spec.learner.kind is None else _learner_client(start, placement),
         generations=past.generations,
     )
     return supervisor, past.is_closed
 
 
 def worker_demand(spec: RunSpec, *, launched: bool) -> dict[str, float]:
-    """What a worker reserves; on a launched cluster workers share the cores by default."""
+    """Return what a worker reserves; on a launched cluster workers share the cores by default."""
     cluster = spec.cluster
     num_cpus = cluster.num_cpus if cluster.num_cpus is not None else (0.0 if launched else 1.0)
     return {"CPU": num_cpus, "GPU": cluster.num_gpus, **cluster.resources}
 
 
-def _workers(
+def _pool_and_probes(
     start: StartRun, placement: SupervisorPlacement, started_s: float
 ) -> tuple[WorkerPool, Probes]:
     if start.simulated:
@@ -138,7 +134,7 @@ def _workers(
 def _pool(
     start: StartRun, placement: SupervisorPlacement, demand: dict[str, float], node_id: str
 ) -> RayPool | SteppingPool:
-    """Workers in the mode that the spec asks for."""
+    """Make the pool of workers for the mode that the spec asks for."""
     mode = start.spec.rollout.mode
     if mode == "actors":
         make = _worker_factory(RolloutWorker, start, placement, demand)
@@ -179,14 +175,14 @@ def _worker_factory(
         "max_task_retries": 0,
     }
     if placement.leases_dir:
-        # One machine: the supervisor's own node, whatever else may have joined it.
+        # A launched cluster is one machine: stay there, whatever other nodes may have joined it.
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
 
     def make(worker_index: int, incarnation: int, version: PolicyVersion) -> Any:
         spec = replace(start.spec, policy=version.policy or start.spec.policy)
-        # Environment actors have no policy, and so are never told of another one.
+        # Environment actors have no policy, so their constructor takes no number of one.
         numbered = {"weights_seq_no": version.weights_seq_no} if version.weights_seq_no else {}
         return actor_class.options(**options).remote(
             encode(replace(start, spec=spec)),
@@ -200,8 +196,8 @@ def _worker_factory(
     return make
 
 
-def _learner(start: StartRun, placement: SupervisorPlacement) -> LearnerClient:
-    """On the supervisor's own node: what it writes lies beside the recording."""
+def _learner_client(start: StartRun, placement: SupervisorPlacement) -> LearnerClient:
+    """Make the client of a learner on the supervisor's node: it writes beside the recording."""
     recording = Path(placement.recording)
     actor = ray.remote(LearnerProcess).options(
         num_cpus=0,
@@ -224,9 +220,9 @@ def _learner(start: StartRun, placement: SupervisorPlacement) -> LearnerClient:
 
 
 def _explain_pending(pool: RayPool | SteppingPool, demand: dict[str, float]) -> None:
-    """Ask Ray why workers wait, on a thread of its own: such questions can block."""
+    """Ask Ray again and again why workers wait, on a thread of its own because Ray may block."""
     while True:
-        time.sleep(PENDING_LOOK_S)
+        time.sleep(EXPLAIN_EVERY_S)
         reasons: dict[int, str] = {}
         with contextlib.suppress(Exception):  # no reason is better than no supervisor
             waiting = pool.waiting()

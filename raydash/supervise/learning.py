@@ -1,8 +1,8 @@
-"""What a supervisor does only because its run learns: it stands between its plan and its learner.
+"""What a supervisor does only when its run learns: it connects the plan with the learner.
 
-The plan (`raydash.core.machine.generation_plan`) decides; the learner is asked here, what it
-answers becomes stimuli, and what has been learnt is gathered for recording and readers. Of a run
-that does not learn there is one too, which has nothing to say.
+The plan (`raydash.core.machine.generation_plan`) decides. Here the learner is asked, its replies
+become stimuli for the machine, and what it has learnt is collected for recording and readers. A run
+that does not learn has a `Learning` too, which does nothing.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ LEARNING_TURN_S = 0.02
 
 
 class Learning:
-    """A plan and its learner, as a supervisor needs them.
+    """Connects the plan of a run that learns with its learner.
 
     Attributes:
-        is_on: The run learns.
+        is_on: Whether the run learns.
     """
 
     def __init__(
@@ -36,13 +36,9 @@ class Learning:
         *,
         seq: int,
     ) -> None:
-        """Both or neither.
+        """Connect both; a run that does not learn has neither plan nor client.
 
-        Args:
-            plan: The machine's; None: nothing learns.
-            client: Of its learner.
-            past: Generations of the run so far.
-            seq: The version that they belong to.
+        `past` are the run's generations so far, which belong to the version `seq`.
         """
         self.is_on = client is not None
         self._plan = plan
@@ -51,39 +47,35 @@ class Learning:
 
     # --- the learner -------------------------------------------------------------------------
 
-    def fit(self, ready: WorkerReady) -> None:
-        """A worker stands, and says how long observations and actions are."""
+    def on_worker_ready(self, ready: WorkerReady) -> None:
+        """Tell the learner how long observations and actions are, which a ready worker knows."""
         if self._client is not None:
-            self._client.fit(ready)
+            self._client.on_worker_ready(ready)
 
     def collect(self, t_s: float) -> list[LearnerReport]:
-        """What the learner did since the last call. Never waits."""
+        """Return what the learner reported since the last call. Never waits."""
         return self._client.collect(t_s) if self._client is not None else []
 
     def perform(self, instruction: CreateLearner | AskLearner | SavePolicy) -> None:
-        """Do what the plan wants of the learner."""
+        """Carry out an instruction of the plan."""
         assert self._client is not None
         match instruction:
             case CreateLearner():
                 self._client.create()
             case AskLearner(weights_seq_no=number, results=results):
-                self._client.ask(number, results)
+                self._client.request_generation(number, results)
             case SavePolicy(weights_seq_no=number):
-                self._client.save(number)
+                self._client.save_policy(number)
 
     def parameters(self) -> Any:
-        """Those of the newest generation, as a pool's `play` wants them."""
+        """Return the newest generation's parameters, in the form that a pool's `play` takes."""
         assert self._client is not None
         return self._client.parameters()
 
-    def wait(self, others: Sequence[Any]) -> None:
-        """Wait for the learner's next answer, or the first of others, for a turn at most.
-
-        Args:
-            others: A pool's `pending`.
-        """
+    def wait(self, other_refs: Sequence[Any]) -> None:
+        """Wait for the learner's reply or one of the pool's refs, for a turn at most."""
         assert self._client is not None
-        self._client.wait(others, LEARNING_TURN_S)
+        self._client.wait(other_refs, LEARNING_TURN_S)
 
     def shut_down(self) -> None:
         """End the learner."""
@@ -92,45 +84,47 @@ class Learning:
 
     # --- what is learnt ----------------------------------------------------------------------
 
-    def played(self, chunk: RolloutChunk) -> PlayedWork | None:
-        """What a chunk says of the candidates that it played; None: nothing learns."""
+    def played_work(self, chunk: RolloutChunk) -> PlayedWork | None:
+        """Return what a chunk says of the candidates it played; None if the run does not learn."""
         return PlayedWork.of(chunk) if self.is_on else None
 
-    def close(self, seq: int) -> Generations:
-        """Generations since the last version, which become part of the version `seq`."""
+    def take_generations(self, seq: int) -> Generations:
+        """Return the generations since the last version; they become part of the version `seq`."""
         plan = self._plan
         generations = Generations.of(plan.take_rows() if plan is not None else ())
         self._log.add(generations, seq)
         return generations
 
     def figures(self, t_s: float) -> LearningFigures | None:
-        """How the learning stands, without its generations; None: nothing learns."""
+        """Return how learning stands, without generations; None if the run does not learn."""
         return None if self._plan is None else self._plan.figures(t_s)
 
-    def told(self, figures: LearningFigures | None, since_seq: int) -> LearningFigures | None:
-        """Figures with the generations that a reader has not been told of."""
+    def with_generations_since(
+        self, figures: LearningFigures | None, since_seq: int
+    ) -> LearningFigures | None:
+        """Add to the figures the generations that are newer than a reader's version."""
         return figures and replace(figures, generations=self._log.since(since_seq))
 
 
 class GenerationLog:
-    """All of them while they are few; then every second one of the older ones is let go."""
+    """Keeps all generations while they are few; later it drops every second one of the older."""
 
     def __init__(self, generations: Generations, *, seq: int) -> None:
-        """A log that begins at version `seq`, with what the recording holds."""
-        self._rows = Generations()
+        """Begin at version `seq` with the generations of the recording."""
+        self._generations = Generations()
         self._seqs = np.empty(0, np.int64)
         self.add(generations, seq)
 
     def add(self, generations: Generations, seq: int) -> None:
-        """These belong to the version `seq`."""
+        """Append generations that belong to the version `seq`."""
         if not len(generations):
             return
-        rows = Generations.joined([self._rows, generations])
+        rows = Generations.joined([self._generations, generations])
         seqs = np.concatenate([self._seqs, np.full(len(generations), seq, np.int64)])
         kept = Generations.kept_of(len(rows))
-        self._rows, self._seqs = rows.rows(kept), seqs[kept]
+        self._generations, self._seqs = rows.rows(kept), seqs[kept]
 
     def since(self, seq: int) -> Generations:
-        """Those of later versions; 0: all that are left."""
+        """Return the generations of later versions; with 0 all that are kept."""
         first = int(np.searchsorted(self._seqs, seq, side="right"))
-        return self._rows.rows(np.arange(first, len(self._rows)))
+        return self._generations.rows(np.arange(first, len(self._generations)))

@@ -1,23 +1,23 @@
-"""Where a supervisor works: whoever makes one says it, and the supervisor reads it."""
+"""Where a supervisor works: the engine fills this in, and the supervisor reads it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class SupervisorPlacement:
-    """Where a supervisor works; plain values, so that Ray can carry it.
+    """Says where a supervisor works, in plain values that Ray can carry.
 
     Attributes:
-        run_id: Of its run.
-        owner: `user@host` of whoever starts it.
-        started_utc: ISO 8601.
+        run_id: Names the run.
+        owner: `user@host` of the person who started the run.
+        started_utc: The run's start, ISO 8601.
         started_s: The same instant on the node's monotonic clock.
         recording: Path of the DuckDB file.
-        log_dir: Folder of worker logs that are kept.
-        scratch_dir: Folder for progress files, the same path on every node.
+        log_dir: Folder for the logs of workers that died.
+        scratch_dir: Folder for progress files; the same path on every node.
         leases_dir: Where to take a lease on a launched cluster; empty on an attached one.
-        cluster: Address of an attached cluster; empty: launched.
-        num_workers: Workers to begin with.
+        cluster: Address of an attached cluster; empty on a launched one.
+        num_workers: How many workers the run begins with.
     """
 
     run_id: str

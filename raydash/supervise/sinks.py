@@ -1,8 +1,8 @@
-"""Live sinks of a run: other tools that are told of it, from processes of their own.
+"""Live sinks of a run: other tools that follow it, each fed by a process of its own.
 
 Nothing here may cost the run anything. Whatever a tool does (hang, crash, print, be missing), the
-supervisor only leaves a row behind and goes on; one thread passes rows on without ever waiting for
-a process, and what goes wrong comes back as events, each cause once.
+supervisor only hands over a row and goes on. One thread passes rows on without ever waiting for a
+process, and what goes wrong comes back as events, each cause once.
 """
 
 import contextlib
@@ -25,19 +25,19 @@ from raydash.sinks.figures import params_of, row_of
 from raydash.sinks.kinds import SinkKind, wanted
 from raydash.sinks.lines import Row, RunEnd, SinkRun
 
-EVERY_S = 1.0
+OFFER_EVERY_S = 1.0
 GRACE_S = 15.0
 SILENT_AFTER_S = 30.0
-_LOOK_S = 0.25
+_SELECT_TIMEOUT_S = 0.25
 _FOREIGN = ("RAY_", "PYTHONDONTWRITEBYTECODE")
-"""The cluster's own, its token too: no tool needs them."""
+"""Prefixes of variables that belong to the cluster, its token included: no tool needs them."""
 
 
 class LiveSinks(Protocol):
-    """What a supervisor does with its sinks. Nothing here waits or raises."""
+    """Feeds the sinks of a run. No method waits or raises."""
 
     def wants(self, t_s: float) -> bool:
-        """Whether figures are due."""
+        """Return whether new figures are due."""
 
     def offer(
         self,
@@ -46,21 +46,21 @@ class LiveSinks(Protocol):
         t_s: float,
         learning: LearningFigures | None = None,
     ) -> None:
-        """Leave the newest figures behind."""
+        """Hand over the newest figures."""
 
     def troubles(self) -> list[RecordEvent]:
-        """What went wrong since the last question."""
+        """Return what went wrong since the last call."""
 
     def close(self, last: RunUpdate) -> None:
-        """Leave the last figures behind, and let the sinks end."""
+        """Hand over the last figures, and let the sinks end."""
 
     @property
     def is_closed(self) -> bool:
-        """Nothing is left of them, after `close`."""
+        """Whether all sinks have ended."""
 
 
 class NoSinks(LiveSinks):
-    """The `LiveSinks` of a run that asks for none."""
+    """Feeds nothing: the run has no sinks."""
 
     is_closed = True
 
@@ -88,7 +88,7 @@ class NoSinks(LiveSinks):
 
 
 def open_sinks(spec: RunSpec, info: RunInfo) -> LiveSinks:
-    """Start what a spec asks for."""
+    """Start the sinks that a spec asks for."""
     kinds = wanted(spec.sinks)
     if not kinds:
         return NoSinks()
@@ -119,13 +119,8 @@ class SinkFeed(LiveSinks):
     ) -> None:
         """Start a process for each sink.
 
-        Args:
-            run: What they are told of.
-            kinds: Which sinks.
-            clock: Monotonic.
-            grace_s: How long they may take to end; then they are killed.
-            silent_after_s: How long one may take to answer before that is told.
-            environment: Theirs; the cluster's own variables are left out.
+        Sinks that have not ended `grace_s` after `close` are killed. One that does not answer for
+        `silent_after_s` is reported. They inherit `environment`, without the cluster's variables.
         """
         self._clock = clock
         self._grace_s = grace_s
@@ -136,8 +131,8 @@ class SinkFeed(LiveSinks):
         self._lock = threading.Lock()
         self._row: Row | None = None
         self._end: RunEnd | None = None
-        self._told: tuple[int, int, int] = (-1, 0, 0)
-        self._offered_s = -EVERY_S
+        self._last_offered: tuple[int, int, int] = (-1, 0, 0)
+        self._offered_s = -OFFER_EVERY_S
         self._troubles: deque[RecordEvent] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="sinks", daemon=True)
@@ -150,7 +145,7 @@ class SinkFeed(LiveSinks):
 
     @override
     def wants(self, t_s: float) -> bool:
-        return t_s - self._offered_s >= EVERY_S
+        return t_s - self._offered_s >= OFFER_EVERY_S
 
     @override
     def offer(
@@ -160,15 +155,15 @@ class SinkFeed(LiveSinks):
         t_s: float,
         learning: LearningFigures | None = None,
     ) -> None:
-        """A run that stands still is not told of again."""
+        """Hand over the newest figures, unless the run has stood still since the last ones."""
         self._offered_s = t_s
         row = row_of(figures, num_workers=num_workers, t_s=t_s, learning=learning)
-        stand = (row.step, figures.num_episodes_lifetime, num_workers)
-        if stand != self._told:
-            self._told = stand
+        progress = (row.step, figures.num_episodes_lifetime, num_workers)
+        if progress != self._last_offered:
+            self._last_offered = progress
             with self._lock:
                 self._row = row
-                self._nudge()
+                self._wake_thread()
 
     @override
     def troubles(self) -> list[RecordEvent]:
@@ -182,18 +177,18 @@ class SinkFeed(LiveSinks):
         ended_by = last.ended_by.value if last.ended_by else ""
         with self._lock:
             self._end = RunEnd(row, last.state.value, ended_by, last.cause)
-            self._nudge()
+            self._wake_thread()
 
-    def _nudge(self) -> None:
-        """With the lock held: the number of a closed file may soon be that of another one."""
+    def _wake_thread(self) -> None:
+        """Wake the thread; hold the lock, as a closed file's number may soon be another file's."""
         if self._wake >= 0:
-            with contextlib.suppress(BlockingIOError):  # it was nudged often enough
+            with contextlib.suppress(BlockingIOError):  # the counter is full: it will wake anyway
                 os.eventfd_write(self._wake, 1)
 
     # --- the thread --------------------------------------------------------------------------
 
     def _run(self) -> None:
-        # Started here: a process that dies with its parent dies with the thread that made it.
+        # Started on this thread: PR_SET_PDEATHSIG ends a child with the thread that made it.
         for sink in self._sinks:
             sink.start()
         deadline_s: float | None = None
@@ -230,7 +225,7 @@ class SinkFeed(LiveSinks):
             for descriptor, events in sink.interests():
                 selector.register(descriptor, events)
                 files.append(descriptor)
-        selector.select(_LOOK_S)
+        selector.select(_SELECT_TIMEOUT_S)
         for descriptor in files:
             selector.unregister(descriptor)
         with contextlib.suppress(BlockingIOError):

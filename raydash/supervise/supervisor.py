@@ -1,9 +1,9 @@
-"""One run, performed: the thin shell around the state machine. Knows nothing of Ray.
+"""The supervisor carries out one run: a thin shell around the state machine, without any Ray.
 
-A loop calls `turn` and `rest`, twenty to a hundred times a second: reports of workers and commands
-of readers go into the machine, its instructions go to the pool, the recording and the readers.
-Readers `pull` from other threads. State is versioned by `seq`; a reader names the last one that it
-has (core.updates).
+A loop calls `turn` and `rest`, twenty to a hundred times a second. Reports of workers and commands
+of readers go into the machine; its instructions go to the pool, the recording and the readers.
+Readers `pull` from other threads. The state is versioned by `seq`, and a reader names the last
+version that it has (core.updates).
 """
 
 import itertools
@@ -74,8 +74,8 @@ from raydash.core.updates import (
 from raydash.protocol.codec import encode
 from raydash.record.file.rows import RecordBatch
 from raydash.supervise.account.backlog import Backlog
+from raydash.supervise.account.chunk_merger import ChunkMerger
 from raydash.supervise.account.error_fold import ErrorFold
-from raydash.supervise.account.gathering import Gathering
 from raydash.supervise.account.ledger import Ledger
 from raydash.supervise.account.roster import Probes, Roster
 from raydash.supervise.learning import Learning
@@ -84,53 +84,51 @@ from raydash.supervise.pools.pool import Closed, CostFound, Died, Report, Worker
 from raydash.supervise.readers import Readers
 from raydash.supervise.sinks import LiveSinks, NoSinks
 
-TICK_S = 0.1
+PUBLISH_EVERY_S = 0.1
 FEW_CHUNKS = 2
-FEW_TICK_S = 0.2
-"""A version is for several workers' chunks: few of them wait for company, news of anything else
-does not."""
-QUIET_TICK_S = 0.5
-"""Between versions while nothing comes in: figures that age are told twice a second."""
-CALM_TURN_S = TICK_S
-"""Shorter ones would have a version wait for the second turn that follows it."""
+PUBLISH_FEW_EVERY_S = 0.2
+"""With one or two chunks pending, wait for more before publishing; any other news is published
+after `PUBLISH_EVERY_S`."""
+PUBLISH_QUIET_EVERY_S = 0.5
+"""Even when nothing comes in, publish twice a second: ages and rates change by themselves."""
+CALM_TURN_S = PUBLISH_EVERY_S
+"""With shorter turns, a version would have to wait for the second turn after it was due."""
 BRISK_TURN_S = 0.01
 BATCHING_S = 0.002
-"""While something learns: so long answers may gather before the first one is waited for."""
+"""While the run learns, let replies pile up for this long before waiting for the next one."""
 LAST_PULL_GRACE_S = 10.0
 RESULTS_SPAN_S = 10.0
 HISTORY_EVERY_S = 10.0
-"""Between two times that buckets of the whole run go to the recording."""
+"""How often closed buckets of the whole run's history are handed to the recording."""
 _ROUNDING_S = 1e-6
 _NO_BUCKETS = Tier(merges=False, capacity=0).delta(0)
 
 
 class Recording(Protocol):
-    """Where everything that happened goes. Writing never raises, and blocks for no disk."""
+    """Records everything that happens. Writing never raises, and never waits for a disk."""
 
     @property
     def fault(self) -> str:
-        """Why it fails, in words; empty if it does not."""
+        """Why recording fails, in words; empty while it works."""
 
     @property
     def lag_s(self) -> float:
-        """Age of the oldest thing that is not committed."""
+        """How long the oldest uncommitted entry has been waiting."""
 
     @property
     def num_bytes(self) -> int:
         """Size of the file."""
 
     def add(self, batch: RecordBatch, *, urgent: bool) -> None:
-        """Take in what a tick brought.
+        """Record what a version brought.
 
-        Args:
-            batch: That.
-            urgent: It should be on disk before anybody hears of it, and is waited for, briefly.
+        An urgent batch should be on disk before any reader sees it, so this waits for it briefly.
         """
 
     def history(self, start_s: float, end_s: float, num_buckets: int) -> HistoryDelta | None:
-        """A part of the run's history as far as it is on disk; None: nothing is kept.
+        """Read a part of the run's history from disk; None if nothing is recorded.
 
-        This waits for the disk, and raises a FaultError if it fails. From any thread.
+        May be called from any thread, waits for the disk, and raises a FaultError if that fails.
         """
 
     def close(self, last: RunUpdate) -> None:
@@ -138,7 +136,10 @@ class Recording(Protocol):
 
 
 class Supervisor:
-    """Performs a run. Thread-safe: `turn` on one thread, everything else from any."""
+    """Carries out one run.
+
+    `start`, `turn` and `rest` belong on one thread; everything else may be called from any.
+    """
 
     def __init__(
         self,
@@ -155,30 +156,17 @@ class Supervisor:
         history: History | None = None,
         events: Sequence[Event] = (),
         health: SupervisorHealth | None = None,
-        trouble: str = "",
+        earlier_fault: str = "",
         sinks: LiveSinks | None = None,
         learner: LearnerClient | None = None,
         generations: Generations | None = None,
     ) -> None:
-        """A supervisor for a new run, or for one that goes on from its recording.
+        """Prepare a new run, or one that goes on from its recording.
 
-        Args:
-            spec: What to run.
-            info: What does not change.
-            machine: Decides; not started yet.
-            pool: Performs on workers.
-            probes: Vitals of workers.
-            recording: Keeps everything.
-            clock: Monotonic.
-            started_s: The run's start on that clock.
-            ledger: Totals to go on from.
-            history: History to go on from.
-            events: Events of the run so far.
-            health: Process id and incarnation.
-            trouble: What went wrong with an earlier recording, in words.
-            sinks: Other tools that are told of the run.
-            learner: Improves the policy; None: nothing does.
-            generations: Of the run so far.
+        The machine must not have been started yet. `started_s` is the run's start on `clock`, which
+        is monotonic. A run that goes on brings its `ledger`, `history`, `events`, `generations` and
+        the incarnation in `health`; `earlier_fault` says in words what was wrong with its
+        recording. Without a `learner`, the policy stays as it is.
         """
         self.spec = spec
         self.info = info
@@ -191,12 +179,12 @@ class Supervisor:
         self._ledger = ledger or Ledger()
         self._history = history or History()
         self._health = health or SupervisorHealth()
-        self._trouble = trouble
+        self._earlier_fault = earlier_fault
         self._recording_fails = False
         self._sinks = sinks or NoSinks()
         self._roster = Roster()
         self._changed = threading.Condition()
-        self._asked = threading.Event()
+        self._wake_up = threading.Event()
         self._seq = 1
         self._backlog = Backlog(
             events=events, num_episodes=self._ledger.num_episodes(), seq=self._seq
@@ -206,154 +194,156 @@ class Supervisor:
         )
         self._next_event = events[-1].number + 1 if events else 1
         self._unrecorded: list[Event] = []
-        self._gathering = Gathering()
+        self._chunk_merger = ChunkMerger()
         self._ignored_info = {
             event.detail for event in events if event.kind is EventKind.INFO_IGNORED
         }
         self._errors = ErrorFold()
         self._has_news = True
         self._commanded = machine.commanded
-        self._inbox: deque[tuple[str, CommandRun]] = deque()
-        self._tokens: dict[int, tuple[str, CommandRun]] = {}
+        self._submitted: deque[tuple[str, CommandRun]] = deque()
+        self._pending_commands: dict[int, tuple[str, CommandRun]] = {}
         self._next_token = itertools.count(1)
         self._readers = Readers(clock)
         self._num_readers = 0
-        self._moved: dict[int, float] = {}
-        self._last_tick_s = -TICK_S
-        self._history_kept_s = 0.0
+        self._progress_s: dict[int, float] = {}
+        self._last_publish_s = -PUBLISH_EVERY_S
+        self._last_history_s = 0.0
         self._turn_ms: deque[float] = deque(maxlen=200)
         self._result_times: deque[float] = deque()
         self._final: RunUpdate | None = None
         self._ended_s: float | None = None
-        self._presented: RunUpdate | None = None
+        self._published_state: RunUpdate | None = None
         self._cache: tuple[int, int, bytes] = (0, 0, b"")
 
     # --- the loop ----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin the run: create its workers."""
+        """Begin the run by creating its workers."""
         with self._changed:
             t_s = self._now_s()
-            goes_on = self._health.incarnation > 0
-            kind = EventKind.SUPERVISOR_RESTARTED if goes_on else EventKind.RUN_STARTED
-            text = "supervisor restarted, the run goes on" if goes_on else "run started"
+            is_restart = self._health.incarnation > 0
+            kind = EventKind.SUPERVISOR_RESTARTED if is_restart else EventKind.RUN_STARTED
+            text = "supervisor restarted, the run goes on" if is_restart else "run started"
             if self._machine.ended_by is not None:
                 text = "supervisor restarted while the run was ending"
-            self._note_event(RecordEvent(kind, text), t_s)
-            if self._trouble:
-                self._note_event(RecordEvent(EventKind.RECORDING_FAILED, self._trouble), t_s)
+            self._add_event(RecordEvent(kind, text), t_s)
+            if self._earlier_fault:
+                self._add_event(RecordEvent(EventKind.RECORDING_FAILED, self._earlier_fault), t_s)
             self._perform(self._machine.start(t_s), t_s)
             self._commanded = self._machine.commanded
 
     def turn(self) -> None:
-        """One round of the loop: nothing in it waits but for a command to be on record."""
+        """Do one round of the loop, which waits for nothing but for commands to be recorded."""
         began_s = self._clock()
         with self._changed:
             t_s = self._now_s()
-            for report, behind_s in _with_chunks_after(self._pool.collect()):
+            for report, later_chunks_s in _with_later_chunk_time(self._pool.collect()):
                 self._has_news |= not isinstance(report, RolloutChunk)
-                self._take(report, t_s, behind_s)
-            self._hear_learner(t_s)
-            is_commanded = self._take_commands(t_s)
+                self._on_report(report, t_s, later_chunks_s)
+            self._collect_from_learner(t_s)
+            has_commands = self._handle_commands(t_s)
             if self._ended_s is None:
                 self._perform(self._machine.handle(Ticked(t_s)), t_s)
-            since_s = t_s - self._last_tick_s + _ROUNDING_S
-            if is_commanded or self._readers.has_new_answer or since_s >= self._tick_s():
-                self._take_vitals(t_s)
-                self._tick(t_s)
+            since_s = t_s - self._last_publish_s + _ROUNDING_S
+            if has_commands or self._readers.has_new_answer or since_s >= self._publish_every_s():
+                self._note_readers_and_progress(t_s)
+                self._publish(t_s)
         if self._final is not None and self._ended_s is None:
             self._close_recording(self._final)
         self._turn_ms.append((self._clock() - began_s) * 1000)
 
     def rest(self) -> None:
-        """Wait for the next turn: long while all is calm, briefly while somebody waits."""
+        """Wait for the next turn: long while all is calm, briefly while somebody is waiting."""
         with self._changed:
             calm = self._machine.state is RunState.RUNNING
             waited_for = self._machine.has_pending_commands or not calm
         if calm and self._learning.is_on:
-            # Every generation waits for the slowest of its answers, and then for the learner's.
-            self._asked.wait(BATCHING_S)
-            self._learning.wait(self._pool.pending())
-            self._asked.clear()
+            # A generation waits for its slowest chunk and then for the learner: don't add a poll.
+            self._wake_up.wait(BATCHING_S)
+            self._learning.wait(self._pool.pending_refs())
+            self._wake_up.clear()
             return
-        self._asked.wait(BRISK_TURN_S if waited_for else CALM_TURN_S)
-        self._asked.clear()
+        self._wake_up.wait(BRISK_TURN_S if waited_for else CALM_TURN_S)
+        self._wake_up.clear()
 
     @property
     def is_done(self) -> bool:
-        """The run is over, recorded, and its readers and sinks know (or have had their time)."""
+        """The run is over and recorded, and all readers and sinks know (or had time to)."""
         if self._ended_s is None or not self._sinks.is_closed:
             return False
         with self._changed:
-            all_know = self._readers.all_told_last
-        return all_know or self._clock() - self._ended_s > LAST_PULL_GRACE_S
+            all_saw_end = self._readers.all_saw_end
+        return all_saw_end or self._clock() - self._ended_s > LAST_PULL_GRACE_S
 
     def _now_s(self) -> float:
         return self._clock() - self._started_s
 
-    def _tick_s(self) -> float:
-        """How long the version that is being gathered waits for more."""
-        if self._has_news or self._gathering.num_chunks > FEW_CHUNKS:
-            return TICK_S
-        return FEW_TICK_S if self._gathering.num_chunks else QUIET_TICK_S
+    def _publish_every_s(self) -> float:
+        """How long after the previous version the next one is due, given what has come in."""
+        if self._has_news or self._chunk_merger.num_chunks > FEW_CHUNKS:
+            return PUBLISH_EVERY_S
+        return PUBLISH_FEW_EVERY_S if self._chunk_merger.num_chunks else PUBLISH_QUIET_EVERY_S
 
-    def _take(self, report: Report, t_s: float, behind_s: float = 0.0) -> None:
+    def _on_report(self, report: Report, t_s: float, later_chunks_s: float = 0.0) -> None:
         if self._ended_s is not None:
             return  # the account is closed, and so is its recording
         match report:
             case RolloutChunk():
-                self._take_chunk(report, t_s, behind_s)
+                self._on_chunk(report, t_s, later_chunks_s)
                 return
             case CostFound(text=text):
-                self._note_event(RecordEvent(EventKind.COST_FOUND, text), t_s)
+                self._add_event(RecordEvent(EventKind.COST_FOUND, text), t_s)
                 return
-            case WorkerReady(worker_index=index, incarnation=life):
-                self._roster.took_place(report)
+            case WorkerReady(worker_index=index, incarnation=incarnation):
+                self._roster.add(report)
                 self._probes.watch(report)
-                self._learning.fit(report)
-                stimulus: WorkerStimulus = WorkerBecameReady(t_s, index, life)
+                self._learning.on_worker_ready(report)
+                stimulus: WorkerStimulus = WorkerBecameReady(t_s, index, incarnation)
             case PolicySet():
-                stimulus = _policy_answered(report, t_s)
-            case Closed(worker_index=index, incarnation=life):
+                stimulus = _policy_stimulus(report, t_s)
+            case Closed(worker_index=index, incarnation=incarnation):
                 worker = self._machine.workers.get(index)
                 failed = worker is not None and worker.fate is AfterExit.FAIL
-                self._forget(index, life, keep_log=failed)
-                stimulus = WorkerClosed(t_s, index, life)
-            case Died(worker_index=index, incarnation=life, cause=cause, text=text, detail=detail):
-                self._forget(index, life, keep_log=True)
-                stimulus = WorkerDied(t_s, index, life, cause, text, detail)
+                self._remove_worker(index, incarnation, keep_log=failed)
+                stimulus = WorkerClosed(t_s, index, incarnation)
+            case Died(
+                worker_index=index, incarnation=incarnation, cause=cause, text=text, detail=detail
+            ):
+                self._remove_worker(index, incarnation, keep_log=True)
+                stimulus = WorkerDied(t_s, index, incarnation, cause, text, detail)
         self._perform(self._machine.handle(stimulus), t_s)
 
-    def _hear_learner(self, t_s: float) -> None:
+    def _collect_from_learner(self, t_s: float) -> None:
         if self._ended_s is not None:
             return
         for stimulus in self._learning.collect(t_s):
             self._has_news |= not isinstance(stimulus, ParametersArrived)
             self._perform(self._machine.handle(stimulus), t_s)
 
-    def _forget(self, worker_index: int, incarnation: int, *, keep_log: bool) -> None:
+    def _remove_worker(self, worker_index: int, incarnation: int, *, keep_log: bool) -> None:
         ready = self._roster.ready_of(worker_index)
         if ready is None or ready.incarnation != incarnation:
-            return  # it never stood, or its successor stands already
-        self._roster.left(worker_index)
+            return  # it was never ready, or its successor already is
+        self._roster.remove(worker_index)
         self._probes.forget(worker_index)
         if keep_log:
             self._probes.keep_log(ready)
 
-    def _take_chunk(self, chunk: RolloutChunk, t_s: float, behind_s: float) -> None:
-        index, life = chunk.worker_index, chunk.incarnation
+    def _on_chunk(self, chunk: RolloutChunk, t_s: float, later_chunks_s: float) -> None:
+        index, incarnation = chunk.worker_index, chunk.incarnation
         worker = self._machine.workers.get(index)
-        if worker is None or worker.incarnation != life:
-            return  # of a life that is over: what was in flight is lost with it
-        steps = self._ledger.take(chunk, t_s)
-        self._gathering.take(chunk, ended_s=max(0.0, t_s - behind_s), steps=steps)
+        if worker is None or worker.incarnation != incarnation:
+            return  # its incarnation is over, and what was in flight is lost with it
+        steps = self._ledger.add_chunk(chunk, t_s)
+        self._chunk_merger.add(chunk, ended_s=max(0.0, t_s - later_chunks_s), steps=steps)
         self._note_ignored(chunk.ignored_info, t_s)
         self._result_times.append(t_s)
-        self._errors.take(chunk, t_s)
+        self._errors.add_chunk(chunk, t_s)
         stimulus = ChunkArrived(
             t_s,
             index,
-            life,
+            incarnation,
             chunk.duration_s,
             chunk.first_step_offset_s,
             self._ledger.num_env_steps(),
@@ -361,34 +351,36 @@ class Supervisor:
             chunk.failures_in_a_row,
             chunk.errors[-1].message if chunk.errors else "",
             chunk.drained,
-            self._learning.played(chunk),
+            self._learning.played_work(chunk),
         )
         self._perform(self._machine.handle(stimulus), t_s)
 
     def _note_ignored(self, info_keys: Sequence[str], t_s: float) -> None:
-        """Say once of a key of info that what it holds can't be a metric."""
+        """Say once for each key of info that its values can't be plotted."""
         for key in info_keys:
             if key not in self._ignored_info:
                 self._ignored_info.add(key)
                 text = f"info {key} holds something else than a number: ignored"
-                self._note_event(RecordEvent(EventKind.INFO_IGNORED, text, detail=key), t_s)
+                self._add_event(RecordEvent(EventKind.INFO_IGNORED, text, detail=key), t_s)
 
     def _note_errors(self, t_s: float, *, everything: bool = False) -> None:
-        for said in self._errors.due(t_s, everything=everything):
-            event = RecordEvent(EventKind.ENV_ERROR, said.text, said.worker_index, said.detail)
-            self._note_event(event, t_s, said.count)
+        for errors in self._errors.due(t_s, everything=everything):
+            event = RecordEvent(
+                EventKind.ENV_ERROR, errors.text, errors.worker_index, errors.detail
+            )
+            self._add_event(event, t_s, errors.count)
 
-    def _take_commands(self, t_s: float) -> bool:
-        """Carry out what was asked, and say whether anything was: it goes on record at once."""
-        is_commanded = bool(self._inbox)
-        while self._inbox:
-            reader_id, command = self._inbox.popleft()
+    def _handle_commands(self, t_s: float) -> bool:
+        """Hand commands to the machine; True if there were any: they are recorded at once."""
+        has_commands = bool(self._submitted)
+        while self._submitted:
+            reader_id, command = self._submitted.popleft()
             token = next(self._next_token)
-            self._tokens[token] = (reader_id, command)
+            self._pending_commands[token] = (reader_id, command)
             self._perform(self._machine.handle(CommandReceived(t_s, token, command)), t_s)
-        return is_commanded
+        return has_commands
 
-    def _take_vitals(self, t_s: float) -> None:
+    def _note_readers_and_progress(self, t_s: float) -> None:
         if self._ended_s is not None:
             return
         self._readers.forget_gone()
@@ -397,48 +389,52 @@ class Supervisor:
             self._perform(self._machine.handle(ReadersCounted(t_s, self._num_readers)), t_s)
         for index, vitals in self._probes.vitals().items():
             worker = self._machine.workers.get(index)
-            if worker is not None and vitals.moved_s > self._moved.get(index, 0.0):
-                self._moved[index] = vitals.moved_s
-                seen = ProgressSeen(t_s, index, worker.incarnation)
-                self._perform(self._machine.handle(seen), t_s)
+            if worker is not None and vitals.moved_s > self._progress_s.get(index, 0.0):
+                self._progress_s[index] = vitals.moved_s
+                progress = ProgressSeen(t_s, index, worker.incarnation)
+                self._perform(self._machine.handle(progress), t_s)
 
     # --- instructions ------------------------------------------------------------------------
 
     def _perform(self, instructions: list[Instruction], t_s: float) -> None:
         for instruction in instructions:
             match instruction:
-                case CreateWorker(worker_index=index, incarnation=life, version=version):
+                case CreateWorker(worker_index=index, incarnation=incarnation, version=version):
                     self._ledger.widen(index)
                     self._history.widen(index)
-                    self._pool.create(index, life, version)
-                case SetPolicy(worker_index=index, incarnation=life, version=version):
-                    self._pool.set_policy(index, life, version)
-                case RequestRollout(worker_index=index, incarnation=life, work=None):
-                    self._pool.request(index, life, instruction.budget_s, drain=instruction.drain)
-                case RequestRollout(worker_index=index, incarnation=life, work=Work() as work):
+                    self._pool.create(index, incarnation, version)
+                case SetPolicy(worker_index=index, incarnation=incarnation, version=version):
+                    self._pool.set_policy(index, incarnation, version)
+                case RequestRollout(worker_index=index, incarnation=incarnation, work=None):
+                    self._pool.request(
+                        index, incarnation, instruction.budget_s, drain=instruction.drain
+                    )
+                case RequestRollout(
+                    worker_index=index, incarnation=incarnation, work=Work() as work
+                ):
                     parameters = self._learning.parameters()
-                    self._pool.play(index, life, instruction.budget_s, work, parameters)
-                case HurryWorker(worker_index=index, incarnation=life, wanted=wanted):
-                    self._pool.hurry(index, life, wanted=wanted)
-                case CloseWorker(worker_index=index, incarnation=life):
-                    self._pool.close_worker(index, life)
-                case KillWorker(worker_index=index, incarnation=life):
-                    self._pool.kill(index, life)
+                    self._pool.play(index, incarnation, instruction.budget_s, work, parameters)
+                case HurryWorker(worker_index=index, incarnation=incarnation, wanted=wanted):
+                    self._pool.hurry(index, incarnation, wanted=wanted)
+                case CloseWorker(worker_index=index, incarnation=incarnation):
+                    self._pool.close_worker(index, incarnation)
+                case KillWorker(worker_index=index, incarnation=incarnation):
+                    self._pool.kill(index, incarnation)
                 case CreateLearner() | AskLearner() | SavePolicy():
                     self._learning.perform(instruction)
                 case RecordEvent(kind=kind):
                     if kind is EventKind.RUN_ENDED:
                         self._note_errors(t_s, everything=True)
-                    self._note_event(instruction, t_s)
+                    self._add_event(instruction, t_s)
                 case AnswerCommand(token=token, fault=fault):
-                    reader_id, command = self._tokens.pop(token)
+                    reader_id, command = self._pending_commands.pop(token)
                     answer = Answer(command.command_id, fault, command.run_id)
                     if reader_id:
-                        self._readers.answer(reader_id, answer)
+                        self._readers.add_answer(reader_id, answer)
                 case EndRun():
                     self._end(t_s)
 
-    def _note_event(self, event: RecordEvent, t_s: float, count: int = 1) -> None:
+    def _add_event(self, event: RecordEvent, t_s: float, count: int = 1) -> None:
         entry = Event(
             self._next_event,
             t_s,
@@ -453,31 +449,31 @@ class Supervisor:
         self._backlog.add_event(entry)
         self._unrecorded.append(entry)
 
-    def _tick(self, t_s: float) -> None:
-        """Close a version of the state: account, record, wake the readers."""
+    def _publish(self, t_s: float) -> None:
+        """Close a version of the state: count, record, and wake the readers."""
         self._readers.has_new_answer = self._has_news = False
         if self._ended_s is not None:
             self._changed.notify_all()
             return
-        self._last_tick_s = t_s
+        self._last_publish_s = t_s
         self._note_errors(t_s)
         self._seq += 1
-        new = self._gathering.close()
-        generations = self._learning.close(self._seq)
-        self._backlog.close(new.episodes)
+        new = self._chunk_merger.flush()
+        generations = self._learning.take_generations(self._seq)
+        self._backlog.close_version(new.episodes)
         self._history.widen(self._ledger.num_workers)
-        self._ledger.take_episodes(new.episodes, new.extras)
-        self._ledger.note(t_s)
+        self._ledger.add_episodes(new.episodes, new.extras)
+        self._ledger.note_totals(t_s)
         for index, start_s, end_s, steps in new.steps:
             self._history.add_steps(index, start_s, end_s, steps, self._seq)
         self._history.add_episodes(new.episodes, self._seq)
         self._history.add_scalars(new.episodes.end_s, new.extras.plotted(), self._seq)
         self._history.pass_time(t_s, self._seq)
-        self._roster.observe(self._machine, self._probes.vitals(), t_s)
+        self._roster.update_activities(self._machine, self._probes.vitals(), t_s)
         while self._result_times and self._result_times[0] < t_s - RESULTS_SPAN_S:
             self._result_times.popleft()
-        self._tell_sinks(t_s)
-        self._watch_recording(t_s)
+        self._feed_sinks(t_s)
+        self._note_recording_fault(t_s)
         commanded = self._machine.commanded
         is_news, self._commanded = commanded != self._commanded, commanded
         self._recording.add(
@@ -500,127 +496,130 @@ class Supervisor:
             urgent=is_news,
         )
         self._unrecorded = []
-        self._presented = self._state(t_s) if self._readers else None
+        self._published_state = self._state(t_s) if self._readers else None
         self._changed.notify_all()
 
     def _history_to_record(self, t_s: float) -> HistoryRows | None:
-        """Now and then the buckets that can't change any more; at the end all of them."""
+        """Every 10 s the buckets that can't change any more; at the end of the run all of them."""
         if self._machine.is_over:
             return self._history.to_record(math.inf, self._seq)
-        if t_s - self._history_kept_s < HISTORY_EVERY_S:
+        if t_s - self._last_history_s < HISTORY_EVERY_S:
             return None
-        self._history_kept_s = t_s
+        self._last_history_s = t_s
         return self._history.to_record(t_s - self._machine.settle_s(), self._seq)
 
-    def _tell_sinks(self, t_s: float) -> None:
-        """Leave the figures behind, and note what went wrong with earlier ones."""
+    def _feed_sinks(self, t_s: float) -> None:
+        """Hand the sinks the newest figures, and record what went wrong with earlier ones."""
         if self._sinks.wants(t_s):
             learning = self._learning.figures(t_s)
             self._sinks.offer(self._figures(t_s), self._machine.num_workers, t_s, learning)
         for trouble in self._sinks.troubles():
-            self._note_event(trouble, t_s)
+            self._add_event(trouble, t_s)
 
-    def _watch_recording(self, t_s: float) -> None:
-        """Note when it begins to fail and when it is well again; its words may change between."""
+    def _note_recording_fault(self, t_s: float) -> None:
+        """Record when writing begins to fail and when it works again.
+
+        The words of a fault may change in between: that is no new event.
+        """
         fails = bool(self._recording.fault)
         if fails == self._recording_fails:
             return
         self._recording_fails = fails
         if fails:
             text = f"the recording fails, the run goes on: {self._recording.fault}"
-            self._note_event(RecordEvent(EventKind.RECORDING_FAILED, text), t_s)
+            self._add_event(RecordEvent(EventKind.RECORDING_FAILED, text), t_s)
         else:
             text = "the recording goes on, and has what happened meanwhile"
-            self._note_event(RecordEvent(EventKind.RECORDING_RESUMED, text), t_s)
+            self._add_event(RecordEvent(EventKind.RECORDING_RESUMED, text), t_s)
 
     def _end(self, t_s: float) -> None:
-        self._tick(t_s)
+        self._publish(t_s)
         self._pool.shut_down()
         self._learning.shut_down()
         self._probes.shut_down()
         self._final = self._state(t_s)
 
     def _close_recording(self, final: RunUpdate) -> None:
-        """Not under the lock: a stalled disk may keep the recorder busy, and readers pull."""
+        """Close sinks and recording outside the lock: a disk may stall, and readers still pull."""
         self._sinks.close(final)
         self._recording.close(final)
         with self._changed:
             self._seq += 1
-            self._backlog.close(EpisodeColumns())
+            self._backlog.close_version(EpisodeColumns())
             self._ended_s = self._clock()
-            self._presented = replace(final, health=self._present_health(final.t_s), last=True)
+            self._published_state = replace(
+                final, health=self._current_health(final.t_s), last=True
+            )
             self._changed.notify_all()
 
     # --- readers -----------------------------------------------------------------------------
 
     def submit(self, reader_id: str, command: CommandRun) -> int:
-        """Take a command; its answer comes with a later `pull` of the same reader.
+        """Accept a command; its answer comes with a later `pull` of the same reader.
 
-        An empty `reader_id` is nobody: the command is carried out, and its answer goes nowhere.
+        With an empty `reader_id` the command is carried out, and its answer goes nowhere.
 
         Returns:
-            Which life of the supervisor took it: a later one knows nothing of it.
+            The supervisor's incarnation: a later one knows nothing of this command.
         """
         with self._changed:
             if reader_id:
-                self._readers.see(reader_id)
-            self._inbox.append((reader_id, command))
-            self._asked.set()
+                self._readers.note_seen(reader_id)
+            self._submitted.append((reader_id, command))
+            self._wake_up.set()
         return self._health.incarnation
 
     def pull(
         self, reader_id: str, incarnation: int, since_seq: int, max_wait_s: float = 1.0
     ) -> tuple[int, int, bool, list[bytes]]:
-        """What is new for a reader; waits until something is, at most `max_wait_s`.
+        """Return what is new for a reader, waiting until something is.
 
         Args:
             reader_id: Unique per engine.
-            incarnation: Of the supervisor that `since_seq` came from.
-            since_seq: The last state the reader has; 0 for a snapshot.
-            max_wait_s: Answer with nothing after so long.
+            incarnation: The supervisor's incarnation that `since_seq` came from.
+            since_seq: The last version that the reader has; 0 asks for a snapshot.
+            max_wait_s: Return without messages if nothing is new after this time.
 
         Returns:
-            Incarnation, seq, whether nothing will follow, and the encoded messages.
+            The supervisor's incarnation, the newest seq, whether nothing will follow, and the
+            encoded messages.
         """
         with self._changed:
             if incarnation != self._health.incarnation or not self._backlog.covers(since_seq):
                 since_seq = 0
-            self._readers.see(reader_id)
+            self._readers.note_seen(reader_id)
             self._changed.wait_for(
                 lambda: self._seq > since_seq or self._readers.has_answer(reader_id), max_wait_s
             )
             if reader_id in self._readers:  # else it left while this question was out
-                self._readers.see(reader_id)
+                self._readers.note_seen(reader_id)
             answers = self._readers.take_answers(reader_id)
             messages = [] if self._seq == since_seq else [self._encoded(since_seq)]
             last = self._ended_s is not None
             if last:
-                self._readers.tell_last(reader_id)
+                self._readers.note_end_sent(reader_id)
             return self._health.incarnation, self._seq, last, messages + answers
 
     def stay(self, reader_id: str) -> None:
-        """A reader is there, though it does not pull for a while."""
+        """Keep a reader counted as present although it does not pull for a while."""
         with self._changed:
-            self._readers.see(reader_id)
+            self._readers.note_seen(reader_id)
 
     def leave(self, reader_id: str) -> None:
-        """A reader goes."""
+        """Remove a reader that no longer needs the run."""
         with self._changed:
             self._readers.leave(reader_id)
 
     def history(self, start_s: float, end_s: float, num_buckets: int) -> bytes:
-        """A part of the run's history, at the resolution that a plot can show.
+        """Return a part of the run's history, at the resolution that a plot can show.
 
-        Args:
-            start_s: From here on the run's clock ...
-            end_s: ... to here.
-            num_buckets: At most so many rows.
+        `start_s` and `end_s` are on the run's clock.
 
         Returns:
-            An encoded `HistoryRange`.
+            An encoded `HistoryRange` of at most `num_buckets` buckets.
 
         Raises:
-            FaultError: if the recording can't be read now, or nothing can be between these times.
+            FaultError: if the recording can't be read now, or the times are no valid range.
         """
         if not (math.isfinite(start_s) and math.isfinite(end_s) and start_s <= end_s):
             raise FaultError(Fault("There is no such part of a run", f"{start_s} to {end_s} s"))
@@ -632,7 +631,7 @@ class Supervisor:
         return encode(HistoryRange(self.info.run_id, start_s, end_s, found))
 
     def summary(self) -> RunSummary:
-        """One line for the list of runs."""
+        """Return this run's line in the list of runs."""
         with self._changed:
             machine, info = self._machine, self.info
             return RunSummary(
@@ -662,13 +661,13 @@ class Supervisor:
         return self._cache[2]
 
     def _update(self, since_seq: int) -> RunUpdate:
-        """The state of this version, the same for all, with what is new to one reader."""
-        if self._presented is None:
-            self._presented = self._state(self._now_s())
+        """Combine the published state, which all readers share, with what is new to one of them."""
+        if self._published_state is None:
+            self._published_state = self._state(self._now_s())
         episodes, num_omitted = self._backlog.episodes_since(since_seq)
         snapshot = since_seq == 0
         return replace(
-            self._presented,
+            self._published_state,
             seq=self._seq,
             since_seq=since_seq,
             info=self.info if snapshot else None,
@@ -678,7 +677,9 @@ class Supervisor:
             recent=self._history.recent.delta(since_seq),
             whole=self._history.whole.delta(since_seq),
             events=self._backlog.events_since(since_seq),
-            learning=self._learning.told(self._presented.learning, since_seq),
+            learning=self._learning.with_generations_since(
+                self._published_state.learning, since_seq
+            ),
         )
 
     def _state(self, t_s: float) -> RunUpdate:
@@ -708,7 +709,7 @@ class Supervisor:
             recent=_NO_BUCKETS,
             whole=_NO_BUCKETS,
             events=(),
-            health=self._present_health(t_s),
+            health=self._current_health(t_s),
             scalars=self._ledger.scalars.figures(),
             agents=self._ledger.agents.figures(),
             learning=self._learning.figures(t_s),
@@ -722,7 +723,7 @@ class Supervisor:
             t_s, elapsed_s=machine.elapsed_s, num_restarts=machine.num_restarts
         )
 
-    def _present_health(self, t_s: float) -> SupervisorHealth:
+    def _current_health(self, t_s: float) -> SupervisorHealth:
         return replace(
             self._health,
             tick_ms=statistics.median(self._turn_ms) if self._turn_ms else 0.0,
@@ -735,7 +736,7 @@ class Supervisor:
         )
 
 
-def _policy_answered(report: PolicySet, t_s: float) -> PolicyAnswered:
+def _policy_stimulus(report: PolicySet, t_s: float) -> PolicyAnswered:
     fault = report.fault
     refusal = ": ".join(words for words in (fault.what, fault.why) if words) if fault else ""
     return PolicyAnswered(
@@ -748,20 +749,20 @@ def _policy_answered(report: PolicySet, t_s: float) -> PolicyAnswered:
     )
 
 
-def _with_chunks_after(reports: Sequence[Report]) -> list[tuple[Report, float]]:
-    """Each report, and how long the chunks of the same worker took that came after it.
+def _with_later_chunk_time(reports: Sequence[Report]) -> list[tuple[Report, float]]:
+    """Pair each report with the duration of the same worker's chunks that follow it.
 
-    Chunks that are collected together arrived one after the other: the earlier one ended when the
-    later one began.
+    Chunks of a worker that are collected together arrived one after the other: an earlier one ended
+    when the later one began.
     """
     after_s: dict[tuple[int, int], float] = {}
-    placed: list[tuple[Report, float]] = []
+    timed: list[tuple[Report, float]] = []
     for report in reversed(reports):
         if isinstance(report, CostFound):
-            placed.append((report, 0.0))
+            timed.append((report, 0.0))
             continue
-        life = (report.worker_index, report.incarnation)
-        placed.append((report, after_s.get(life, 0.0)))
+        key = (report.worker_index, report.incarnation)
+        timed.append((report, after_s.get(key, 0.0)))
         if isinstance(report, RolloutChunk):
-            after_s[life] = after_s.get(life, 0.0) + report.duration_s
-    return placed[::-1]
+            after_s[key] = after_s.get(key, 0.0) + report.duration_s
+    return timed[::-1]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raydash.bench.report import median, say, show
+from raydash.bench.report import median, print_progress, print_result
 from raydash.core.history.histogram import Histogram
 from raydash.core.history.history import CAPACITY, HistoryRows
 from raydash.core.machine.requested_state import RequestedState
@@ -49,7 +49,7 @@ def run(*, as_json: bool, episodes: int = EPISODES) -> int:
     folder = Path(tempfile.mkdtemp(prefix="raydash-bench-"))
     try:
         path = folder / "20261122-101500-bench-0000.duckdb"
-        say(f"writing {episodes:,} episodes to {folder} ...")
+        print_progress(f"writing {episodes:,} episodes to {folder} ...")
         began_s = time.monotonic()
         _write(path, episodes, until_s)
         figures: dict[str, object] = {
@@ -60,28 +60,28 @@ def run(*, as_json: bool, episodes: int = EPISODES) -> int:
         }
         with closing(open_read_only(path)) as connection:
             for name, (start_s, end_s) in ranges.items():
-                asked = _Asked(
+                query = _TimedQuery(
                     lambda start_s=start_s, end_s=end_s: history(  # type: ignore[misc]
                         connection, start_s=start_s, end_s=end_s, num_buckets=PIXELS
                     )
                 )
-                figures[f"{name}_ms"] = asked.median_ms
-                figures[f"{name}_first_ms"] = asked.first_ms
-                figures[f"{name}_rows"] = len(asked.value)  # type: ignore[arg-type]
+                figures[f"{name}_ms"] = query.median_ms
+                figures[f"{name}_first_ms"] = query.first_ms
+                figures[f"{name}_rows"] = len(query.value)  # type: ignore[arg-type]
         with RecordingReader(path) as reader:
-            opened = _Asked(reader.snapshot)
+            opened = _TimedQuery(reader.snapshot)
             figures["open_at_end_first_ms"] = opened.first_ms
             moments = iter(np.linspace(0.3, 0.7, ROUNDS) * until_s)
-            figures["move_to_an_instant_ms"] = _Asked(
+            figures["move_to_an_instant_ms"] = _TimedQuery(
                 lambda: reader.snapshot(float(next(moments)))
             ).median_ms
     finally:
         shutil.rmtree(folder)
-    show("history", figures, as_json=as_json)
+    print_result("history", figures, as_json=as_json)
     return 0 if figures["whole_run_ms"] < GOAL_MS else 1  # type: ignore[operator]
 
 
-class _Asked:
+class _TimedQuery:
     """A question, asked a few times."""
 
     def __init__(self, ask: Callable[[], object]) -> None:
@@ -120,13 +120,13 @@ def _write(path: Path, episodes: int, until_s: float) -> None:
             RunRow("bench", RunSpec(), "bench@here", utc),
             IncarnationRow(0, 0.0, utc, "127.0.0.1", 1),
         )
-        rows = _kept(until_s, steps_per_s)
+        rows = _history_rows(until_s, steps_per_s)
         writer.write(1, RecordBatch(until_s, until_s, RequestedState(WORKERS), history=rows))
         writer.end(RunEndRow(RunState.FINISHED, EndedBy.EPISODES, "", utc, until_s, until_s))
         connection.execute("CHECKPOINT")
 
 
-def _kept(until_s: float, steps_per_s: float) -> HistoryRows:
+def _history_rows(until_s: float, steps_per_s: float) -> HistoryRows:
     """What a supervisor would have kept of such episodes."""
     bucket_s = bucket_width_s(0.0, until_s, CAPACITY)
     count = int(until_s // bucket_s)

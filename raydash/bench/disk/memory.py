@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from raydash.bench.report import say, show
+from raydash.bench.report import print_progress, print_result
 from raydash.core.machine.machine import RunMachine
 from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.worker_record import MachineSettings
@@ -37,7 +37,7 @@ MAX_GROWTH = 0.1
 """Of the resident memory, from 1 h to 24 h: an allocator's noise, and no more."""
 
 
-class _Clock:
+class _ManualClock:
     """Time that is told to pass."""
 
     def __init__(self) -> None:
@@ -50,8 +50,8 @@ class _Clock:
 def run(*, as_json: bool) -> int:
     """Measure and print; 0 if memory stays flat, else 1."""
     began_s = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as home:
-        rss_mb, duckdb_mb, num_episodes, recording_mb = _day(Path(home) / "run.duckdb")
+    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as folder:
+        rss_mb, duckdb_mb, num_episodes, recording_mb = _simulate_day(Path(folder) / "run.duckdb")
     growth = rss_mb[24] / rss_mb[1] - 1.0
     figures: dict[str, object] = {f"rss_mb_{hours}h": rss_mb[hours] for hours in HOURS}
     figures |= {f"of_which_duckdb_buffers_mb_{hours}h": duckdb_mb[hours] for hours in HOURS}
@@ -62,13 +62,13 @@ def run(*, as_json: bool) -> int:
         "recording_mb": recording_mb,
         "took_s": time.monotonic() - began_s,
     }
-    show("memory", figures, as_json=as_json)
+    print_result("memory", figures, as_json=as_json)
     return 0 if growth < MAX_GROWTH else 1
 
 
-def _day(path: Path) -> tuple[dict[int, float], dict[int, float], int, float]:
+def _simulate_day(path: Path) -> tuple[dict[int, float], dict[int, float], int, float]:
     """At each of `HOURS` RSS and DuckDB's buffers; episodes in all; size of the file; all in MB."""
-    clock = _Clock()
+    clock = _ManualClock()
     spec = RunSpec()
     recorder = Recorder(path, clock=time.monotonic, commit_interval_s=0.02)
     recorder.begin(RunRow("bench", spec, "bench", ""), IncarnationRow(0, 0.0, "", "", os.getpid()))
@@ -100,7 +100,9 @@ def _day(path: Path) -> tuple[dict[int, float], dict[int, float], int, float]:
                 time.sleep(1e-3)
         rss_mb[hours] = psutil.Process().memory_info().rss / 1e6
         duckdb_mb[hours] = _duckdb_mb(recorder)
-        say(f"{hours} h: {rss_mb[hours]:.0f} MB, of which DuckDB {duckdb_mb[hours]:.0f} MB")
+        print_progress(
+            f"{hours} h: {rss_mb[hours]:.0f} MB, of which DuckDB {duckdb_mb[hours]:.0f} MB"
+        )
     if recorder.fault:
         raise RuntimeError(f"the recording failed: {recorder.fault}")
     recorder.close()

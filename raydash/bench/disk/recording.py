@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from raydash.bench.own_cpu import private_home
-from raydash.bench.report import median, say, show
-from raydash.bench.rollouts.rollout import Measured, measure_raydash
+from raydash.bench.own_cpu import private_folders
+from raydash.bench.report import median, print_progress, print_result
+from raydash.bench.rollouts.rollout import Measurement, measure_raydash
 from raydash.core.history.history import History
 from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.worker_record import MachineSettings
@@ -47,7 +47,9 @@ def run(*, as_json: bool) -> int:
         for millions, size in zip(MILLIONS, _bytes_per_episode(kind), strict=True):
             figures[f"bytes_per_episode_{kind}_{millions}M"] = size
             is_good &= size <= limit
-            say(f"{kind}, {millions} M episodes: {size:.2f} bytes each (at most {limit:g})")
+            print_progress(
+                f"{kind}, {millions} M episodes: {size:.2f} bytes each (at most {limit:g})"
+            )
         figures[f"max_bytes_per_episode_{kind}"] = limit
     cost, wall_cost = _cost()
     figures |= {
@@ -57,15 +59,15 @@ def run(*, as_json: bool) -> int:
         "cost_by_wall_time_median_of_pairs": wall_cost,
         "goal": MAX_COST,
     }
-    show("recording", figures, as_json=as_json)
+    print_result("recording", figures, as_json=as_json)
     return 0 if is_good and cost < MAX_COST else 1
 
 
 def _bytes_per_episode(kind: str) -> list[float]:
     """At each of `MILLIONS`, after a checkpoint."""
-    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as home:
-        path = Path(home) / "run.duckdb"
-        episodes = _MadeUp(float_returns=kind != "cartpole")
+    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as folder:
+        path = Path(folder) / "run.duckdb"
+        episodes = _SyntheticEpisodes(float_returns=kind != "cartpole")
         sizes: list[float] = []
         for incarnation, millions in enumerate(MILLIONS):
             recorder = Recorder(path, clock=time.monotonic, commit_interval_s=1e-3)
@@ -83,7 +85,7 @@ def _bytes_per_episode(kind: str) -> list[float]:
         return sizes
 
 
-class _MadeUp:
+class _SyntheticEpisodes:
     """Episodes as CartPole has them, and what a supervisor would hand over with them."""
 
     def __init__(self, *, float_returns: bool) -> None:
@@ -93,7 +95,7 @@ class _MadeUp:
         self._float_returns = float_returns
         self._history = History()
         self._history.widen(NUM_WORKERS)
-        self._kept_s = 0.0
+        self._last_history_s = 0.0
         self._seq = 1
         self._totals = [WorkerTotals() for _ in range(NUM_WORKERS)]
 
@@ -130,8 +132,8 @@ class _MadeUp:
                 busy_time_s=before.busy_time_s + COMMIT_S * rng.uniform(0.98, 1.0),
             )
         rows = None
-        if self.t_s - self._kept_s >= HISTORY_S:
-            self._kept_s = self.t_s
+        if self.t_s - self._last_history_s >= HISTORY_S:
+            self._last_history_s = self.t_s
             settle_s = MachineSettings().settle_s(NUM_WORKERS)
             rows = self._history.to_record(self.t_s - settle_s, self._seq)
         return RecordBatch(
@@ -147,13 +149,13 @@ class _MadeUp:
 def _cost() -> tuple[float, float]:
     """Share of the throughput that recording takes, and by wall time; medians over the pairs."""
     workers = len(os.sched_getaffinity(0))
-    with private_home():
+    with private_folders():
         costs = [_cost_of_pair(pair, workers) for pair in range(PAIRS)]
     return median(cost for cost, _ in costs), median(wall for _, wall in costs)
 
 
 def _cost_of_pair(pair: int, workers: int) -> tuple[float, float]:
-    sides: dict[bool, Measured] = {}
+    sides: dict[bool, Measurement] = {}
     for recorded in (True, False) if pair % 2 == 0 else (False, True):
         # The cluster is launched for each run, and its processes inherit this.
         os.environ.pop(_UNRECORDED, None)
@@ -166,7 +168,7 @@ def _cost_of_pair(pair: int, workers: int) -> tuple[float, float]:
     on, off = sides[True], sides[False]
     cost = 1.0 - on.steps_per_cpu_s / off.steps_per_cpu_s
     wall_cost = 1.0 - on.steps_per_s / off.steps_per_s
-    say(
+    print_progress(
         f"pair {pair + 1}/{PAIRS}: recorded {on.steps_per_s:,.0f}, not {off.steps_per_s:,.0f}"
         f" steps/s, cost {cost:.1%} (by wall time {wall_cost:.1%})"
     )

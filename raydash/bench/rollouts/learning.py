@@ -8,7 +8,7 @@ if that was in time.
 
 from dataclasses import asdict, dataclass
 
-from raydash.bench.report import say, show
+from raydash.bench.report import print_progress, print_result
 from raydash.core.events import EventKind
 from raydash.core.faults import FaultError
 from raydash.core.messages import Answer, Connect, StartRun
@@ -46,7 +46,7 @@ GOALS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class LearningResult:
     """One run.
 
     Attributes:
@@ -86,11 +86,11 @@ def run(*, as_json: bool) -> int:
                 else f"{goal.target:g} within {goal.within_s:g} s: {reached} of {SEEDS} seeds, "
                 + ", ".join(f"{each.seconds:.1f} s" for each in runs if each.reached)
             )
-    show("learning", table, as_json=as_json)
+    print_result("learning", table, as_json=as_json)
     return 0 if all_reached else 1
 
 
-def _learn(client: EngineClient, goal: Goal, seed: int) -> Learnt:
+def _learn(client: EngineClient, goal: Goal, seed: int) -> LearningResult:
     spec = spec_from_table(
         {
             "env": {"id": goal.env_id},
@@ -104,7 +104,7 @@ def _learn(client: EngineClient, goal: Goal, seed: int) -> Learnt:
     learning = last.learning
     assert learning is not None
     in_time = last.ended_by is EndedBy.TARGET and reached_s <= goal.within_s
-    learnt = Learnt(
+    result = LearningResult(
         seed=seed,
         reached=in_time,
         seconds=round(reached_s, 2),
@@ -114,13 +114,13 @@ def _learn(client: EngineClient, goal: Goal, seed: int) -> Learnt:
         num_env_steps=last.figures.num_env_steps_sampled_lifetime,
         num_restarts=learning.num_restarts,
     )
-    say(
+    print_progress(
         f"{goal.env_id} seed {seed}: {'reached' if in_time else 'NOT reached'} {goal.target:g} "
-        f"after {learnt.seconds:.1f} s, mean {learnt.evaluation_mean:.1f} over "
-        f"{learnt.evaluation_n} episodes, {learnt.num_generations} generations, "
-        f"{learnt.num_env_steps:,} steps, {learnt.num_restarts} restarts"
+        f"after {result.seconds:.1f} s, mean {result.evaluation_mean:.1f} over "
+        f"{result.evaluation_n} episodes, {result.num_generations} generations, "
+        f"{result.num_env_steps:,} steps, {result.num_restarts} restarts"
     )
-    return learnt
+    return result
 
 
 def _follow(client: EngineClient, spec: RunSpec) -> tuple[RunUpdate, float]:

@@ -9,8 +9,8 @@ import os
 import subprocess
 import sys
 
-from raydash.bench.own_cpu import private_home
-from raydash.bench.report import median, say, show
+from raydash.bench.own_cpu import private_folders
+from raydash.bench.report import median, print_progress, print_result
 from raydash.bench.rollouts.rollout import measure_raydash
 from raydash.core.spec import MODES
 
@@ -37,7 +37,7 @@ def run(*, as_json: bool) -> int:
             f"{name} actors / tasks": rates["actors"] / rates["tasks"],
         }
         is_good &= ratio >= GOAL
-    show("modes", figures, as_json=as_json)
+    print_result("modes", figures, as_json=as_json)
     return 0 if is_good else 1
 
 
@@ -46,19 +46,23 @@ def _round(env_id: str, workers: int, number: int) -> dict[str, float]:
     kinds = (*MODES, "hand")
     rates: dict[str, float] = {}
     for kind in kinds if number % 2 else kinds[::-1]:
-        with private_home():
-            rates[kind] = _hand(env_id, workers) if kind == "hand" else _ours(env_id, workers, kind)
+        with private_folders():
+            rates[kind] = (
+                _hand_written_rate(env_id, workers)
+                if kind == "hand"
+                else _raydash_rate(env_id, workers, kind)
+            )
     shown = ", ".join(f"{kind} {rates[kind]:,.0f}" for kind in kinds)
-    say(f"{env_id} {number}/{ROUNDS}: {shown} steps/s")
+    print_progress(f"{env_id} {number}/{ROUNDS}: {shown} steps/s")
     return rates
 
 
-def _ours(env_id: str, workers: int, mode: str) -> float:
+def _raydash_rate(env_id: str, workers: int, mode: str) -> float:
     table = {"env": {"id": env_id}, "rollout": {"mode": mode}}
     return measure_raydash(workers, SECONDS, table).steps_per_s
 
 
-def _hand(env_id: str, workers: int) -> float:
+def _hand_written_rate(env_id: str, workers: int) -> float:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
         [

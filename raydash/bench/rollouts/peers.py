@@ -16,8 +16,8 @@ from pathlib import Path
 
 import ray
 
-from raydash.bench.own_cpu import private_home
-from raydash.bench.report import median, say, show
+from raydash.bench.own_cpu import private_folders
+from raydash.bench.report import median, print_progress, print_result
 from raydash.bench.rollouts import peer
 from raydash.bench.rollouts.rollout import measure_raydash
 
@@ -32,27 +32,27 @@ def run(*, as_json: bool) -> int:
     """Measure and print; always 0: there is no goal but to know."""
     workers = len(os.sched_getaffinity(0))
     rates: dict[str, list[float]] = {kind: [] for kind in ("raydash", *peer.KINDS)}
-    with _python() as python, private_home():
+    with _python_with_peers() as python, private_folders():
         for number in range(1, ROUNDS + 1):
             for kind, measured in rates.items():
                 rate = (
                     measure_raydash(workers, SECONDS).steps_per_s
                     if kind == "raydash"
-                    else _peer(python, kind, workers)
+                    else _measure_peer(python, kind, workers)
                 )
                 measured.append(rate)
-                say(f"round {number}/{ROUNDS}: {kind} {rate:,.0f} env steps/s")
+                print_progress(f"round {number}/{ROUNDS}: {kind} {rate:,.0f} env steps/s")
     ours = median(rates["raydash"])
     figures: dict[str, object] = {"workers": workers, "rounds": ROUNDS, "seconds": SECONDS}
     for kind, measured in rates.items():
         figures[f"{kind}_env_steps_per_s"] = median(measured)
         if kind != "raydash":
             figures[f"raydash_over_{kind}"] = ours / median(measured)
-    show("peers", figures, as_json=as_json)
+    print_result("peers", figures, as_json=as_json)
     return 0
 
 
-def _peer(python: str, kind: str, workers: int) -> float:
+def _measure_peer(python: str, kind: str, workers: int) -> float:
     """Env steps/s of one peer, in a process of its own.
 
     Raises:
@@ -76,15 +76,15 @@ def _peer(python: str, kind: str, workers: int) -> float:
 
 
 @contextmanager
-def _python() -> Iterator[str]:
+def _python_with_peers() -> Iterator[str]:
     """A Python that has the peers."""
     if PYTHON in os.environ:
         yield os.environ[PYTHON]
         return
-    with tempfile.TemporaryDirectory(prefix="rdp-", dir="/tmp") as home:
-        say("installing the peers into a throwaway environment")
-        venv.create(home, with_pip=True)
-        python = str(Path(home) / "bin" / "python")
+    with tempfile.TemporaryDirectory(prefix="rdp-", dir="/tmp") as folder:
+        print_progress("installing the peers into a throwaway environment")
+        venv.create(folder, with_pip=True)
+        python = str(Path(folder) / "bin" / "python")
         subprocess.run(
             [python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True, stdout=sys.stderr
         )

@@ -20,7 +20,7 @@ NUM_ENVS = 64
 CHECK_EVERY = 256
 CHECK_EVERY_CALLS = 16
 
-Counted = tuple[int, int, float, int, float]
+Counts = tuple[int, int, float, int, float]
 """Steps, episodes, sums of return and length, seconds."""
 
 
@@ -32,26 +32,26 @@ def main() -> None:
         envs = gymnasium.make_vec(ENV_ID, NUM_ENVS, vectorization_mode="vector_entry_point")
         envs.action_space.seed(seed)
         envs.reset(seed=seed)
-        counted = _after_a_word(lambda: step_many(envs, seconds))
+        counts = _step_on_signal(lambda: step_many(envs, seconds))
     else:
         env = gymnasium.make(ENV_ID)
         env.action_space.seed(seed)
         observation, _ = env.reset(seed=seed)
         if kind == "mlp":
             policy = mlp(sys.argv[5])
-            counted = _after_a_word(lambda: step_by_policy(env, observation, policy, seconds))
+            counts = _step_on_signal(lambda: step_by_policy(env, observation, policy, seconds))
         else:
-            counted = _after_a_word(lambda: step_one(env, seconds))
-    print(*counted, flush=True)
+            counts = _step_on_signal(lambda: step_one(env, seconds))
+    print(*counts, flush=True)
 
 
-def _after_a_word(step: Callable[[], Counted]) -> Counted:
+def _step_on_signal(step: Callable[[], Counts]) -> Counts:
     print("ready", flush=True)
     sys.stdin.readline()
     return step()
 
 
-def step_one(env: Any, seconds: float) -> Counted:
+def step_one(env: Any, seconds: float) -> Counts:
     """Random actions."""
     policy, step, reset, clock = env.action_space.sample, env.step, env.reset, time.perf_counter
     steps = episodes = length = total_length = 0
@@ -91,7 +91,7 @@ def mlp(path: str) -> Callable[[Any], int]:
 
 def step_by_policy(
     env: Any, observation: Any, policy: Callable[[Any], int], seconds: float
-) -> Counted:
+) -> Counts:
     """Actions of a policy."""
     step, reset, clock = env.step, env.reset, time.perf_counter
     steps = episodes = length = total_length = 0
@@ -113,7 +113,7 @@ def step_by_policy(
     return steps, episodes, total_return, total_length, clock() - began_s
 
 
-def step_many(envs: Any, seconds: float) -> Counted:
+def step_many(envs: Any, seconds: float) -> Counts:
     """Random actions for all; the call after an end resets, and is no step."""
     sample, step, clock = envs.action_space.sample, envs.step, time.perf_counter
     steps = episodes = total_length = 0

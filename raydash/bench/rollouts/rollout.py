@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from raydash.bench.own_cpu import OwnCpu, private_home
-from raydash.bench.report import median, say, show, stolen_s
+from raydash.bench.own_cpu import OwnCpu, private_folders
+from raydash.bench.report import median, print_progress, print_result, stolen_s
 from raydash.bench.rollouts.plain_loop import ENV_ID, NUM_ENVS
 from raydash.core.faults import FaultError
 from raydash.core.messages import Answer, CommandRun, Connect, StartRun, Verb
@@ -57,7 +57,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """One side of a pair.
 
     Attributes:
@@ -87,13 +87,13 @@ def run(*, as_json: bool) -> int:
         "goal": GOAL,
     }
     is_good = True
-    with private_home(), tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as folder:
+    with private_folders(), tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as folder:
         for case in _cases(Path(folder)):
             found = _measure(case)
             figures |= found
             ratio = found[f"{case.kind}_ratio_per_cpu_s"]
             is_good &= isinstance(ratio, float) and ratio >= GOAL
-    show("rollout", figures, as_json=as_json)
+    print_result("rollout", figures, as_json=as_json)
     return 0 if is_good else 1
 
 
@@ -112,16 +112,16 @@ def _cases(folder: Path) -> tuple[Case, ...]:
 
 def _measure(case: Case) -> dict[str, object]:
     workers = len(os.sched_getaffinity(0))
-    pairs: list[tuple[Measured, Measured]] = []
+    pairs: list[tuple[Measurement, Measurement]] = []
     for number in range(1, PAIRS + 1):
         if number % 2:
             ours = measure_raydash(workers, table=case.table)
-            plain = _plain(case, workers)
+            plain = _measure_plain_loop(case, workers)
         else:
-            plain = _plain(case, workers)
+            plain = _measure_plain_loop(case, workers)
             ours = measure_raydash(workers, table=case.table)
         pairs.append((ours, plain))
-        say(
+        print_progress(
             f"{case.kind} {number}/{PAIRS}: raydash {ours.steps_per_s:,.0f}, "
             f"plain {plain.steps_per_s:,.0f} steps/s, "
             f"ratio {ours.steps_per_s / plain.steps_per_s:.3f}, "
@@ -145,19 +145,19 @@ class _Meter:
     def __init__(self) -> None:
         self._cpu, self._stolen_s = OwnCpu(), stolen_s()
 
-    def measured(self, steps_per_s: float, seconds: float) -> Measured:
-        return Measured(steps_per_s, self._cpu.spent_s(), stolen_s() - self._stolen_s, seconds)
+    def measured(self, steps_per_s: float, seconds: float) -> Measurement:
+        return Measurement(steps_per_s, self._cpu.spent_s(), stolen_s() - self._stolen_s, seconds)
 
 
 def measure_raydash(
     workers: int, seconds: float = SECONDS, table: dict[str, Any] | None = None
-) -> Measured:
+) -> Measurement:
     """A run of its own cluster, from when all workers step.
 
     Args:
         workers: How many.
         seconds: How long.
-        table: What differs from the default run. In a `private_home`.
+        table: What differs from the default run. In a `private_folders`.
     """
     table = table or {}
     rollout = {**table.get("rollout", {}), "num_workers": workers}
@@ -167,7 +167,7 @@ def measure_raydash(
         client.send(StartRun(0, spec))
         first: RunUpdate | None = None
         meter: _Meter | None = None
-        measured: Measured | None = None
+        measured: Measurement | None = None
         while True:
             message = client.receive(30.0)
             if isinstance(message, Answer) and message.fault is not None:
@@ -190,7 +190,7 @@ def measure_raydash(
                 return measured
 
 
-def _plain(case: Case, workers: int) -> Measured:
+def _measure_plain_loop(case: Case, workers: int) -> Measurement:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     # Ray gives its workers one thread of BLAS; the plain loop gets the same.
     environment["OMP_NUM_THREADS"] = "1"
@@ -220,7 +220,9 @@ def _plain(case: Case, workers: int) -> Measured:
         steps, _, _, _, took_s = child.stdout.readline().split()
         seconds = max(seconds, float(took_s))
         rate += int(steps) / float(took_s)
-    measured = Measured(rate, _cpu_s_of(children) - before_s, stolen_s() - stolen_before_s, seconds)
+    measured = Measurement(
+        rate, _cpu_s_of(children) - before_s, stolen_s() - stolen_before_s, seconds
+    )
     for child in children:
         child.communicate()
     return measured

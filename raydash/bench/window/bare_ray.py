@@ -17,11 +17,11 @@ POLL_S = 0.01
 
 def main() -> None:
     """Do it and print the seconds since STARTED."""
-    started_s, home = float(sys.argv[1]), Path(sys.argv[2])
+    started_s, folder = float(sys.argv[1]), Path(sys.argv[2])
     os.environ["RAY_AUTH_MODE"] = "disabled"
     command = [
         str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--port=0",
-        "--node-ip-address=127.0.0.2", f"--temp-dir={home / 'r'}", "--include-dashboard=false",
+        "--node-ip-address=127.0.0.2", f"--temp-dir={folder / 'r'}", "--include-dashboard=false",
         "--disable-usage-stats", "--no-monitor", "--include-log-monitor=false",
         "--object-store-memory=200000000",
     ]  # fmt: skip
@@ -35,7 +35,7 @@ def main() -> None:
         start_new_session=True,
     )
     try:
-        address_file = home / "r" / "ray_current_cluster"
+        address_file = folder / "r" / "ray_current_cluster"
         while not address_file.exists() or not address_file.read_text().strip():
             if process.poll() is not None:
                 raise SystemExit("ray start ended")

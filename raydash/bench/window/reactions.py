@@ -8,8 +8,8 @@ import random
 import signal
 import time
 
-from raydash.bench.report import median, percentile, say, show
-from raydash.bench.window.stage import Stage, stage
+from raydash.bench.report import median, percentile, print_progress, print_result
+from raydash.bench.window.window_driver import WindowDriver, driven_window
 from raydash.core.messages import Verb
 from raydash.core.spec import spec_from_table
 from raydash.core.states import Activity, RunState
@@ -23,48 +23,48 @@ def run(*, as_json: bool) -> int:
     """Measure and print; 0 if the goal for pausing is reached, else 1."""
     spec = spec_from_table({"rollout": {"num_workers": WORKERS}})
     times: dict[str, list[float]] = {}
-    with stage() as scene:
-        scene.start(spec)
+    with driven_window() as driver:
+        driver.start(spec)
         for number in range(ROUNDS):
             for measure in (_pause, _kill_worker, _kill_engine, _new_window):
-                for name, seconds in measure(scene).items():
+                for name, seconds in measure(driver).items():
                     times.setdefault(name, []).append(seconds)
-            say(f"round {number + 1}/{ROUNDS}: " + _line(times))
+            print_progress(f"round {number + 1}/{ROUNDS}: " + _describe(times))
     figures: dict[str, object] = {"workers": WORKERS, "rounds": ROUNDS}
     for name, seconds_seen in times.items():
         figures[f"{name}_median_s"] = median(seconds_seen)
         figures[f"{name}_p95_s"] = percentile(seconds_seen, 0.95)
     figures["goal_pause_s"] = GOAL_PAUSE_S
-    show("reactions", figures, as_json=as_json)
+    print_result("reactions", figures, as_json=as_json)
     return 0 if median(times["pause_to_all_paused"]) < GOAL_PAUSE_S else 1
 
 
-def _line(times: dict[str, list[float]]) -> str:
+def _describe(times: dict[str, list[float]]) -> str:
     return ", ".join(f"{name} {seconds[-1]:.2f} s" for name, seconds in times.items())
 
 
-def _all_step(scene: Stage) -> bool:
-    return scene.num_in(Activity.RESETTING, Activity.STEPPING) == WORKERS
+def _all_step(driver: WindowDriver) -> bool:
+    return driver.num_in(Activity.RESETTING, Activity.STEPPING) == WORKERS
 
 
-def _pause(scene: Stage) -> dict[str, float]:
-    scene.wait(lambda: _all_step(scene))
-    scene.idle(random.uniform(0.5, 1.0))
-    scene.window.actions_.verbs[Verb.PAUSE].trigger()
-    paused_s = scene.wait(
+def _pause(driver: WindowDriver) -> dict[str, float]:
+    driver.wait(lambda: _all_step(driver))
+    driver.idle(random.uniform(0.5, 1.0))
+    driver.window.actions_.verbs[Verb.PAUSE].trigger()
+    paused_s = driver.wait(
         lambda: (
-            scene.session.store.shown is not None
-            and scene.session.store.shown.state is RunState.PAUSED
-            and scene.num_in(Activity.PAUSED) == WORKERS
+            driver.session.store.shown is not None
+            and driver.session.store.shown.state is RunState.PAUSED
+            and driver.num_in(Activity.PAUSED) == WORKERS
         )
     )
-    scene.window.actions_.verbs[Verb.RESUME].trigger()
-    resumed_s = scene.wait(lambda: _all_step(scene))
+    driver.window.actions_.verbs[Verb.RESUME].trigger()
+    resumed_s = driver.wait(lambda: _all_step(driver))
     return {"pause_to_all_paused": paused_s, "resume_to_all_stepping": resumed_s}
 
 
-def _kill_worker(scene: Stage) -> dict[str, float]:
-    run = scene.session.store.shown
+def _kill_worker(driver: WindowDriver) -> dict[str, float]:
+    run = driver.session.store.shown
     assert run is not None
     assert run.latest is not None
     row = random.randrange(WORKERS)
@@ -75,7 +75,7 @@ def _kill_worker(scene: Stage) -> dict[str, float]:
         assert run.latest is not None
         return Activity(int(run.latest.workers.activity[row]))
 
-    shown_s = scene.wait(lambda: activity() is Activity.RESTARTING)
+    shown_s = driver.wait(lambda: activity() is Activity.RESTARTING)
 
     def steps_again() -> bool:
         assert run.latest is not None
@@ -83,43 +83,43 @@ def _kill_worker(scene: Stage) -> dict[str, float]:
         alive = activity() in (Activity.RESETTING, Activity.STEPPING)
         return alive and workers.incarnation[row] > incarnation and workers.data_age_s[row] < 0.5
 
-    stepping_s = shown_s + scene.wait(steps_again)
+    stepping_s = shown_s + driver.wait(steps_again)
     return {"worker_killed_to_shown": shown_s, "worker_killed_to_stepping": stepping_s}
 
 
-def _kill_engine(scene: Stage) -> dict[str, float]:
-    run = scene.session.store.shown
+def _kill_engine(driver: WindowDriver) -> dict[str, float]:
+    run = driver.session.store.shown
     assert run is not None
-    pid = scene.session.engine.pid
+    pid = driver.session.engine.pid
     os.kill(pid, signal.SIGKILL)
     killed_s = time.monotonic()
     version = [-1]
 
     def is_back() -> bool:
-        if scene.session.engine.pid in (0, pid):
+        if driver.session.engine.pid in (0, pid):
             return False
         if version[0] < 0:
             version[0] = run.version
         return run.version > version[0] + 1
 
-    scene.wait(is_back)
+    driver.wait(is_back)
     return {"engine_killed_to_updates": time.monotonic() - killed_s}
 
 
-def _new_window(scene: Stage) -> dict[str, float]:
-    before = scene.session.store.shown
+def _new_window(driver: WindowDriver) -> dict[str, float]:
+    before = driver.session.store.shown
     assert before is not None
     wanted = len(before.recent)
-    own = set(scene.session.own_runs)
-    scene.leave()
+    own = set(driver.session.own_runs)
+    driver.leave()
     began_s = time.monotonic()
-    scene.open()
-    scene.session.own_runs |= own
+    driver.open()
+    driver.session.own_runs |= own
 
     def is_whole() -> bool:
-        run = scene.session.store.shown
-        drawn = scene.window.clock.figures().frames_per_s > 1
+        run = driver.session.store.shown
+        drawn = driver.window.clock.figures().frames_per_s > 1
         return run is not None and len(run.recent) >= wanted and drawn
 
-    scene.wait(is_whole)
+    driver.wait(is_whole)
     return {"new_window_to_full_picture": time.monotonic() - began_s}

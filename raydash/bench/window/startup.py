@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from raydash import paths
-from raydash.bench.report import median, say, show
+from raydash.bench.report import median, print_progress, print_result
 from raydash.cluster.ray_env import driver_environment
 
 ROUNDS = 5
@@ -27,14 +27,16 @@ def run(*, as_json: bool) -> int:
     """Measure and print; 0 if both goals are reached, else 1."""
     rounds: list[dict[str, float]] = []
     for number in range(ROUNDS + 1):
-        figures = {**_child("window_probe"), **_child("bare_ray")}
+        figures = {**_run_probe("window_probe"), **_run_probe("bare_ray")}
         if number == 0:
             continue  # the first fills the byte-code cache
         rounds.append(figures)
-        say(f"round {number}/{ROUNDS}: " + ", ".join(f"{k} {v:.2f}" for k, v in figures.items()))
+        print_progress(
+            f"round {number}/{ROUNDS}: " + ", ".join(f"{k} {v:.2f}" for k, v in figures.items())
+        )
     medians = {name: median(row[name] for row in rounds) for name in rounds[0]}
     over_s = median(row["window_to_episode_s"] - row["bare_to_episode_s"] for row in rounds)
-    show(
+    print_result(
         "startup",
         {
             "rounds": ROUNDS,
@@ -48,19 +50,19 @@ def run(*, as_json: bool) -> int:
     return 0 if medians["painted_s"] < GOAL_PAINT_S and over_s < GOAL_OVER_BARE_S else 1
 
 
-def _child(name: str) -> dict[str, float]:
+def _run_probe(name: str) -> dict[str, float]:
     """Run one probe in a fresh process and private folders; it is told when it was started."""
     # Ray's sockets need a short path.
-    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as home:
+    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as folder:
         environment = driver_environment(os.environ, cache_dir=paths.cache_dir())
         environment |= {
-            "RAYDASH_STATE_DIR": str(Path(home) / "s"),
-            "RAYDASH_DATA_DIR": str(Path(home) / "d"),
+            "RAYDASH_STATE_DIR": str(Path(folder) / "s"),
+            "RAYDASH_DATA_DIR": str(Path(folder) / "d"),
             "RAYDASH_CACHE_DIR": str(paths.cache_dir()),
         }
         if not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")):
             environment["QT_QPA_PLATFORM"] = "offscreen"
-        command = [sys.executable, "-m", f"raydash.bench.window.{name}", repr(time.time()), home]
+        command = [sys.executable, "-m", f"raydash.bench.window.{name}", repr(time.time()), folder]
         done = subprocess.run(
             command,
             env=environment,

@@ -8,8 +8,8 @@ import time
 
 from PySide6.QtCore import Qt, QTimer
 
-from raydash.bench.report import median, percentile, show
-from raydash.bench.window.stage import stage
+from raydash.bench.report import median, percentile, print_result
+from raydash.bench.window.window_driver import driven_window
 from raydash.core.spec import spec_from_table
 
 WORKERS = 256
@@ -21,9 +21,9 @@ GOAL_P99_MS = 33.0
 def run(*, as_json: bool, workers: int = WORKERS) -> int:
     """Measure and print; 0 if the goal is reached, else 1."""
     spec = spec_from_table({"rollout": {"num_workers": workers}})
-    with stage() as scene:
-        shown = scene.start(spec, simulated=True)
-        scene.idle(WARM_UP_S)
+    with driven_window() as driver:
+        shown = driver.start(spec, simulated=True)
+        driver.idle(WARM_UP_S)
         gaps_ms: list[float] = []
         draw_ms: list[float] = []
         worst_ms: list[float] = []
@@ -39,7 +39,7 @@ def run(*, as_json: bool, workers: int = WORKERS) -> int:
         second = QTimer()
 
         def note() -> None:
-            figures = scene.window.clock.figures()
+            figures = driver.window.clock.figures()
             draw_ms.append(figures.median_ms)
             worst_ms.append(figures.worst_ms)
 
@@ -48,13 +48,13 @@ def run(*, as_json: bool, workers: int = WORKERS) -> int:
         before, merged = shown.version, shown.num_merged
         ticker.start(1)
         second.start(1000)
-        scene.idle(SECONDS)
+        driver.idle(SECONDS)
         ticker.stop()
         second.stop()
         updates_per_s = (shown.version - before) / SECONDS
         merged = shown.num_merged - merged
     p99_ms = percentile(gaps_ms, 0.99)
-    show(
+    print_result(
         "ui",
         {
             "simulated_workers": workers,

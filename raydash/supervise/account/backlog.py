@@ -1,4 +1,4 @@
-"""What readers may have missed: the newest episodes and events, by version."""
+"""The newest episodes and events by version, for readers that have not seen them yet."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -9,18 +9,20 @@ from raydash.core.updates import MAX_EPISODES_PER_UPDATE
 
 MAX_EVENTS = 5000
 MAX_VERSIONS = 6000
-"""Ten minutes; a reader that is further behind gets a snapshot."""
+"""Ten minutes of versions; a reader that is further behind gets a snapshot."""
 
 
 class Backlog:
-    """Bounded: 2 000 episodes and a batch, 5 000 events, ten minutes of counts.
+    """Holds the newest episodes and events, with the version that brought them.
+
+    It is bounded: 2 000 episodes and a batch, 5 000 events, ten minutes of counts.
 
     Attributes:
-        num_episodes: All that were ever closed in, of earlier supervisors too.
+        num_episodes: All episodes of the run so far, those of earlier incarnations included.
     """
 
     def __init__(self, *, events: Iterable[Event], num_episodes: int, seq: int) -> None:
-        """A backlog that begins at version `seq`, with what the recording holds."""
+        """Begin at version `seq` with the events and the episode count of the recording."""
         self.num_episodes = num_episodes
         self._events: deque[tuple[int, Event]] = deque(
             ((seq, event) for event in events), maxlen=MAX_EVENTS
@@ -31,10 +33,10 @@ class Backlog:
         self._counts: deque[int] = deque([num_episodes], maxlen=MAX_VERSIONS)
 
     def add_event(self, event: Event) -> None:
-        """Something happened; it belongs to the version that is closed next."""
+        """Add an event to the version that is closed next."""
         self._events.append((self._seq + 1, event))
 
-    def close(self, episodes: EpisodeColumns) -> None:
+    def close_version(self, episodes: EpisodeColumns) -> None:
         """Close the next version with the episodes that it brought."""
         self._seq += 1
         self.num_episodes += len(episodes)
@@ -46,11 +48,14 @@ class Backlog:
                 self._num_kept -= len(self._batches.popleft()[1])
 
     def covers(self, since_seq: int) -> bool:
-        """Whether it is known what happened since a version."""
+        """Return whether the backlog reaches back to a version."""
         return self._seq - len(self._counts) < since_seq <= self._seq
 
     def episodes_since(self, since_seq: int) -> tuple[EpisodeColumns, int]:
-        """Episodes of later versions, the newest of them, and how many are left out; 0: all."""
+        """Return the newest episodes of later versions, and how many older ones are left out.
+
+        A `since_seq` of 0 asks for the episodes of all versions.
+        """
         before = self._counts[since_seq - self._seq - 1] if since_seq else 0
         fresh: list[EpisodeColumns] = []
         for seq, batch in reversed(self._batches):
@@ -61,7 +66,7 @@ class Backlog:
         return newest, self.num_episodes - before - len(newest)
 
     def events_since(self, since_seq: int) -> tuple[Event, ...]:
-        """Events of later versions; not those of the version that is still open."""
+        """Return events of later versions, without those of the version that is still open."""
         found: list[Event] = []
         for seq, event in reversed(self._events):
             if seq <= since_seq:

@@ -1,4 +1,4 @@
-"""Folds errors of environments into events: an environment may fail thousands of times a second."""
+"""Folds errors of environments into few events: one may fail thousands of times a second."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ ERROR_FOLD_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class FoldedErrors:
-    """What one event says of a worker's errors.
+    """A worker's errors that one event stands for.
 
     Attributes:
         worker_index: 1..N.
-        count: How many, by the worker's own totals.
+        count: How many errors there were, by the worker's own totals.
         text: One line for people.
-        detail: The traceback of the first.
+        detail: The traceback of the first error.
     """
 
     worker_index: int
@@ -33,19 +33,19 @@ class _Fold:
 
 
 class ErrorFold:
-    """At most one event per worker and second; the first of a while comes at once."""
+    """Allows one event per worker and second; the first after a quiet time comes at once."""
 
     def __init__(self) -> None:
         self._folds: dict[int, _Fold] = {}
         self._counted: dict[tuple[int, int], int] = {}
 
-    def take(self, chunk: RolloutChunk, t_s: float) -> None:
+    def add_chunk(self, chunk: RolloutChunk, t_s: float) -> None:
         """Count the errors of a chunk."""
-        life = (chunk.worker_index, chunk.incarnation)
-        new = chunk.totals.num_error - self._counted.get(life, 0)
+        key = (chunk.worker_index, chunk.incarnation)
+        new = chunk.totals.num_error - self._counted.get(key, 0)
         if new <= 0:
             return
-        self._counted[life] = chunk.totals.num_error
+        self._counted[key] = chunk.totals.num_error
         fold = self._folds.setdefault(chunk.worker_index, _Fold(open_until_s=t_s))
         fold.count += new
         if chunk.errors and not fold.text:
@@ -53,16 +53,16 @@ class ErrorFold:
             fold.detail = chunk.errors[0].traceback
 
     def due(self, t_s: float, *, everything: bool = False) -> list[FoldedErrors]:
-        """What is to be said now; `everything` when nothing will follow."""
-        said: list[FoldedErrors] = []
+        """Return the errors that are due for an event; `everything` if no other call follows."""
+        due: list[FoldedErrors] = []
         for index, fold in list(self._folds.items()):
             if t_s < fold.open_until_s and not everything:
                 continue
             if fold.count:
                 times = f" ({fold.count} times)" if fold.count > 1 else ""
                 text = f"worker {index}: {fold.text or 'an episode ended in an error'}{times}"
-                said.append(FoldedErrors(index, fold.count, text, fold.detail))
+                due.append(FoldedErrors(index, fold.count, text, fold.detail))
                 self._folds[index] = _Fold(open_until_s=t_s + ERROR_FOLD_S)
             else:
                 del self._folds[index]
-        return said
+        return due

@@ -1,4 +1,4 @@
-"""What is known of each worker beside its totals: where it runs, what it does and since when."""
+"""What is known of each worker beside its totals: where it runs, what it does, and since when."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,18 +16,18 @@ from raydash.supervise.account.ledger import Ledger
 STALL_AFTER_S = 5.0
 UNREACHABLE_AFTER_S = 15.0
 IDLE_AFTER_S = 0.5
-"""Shorter waits, as between two generations of a fast learner, are part of its stepping."""
+"""A shorter wait, as between two generations of a fast learner, still counts as stepping."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerVitals:
-    """What the probe of a worker's node says of it.
+    """What the probe of a worker's node measured.
 
     Attributes:
-        read_s: When, on the run's clock.
-        cpu_percent: Of one core; NaN if unknown.
+        read_s: When it was measured, on the run's clock.
+        cpu_percent: 100 is one core; NaN if unknown.
         rss_bytes: Resident memory; NaN if unknown.
-        is_resetting: Its progress file says that it is inside `env.reset`.
+        is_resetting: Whether the worker's progress file says that it is inside `env.reset`.
         moved_s: When its progress was last seen to change, on the run's clock.
     """
 
@@ -39,16 +39,16 @@ class WorkerVitals:
 
 
 class Probes(Protocol):
-    """Where vitals come from: a reader per node. Nothing here waits."""
+    """Measures the vitals of workers, on every node. No method waits."""
 
     def watch(self, ready: WorkerReady) -> None:
-        """Begin to look at a worker."""
+        """Begin to measure a worker."""
 
     def forget(self, worker_index: int) -> None:
-        """It is gone."""
+        """Stop measuring a worker that is gone."""
 
     def vitals(self) -> dict[int, WorkerVitals]:
-        """The newest of every worker that is watched."""
+        """Return the newest vitals of every worker that is watched, by worker index."""
 
     def keep_log(self, ready: WorkerReady) -> None:
         """Keep the last MB of a worker's output beside the recording."""
@@ -58,7 +58,7 @@ class Probes(Protocol):
 
 
 class NoProbes(Probes):
-    """Nothing is known beyond what chunks say (simulated workers)."""
+    """Measures nothing: simulated workers have no processes."""
 
     @override
     def watch(self, ready: WorkerReady) -> None:
@@ -82,38 +82,38 @@ class NoProbes(Probes):
 
 
 class Roster:
-    """Makes the columns of workers that readers see."""
+    """Knows where workers run and what they are doing, and makes the columns that readers see."""
 
     def __init__(self) -> None:
         self.nodes: list[str] = []
         self._ready: dict[int, WorkerReady] = {}
-        self._doing: dict[int, tuple[Activity, float]] = {}
+        self._activities: dict[int, tuple[Activity, float]] = {}
 
-    def took_place(self, ready: WorkerReady) -> None:
-        """A worker stands somewhere."""
+    def add(self, ready: WorkerReady) -> None:
+        """Add a worker that is ready, with its process and node."""
         self._ready[ready.worker_index] = ready
         if ready.node not in self.nodes:
             self.nodes.append(ready.node)
 
-    def left(self, worker_index: int) -> WorkerReady | None:
-        """A worker is gone; gives what was known of it."""
+    def remove(self, worker_index: int) -> WorkerReady | None:
+        """Remove a worker that is gone, and return what was known of it."""
         return self._ready.pop(worker_index, None)
 
     def ready_of(self, worker_index: int) -> WorkerReady | None:
-        """Where a worker stands, if it does."""
+        """Return a worker's process and node; None if it is not ready."""
         return self._ready.get(worker_index)
 
     def columns(
         self, machine: RunMachine, ledger: Ledger, vitals: dict[int, WorkerVitals], t_s: float
     ) -> WorkerColumns:
-        """All workers now."""
+        """Return the columns of all workers at `t_s`."""
         workers = [machine.workers[index] for index in sorted(machine.workers)]
         rows = np.array([worker.index - 1 for worker in workers], np.int64)
         if len(rows):
             ledger.widen(int(rows.max()) + 1)
-        if any(worker.index not in self._doing for worker in workers):
-            self.observe(machine, vitals, t_s)
-        doing = [self._doing[worker.index] for worker in workers]
+        if any(worker.index not in self._activities for worker in workers):
+            self.update_activities(machine, vitals, t_s)
+        activities = [self._activities[worker.index] for worker in workers]
         totals = ledger.totals()[rows].astype(np.int64)
         grown, seconds = ledger.worker_growth(t_s)
         grown = grown[rows]
@@ -124,8 +124,8 @@ class Roster:
         return WorkerColumns(
             worker_index=(rows + 1).astype(np.int32),
             incarnation=np.array([worker.incarnation for worker in workers], np.int32),
-            activity=np.array([activity for activity, _ in doing], np.uint8),
-            activity_age_s=np.array([t_s - since_s for _, since_s in doing], np.float32),
+            activity=np.array([activity for activity, _ in activities], np.uint8),
+            activity_age_s=np.array([t_s - since_s for _, since_s in activities], np.float32),
             node=np.array([self.nodes.index(r.node) if r else -1 for r in ready], np.int32),
             pid=np.array([r.pid if r else 0 for r in ready], np.int32),
             seed=np.array([r.seed if r else 0 for r in ready], np.int64),
@@ -147,17 +147,16 @@ class Roster:
             share_idle=shares[:, 3].copy(),
             cpu_percent=np.array([v.cpu_percent if v else np.nan for v in seen], np.float32),
             rss_bytes=np.array([v.rss_bytes if v else np.nan for v in seen], np.float64),
-            data_age_s=(t_s - ledger.heard_s[rows]).astype(np.float32),
+            data_age_s=(t_s - ledger.last_chunk_s[rows]).astype(np.float32),
             weights_seq_no=ledger.weights_seq_no[rows].astype(np.int32),
         )
 
-    def observe(self, machine: RunMachine, vitals: dict[int, WorkerVitals], t_s: float) -> None:
-        """Look at what each worker does; often, whether anyone reads or not, so that ages are true.
+    def update_activities(
+        self, machine: RunMachine, vitals: dict[int, WorkerVitals], t_s: float
+    ) -> None:
+        """Note what each worker is doing at `t_s`, and since when.
 
-        Args:
-            machine: Knows what was asked of each.
-            vitals: What their nodes say of them.
-            t_s: Now, on the run's clock.
+        To be called often, whether anyone reads or not: otherwise the ages would be wrong.
         """
         patience_s = STALL_AFTER_S + 3 * machine.budget_s()
         for worker in machine.workers.values():
@@ -177,6 +176,6 @@ class Roster:
                     activity, since_s = Activity.STALLED, worker.heard_s
                 elif activity is Activity.STEPPING and seen is not None and seen.is_resetting:
                     activity = Activity.RESETTING
-            before = self._doing.get(worker.index)
+            before = self._activities.get(worker.index)
             if before is None or before[0] is not activity:
-                self._doing[worker.index] = (activity, since_s)
+                self._activities[worker.index] = (activity, since_s)

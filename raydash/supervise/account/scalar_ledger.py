@@ -1,6 +1,6 @@
-"""The account of what only some episodes have: named scalars, and agents with returns of their own.
+"""The account of what only some runs have: named scalars of episodes, and several agents.
 
-Names are kept in the order in which they were met.
+Names are kept in the order in which they first appeared.
 """
 
 import math
@@ -15,7 +15,7 @@ RECENT_EPISODES = 100
 
 
 @dataclass(slots=True)
-class _Named:
+class _ScalarStats:
     count: int = 0
     total: float = 0.0
     recent_s: Float64 = field(default_factory=lambda: np.empty(0))
@@ -27,114 +27,112 @@ class _Named:
         self.keep_newest(end_s, values)
 
     def keep_newest(self, end_s: Float64, values: Float64) -> None:
-        """Of those so far and these, the last 100 by finish time."""
+        """Keep the last 100 values by finish time."""
         times, both = np.concatenate([self.recent_s, end_s]), np.concatenate([self.recent, values])
         order = np.argsort(times, kind="stable")[-RECENT_EPISODES:]
         self.recent_s, self.recent = times[order], both[order]
 
 
 class ScalarLedger:
-    """Sums of named scalars over the whole run, and their last 100."""
+    """Sums up named scalars over the whole run, and keeps the last 100 of each."""
 
     def __init__(self) -> None:
-        self._named: dict[str, _Named] = {}
+        self._by_name: dict[str, _ScalarStats] = {}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._named
+        return name in self._by_name
 
-    def take(self, end_s: Float64, scalars: EpisodeScalars) -> None:
-        """Count in those of some finished episodes."""
+    def add(self, end_s: Float64, scalars: EpisodeScalars) -> None:
+        """Add the scalars of finished episodes."""
         for column, name in enumerate(scalars.names):
             values = scalars.values[:, column]
             known = ~np.isnan(values)
             if known.any():
-                self._named.setdefault(name, _Named()).add(end_s[known], values[known])
+                self._by_name.setdefault(name, _ScalarStats()).add(end_s[known], values[known])
 
     def restore(
         self, name: str, *, count: int, total: float, end_s: Float64, recent: Float64
     ) -> None:
-        """Begin with what earlier lives of the supervisor recorded of a name.
+        """Begin with what earlier incarnations of the supervisor recorded under a name.
 
-        Args:
-            name: Its name.
-            count: Episodes that had it.
-            total: Their sum.
-            end_s: When the newest of them ended.
-            recent: Their values.
+        `count` episodes had a value, with the sum `total`. The newest ones, which are `recent`,
+        ended at `end_s`.
         """
-        kept = self._named[name] = _Named(count, total)
+        kept = self._by_name[name] = _ScalarStats(count, total)
         kept.keep_newest(end_s, recent)
 
     def figures(self) -> ScalarFigures:
-        """Of now."""
-        held = self._named.values()
+        """Return means and counts of all names."""
+        stats = self._by_name.values()
         return ScalarFigures(
-            names=tuple(self._named),
-            mean=np.array([each.total / each.count for each in held], np.float64),
-            recent_mean=np.array([each.recent.mean() for each in held], np.float64),
-            count=np.array([each.count for each in held], np.int64),
+            names=tuple(self._by_name),
+            mean=np.array([each.total / each.count for each in stats], np.float64),
+            recent_mean=np.array([each.recent.mean() for each in stats], np.float64),
+            count=np.array([each.count for each in stats], np.int64),
         )
 
 
 class AgentLedger:
-    """Actions of every agent, exact over the lives of its workers, and returns of its episodes."""
+    """Counts the actions of every agent, exactly and over restarts of workers, and its returns."""
 
     def __init__(self) -> None:
         self._returns = ScalarLedger()
-        self._num_steps: dict[str, int] = {}  # of lives that are over
-        self._lives: dict[int, tuple[int, dict[str, int]]] = {}  # of each worker the present one
+        self._num_steps: dict[str, int] = {}  # of incarnations that are over
+        self._current: dict[
+            int, tuple[int, dict[str, int]]
+        ] = {}  # by worker: the one that runs now
 
     @property
     def has_any(self) -> bool:
-        """An agent was met."""
+        """Whether any agent has acted."""
         return bool(self._num_steps)
 
-    def take(self, chunk: RolloutChunk) -> None:
-        """Count in the actions of a chunk; its totals are cumulative within one life."""
+    def add_chunk(self, chunk: RolloutChunk) -> None:
+        """Add the actions of a chunk, whose totals are cumulative within one incarnation."""
         agents = chunk.agents
         if not agents.names:
             return
         for name in agents.names:
             self._num_steps.setdefault(name, 0)
-        life, steps = self._lives.get(chunk.worker_index, (chunk.incarnation, {}))
-        if life != chunk.incarnation:
+        incarnation, steps = self._current.get(chunk.worker_index, (chunk.incarnation, {}))
+        if incarnation != chunk.incarnation:
             for name, count in steps.items():
                 self._num_steps[name] += count
         now = dict(zip(agents.names, agents.num_steps_total.tolist(), strict=True))
-        self._lives[chunk.worker_index] = (chunk.incarnation, now)
+        self._current[chunk.worker_index] = (chunk.incarnation, now)
 
-    def take_episodes(self, end_s: Float64, agents: AgentEpisodes) -> None:
-        """Count in the returns of finished episodes."""
-        self._returns.take(end_s, EpisodeScalars(agents.names, agents.episode_return))
+    def add_episodes(self, end_s: Float64, agents: AgentEpisodes) -> None:
+        """Add the returns of finished episodes."""
+        self._returns.add(end_s, EpisodeScalars(agents.names, agents.episode_return))
 
     def restore(self, name: str, *, num_steps: int) -> None:
-        """Begin with the actions that earlier lives of the supervisor recorded of an agent."""
+        """Begin with an agent's actions that earlier incarnations of the supervisor recorded."""
         self._num_steps[name] = num_steps
 
     def restore_returns(
         self, name: str, *, count: int, total: float, end_s: Float64, recent: Float64
     ) -> None:
-        """Begin with the returns that were recorded of an agent: see `ScalarLedger.restore`."""
+        """Begin with an agent's recorded returns; arguments are as in `ScalarLedger.restore`."""
         self._num_steps.setdefault(name, 0)
         self._returns.restore(name, count=count, total=total, end_s=end_s, recent=recent)
 
     def num_steps(self) -> dict[str, int]:
-        """Actions of each agent, lifetime."""
+        """Return the lifetime actions of each agent."""
         steps = dict(self._num_steps)
-        for _, now in self._lives.values():
+        for _, now in self._current.values():
             for name, count in now.items():
                 steps[name] += count
         return steps
 
     def figures(self) -> AgentFigures | None:
-        """Of now; None while no agent was met."""
+        """Return the agents' figures; None while none has acted."""
         if not self.has_any:
             return None
         steps, returns = self.num_steps(), self._returns.figures()
-        places = {name: place for place, name in enumerate(returns.names)}
+        rows = {name: row for row, name in enumerate(returns.names)}
 
         def column(values: Float64 | Int64, unknown: float) -> list[float]:
-            return [float(values[places[n]]) if n in places else unknown for n in steps]
+            return [float(values[rows[n]]) if n in rows else unknown for n in steps]
 
         return AgentFigures(
             names=tuple(steps),

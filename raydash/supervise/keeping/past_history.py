@@ -1,8 +1,8 @@
-"""A run's history out of its recording: recorded buckets, and the rest replayed.
+"""Restores a run's history from its recording: buckets are read, and the rest is replayed.
 
-The whole run was recorded in buckets; only what came after the newest of them is made of episodes
-and totals again, and of the last ten minutes only those. So going on takes as long after a week as
-after ten minutes.
+The whole run was recorded in buckets. Only what came after the newest of them is computed again
+from episodes and totals, and the fine resolution only for the last ten minutes. So going on after a
+week takes as long as going on after ten minutes.
 """
 
 import logging
@@ -25,10 +25,10 @@ from raydash.record.read.restore import (
 )
 
 LATE_S = 120.0
-"""How far before the end of the recorded buckets steps are looked for that they lack: a chunk
-brings those of all the time it took."""
+"""How far before the end of the recorded buckets to look for steps that they lack: a chunk brings
+the steps of all the time that it took."""
 REPLAYED_S = 5.0
-"""The last seconds before the end: chunks that went into them may have been in flight."""
+"""How much before the end is replayed: chunks with steps of that time may have been in flight."""
 _ROUNDING_STEPS = 0.5
 _RECORDED_SEQ, _REPLAYED_SEQ = 0, 1
 
@@ -36,10 +36,10 @@ log = logging.getLogger(__name__)
 
 
 def read_history(restored: Restored, path: Path) -> History:
-    """Both resolutions, as they were at the last commit.
+    """Restore both resolutions as they were at the last commit.
 
-    Steps since the newest recorded bucket are known per commit, so in these few buckets they are
-    spread a little differently than they were. Nothing else is.
+    Steps since the newest recorded bucket are known per commit only, so they are spread over these
+    few buckets a little differently than before. Everything else is exact.
 
     Raises:
         FaultError: if the file can't be read.
@@ -67,7 +67,7 @@ def read_history(restored: Restored, path: Path) -> History:
 
 
 def _restore_scalars(tier: Tier, path: Path) -> None:
-    """Named scalars of all that is held, by query: few runs have any."""
+    """Restore named scalars of all buckets by query, because few runs have any."""
     end_s = tier.num_buckets * tier.bucket_s
     with closing(open_read_only(path)) as connection:
         for sums in bucket_sums(
@@ -90,7 +90,7 @@ def _replay_everything(history: History, path: Path) -> None:
 
 
 def _replay_recent(recent: Tier, path: Path, from_s: float, until_s: float) -> None:
-    """The last minutes: by query up to the last seconds, whose buckets may still change."""
+    """Restore the last minutes, by query except for the last seconds, which may still change."""
     first, replayed = int(from_s // BUCKET_S), max(0, int((until_s - REPLAYED_S) // BUCKET_S))
     if replayed > first:
         with closing(open_read_only(path)) as connection:
@@ -103,7 +103,7 @@ def _replay_recent(recent: Tier, path: Path, from_s: float, until_s: float) -> N
         recent.add_episodes(episodes, _REPLAYED_SEQ)
     for steps in worker_steps_over_time(path, from_s=start_s):
         for t_s, since_s, index, count in _rows(steps):
-            # Of a span that began before, the rest is in the buckets of the query.
+            # The query's buckets already hold the part of a span that lies before `start_s`.
             share = 1.0 if since_s >= start_s else (t_s - start_s) / (t_s - since_s)
             recent.add_steps(index, max(since_s, start_s), t_s, count * share, _REPLAYED_SEQ)
 
@@ -111,7 +111,7 @@ def _replay_recent(recent: Tier, path: Path, from_s: float, until_s: float) -> N
 def _replay_rest(
     whole: Tier, path: Path, kept_s: float, num_known: int, restored: Restored
 ) -> None:
-    """What the recorded buckets of the whole run lack: all after them, and what came late."""
+    """Add what the recorded buckets lack: everything after them, and what arrived late."""
     late = late_episodes(path, until_s=kept_s, num_known=num_known)
     whole.add_episodes(late, _REPLAYED_SEQ)
     lacking = _lacking_steps(whole, restored)
@@ -123,13 +123,13 @@ def _replay_rest(
             continue
         added = min(float(count), lacking[index - 1])
         lacking[index - 1] -= added
-        # Of a span that is counted in part, that is its beginning.
+        # What the buckets have of a span is its beginning, so the rest lies after `kept_s`.
         start_s = since_s if added == count else min(max(since_s, kept_s), t_s)
         whole.add_steps(index, start_s, t_s, round(added), _REPLAYED_SEQ)
 
 
 def _lacking_steps(whole: Tier, restored: Restored) -> Float64:
-    """Per worker: steps that are in its totals and not in the recorded buckets."""
+    """Return, per worker, the steps that are in its totals but not in the recorded buckets."""
     counted = whole.worker_steps_total()
     lacking = np.zeros(len(counted))
     for worker in restored.workers:

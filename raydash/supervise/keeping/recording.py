@@ -1,4 +1,4 @@
-"""Between a supervisor and its recording: what is written, and what a restart goes on from."""
+"""Connects a supervisor with its recording: writes the run, and reads what a restart needs."""
 
 import contextlib
 import time
@@ -27,28 +27,28 @@ from raydash.supervise.supervisor import Recording
 
 LOCK_PATIENCE_S = 5.0
 COMMIT_PATIENCE_S = 0.2
-"""What was commanded is on disk before anybody is told of it, if the disk is that fast."""
+"""A command is on disk before any reader sees its effect, if the disk is at least this fast."""
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What earlier lives of a run's supervisor left; the defaults are those of a new run.
+    """What earlier incarnations of a run's supervisor recorded; the defaults are a new run's.
 
     Attributes:
-        supervisor_incarnation: 0 for the first life.
-        is_closed: The run had ended before the supervisor died.
-        commanded: What was asked of the run.
-        num_restarts: Workers made anew after a death or on demand.
-        elapsed_s: Of stepping.
+        supervisor_incarnation: 0 for the first one.
+        is_closed: Whether the run had ended before the supervisor died.
+        commanded: What readers have asked of the run.
+        num_restarts: How many workers were replaced after a death or on demand.
+        elapsed_s: How long the run has been stepping.
         last_t_s: The run's clock at the last commit.
-        incarnations: The next incarnation of each worker.
-        ledger: Totals.
-        history: Buckets.
-        events: So far.
-        learning: What the run learnt.
-        generations: Of its learner.
-        fault: Why an earlier recording could not be gone on with, in words.
-        is_unreadable: It is still there, and must not be written to.
+        incarnations: The next incarnation of each worker, by worker index.
+        ledger: Totals of workers and run.
+        history: Time buckets in both resolutions.
+        events: All events so far.
+        learning: Where the plan of a run that learns goes on.
+        generations: All generations that the recording keeps.
+        fault: Why an earlier recording could not be used, in words.
+        is_unreadable: Whether that recording is still there, and must not be written to.
     """
 
     supervisor_incarnation: int = 0
@@ -67,11 +67,11 @@ class Past:
     is_unreadable: bool = False
 
 
-class NotRecorded(Recording):
-    """A `Recording` that keeps nothing: simulated runs, and runs whose file can't be had.
+class NoRecording(Recording):
+    """Records nothing: for simulated runs, and for runs whose file can't be written.
 
     Attributes:
-        fault: Why nothing is kept, in words; empty if that is as it should be.
+        fault: Why nothing is recorded, in words; empty if that is intended.
     """
 
     fault = ""
@@ -95,7 +95,7 @@ class NotRecorded(Recording):
 
 
 class DuckRecording(Recording):
-    """A `Recording` in a DuckDB file."""
+    """Records a run in a DuckDB file."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -132,7 +132,7 @@ class DuckRecording(Recording):
 
     @override
     def close(self, last: RunUpdate) -> None:
-        # Of no use any more: it is what a restarted supervisor would have gone on from.
+        # Only a restarted supervisor would have gone on from the learner's state.
         with contextlib.suppress(OSError):
             learner_state_of(self._recorder.path).unlink(missing_ok=True)
         self._recorder.close(
@@ -148,13 +148,11 @@ class DuckRecording(Recording):
 
 
 def read_past(path: Path) -> Past:
-    """What a recording says of the run so far; a damaged one is set aside and the run begins anew.
+    """Read what a recording, which need not exist, says of the run so far.
 
-    A file that is there but can't be read is waited for: a supervisor that was killed may hold its
-    lock a moment longer than Ray believes. If that does not help, nothing may be written to it.
-
-    Args:
-        path: The DuckDB file; need not exist.
+    A damaged file is set aside, and the run begins from the start. A file that can't be read is
+    waited for, because a supervisor that was killed may hold its lock a moment longer than Ray
+    believes. If waiting does not help, the file is marked as unreadable and must not be written to.
     """
     until_s = time.monotonic() + LOCK_PATIENCE_S
     while True:
@@ -172,18 +170,13 @@ def read_past(path: Path) -> Past:
 def open_recording(
     spec: RunSpec, info: RunInfo, past: Past, *, clock: Clock, pid: int, cluster: str
 ) -> Recording:
-    """Begin (or go on) to write a run.
+    """Begin to record a run, or go on after `past`.
 
-    Args:
-        spec: What is run.
-        info: What does not change during it.
-        past: What the file holds already.
-        clock: Monotonic.
-        pid: Of the supervisor.
-        cluster: Address of an attached cluster; empty: launched.
+    `pid` is the supervisor's process id, and `cluster` the address of an attached cluster, or empty
+    on a launched one.
     """
     recorder = Recorder(Path(info.recording), clock=clock)
-    life = IncarnationRow(
+    incarnation = IncarnationRow(
         incarnation=past.supervisor_incarnation,
         started_s=past.last_t_s,
         started_utc=datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
@@ -197,7 +190,7 @@ def open_recording(
         started_utc=info.started_utc,
         cluster=cluster,
     )
-    recorder.begin(run, life)
+    recorder.begin(run, incarnation)
     return DuckRecording(recorder)
 
 

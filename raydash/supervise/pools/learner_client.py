@@ -1,6 +1,6 @@
-"""What the supervisor asks of a run's learner, whoever it is: a Ray actor, or one in a test.
+"""What the supervisor asks of a run's learner, which is a Ray actor or, in tests, a stand-in.
 
-It performs and reports; it decides nothing. No call blocks, and a dead learner is a report.
+A client performs and reports; it decides nothing. No call blocks, and a dead learner is a report.
 """
 
 import time
@@ -33,47 +33,38 @@ LearnerReport = ParametersArrived | LearnerFaulted | LearnerDied | PolicySaved
 
 
 class LearnerClient(Protocol):
-    """Performs the machine's instructions on a learner."""
+    """Carries out the machine's instructions on a learner."""
 
     def create(self) -> None:
-        """Make its process; an earlier one is gone."""
+        """Create the learner's process, in place of an earlier one that is gone."""
 
-    def fit(self, ready: WorkerReady) -> None:
-        """A worker stands, and says how long observations and actions are."""
+    def on_worker_ready(self, ready: WorkerReady) -> None:
+        """Tell the learner how long observations and actions are, which a ready worker knows."""
 
-    def ask(self, weights_seq_no: int, results: GenerationResults) -> None:
-        """Ask for the next generation: `ParametersArrived`, `LearnerFaulted` or a death."""
+    def request_generation(self, weights_seq_no: int, results: GenerationResults) -> None:
+        """Ask for the next generation: reports `ParametersArrived`, `LearnerFaulted` or a death."""
 
-    def save(self, weights_seq_no: int) -> None:
-        """Write the best policy: reports `PolicySaved`, or a death."""
+    def save_policy(self, weights_seq_no: int) -> None:
+        """Write the best policy to disk: reports `PolicySaved` or a death."""
 
     def parameters(self) -> Any:
-        """Those of the newest generation that arrived, as a pool's `play` wants them."""
+        """Return the newest generation's parameters, in the form that a pool's `play` takes."""
 
-    def wait(self, others: Sequence[Any], timeout_s: float) -> None:
-        """Wait for its next answer or the first of others, at most so long.
-
-        Args:
-            others: A pool's `pending`.
-            timeout_s: So long.
-        """
+    def wait(self, other_refs: Sequence[Any], timeout_s: float) -> None:
+        """Wait until the learner replies or one of a pool's refs is ready, or the time is up."""
 
     def collect(self, t_s: float) -> list[LearnerReport]:
-        """Everything that has come in since the last call. Never waits."""
+        """Return everything that has come in since the last call. Never waits."""
 
     def shut_down(self) -> None:
-        """End it."""
+        """End the learner."""
 
 
 class RayLearner(LearnerClient):
-    """A `LearnerClient` around a Ray actor, a plain child of this one.
+    """Talks to a learner in a Ray actor, which is a plain child of the supervisor.
 
-    Parameters are passed on as the reference that the learner's answer is: they travel from its
-    process to the workers, and are never here.
-
-    Args of the constructor:
-        make: Creates the actor.
-        clock: Monotonic.
+    Parameters are passed on as the Ray reference that the learner returns: they travel from its
+    process to the workers, and never come into this one. `make` creates the actor.
     """
 
     def __init__(self, make: Callable[[], Any], *, clock: Clock) -> None:
@@ -82,50 +73,50 @@ class RayLearner(LearnerClient):
         self._handle: Any = None
         self._sizes: tuple[int, int] | None = None
         self._has_begun = False
-        self._waiting: tuple[int, GenerationResults] | None = None
+        self._unsent_request: tuple[int, GenerationResults] | None = None
         self._calls: dict[Any, Any] = {}
-        self._newest: Any = None
-        self._heard_s = 0.0
+        self._newest_parameters: Any = None
+        self._last_reply_s = 0.0
 
     @override
     def create(self) -> None:
-        self._drop()
+        self._kill()
         self._handle = self._make()
         self._has_begun = False
-        self._heard_s = self._clock()
+        self._last_reply_s = self._clock()
 
     @override
-    def fit(self, ready: WorkerReady) -> None:
+    def on_worker_ready(self, ready: WorkerReady) -> None:
         self._sizes = (ready.num_inputs, ready.num_outputs)
-        if self._waiting is not None:
-            self.ask(*self._waiting)
+        if self._unsent_request is not None:
+            self.request_generation(*self._unsent_request)
 
     @override
-    def ask(self, weights_seq_no: int, results: GenerationResults) -> None:
-        """Before a worker stands, the question waits for it."""
+    def request_generation(self, weights_seq_no: int, results: GenerationResults) -> None:
+        """Ask for the next generation; the request waits until a first worker is ready."""
         if self._sizes is None:
-            self._waiting = (weights_seq_no, results)
+            self._unsent_request = (weights_seq_no, results)
             return
-        self._waiting = None
+        self._unsent_request = None
         if not self._has_begun:
             self._has_begun = True
             self._handle.begin.remote(*self._sizes)
-        answer, parameters = self._handle.advance.options(num_returns=2).remote(
+        reply, parameters = self._handle.advance.options(num_returns=2).remote(
             weights_seq_no, encode(results)
         )
-        self._calls[answer] = parameters
+        self._calls[reply] = parameters
 
     @override
-    def save(self, weights_seq_no: int) -> None:
+    def save_policy(self, weights_seq_no: int) -> None:
         self._calls[self._handle.save.remote(weights_seq_no)] = None
 
     @override
     def parameters(self) -> Any:
-        return self._newest
+        return self._newest_parameters
 
     @override
-    def wait(self, others: Sequence[Any], timeout_s: float) -> None:
-        refs = [*others, *self._calls]
+    def wait(self, other_refs: Sequence[Any], timeout_s: float) -> None:
+        refs = [*other_refs, *self._calls]
         if refs:
             ray.wait(refs, num_returns=1, timeout=timeout_s)
         else:
@@ -141,27 +132,27 @@ class RayLearner(LearnerClient):
         ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0) if refs else ([], [])
         for ref in ready:
             parameters = self._calls.pop(ref)
-            self._heard_s = self._clock()
+            self._last_reply_s = self._clock()
             try:
-                answer = ray.get(ref, timeout=5.0)
+                reply = ray.get(ref, timeout=5.0)
             except Exception as error:
-                self._drop()
+                self._kill()
                 died = died_from(error, 0, 0)
                 return [*reports, LearnerDied(t_s, died.text, died.detail)]
-            if answer is not None:
-                reports.append(self._report(decode(answer), parameters, t_s))
+            if reply is not None:
+                reports.append(self._report(decode(reply), parameters, t_s))
         return reports
 
     @override
     def shut_down(self) -> None:
-        self._drop()
+        self._kill()
 
     def _report(
         self, message: ParametersReady | LearnerFault | PolicyWritten, parameters: Any, t_s: float
     ) -> LearnerReport:
         match message:
             case ParametersReady():
-                self._newest = parameters
+                self._newest_parameters = parameters
                 return ParametersArrived(t_s, message)
             case LearnerFault(fault=fault):
                 return LearnerFaulted(t_s, fault)
@@ -169,11 +160,11 @@ class RayLearner(LearnerClient):
                 return PolicySaved(t_s, message)
 
     def _ping_if_quiet(self) -> None:
-        """While a generation is played nothing else would tell of its death."""
-        if not self._calls and self._clock() - self._heard_s > PING_AFTER_S:
+        """Ping a quiet learner: while a generation is played, nothing else would show its death."""
+        if not self._calls and self._clock() - self._last_reply_s > PING_AFTER_S:
             self._calls[self._handle.ping.remote()] = None
 
-    def _drop(self) -> None:
+    def _kill(self) -> None:
         self._calls.clear()
         handle, self._handle = self._handle, None
         if handle is not None:

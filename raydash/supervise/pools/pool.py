@@ -1,7 +1,7 @@
-"""What the supervisor asks of workers, whoever they are: Ray actors, or simulated ones.
+"""What the supervisor asks of workers, no matter whether they are Ray actors or simulated.
 
 A pool performs and reports; it decides nothing. No call blocks, and a dead worker is a report, not
-an exception. `collect` gives each fact once.
+an exception. `collect` gives each report once.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerReady
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A worker closed its environment and its process ends."""
+    """A worker has closed its environment, and its process is ending."""
 
     worker_index: int
     incarnation: int
@@ -22,7 +22,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """A worker is gone, or never came to be."""
+    """A worker is gone, or could not be created."""
 
     worker_index: int
     incarnation: int
@@ -33,7 +33,7 @@ class Died:
 
 @dataclass(frozen=True, slots=True)
 class CostFound:
-    """What the run's way of stepping costs, in words."""
+    """The run's mode costs something that users should know, in words."""
 
     text: str
 
@@ -46,29 +46,25 @@ class WorkerPool(Protocol):
     """Performs the machine's instructions on workers."""
 
     def create(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
-        """Make a process and prepare its environment: reports `WorkerReady` or `Died`."""
+        """Create a worker and prepare its environment: reports `WorkerReady` or `Died`."""
 
     def set_policy(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
-        """Give a worker another policy after the slices that it has: reports `PolicySet`."""
+        """Give a worker another policy after the requests that it has: reports `PolicySet`."""
 
     def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
-        """Ask for one slice: reports a `RolloutChunk` or `Died`."""
+        """Ask for one chunk: reports a `RolloutChunk` or `Died`."""
 
     def play(
         self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: Any
     ) -> None:
-        """Ask for one slice of a learner's candidates: reports as `request` does.
+        """Ask for one chunk of a learner's candidates: reports as `request` does.
 
-        Args:
-            worker_index: Of whom.
-            incarnation: Of which life.
-            budget_s: How long the slice may take.
-            work: What to play.
-            parameters: Of its generation, as the learner gave them (`Learners.parameters`).
+        The chunk may take `budget_s`. `parameters` are those of the work's generation, as
+        `LearnerClient.parameters` returns them.
         """
 
     def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
-        """Cut the slices of a worker short, or no longer, where that is possible."""
+        """Cut a worker's chunks short where that is possible, or stop doing so."""
 
     def close_worker(self, worker_index: int, incarnation: int) -> None:
         """Close the environment and end the process: reports `Closed` or `Died`."""
@@ -77,13 +73,13 @@ class WorkerPool(Protocol):
         """End the process at once: reports `Died` with cause `KILLED`."""
 
     def collect(self) -> Sequence[Report]:
-        """Everything that has come in since the last call. Never waits."""
+        """Return everything that has come in since the last call. Never waits."""
 
-    def pending(self) -> Sequence[Any]:
-        """References of Ray that it waits for; none, if it waits for something else."""
+    def pending_refs(self) -> Sequence[Any]:
+        """Return the Ray references that are waited for; empty if the pool uses none."""
 
     def pending_reasons(self) -> dict[int, str]:
-        """Per worker that is not placed yet: what it waits for, in words."""
+        """Return what workers that are not placed yet wait for, in words, by worker index."""
 
     def shut_down(self) -> None:
-        """End all that is left."""
+        """End all workers that are left."""

@@ -1,7 +1,7 @@
-"""Vitals of all workers: one probe per node, read once a second, off the supervisor's loop.
+"""Measures all workers with one probe per node, once a second and off the supervisor's loop.
 
-The supervisor's own node is read in this process; other nodes by a small actor each, because
-`/proc`, progress files and logs are only there.
+The supervisor's own node is read in this process. Every other node has a small actor, because
+`/proc`, progress files and logs can only be read there.
 """
 
 import contextlib
@@ -30,15 +30,13 @@ LOG_TIMEOUT_S = 5.0
 
 
 class NodeProbes(Probes):
-    """Implements `roster.Probes` over all nodes that workers are on."""
+    """Measures workers on all their nodes."""
 
     def __init__(self, *, clock: Clock, log_dir: Path, scratch_dir: Path) -> None:
-        """Probes of a run.
+        """Begin to measure the workers of a run.
 
-        Args:
-            clock: The run's clock.
-            log_dir: Where logs of workers that died are kept.
-            scratch_dir: Progress files on this node; removed at the end.
+        `clock` is the run's. Logs of workers that died are kept in `log_dir`. `scratch_dir` has the
+        progress files of this node, and is removed at the end.
         """
         self._clock = clock
         self._log_dir = log_dir
@@ -51,7 +49,7 @@ class NodeProbes(Probes):
         self._vitals: dict[int, WorkerVitals] = {}
         self._counters: dict[int, int] = {}
         self._stopped = threading.Event()
-        threading.Thread(target=self._read_on, name="probes", daemon=True).start()
+        threading.Thread(target=self._read_repeatedly, name="probes", daemon=True).start()
 
     @override
     def watch(self, ready: WorkerReady) -> None:
@@ -72,7 +70,7 @@ class NodeProbes(Probes):
 
     @override
     def keep_log(self, ready: WorkerReady) -> None:
-        """On a thread: the file may be on another node."""
+        """Keep a log, on a thread of its own because the file may be on another node."""
         threading.Thread(target=self._keep_log, args=(ready,), daemon=True).start()
 
     @override
@@ -84,7 +82,7 @@ class NodeProbes(Probes):
         with contextlib.suppress(OSError):
             self._scratch_dir.parent.rmdir()  # unless another run uses it
 
-    def _read_on(self) -> None:
+    def _read_repeatedly(self) -> None:
         while not self._stopped.wait(READ_S):
             with self._lock:
                 watched = list(self._watched.values())
@@ -94,7 +92,7 @@ class NodeProbes(Probes):
             for node_id, workers in by_node.items():
                 reading = self._read(node_id, workers)
                 if reading is not None:
-                    self._note(workers, reading)
+                    self._store_reading(workers, reading)
 
     def _read(self, node_id: str, workers: list[WorkerReady]) -> ProbeReading | None:
         pids = [ready.pid for ready in workers]
@@ -119,7 +117,7 @@ class NodeProbes(Probes):
             )
         return self._actors[node_id]
 
-    def _note(self, workers: list[WorkerReady], reading: ProbeReading) -> None:
+    def _store_reading(self, workers: list[WorkerReady], reading: ProbeReading) -> None:
         now_s = self._clock()
         with self._lock:
             for row, ready in enumerate(workers):
@@ -156,6 +154,6 @@ class NodeProbes(Probes):
 
 
 def _progress_here(path: str) -> tuple[int, int]:
-    """Counter and phase of a worker elsewhere, whose stepping loop is on this node."""
+    """Read the counter and phase of a worker on another node whose stepping loop is on this one."""
     progress = ProgressReader(path).read()
     return (-1, UNKNOWN_PHASE) if progress is None else (progress.counter, int(progress.phase))

@@ -1,7 +1,7 @@
 """Workers as Ray actors: plain children of the supervisor, so orphans are impossible.
 
 Results are collected with `ray.wait(..., timeout=0)` and one batched `ray.get` of the ready ones.
-`max_restarts=0`: the machine re-creates workers itself, faster and with the cause in hand
+Workers have `max_restarts=0`: the machine re-creates them itself, faster and knowing the cause
 (13 ms against 1.2 s: assets/docs/internals/ray.md, "How a worker ends").
 """
 
@@ -33,7 +33,7 @@ from raydash.worker.remote.ray_transport import values_of
 PING_AFTER_S = 1.0
 SLOW_TO_PLACE_S = 2.0
 MAX_TEXT = 200
-_OF_SPEC = PolicyVersion()
+_POLICY_OF_SPEC = PolicyVersion()
 _UNEXPECTEDLY = "unexpectedly (killed, or crashed in native code)"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -43,21 +43,18 @@ class _Worker:
     handle: Any
     index: int
     incarnation: int
-    born_s: float
+    created_s: float
     ready: WorkerReady | None = None
     refs: set[Any] = field(default_factory=set)
-    heard_s: float = 0.0
-    loss: Exception | None = None
+    last_reply_s: float = 0.0
+    lost_by: Exception | None = None
 
 
 class RayPool(WorkerPool):
-    """A `WorkerPool` of Ray actors.
+    """Runs workers as Ray actors.
 
-    Args of the constructor:
-        make_worker: Creates the actor of a worker: `(worker_index, incarnation, version)` to a
-            handle.
-        node_id: The node this process is on, hex.
-        clock: Monotonic.
+    `make_worker` creates the actor of a worker from `(worker_index, incarnation, version)` and
+    returns its handle. `node_id` is the node of this process, in hex.
     """
 
     def __init__(
@@ -71,18 +68,18 @@ class RayPool(WorkerPool):
         self._node_id = node_id
         self._clock = clock
         self._workers: dict[tuple[int, int], _Worker] = {}
-        self._kinds: dict[Any, tuple[_Worker, str]] = {}
+        self._calls: dict[Any, tuple[_Worker, str]] = {}
         self._reports: list[WorkerReport] = []
         self._reasons: dict[int, str] = {}
 
     @override
     def create(
-        self, worker_index: int, incarnation: int, version: PolicyVersion = _OF_SPEC
+        self, worker_index: int, incarnation: int, version: PolicyVersion = _POLICY_OF_SPEC
     ) -> None:
         try:
             handle = self._make_worker(worker_index, incarnation, version)
         except Exception as error:
-            # Whatever Ray refuses here (bad resources, a lost cluster) is this worker's failure.
+            # Whatever makes Ray refuse (bad resources, a lost cluster) counts as this worker's end.
             cause = DeathCause.COULD_NOT_START
             self._reports.append(
                 Died(worker_index, incarnation, cause, _first_line(error), str(error))
@@ -109,14 +106,14 @@ class RayPool(WorkerPool):
     def play(
         self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: Any
     ) -> None:
-        """Ray brings the parameters to the worker; they never come here."""
+        """Ask for a chunk of candidates; Ray moves the parameters straight to the worker."""
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             self._call(worker, "play", worker.handle.play.remote(budget_s, work, parameters))
 
     @override
     def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
-        """Through shared memory, so only on this node."""
+        """Cut chunks short through shared memory, which reaches workers on this node only."""
         worker = self._workers.get((worker_index, incarnation))
         if (
             worker is not None
@@ -135,63 +132,59 @@ class RayPool(WorkerPool):
     def kill(self, worker_index: int, incarnation: int) -> None:
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
-            self._drop(worker)
+            self._end(worker)
             died = Died(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
             self._reports.append(died)
 
     @override
     def collect(self) -> list[WorkerReport]:
         self._ping_quiet_workers()
-        refs = list(self._kinds)
+        refs = list(self._calls)
         if refs:
             ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
             for ref, value in zip(ready, values_of(ready), strict=True):
-                self._take(ref, value)
+                self._on_result(ref, value)
         reports, self._reports = self._reports, []
         return reports
 
     def handle_of(self, worker_index: int, incarnation: int) -> Any:
-        """The actor of a worker."""
+        """Return the actor of a worker."""
         return self._workers[worker_index, incarnation].handle
 
-    def note_heard(self, worker_index: int, incarnation: int) -> None:
-        """Somebody else has just heard of a worker: no need to ask whether it lives."""
+    def note_alive(self, worker_index: int, incarnation: int) -> None:
+        """Note that a worker has just replied to the stepping loop, so it needs no ping."""
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
-            worker.heard_s = self._clock()
+            worker.last_reply_s = self._clock()
 
-    def ask_after(self, worker_index: int, incarnation: int, error: Exception) -> None:
-        """Somebody else lost a worker: reports `Died`, with the cause that Ray gives its owner.
+    def report_lost(self, worker_index: int, incarnation: int, error: Exception) -> None:
+        """Report as `Died` a worker whose call from the stepping loop failed with `error`.
 
-        Args:
-            worker_index: Whose.
-            incarnation: Whose.
-            error: What the other one was told.
+        The worker is pinged first, because Ray tells only an actor's owner why it died.
         """
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
-            worker.loss = error
+            worker.lost_by = error
             self._call(worker, "ping", worker.handle.ping.remote())
 
     @override
-    def pending(self) -> Sequence[Any]:
-        return list(self._kinds)
+    def pending_refs(self) -> Sequence[Any]:
+        return list(self._calls)
 
     def waiting(self, silent: Iterable[int] = ()) -> dict[int, str | None]:
-        """Actor ids (hex) of workers that take long to be placed, by worker index.
+        """Return actor ids (hex) of workers that take long to be placed, by worker index.
 
-        Args:
-            silent: Workers of whom somebody else has long waited to hear: they have their place.
+        Silent workers already have their place, so they don't matter here.
         """
         now_s = self._clock()
         return {
             worker.index: worker.handle._actor_id.hex()
             for worker in list(self._workers.values())
-            if worker.ready is None and now_s - worker.born_s > SLOW_TO_PLACE_S
+            if worker.ready is None and now_s - worker.created_s > SLOW_TO_PLACE_S
         }
 
     def set_pending_reasons(self, reasons: dict[int, str]) -> None:
-        """Say why workers wait: looked up elsewhere, because asking Ray may block."""
+        """Set why workers wait; it is looked up on another thread, because asking Ray may block."""
         self._reasons = reasons
 
     @override
@@ -201,58 +194,58 @@ class RayPool(WorkerPool):
     @override
     def shut_down(self) -> None:
         for worker in list(self._workers.values()):
-            self._drop(worker)
+            self._end(worker)
         self._reports.clear()
 
     def _call(self, worker: _Worker, kind: str, ref: Any) -> None:
         worker.refs.add(ref)
-        self._kinds[ref] = (worker, kind)
+        self._calls[ref] = (worker, kind)
 
     def _ping_quiet_workers(self) -> None:
-        """A paused worker has no request out, so nothing would tell of its death."""
+        """Ping workers without calls, such as paused ones: nothing else would show their death."""
         now_s = self._clock()
         for worker in self._workers.values():
             if (
                 worker.ready is not None
                 and not worker.refs
-                and now_s - worker.heard_s > PING_AFTER_S
+                and now_s - worker.last_reply_s > PING_AFTER_S
             ):
                 self._call(worker, "ping", worker.handle.ping.remote())
 
-    def _take(self, ref: Any, value: Any) -> None:
-        worker, kind = self._kinds.pop(ref, (None, ""))
+    def _on_result(self, ref: Any, value: Any) -> None:
+        worker, kind = self._calls.pop(ref, (None, ""))
         if worker is None:
             return
         worker.refs.discard(ref)
-        worker.heard_s = self._clock()
-        index, life = worker.index, worker.incarnation
+        worker.last_reply_s = self._clock()
+        index, incarnation = worker.index, worker.incarnation
         if isinstance(value, Exception):
-            self._drop(worker)
-            self._reports.append(died_from(value, index, life))
+            self._end(worker)
+            self._reports.append(died_from(value, index, incarnation))
             return
         match kind:
             case "close":
-                self._drop(worker)
-                self._reports.append(Closed(index, life))
-            case "ping" if worker.loss is not None:
-                # It lives, and yet a call of it failed: nobody knows what it has done.
-                self._drop(worker)
-                self._reports.append(died_from(worker.loss, index, life))
+                self._end(worker)
+                self._reports.append(Closed(index, incarnation))
+            case "ping" if worker.lost_by is not None:
+                # It is alive although a call of it failed, so its state can't be trusted.
+                self._end(worker)
+                self._reports.append(died_from(worker.lost_by, index, incarnation))
             case "ping":
                 pass
             case _:
                 try:
-                    self._take_message(worker, decode(value))
+                    self._on_message(worker, decode(value))
                 except CodecError as error:
-                    self._drop(worker)
+                    self._end(worker)
                     text = f"its answer is no message of ours: {error}"
-                    self._reports.append(Died(index, life, DeathCause.CRASHED, text))
+                    self._reports.append(Died(index, incarnation, DeathCause.CRASHED, text))
 
-    def _take_message(
+    def _on_message(
         self, worker: _Worker, message: WorkerReady | RolloutChunk | PolicySet | WorkerFault
     ) -> None:
         if isinstance(message, WorkerFault):
-            self._drop(worker)
+            self._end(worker)
             fault = message.fault
             text = f"{fault.what}: {fault.why}" if fault.why else fault.what
             cause = DeathCause.COULD_NOT_START
@@ -262,19 +255,19 @@ class RayPool(WorkerPool):
             worker.ready = message
         self._reports.append(message)
 
-    def _drop(self, worker: _Worker) -> None:
-        """Forget a worker and see to it that its process ends."""
+    def _end(self, worker: _Worker) -> None:
+        """Forget a worker and kill its process."""
         self._workers.pop((worker.index, worker.incarnation), None)
         for ref in worker.refs:
-            self._kinds.pop(ref, None)
+            self._calls.pop(ref, None)
         worker.refs.clear()
         ray.kill(worker.handle, no_restart=True)
 
 
 def died_from(error: Exception, worker_index: int, incarnation: int) -> Died:
-    """What an exception out of Ray says of a worker's end.
+    """Turn an exception of Ray into the cause and the words of a worker's end.
 
-    The kinds of ends are those of assets/docs/internals/ray.md, "How a worker ends".
+    The kinds of exceptions are those of assets/docs/internals/ray.md, "How a worker ends".
     """
     detail = _COLOURS.sub("", str(error))
     match error:
@@ -308,7 +301,7 @@ def died_from(error: Exception, worker_index: int, incarnation: int) -> Died:
 
 
 def _how_it_ended(detail: str) -> str:
-    # Whatever happened, Ray goes on to list what may have ("... due to SIGSEGV"): not evidence.
+    # Ray goes on to list causes that are common ("... due to SIGSEGV"), which are no evidence.
     seen = re.split(r"Some common causes|some potential root causes", detail)[0]
     signal = re.search(r"\bSIG[A-Z]+\b", seen)
     if signal:
@@ -322,7 +315,7 @@ def _how_it_ended(detail: str) -> str:
 
 
 def _raised(traceback: str) -> str:
-    """Type and first line of the exception: they follow the last frame, which is indented."""
+    """Return type and first line of the exception, which follow the last (indented) frame."""
     lines = [line for line in traceback.splitlines() if line.strip()]
     frames = [number for number, line in enumerate(lines) if line.startswith(" ")]
     after = lines[frames[-1] + 1 :] if frames else lines[-1:]

@@ -1,8 +1,8 @@
 """Simulated workers: a stand-in for actors, for the bench and for tests only.
 
-They answer the supervisor's instructions through the same reports as real ones, in the time that
-a request is given, with made-up CartPole-like episodes whose totals are exact. No process, no
-environment: 256 of them show what the supervisor, the engine, the frames and the window cost.
+They send the same reports as real workers, take as long as a request allows, and make up episodes
+like CartPole's whose totals are exact. Having no process and no environment, 256 of them show what
+the supervisor, the engine, the frames and the window cost.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class _Worker:
 
 
 class SimulatedPool(WorkerPool):
-    """A `WorkerPool` without processes. Not for users: it says so in its node name."""
+    """Simulates workers without processes. Their node is called `simulated`, so that users know."""
 
     def __init__(
         self, clock: Clock, *, seed: int = 0, start_s: float = 0.05, spread_s: float = 0.0
@@ -64,9 +64,9 @@ class SimulatedPool(WorkerPool):
 
     @override
     def set_policy(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
-        """Whatever it says changes nothing in made-up episodes but their number.
+        """Change the number of the policy, which is all that a simulated episode has of it.
 
-        A path that does not exist can't be had here either.
+        A policy whose path does not exist is refused, as a real worker would.
         """
         key = worker_index, incarnation
         policy, number = version.policy, version.weights_seq_no
@@ -92,11 +92,11 @@ class SimulatedPool(WorkerPool):
     def play(
         self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: object
     ) -> None:
-        """They play nothing: a simulated run that learns is refused."""
+        """Never called: a simulated run that learns is refused."""
         raise AssertionError("simulated workers do not learn")
 
     @override
-    def pending(self) -> Sequence[Any]:
+    def pending_refs(self) -> Sequence[Any]:
         return ()
 
     @override
@@ -125,7 +125,7 @@ class SimulatedPool(WorkerPool):
         cause: DeathCause = DeathCause.CRASHED,
         text: str = "simulated crash",
     ) -> None:
-        """Let a worker die, as a test wishes."""
+        """Let a worker die, for tests."""
         self._workers.pop((worker_index, incarnation), None)
         self._starting.pop((worker_index, incarnation), None)
         self._reports.append(Died(worker_index, incarnation, cause, text))
@@ -205,5 +205,5 @@ def _chunk(worker: _Worker, budget_s: float, *, drain: bool) -> RolloutChunk:
 
 
 def _lengths(rng: np.random.Generator, count: int) -> Int64:
-    """Episodes as long as those of CartPole under a random policy."""
+    """Draw lengths of episodes, as CartPole has them under a random policy."""
     return np.minimum(rng.geometric(1 / 22, count) + MIN_LENGTH - 1, MAX_LENGTH)

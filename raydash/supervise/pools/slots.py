@@ -1,4 +1,4 @@
-"""Workers of the mode `tasks`: places in the stepping loop, with no process behind them."""
+"""Workers of the mode `tasks`: entries of the stepping loop that have no process."""
 
 from collections.abc import Iterable
 
@@ -10,11 +10,9 @@ from raydash.worker.envs.seeds import env_seeds
 
 
 class Slots:
-    """What a `RayPool` is to environment actors, for environments that are nowhere in particular.
+    """Hosts environments that are no actors but only a state, which tasks step on any node.
 
-    Args of the constructor:
-        seed: The run's.
-        node_id: The node of the stepping loop, hex: its progress files are there.
+    `seed` is the run's. `node_id` (hex) is the stepping loop's node, where its progress files are.
     """
 
     def __init__(self, *, seed: int, node_id: str) -> None:
@@ -23,7 +21,7 @@ class Slots:
         self._reports: list[WorkerReport] = []
 
     def create(self, worker_index: int, incarnation: int) -> None:
-        """Reports `WorkerReady` at once: without a process id, and of no node."""
+        """Report `WorkerReady` at once, without a process id and without a node's name."""
         seeds = env_seeds(self._seed, worker_index=worker_index, incarnation=incarnation)
         self._reports.append(
             WorkerReady(
@@ -37,33 +35,33 @@ class Slots:
         )
 
     def handle_of(self, worker_index: int, incarnation: int) -> None:
-        """None: its tasks run anywhere."""
+        """Return None, because tasks need no handle."""
 
-    def note_heard(self, worker_index: int, incarnation: int) -> None:
-        """Nothing to note."""
+    def note_alive(self, worker_index: int, incarnation: int) -> None:
+        """Do nothing, because no process has to be watched."""
 
-    def ask_after(self, worker_index: int, incarnation: int, error: Exception) -> None:
-        """Reports `Died`: a task and its state were lost."""
+    def report_lost(self, worker_index: int, incarnation: int, error: Exception) -> None:
+        """Report `Died`, because a task was lost and the state with it."""
         self._reports.append(died_from(error, worker_index, incarnation))
 
     def close_worker(self, worker_index: int, incarnation: int) -> None:
-        """Reports `Closed` at once: a state is data, and needs no closing."""
+        """Report `Closed` at once, because a state is data and needs no closing."""
         self._reports.append(Closed(worker_index, incarnation))
 
     def kill(self, worker_index: int, incarnation: int) -> None:
-        """Reports `Died`."""
+        """Report `Died`."""
         died = Died(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
         self._reports.append(died)
 
     def collect(self) -> list[WorkerReport]:
-        """Everything since the last call."""
+        """Return everything since the last call."""
         reports, self._reports = self._reports, []
         return reports
 
     def waiting(self, silent: Iterable[int]) -> dict[int, str | None]:
-        """Who is silent may wait for a place for its task; there is no actor to ask after."""
+        """Return the silent workers: their tasks may wait for a place, and they have no actor."""
         return dict.fromkeys(silent)
 
     def shut_down(self) -> None:
-        """Forget everything."""
+        """Forget all reports."""
         self._reports.clear()

@@ -1,10 +1,10 @@
-"""Workers of the modes `lockstep` and `tasks`: seats at one stepping loop, an actor beside us.
+"""Workers of the modes `lockstep` and `tasks`, which one stepping loop steps together.
 
-To the machine they are workers like all others: created, asked for slices, hurried, closed, killed.
-Here their requests are gathered into calls of the loop, at most two of which are in flight; a call
-gives back a chunk for each worker that made progress, and a worker that gave none keeps its request
-outstanding. Where an environment lives (its *home*) is a `RayPool` of environment actors, or
-`Slots`.
+The stepping loop is an actor on the supervisor's node. To the machine its workers are like all
+others: created, asked for chunks, hurried, closed and killed. Here their requests are combined into
+calls of the loop, at most two of which are in flight. A call returns a chunk for each worker that
+made progress; the request of a worker that made none stays open. The environments are hosted by a
+`RayPool` of environment actors, or by `Slots`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -30,75 +30,77 @@ from raydash.worker.remote.stepping_loop import Request, RequestKind
 
 MAX_CALLS = 2
 FIRST_BUDGET_S = 0.1
-"""Of a call before anybody has asked for a slice."""
+"""Budget of a call before any chunk was requested."""
 OVERDUE_S = 5.0
-"""A call that is out for so long after its budget hangs: nothing in the loop waits but a policy."""
+"""A call that is out for this long after its budget hangs: only a policy can block the loop."""
 
 
 class EnvHosts(Protocol):
-    """Where environments live: as a `WorkerPool`, but nobody is asked for slices."""
+    """Hosts environments, which the stepping loop steps. Like a `WorkerPool` without chunks."""
 
     def create(self, worker_index: int, incarnation: int) -> None:
-        """Reports `WorkerReady` or `Died`."""
+        """Create an environment's host: reports `WorkerReady` or `Died`."""
 
     def handle_of(self, worker_index: int, incarnation: int) -> Any:
-        """What the stepping loop sends moves to, if the environment has a process of its own."""
+        """Return what the stepping loop sends moves to; None if there is no such process."""
 
-    def note_heard(self, worker_index: int, incarnation: int) -> None:
-        """The environment has just answered the stepping loop."""
+    def note_alive(self, worker_index: int, incarnation: int) -> None:
+        """Note that the environment has just replied to the stepping loop."""
 
-    def ask_after(self, worker_index: int, incarnation: int, error: Exception) -> None:
-        """The stepping loop lost it: reports `Died`."""
+    def report_lost(self, worker_index: int, incarnation: int, error: Exception) -> None:
+        """Report as `Died` an environment that the stepping loop lost with `error`."""
 
     def close_worker(self, worker_index: int, incarnation: int) -> None:
-        """Reports `Closed` or `Died`."""
+        """Close an environment: reports `Closed` or `Died`."""
 
     def kill(self, worker_index: int, incarnation: int) -> None:
-        """Reports `Died`."""
+        """End a host at once: reports `Died`."""
 
     def collect(self) -> list[WorkerReport]:
-        """Everything since the last call. Never waits."""
+        """Return everything since the last call. Never waits."""
 
     def waiting(self, silent: Iterable[int]) -> dict[int, str | None]:
-        """Actor ids of those that may wait for a place, by worker index; None: it has no actor.
+        """Return who may be waiting for a place in the cluster, by worker index.
 
-        Args:
-            silent: Workers of whom the stepping loop has long waited to hear.
+        The values are actor ids, or None without an actor. `silent` are workers from which the
+        stepping loop has been waiting for a reply for long.
         """
 
     def shut_down(self) -> None:
-        """End all that is left."""
+        """End all hosts that are left."""
 
 
-class _Phase(Enum):
+class _WorkerState(Enum):
     STARTING = auto()
-    """Its home is not ready."""
+    """Its host is not ready yet."""
     OPENING = auto()
-    """The loop is to open its environment."""
+    """The loop has to open its environment."""
     LIVE = auto()
     LEAVING = auto()
-    """The loop is to bring it to rest."""
+    """The loop has to finish with it before it can be closed."""
     LOST = auto()
-    """The loop knows it no longer; its home is asked what happened."""
+    """The loop has lost it, and its host is asked what happened."""
     CLOSING = auto()
 
 
 @dataclass(slots=True)
 class _Worker:
     version: PolicyVersion
-    phase: _Phase = _Phase.STARTING
+    state: _WorkerState = _WorkerState.STARTING
     ready: WorkerReady | None = None
     num_requests: int = 0
-    num_called: int = 0
-    """Calls in flight that are about it."""
+    num_open_calls: int = 0
+    """How many calls in flight include it."""
     drain: bool = False
-    heard_s: float = 0.0
-    """When it last had what it asked for, or was asked for something after a rest."""
+    last_reply_s: float = 0.0
+    """When it last replied, or was asked for something again after a pause."""
 
     @property
-    def awaits(self) -> bool:
-        """Something is asked of its environment."""
-        return self.phase is _Phase.OPENING or (self.phase is _Phase.LIVE and self.num_requests > 0)
+    def is_awaited(self) -> bool:
+        """Whether a reply of its environment is awaited."""
+        return self.state is _WorkerState.OPENING or (
+            self.state is _WorkerState.LIVE and self.num_requests > 0
+        )
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ class _Call:
 
 @dataclass(slots=True)
 class _Loop:
-    """One life of the stepping loop."""
+    """One incarnation of the stepping loop."""
 
     handle: Any
     where_ref: Any
@@ -119,23 +121,19 @@ class _Loop:
     num_calls: int = 0
     ping_ref: Any = None
     policy_refs: set[Any] = field(default_factory=set)
-    heard_s: float = 0.0
+    last_reply_s: float = 0.0
 
     @property
     def refs(self) -> list[Any]:
-        """Everything that is out."""
+        """The references of all calls that are out."""
         others = [self.where_ref if self.where is None else None, self.ping_ref]
         return [*self.calls, *self.policy_refs, *(ref for ref in others if ref is not None)]
 
 
 class SteppingPool(WorkerPool):
-    """A `WorkerPool` whose workers are stepped by one loop.
+    """Runs workers that one loop steps together.
 
-    Args of the constructor:
-        hosts: Of the environments.
-        make_loop: Creates the actor of a stepping loop.
-        node_id: The node that it is on, hex.
-        clock: Monotonic.
+    `make_loop` creates the actor of a stepping loop, which is on the node `node_id` (hex).
     """
 
     def __init__(
@@ -147,7 +145,7 @@ class SteppingPool(WorkerPool):
         self._clock = clock
         self._loop: _Loop | None = None
         self._workers: dict[WorkerKey, _Worker] = {}
-        self._forgotten: list[WorkerKey] = []
+        self._to_forget: list[WorkerKey] = []
         self._budget_s = FIRST_BUDGET_S
         self._reports: list[Report] = []
         self._reasons: dict[int, str] = {}
@@ -158,12 +156,12 @@ class SteppingPool(WorkerPool):
     def create(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
         self._workers[worker_index, incarnation] = _Worker(version)
         self._hosts.create(worker_index, incarnation)
-        self._the_loop()  # its process starts while environments do
+        self._ensure_loop()  # its process starts while environments do
 
     @override
     def set_policy(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
-        """The loop has the policies; it is told between two calls."""
-        loop = self._the_loop()
+        """Give another policy to the loop, which holds all policies and swaps between two calls."""
+        loop = self._ensure_loop()
         loop.policy_refs.add(loop.handle.set_policy.remote((worker_index, incarnation), version))
 
     @override
@@ -171,7 +169,7 @@ class SteppingPool(WorkerPool):
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             if not worker.num_requests:
-                worker.heard_s = self._clock()
+                worker.last_reply_s = self._clock()
             worker.num_requests += 1
             worker.drain = drain
             self._budget_s = budget_s
@@ -180,47 +178,49 @@ class SteppingPool(WorkerPool):
     def play(
         self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: Any
     ) -> None:
-        """A spec that asks for learning in these modes is refused."""
+        """Never called: a spec that asks for learning in these modes is refused."""
         raise AssertionError("candidates are played by workers of the mode actors")
 
     @override
-    def pending(self) -> Sequence[Any]:
+    def pending_refs(self) -> Sequence[Any]:
         return ()
 
     @override
     def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
-        """The stepping loop is on this node, wherever the environment is."""
+        """Cut chunks short, which always works: the stepping loop is on this node."""
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None and worker.ready is not None:
             set_hurry(worker.ready.progress_path, wanted)
 
     @override
     def close_worker(self, worker_index: int, incarnation: int) -> None:
-        """A last chunk may come before the report."""
+        """Close a worker; a last chunk of it may come before the report."""
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
-            worker.phase = _Phase.LEAVING
+            worker.state = _WorkerState.LEAVING
 
     @override
     def kill(self, worker_index: int, incarnation: int) -> None:
-        """If it is the loop that hangs, that is ended too."""
+        """End a worker, and the stepping loop as well if that is what hangs."""
         key = (worker_index, incarnation)
         if key not in self._workers:
             return
-        self._drop(key)
+        self._end(key)
         died = Died(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
         self._reports.append(died)
         loop, now_s = self._loop, self._clock()
         if loop is not None and any(call.overdue_s < now_s for call in loop.calls.values()):
             ray.kill(loop.handle, no_restart=True)
             text = "its stepping loop hung and was ended: does the policy come back?"
-            self._lose_loop(lambda index, life: Died(index, life, DeathCause.KILLED, text))
+            self._on_loop_died(
+                lambda index, incarnation: Died(index, incarnation, DeathCause.KILLED, text)
+            )
 
     @override
     def collect(self) -> list[Report]:
-        self._take_host_reports(self._hosts.collect())
+        self._on_host_reports(self._hosts.collect())
         if self._loop is not None:
-            self._take_loop(self._loop)
+            self._collect_from_loop(self._loop)
         if self._loop is not None:
             self._send_calls(self._loop)
             self._ping_if_quiet(self._loop)
@@ -228,15 +228,19 @@ class SteppingPool(WorkerPool):
         return reports
 
     def waiting(self) -> dict[int, str | None]:
-        """See `EnvHosts`."""
+        """Return actor ids (or None) of workers that may wait for a place, by worker index."""
         late_s = self._clock() - SLOW_TO_PLACE_S
-        seats = list(self._workers.items())
+        workers = list(self._workers.items())
         return self._hosts.waiting(
-            [index for (index, _), worker in seats if worker.awaits and worker.heard_s < late_s]
+            [
+                index
+                for (index, _), worker in workers
+                if worker.is_awaited and worker.last_reply_s < late_s
+            ]
         )
 
     def set_pending_reasons(self, reasons: dict[int, str]) -> None:
-        """See `RayPool`."""
+        """Set why workers wait; it is looked up on another thread, because asking Ray may block."""
         self._reasons = reasons
 
     @override
@@ -254,51 +258,51 @@ class SteppingPool(WorkerPool):
 
     # --- hosts --------------------------------------------------------------------------------
 
-    def _take_host_reports(self, reports: Iterable[WorkerReport]) -> None:
+    def _on_host_reports(self, reports: Iterable[WorkerReport]) -> None:
         for report in reports:
             key = (report.worker_index, report.incarnation)
             worker = self._workers.get(key)
             if worker is None:
-                continue  # we ended it ourselves, and have said so
+                continue  # it was ended here, which is already reported
             match report:
                 case WorkerReady():
                     worker.ready = report
-                    worker.phase = _Phase.OPENING
-                    worker.heard_s = self._clock()
-                    self._the_loop()
+                    worker.state = _WorkerState.OPENING
+                    worker.last_reply_s = self._clock()
+                    self._ensure_loop()
                 case Closed() | Died():
                     self._forget(key)
                     self._reports.append(report)
                 case RolloutChunk() | PolicySet():
                     raise AssertionError("hosts are asked for no chunks and have no policy")
 
-    def _drop(self, key: WorkerKey) -> None:
-        """End a worker whose end was, or will be, reported by us."""
+    def _end(self, key: WorkerKey) -> None:
+        """End a worker; the caller reports it, not the host."""
         self._forget(key)
         self._hosts.kill(*key)
 
     def _forget(self, key: WorkerKey) -> None:
         del self._workers[key]
-        self._forgotten.append(key)
+        self._to_forget.append(key)
 
     # --- the loop -----------------------------------------------------------------------------
 
-    def _the_loop(self) -> _Loop:
+    def _ensure_loop(self) -> _Loop:
         if self._loop is None:
             handle = self._make_loop()
-            self._loop = _Loop(handle, handle.where.remote(), heard_s=self._clock())
+            self._loop = _Loop(handle, handle.where.remote(), last_reply_s=self._clock())
         return self._loop
 
-    def _take_loop(self, loop: _Loop) -> None:
+    def _collect_from_loop(self, loop: _Loop) -> None:
         refs = loop.refs
         if not refs:
             return
         ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
         for ref, value in zip(ready, values_of(ready), strict=True):
             if isinstance(value, Exception):
-                self._lose_loop(partial(_loop_died, value))
+                self._on_loop_died(partial(_loop_died, value))
                 return
-            loop.heard_s = self._clock()
+            loop.last_reply_s = self._clock()
             if ref == loop.where_ref:
                 loop.where = value
             elif ref == loop.ping_ref:
@@ -307,54 +311,54 @@ class SteppingPool(WorkerPool):
                 loop.policy_refs.remove(ref)
                 self._reports.append(decode(value))
             else:
-                self._take_result(loop.calls.pop(ref), value)
+                self._on_call_result(loop.calls.pop(ref), value)
 
-    def _lose_loop(self, died: Callable[[int, int], Died]) -> None:
-        """All its workers are gone; those whose hosts are on their way join the next."""
+    def _on_loop_died(self, died: Callable[[int, int], Died]) -> None:
+        """Report all workers of the loop as dead; those whose hosts still start join the next."""
         self._loop = None
-        self._forgotten.clear()
+        self._to_forget.clear()
         for key, worker in list(self._workers.items()):
-            if worker.phase in (_Phase.STARTING, _Phase.LOST, _Phase.CLOSING):
+            if worker.state in (_WorkerState.STARTING, _WorkerState.LOST, _WorkerState.CLOSING):
                 continue
-            self._drop(key)
+            self._end(key)
             self._reports.append(died(*key))
-        self._forgotten.clear()
+        self._to_forget.clear()
         if self._workers:
-            self._the_loop()
+            self._ensure_loop()
 
-    def _take_result(self, call: _Call, result: EncodedResult) -> None:
+    def _on_call_result(self, call: _Call, result: EncodedResult) -> None:
         for request in call.requests:
             worker = self._workers.get(request.key)
             if worker is not None:
-                worker.num_called -= 1
+                worker.num_open_calls -= 1
         for payload in result.chunks:
-            self._take_chunk(decode(payload))
+            self._on_chunk(decode(payload))
         for key, progress_path in result.opened:
-            self._take_opened(key, progress_path)
+            self._on_opened(key, progress_path)
         for payload in result.faults:
-            self._take_fault(decode(payload))
+            self._on_fault(decode(payload))
         for key in result.left:
             if (worker := self._workers.get(key)) is not None:
-                worker.phase = _Phase.CLOSING
+                worker.state = _WorkerState.CLOSING
                 self._hosts.close_worker(*key)
         for key, error in result.lost:
             if (worker := self._workers.get(key)) is not None:
-                worker.phase = _Phase.LOST
-                self._hosts.ask_after(*key, error)
+                worker.state = _WorkerState.LOST
+                self._hosts.report_lost(*key, error)
         self._reports.extend(CostFound(text) for text in result.costs)
 
-    def _take_chunk(self, chunk: RolloutChunk) -> None:
+    def _on_chunk(self, chunk: RolloutChunk) -> None:
         key = (chunk.worker_index, chunk.incarnation)
         worker = self._workers.get(key)
         if worker is None:
             return
-        if worker.phase is _Phase.LIVE:
+        if worker.state is _WorkerState.LIVE:
             worker.num_requests -= 1
-        worker.heard_s = self._clock()
-        self._hosts.note_heard(*key)
+        worker.last_reply_s = self._clock()
+        self._hosts.note_alive(*key)
         self._reports.append(chunk)
 
-    def _take_opened(self, key: WorkerKey, progress_path: str) -> None:
+    def _on_opened(self, key: WorkerKey, progress_path: str) -> None:
         worker = self._workers.get(key)
         if worker is None or worker.ready is None:
             return
@@ -363,37 +367,37 @@ class SteppingPool(WorkerPool):
             worker.ready,
             progress_path=progress_path,
             progress_node_id=self._node_id,
-            # An environment without a process prints where its tasks do; the loop has more to say.
+            # Without a process of its own it has no log; the loop's is the closest there is.
             log_paths=worker.ready.log_paths or (where.log_paths if where else ()),
         )
-        if worker.phase is _Phase.OPENING:
-            worker.phase = _Phase.LIVE
-            worker.heard_s = self._clock()
+        if worker.state is _WorkerState.OPENING:
+            worker.state = _WorkerState.LIVE
+            worker.last_reply_s = self._clock()
         self._reports.append(worker.ready)
 
-    def _take_fault(self, said: WorkerFault) -> None:
-        key = (said.worker_index, said.incarnation)
+    def _on_fault(self, report: WorkerFault) -> None:
+        key = (report.worker_index, report.incarnation)
         if key not in self._workers:
             return
-        self._drop(key)
-        fault = said.fault
+        self._end(key)
+        fault = report.fault
         text = f"{fault.what}: {fault.why}" if fault.why else fault.what
         died = Died(*key, DeathCause.COULD_NOT_START, text, fault.detail)
         self._reports.append(died)
 
     def _send_calls(self, loop: _Loop) -> None:
-        """Bring every request that is in no call on its way; who waits for a call gets one now."""
-        if loop.calls and loop.where is not None and any(map(_waits, self._workers.values())):
+        """Send every request that is in no call, and end a call early if workers wait for one."""
+        if loop.calls and loop.where is not None and any(map(_needs_call, self._workers.values())):
             set_call_wanted(loop.where.progress_path, loop.num_calls)
         while len(loop.calls) < MAX_CALLS:
-            requests = [Request(key, RequestKind.FORGET) for key in self._forgotten]
-            self._forgotten.clear()
+            requests = [Request(key, RequestKind.FORGET) for key in self._to_forget]
+            self._to_forget.clear()
             for key, worker in self._workers.items():
                 kind = _request_kind(worker)
                 if kind is not None:
                     handle = self._hosts.handle_of(*key) if kind is RequestKind.OPEN else None
                     requests.append(Request(key, kind, handle, worker.version))
-                    worker.num_called += 1
+                    worker.num_open_calls += 1
             if not requests:
                 return
             loop.num_calls += 1
@@ -402,24 +406,24 @@ class SteppingPool(WorkerPool):
             loop.calls[ref] = _Call(loop.num_calls, requests, self._clock() + ahead_s + OVERDUE_S)
 
     def _ping_if_quiet(self, loop: _Loop) -> None:
-        """While all are paused no call is out, so nothing would tell of its death."""
-        quiet_s = self._clock() - loop.heard_s
+        """Ping a quiet loop: while all workers are paused, nothing else would show its death."""
+        quiet_s = self._clock() - loop.last_reply_s
         if not loop.refs and self._workers and quiet_s > PING_AFTER_S:
             loop.ping_ref = loop.handle.ping.remote()
 
 
-def _waits(worker: _Worker) -> bool:
-    """It has something to ask of the loop, and no call that is out is about it."""
-    return worker.num_called == 0 and _request_kind(worker) is not None
+def _needs_call(worker: _Worker) -> bool:
+    """Return whether a worker has something to ask of the loop and is in no call."""
+    return worker.num_open_calls == 0 and _request_kind(worker) is not None
 
 
 def _request_kind(worker: _Worker) -> RequestKind | None:
-    match worker.phase:
-        case _Phase.OPENING if not worker.num_called:
+    match worker.state:
+        case _WorkerState.OPENING if not worker.num_open_calls:
             return RequestKind.OPEN
-        case _Phase.LEAVING if not worker.num_called:
+        case _WorkerState.LEAVING if not worker.num_open_calls:
             return RequestKind.LEAVE
-        case _Phase.LIVE if worker.num_requests > worker.num_called:
+        case _WorkerState.LIVE if worker.num_requests > worker.num_open_calls:
             return RequestKind.DRAIN if worker.drain else RequestKind.STEP
     return None
 

@@ -1,4 +1,4 @@
-"""An independent count of a recording, and whether it says what the last update said."""
+"""Counts a recording independently, and checks that it agrees with the run's last update."""
 
 import math
 from contextlib import closing
@@ -23,7 +23,7 @@ _PER_WORKER = (
 def check_recording(run: SeenRun) -> None:
     """Raise AssertionError unless the recording of an ended run equals its last update."""
     assert run.is_closed
-    last, told = run.latest, run.latest.figures
+    last, shown = run.latest, run.latest.figures
     recorded = query.figures(run.recording)
     for name in (
         "elapsed_s",
@@ -37,7 +37,7 @@ def check_recording(run: SeenRun) -> None:
         "episode_return_max",
         "episode_len_mean",
     ):
-        _same(name, getattr(recorded, name), getattr(told, name))
+        _same(name, getattr(recorded, name), getattr(shown, name))
     assert (recorded.run_id, recorded.state, recorded.ended_by, recorded.cause) == (
         run.run_id,
         RunState(last.state),
@@ -46,12 +46,12 @@ def check_recording(run: SeenRun) -> None:
     )
     _check_restarts(run)
     _check_workers(run)
-    _check_lives(run)
+    _check_incarnations(run)
     _check_events(run)
 
 
 def _check_restarts(run: SeenRun) -> None:
-    """`raydash show`, exports and the view of the recording count them as the live run did."""
+    """Check that `raydash show`, exports and snapshots count restarts as the live run did."""
     live = run.latest.figures.num_restarts
     assert details(run.recording).num_restarts == live
     assert snapshot(run.recording).figures.num_restarts == live
@@ -59,17 +59,17 @@ def _check_restarts(run: SeenRun) -> None:
         assert figures_table(connection, run.recording)["num_restarts"] == live
 
 
-def _same(name: str, recorded: float, told: float) -> None:
-    if math.isnan(told):
-        assert math.isnan(recorded), (name, recorded, told)
+def _same(name: str, recorded: float, shown: float) -> None:
+    if math.isnan(shown):
+        assert math.isnan(recorded), (name, recorded, shown)
     elif "mean" in name:  # sums of floats in another order
-        assert math.isclose(recorded, told, rel_tol=1e-9), (name, recorded, told)
+        assert math.isclose(recorded, shown, rel_tol=1e-9), (name, recorded, shown)
     else:
-        assert recorded == told, (name, recorded, told)
+        assert recorded == shown, (name, recorded, shown)
 
 
 def _check_workers(run: SeenRun) -> None:
-    """The workers' totals, all lives together, are those of the table on screen."""
+    """Check that workers' totals over all incarnations are those of the table on screen."""
     newest = ", ".join(f"max({name}) AS {name}" for name in _PER_WORKER)
     summed = ", ".join(f"sum({name})" for name in _PER_WORKER)
     with closing(open_read_only(run.recording)) as connection:
@@ -79,16 +79,16 @@ def _check_workers(run: SeenRun) -> None:
             " HAVING sum(num_env_steps) + sum(num_episodes) > 0 ORDER BY worker_index"
         ).fetchall()
     workers = run.latest.workers
-    told = [
+    shown = [
         (int(index), *(int(getattr(workers, name)[row]) for name in _PER_WORKER))
         for row, index in enumerate(workers.worker_index)
         if workers.num_env_steps[row] or workers.num_episodes[row]
     ]
-    assert [tuple(map(int, row)) for row in rows] == told
+    assert [tuple(map(int, row)) for row in rows] == shown
 
 
-def _check_lives(run: SeenRun) -> None:
-    """Of every life of every worker there are as many episodes as it counted: none is double."""
+def _check_incarnations(run: SeenRun) -> None:
+    """Check that there are as many episodes of each incarnation as it counted: none twice."""
     with closing(open_read_only(run.recording)) as connection:
         counted = connection.execute(
             "SELECT worker_index, incarnation, max(num_episodes) FROM worker_totals"

@@ -1,4 +1,4 @@
-"""A real supervisor over simulated workers, on a clock that a test turns."""
+"""A real supervisor with simulated workers, on a clock that a test advances."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -34,12 +34,12 @@ INFO = RunInfo(
 
 
 class KeptRecording(Recording):
-    """A `Recording` that keeps what it was given, and objects to anything after its end.
+    """Keeps in memory what it is given, and fails a test that goes on after `close`.
 
     Attributes:
-        batches: What each tick brought.
-        urgent: Those that are to be on disk before anybody hears of them.
-        last: What it was closed with.
+        batches: What each version brought.
+        urgent: Those of them that must be on disk before any reader sees them.
+        last: The update that it was closed with.
     """
 
     fault = ""
@@ -68,26 +68,28 @@ class KeptRecording(Recording):
         self.last = last
 
     def episodes(self) -> EpisodeColumns:
-        """All of them, as they came."""
+        """Return all episodes in the order in which they came."""
         return EpisodeColumns.joined([batch.episodes for batch in self.batches])
 
     def totals(self) -> dict[tuple[int, int], WorkerTotals]:
-        """The newest of each life."""
+        """Return the newest totals of each (worker index, incarnation)."""
         return {
-            (index, life): totals for batch in self.batches for index, life, totals in batch.totals
+            (index, incarnation): totals
+            for batch in self.batches
+            for index, incarnation, totals in batch.totals
         }
 
     def events(self) -> list[Event]:
-        """All of them."""
+        """Return all events."""
         return [event for batch in self.batches for event in batch.events]
 
 
 class ScriptedPool(SimulatedPool):
-    """Simulated workers of which a test may change what they report.
+    """Simulates workers whose reports a test may change.
 
     Attributes:
-        change: What becomes of each report; None: it is lost.
-        chunks: All that were handed over.
+        change: Called with each report; returns the one to hand over, or None to lose it.
+        chunks: All chunks that were handed over.
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -104,19 +106,19 @@ class ScriptedPool(SimulatedPool):
 
 
 class Reader:
-    """One engine: pulls, and adds up what it is told.
+    """Reads a run as an engine does, and adds up what the updates bring.
 
     Attributes:
         latest: The newest update.
-        updates: All of them.
-        episodes: All that came with updates since the last snapshot.
-        num_omitted: Those that were left out.
-        events: Likewise.
-        answers: By command id.
-        recent: History of late.
+        updates: All updates.
+        episodes: All episodes since the last snapshot.
+        num_omitted: How many episodes the updates left out since then.
+        events: All events since then.
+        answers: Answers by command id.
+        recent: History of the last minutes.
         whole: History of the whole run.
-        num_merged: Updates merged for it.
-        told_last: It was told that nothing will follow.
+        num_merged: How many versions came merged into others.
+        told_last: True once a pull said that nothing will follow.
     """
 
     def __init__(self, supervisor: Supervisor, name: str) -> None:
@@ -138,7 +140,7 @@ class Reader:
         self.events: list[Event] = []
 
     def pull(self) -> list[RunUpdate]:
-        """Take in what is new; gives the updates."""
+        """Pull what is new, and return the updates."""
         self.incarnation, self.seq, self.told_last, messages = self._supervisor.pull(
             self.name, self.incarnation, self.seq, 0.0
         )
@@ -164,25 +166,16 @@ class Reader:
         self.num_merged += update.num_merged
 
     def num_episodes(self) -> int:
-        """All that it was told of, in full or as a number."""
+        """Return how many episodes the updates brought, in full or as a number."""
         return sum(map(len, self.episodes)) + self.num_omitted
 
     def kinds(self) -> list[EventKind]:
-        """Of the events so far."""
+        """Return the kinds of all events so far."""
         return [event.kind for event in self.events]
 
 
 class SupervisedRun:
-    """A run that a test turns by hand.
-
-    Attributes:
-        clock: Its time.
-        pool: Its workers.
-        recording: What was recorded.
-        supervisor: The one under test.
-        machine: Its decisions; validated after every turn.
-        ledger: Its account.
-    """
+    """A run whose supervisor turns only when a test says so; the machine is validated each time."""
 
     def __init__(
         self,
@@ -221,11 +214,11 @@ class SupervisedRun:
         self.supervisor.start()
 
     def reader(self, name: str = "engine") -> Reader:
-        """Somebody who reads the run."""
+        """Return a new reader of the run."""
         return Reader(self.supervisor, name)
 
     def turns(self, seconds: float, *readers: Reader) -> None:
-        """Let time pass, a turn at a time; the readers pull after each."""
+        """Let time pass turn by turn; the readers pull after each."""
         for _ in range(round(seconds / TURN_S)):
             self.clock.advance(TURN_S)
             self.supervisor.turn()
@@ -236,7 +229,7 @@ class SupervisedRun:
     def until(
         self, condition: Callable[[], object], *readers: Reader, ceiling_s: float = 30.0
     ) -> None:
-        """Let time pass until something is so."""
+        """Let time pass until a condition holds."""
         for _ in range(round(ceiling_s / TURN_S)):
             if condition():
                 return
@@ -251,7 +244,7 @@ class SupervisedRun:
         num_workers: int | None = None,
         policy: PolicySpec | None = None,
     ) -> int:
-        """A reader asks for something; gives the command's id."""
+        """Submit a command of a reader, and return its id."""
         number = self._next_command
         self._next_command += 1
         command = CommandRun(number, RUN_ID, verb, workers, num_workers, EndedBy.USER, policy)
@@ -259,13 +252,13 @@ class SupervisedRun:
         return number
 
     def worker(self, index: int) -> WorkerRecord:
-        """What the machine knows of a worker."""
+        """Return what the machine knows of a worker."""
         return self.machine.workers[index]
 
     def activities(self) -> set[Activity]:
-        """What the workers do."""
+        """Return everything that the workers are doing now."""
         return {self.machine.activity_of(worker) for worker in self.machine.workers.values()}
 
     def roster_knows(self, index: int) -> bool:
-        """Whether it is known where a worker stands."""
+        """Return whether the supervisor knows a worker's process and node."""
         return self.supervisor._roster.ready_of(index) is not None

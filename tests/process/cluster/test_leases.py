@@ -33,7 +33,7 @@ def test_a_lease_is_living_until_it_is_given_back_and_then_leaves_no_file(tmp_pa
         assert lease.path.name.startswith(f"engine-{os.getpid()}-")
         assert lease.path.stat().st_mode & 0o777 == 0o600
         assert leases.living(tmp_path / "leases") == [lease.path.name]
-        assert leases.bury(tmp_path / "leases") == ()
+        assert leases.remove_dead(tmp_path / "leases") == ()
     assert list((tmp_path / "leases").iterdir()) == []
     assert not lease.is_held
     lease.release()
@@ -53,8 +53,8 @@ def test_a_killed_holder_is_found_dead_and_buried_once(tmp_path: Path) -> None:
     holder.kill()
     holder.communicate()
     assert leases.scan(tmp_path) == leases.LeaseScan(living=(), died=(name,))
-    assert leases.bury(tmp_path) == (name,)
-    assert leases.bury(tmp_path) == ()
+    assert leases.remove_dead(tmp_path) == (name,)
+    assert leases.remove_dead(tmp_path) == ()
 
 
 def test_looking_at_a_dead_lease_does_not_make_it_look_alive_to_another(tmp_path: Path) -> None:
@@ -70,4 +70,4 @@ def test_looking_at_a_dead_lease_does_not_make_it_look_alive_to_another(tmp_path
 
 def test_a_missing_folder_holds_no_lease(tmp_path: Path) -> None:
     assert leases.living(tmp_path / "none") == []
-    assert leases.bury(tmp_path / "none") == ()
+    assert leases.remove_dead(tmp_path / "none") == ()

@@ -12,7 +12,7 @@ from raydash.cluster.preflight import (
     ClusterMetadata,
     check_versions,
     compare_node,
-    judge,
+    interpret_reply,
     parse_address,
 )
 from raydash.cluster.ray_env import apply_driver_environment, driver_environment, find_token
@@ -98,7 +98,7 @@ def test_each_failure_of_a_probe_has_its_own_words(
     kind: str | None, token_sent: bool, what: str
 ) -> None:
     with pytest.raises(FaultError) as caught:
-        judge(
+        interpret_reply(
             "head:8265",
             {"kind": kind, "text": "x"},
             token_sent=token_sent,
@@ -119,9 +119,9 @@ def test_a_machine_outside_the_cluster_is_sent_to_ssh() -> None:
         "local_node": False,
     }
     with pytest.raises(FaultError) as caught:
-        judge("head:6379", answer, token_sent=False, need_local_node=True)
+        interpret_reply("head:6379", answer, token_sent=False, need_local_node=True)
     assert "ssh head raydash engine" in caught.value.fault.remedy
-    found = judge("head:6379", answer, token_sent=False, need_local_node=False)
+    found = interpret_reply("head:6379", answer, token_sent=False, need_local_node=False)
     assert found.session_name == "session_1"
 
 
@@ -152,18 +152,18 @@ def test_a_node_is_compared_package_by_package() -> None:
     ],
 )
 def test_a_failed_start_is_explained_by_its_log(log: str, reason: str) -> None:
-    assert reason in ray_words.start_failure(1, log).reason
+    assert reason in ray_words.explain_start_failure(1, log).reason
 
 
 def test_a_death_is_explained_by_rays_own_exit_log() -> None:
     log = "unexpectedly:\n  gcs_server [exit code=-9 (signal 9)]\n  raylet [exit code=1]\n"
-    words = ray_words.death(1, log)
+    words = ray_words.explain_death(1, log)
     assert words.reason == (
         "Ray's control store (gcs_server) was killed (SIGKILL)"
         " and Ray's node manager (raylet) ended with code 1"
     )
     assert "memory" in words.remedy
-    assert ray_words.death(-11, "").reason == "the Ray process itself crashed (SIGSEGV)"
+    assert ray_words.explain_death(-11, "").reason == "the Ray process itself crashed (SIGSEGV)"
 
 
 def test_the_tail_of_a_log_begins_with_a_whole_line(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The thin shell around the machine, with simulated workers: what is done, recorded and told."""
+"""The supervisor with simulated workers: what it does, records, and sends to readers."""
 
 import copy
 import threading
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typing_extensions import override
 
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
@@ -30,7 +31,7 @@ from tests.fakes.runs.supervised_run import Reader, SupervisedRun
 
 
 def stepping(num_workers: int = 2, **options: object) -> tuple[SupervisedRun, Reader]:
-    """A run whose workers step, and a reader who has seen it."""
+    """Start a run and return it once its workers step, with a reader who has seen that."""
     run = SupervisedRun(num_workers, **options)  # type: ignore[arg-type]
     reader = run.reader()
     run.until(lambda: run.activities() == {Activity.STEPPING}, reader)
@@ -38,13 +39,13 @@ def stepping(num_workers: int = 2, **options: object) -> tuple[SupervisedRun, Re
     return run, reader
 
 
-def is_in_life(run: SupervisedRun, life: int) -> bool:
-    """Its first worker is."""
-    return run.worker(1).incarnation == life
+def is_in_incarnation(run: SupervisedRun, incarnation: int) -> bool:
+    """Return whether the first worker is in this incarnation."""
+    return run.worker(1).incarnation == incarnation
 
 
-def stopped(run: SupervisedRun, reader: Reader) -> None:
-    """Stop the run, and read to its end."""
+def stop(run: SupervisedRun, reader: Reader) -> None:
+    """Stop the run and read to its end."""
     run.command(reader, Verb.STOP)
     run.until(lambda: reader.told_last, reader)
 
@@ -99,15 +100,15 @@ def test_stop_is_answered_when_the_run_has_ended() -> None:
     assert run.supervisor.is_done
 
 
-def test_an_answer_does_not_wait_for_the_next_tick() -> None:
+def test_an_answer_does_not_wait_for_the_next_regular_version() -> None:
     run, reader = stepping()
-    run.until(lambda: run.supervisor._last_tick_s == run.supervisor._now_s(), reader)
+    run.until(lambda: run.supervisor._last_publish_s == run.supervisor._now_s(), reader)
     number = run.command(reader, Verb.KEEP)
     run.turns(0.02, reader)
     assert reader.answers[number]
 
 
-def test_an_answer_that_nobody_fetches_does_not_quicken_the_ticks() -> None:
+def test_an_answer_that_nobody_fetches_does_not_quicken_the_versions() -> None:
     run, reader = stepping()
     run.command(run.reader("sleeper"), Verb.KEEP)
     run.turns(0.1, reader)
@@ -190,24 +191,24 @@ def test_a_crashed_worker_is_seen_made_anew_and_counted_once() -> None:
     assert reader.latest.workers.incarnation.tolist() == [1, 0]
 
 
-def test_no_step_of_a_dead_life_is_lost_or_counted_twice() -> None:
+def test_no_step_of_a_dead_incarnation_is_lost_or_counted_twice() -> None:
     run, reader = stepping()
-    for life in range(3):
-        run.pool.crash(1, life)
-        run.until(partial(is_in_life, run, life + 1), reader)
+    for incarnation in range(3):
+        run.pool.crash(1, incarnation)
+        run.until(partial(is_in_incarnation, run, incarnation + 1), reader)
         run.turns(0.7, reader)
-    stopped(run, reader)
+    stop(run, reader)
     assert_account_equals_chunks(run, reader)
 
 
-def test_a_restart_within_one_tick_leaves_each_life_its_own_totals() -> None:
+def test_a_restart_within_one_version_leaves_each_incarnation_its_own_totals() -> None:
     run, reader = stepping(1)
 
-    def chunk_waits_for_its_tick() -> object:
-        run.supervisor._last_tick_s = run.supervisor._now_s()  # the last one was a moment ago
-        return run.supervisor._gathering._totals
+    def chunk_waits_for_its_version() -> object:
+        run.supervisor._last_publish_s = run.supervisor._now_s()  # the last one was a moment ago
+        return run.supervisor._chunk_merger._totals
 
-    run.until(chunk_waits_for_its_tick, reader)
+    run.until(chunk_waits_for_its_version, reader)
     run.command(reader, Verb.RESTART, (1,))
     run.turns(1.0, reader)
     newest = {(chunk.worker_index, chunk.incarnation): chunk.totals for chunk in run.pool.chunks}
@@ -215,7 +216,7 @@ def test_a_restart_within_one_tick_leaves_each_life_its_own_totals() -> None:
     assert run.recording.totals() == newest
 
 
-def test_a_late_report_of_an_earlier_life_does_not_touch_its_successor() -> None:
+def test_a_late_report_of_an_earlier_incarnation_does_not_touch_its_successor() -> None:
     run, reader = stepping()
     late = run.pool.chunks[0]
     run.pool.crash(1, 0)
@@ -223,12 +224,12 @@ def test_a_late_report_of_an_earlier_life_does_not_touch_its_successor() -> None
     run.turns(0.3, reader)
     steps = int(run.ledger.totals()[0, 0])
     run.pool.crash(1, 0)
-    run.supervisor._take(late, run.supervisor._now_s())
+    run.supervisor._on_report(late, run.supervisor._now_s())
     run.turns(0.04)
     assert run.roster_knows(1)
     assert run.worker(1).incarnation == 1
     assert int(run.ledger.totals()[0, 0]) >= steps
-    stopped(run, reader)
+    stop(run, reader)
     assert reader.kinds().count(EventKind.WORKER_DIED) == 1
     assert_account_equals_chunks(run, reader)
 
@@ -236,9 +237,9 @@ def test_a_late_report_of_an_earlier_life_does_not_touch_its_successor() -> None
 def test_a_run_whose_workers_all_fail_says_why() -> None:
     run = SupervisedRun(1)
     reader = run.reader()
-    for life in range(5):
-        run.until(partial(is_in_life, run, life), reader)
-        run.pool.crash(1, life, DeathCause.COULD_NOT_START, "no module named x")
+    for incarnation in range(5):
+        run.until(partial(is_in_incarnation, run, incarnation), reader)
+        run.pool.crash(1, incarnation, DeathCause.COULD_NOT_START, "no module named x")
         run.turns(0.1, reader)
     run.until(lambda: reader.told_last, reader)
     assert reader.latest is not None
@@ -258,17 +259,17 @@ def test_chunks_that_are_collected_together_lie_one_after_the_other() -> None:
     run.until(lambda: len(held) == 2, reader)
     run.pool.change = lambda report: report
     run.pool._reports += held
-    run.supervisor._last_tick_s = run.supervisor._now_s()  # the last one was a moment ago
+    run.supervisor._last_publish_s = run.supervisor._now_s()  # the last one was a moment ago
     run.turns(0.02)
-    (_, start_s, middle_s, _), (_, later_s, end_s, _) = run.supervisor._gathering._steps
+    (_, start_s, middle_s, _), (_, later_s, end_s, _) = run.supervisor._chunk_merger._steps
     assert middle_s == pytest.approx(later_s)
     first, second = [report for report in held if isinstance(report, RolloutChunk)]
     assert middle_s - start_s == pytest.approx(first.duration_s)
     assert end_s - later_s == pytest.approx(second.duration_s)
     assert end_s == run.supervisor._now_s()
-    one, other = run.supervisor._gathering._episodes
+    one, other = run.supervisor._chunk_merger._episodes
     assert one.end_s.max() <= middle_s + 1e-5 <= other.end_s.min() + 2e-5
-    stopped(run, reader)
+    stop(run, reader)
     assert_account_equals_chunks(run, reader)
 
 
@@ -415,7 +416,7 @@ def test_a_slow_reader_knows_in_the_end_what_a_fast_one_knows(
 
 def test_no_event_is_told_before_its_version_is_closed_or_twice() -> None:
     run, reader = stepping()
-    run.until(lambda: run.supervisor._last_tick_s == run.supervisor._now_s(), reader)
+    run.until(lambda: run.supervisor._last_publish_s == run.supervisor._now_s(), reader)
     run.command(reader, Verb.PAUSE, (1,))
     run.turns(0.02)
     late = run.reader("late")
@@ -450,8 +451,8 @@ def test_a_snapshot_counts_every_episode_once() -> None:
     late.pull()
     run.turns(1.0, reader, late)
     assert late.latest is not None
-    told = late.latest.figures.num_episodes_lifetime
-    assert late.num_episodes() == reader.num_episodes() == told
+    shown = late.latest.figures.num_episodes_lifetime
+    assert late.num_episodes() == reader.num_episodes() == shown
 
 
 def test_a_reader_far_behind_gets_a_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -570,7 +571,7 @@ def test_crashes_scaling_and_errors_leave_recording_and_figures_equal() -> None:
     run.turns(2.0, reader)
     run.command(reader, Verb.RESTART, (1,))
     run.turns(1.5, reader)
-    stopped(run, reader)
+    stop(run, reader)
     assert_account_equals_chunks(run, reader)
     assert_recording_equals_last_update(run, reader)
 
@@ -592,7 +593,7 @@ def test_whatever_happens_the_recording_equals_the_last_figures(
     moves: list[tuple[object, ...]],
 ) -> None:
     run, reader = stepping(3)
-    asked: list[int] = []
+    commands: list[int] = []
     for move in moves:
         match move:
             case ("crash", int(index)) if index in run.machine.workers:
@@ -600,15 +601,15 @@ def test_whatever_happens_the_recording_equals_the_last_figures(
             case ("pass", float(seconds)):
                 run.turns(seconds, reader)
             case ("scale", int(number)):
-                asked.append(run.command(reader, Verb.SCALE, num_workers=number))
+                commands.append(run.command(reader, Verb.SCALE, num_workers=number))
             case (Verb() as verb, int(index)):
-                asked.append(run.command(reader, verb, (index,)))
+                commands.append(run.command(reader, verb, (index,)))
             case (Verb() as verb, None):
-                asked.append(run.command(reader, verb))
+                commands.append(run.command(reader, verb))
         run.turns(0.04, reader)
-    asked.append(run.command(reader, Verb.STOP))
-    run.until(lambda: reader.told_last and reader.answers[asked[-1]], reader)
-    assert [len(reader.answers[number]) for number in asked] == [1] * len(asked)
+    commands.append(run.command(reader, Verb.STOP))
+    run.until(lambda: reader.told_last and reader.answers[commands[-1]], reader)
+    assert [len(reader.answers[number]) for number in commands] == [1] * len(commands)
     assert_account_equals_chunks(run, reader)
     assert_recording_equals_last_update(run, reader)
 
@@ -625,24 +626,24 @@ def test_nothing_is_counted_once_the_recording_is_closed() -> None:
 
 
 def assert_account_equals_chunks(run: SupervisedRun, reader: Reader) -> None:
-    """The last figures are those of a recount over every chunk that came."""
+    """Compare the last figures with a recount over every chunk."""
     chunks = run.pool.chunks
     newest = {(chunk.worker_index, chunk.incarnation): chunk.totals for chunk in chunks}
     assert reader.latest is not None
-    told, workers = reader.latest.figures, reader.latest.workers
-    assert told.num_env_steps_sampled_lifetime == sum(t.num_env_steps for t in newest.values())
-    assert told.num_episodes_lifetime == sum(len(chunk.ending) for chunk in chunks)
+    shown, workers = reader.latest.figures, reader.latest.workers
+    assert shown.num_env_steps_sampled_lifetime == sum(t.num_env_steps for t in newest.values())
+    assert shown.num_episodes_lifetime == sum(len(chunk.ending) for chunk in chunks)
     endings = np.concatenate([chunk.ending for chunk in chunks])
-    assert told.num_episodes_terminated_lifetime == int((endings == Ending.TERMINATED).sum())
-    assert told.num_episodes_truncated_lifetime == int((endings == Ending.TRUNCATED).sum())
-    assert told.num_episodes_error_lifetime == int((endings == Ending.ERROR).sum())
-    assert workers.num_env_steps.sum() == told.num_env_steps_sampled_lifetime
-    assert workers.num_episodes.sum() == told.num_episodes_lifetime
-    assert reader.num_episodes() == told.num_episodes_lifetime
+    assert shown.num_episodes_terminated_lifetime == int((endings == Ending.TERMINATED).sum())
+    assert shown.num_episodes_truncated_lifetime == int((endings == Ending.TRUNCATED).sum())
+    assert shown.num_episodes_error_lifetime == int((endings == Ending.ERROR).sum())
+    assert workers.num_env_steps.sum() == shown.num_env_steps_sampled_lifetime
+    assert workers.num_episodes.sum() == shown.num_episodes_lifetime
+    assert reader.num_episodes() == shown.num_episodes_lifetime
     returns = np.concatenate([chunk.episode_return for chunk in chunks])
-    assert told.episode_return_mean == pytest.approx(np.nanmean(returns))
-    assert told.episode_return_max == np.nanmax(returns)
-    assert reader.whole.num_env_steps.sum() == pytest.approx(told.num_env_steps_sampled_lifetime)
+    assert shown.episode_return_mean == pytest.approx(np.nanmean(returns))
+    assert shown.episode_return_max == np.nanmax(returns)
+    assert reader.whole.num_env_steps.sum() == pytest.approx(shown.num_env_steps_sampled_lifetime)
     assert reader.whole.return_n.sum() == np.isfinite(returns).sum()
 
 
@@ -651,12 +652,12 @@ def assert_recording_equals_last_update(run: SupervisedRun, reader: Reader) -> N
     assert reader.latest is not None
     assert run.recording.last is not None
     assert run.recording.last.figures == reader.latest.figures
-    told = reader.latest.figures
-    assert len(recorded) == told.num_episodes_lifetime
-    assert sum(t.num_env_steps for t in totals.values()) == told.num_env_steps_sampled_lifetime
-    assert sum(t.num_episodes for t in totals.values()) == told.num_episodes_lifetime
+    shown = reader.latest.figures
+    assert len(recorded) == shown.num_episodes_lifetime
+    assert sum(t.num_env_steps for t in totals.values()) == shown.num_env_steps_sampled_lifetime
+    assert sum(t.num_episodes for t in totals.values()) == shown.num_episodes_lifetime
     good = recorded.episode_return[recorded.ending != Ending.ERROR]
-    assert told.episode_return_mean == pytest.approx(good.mean())
+    assert shown.episode_return_mean == pytest.approx(good.mean())
     assert run.recording.events() == reader.events
     assert [event.number for event in reader.events] == list(range(1, len(reader.events) + 1))
     assert reader.events[-1].kind is EventKind.RUN_ENDED
@@ -666,12 +667,7 @@ def assert_recording_equals_last_update(run: SupervisedRun, reader: Reader) -> N
 
 
 class FailingNow:
-    """Lets the first `each` episodes of every chunk end in an error.
-
-    Attributes:
-        each: How many.
-        workers: Of which workers.
-    """
+    """Lets the first `each` episodes of every chunk of some workers end in an error."""
 
     def __init__(self, each: int = 0, workers: tuple[int, ...] = (1, 2, 3, 4)) -> None:
         self.each = each
@@ -776,11 +772,12 @@ def test_a_silent_worker_is_shown_as_stalled_with_its_age() -> None:
 
 
 class Watched(NoProbes):
-    """Probes that say what a test tells them."""
+    """Probes whose vitals a test sets."""
 
     def __init__(self) -> None:
         self.seen: dict[int, WorkerVitals] = {}
 
+    @override
     def vitals(self) -> dict[int, WorkerVitals]:
         return self.seen
 

@@ -1,4 +1,4 @@
-"""A swap seen from outside: chunks, workers, updates, recording and answer tell the same story."""
+"""After a swap of the policy, chunks, workers, updates, recording and answer agree."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def stepping(num_workers: int = 3) -> tuple[SupervisedRun, Reader]:
 
 def test_a_swap_counts_up_everywhere_and_loses_nothing(new: PolicySpec) -> None:
     run, reader = stepping()
-    pids = [worker.incarnation for worker in run.machine.workers.values()]
+    incarnations = [worker.incarnation for worker in run.machine.workers.values()]
     number = run.command(reader, Verb.SWAP, policy=new)
     run.until(lambda: reader.answers[number], reader)
     assert [answer.fault for answer in reader.answers[number]] == [None]
@@ -38,7 +38,7 @@ def test_a_swap_counts_up_everywhere_and_loses_nothing(new: PolicySpec) -> None:
     assert update is not None
     assert (update.policy, update.weights_seq_no) == (new, 1)
     assert update.workers.weights_seq_no.tolist() == [1, 1, 1]
-    assert [worker.incarnation for worker in run.machine.workers.values()] == pids
+    assert [worker.incarnation for worker in run.machine.workers.values()] == incarnations
     numbers = [chunk.weights_seq_no for chunk in run.pool.chunks]
     assert set(numbers) == {0, 1}
     for index in (1, 2, 3):

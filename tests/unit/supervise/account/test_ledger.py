@@ -1,4 +1,4 @@
-"""The account of a run equals an independent recount, whatever workers live through."""
+"""The account of a run equals an independent recount, whatever happens to workers."""
 
 import math
 from collections import defaultdict
@@ -19,8 +19,8 @@ NAN = math.nan
 
 
 @dataclass
-class Life:
-    """One incarnation of a worker, as it counts itself."""
+class CountingWorker:
+    """One incarnation of a worker, which counts its own totals."""
 
     worker_index: int
     incarnation: int
@@ -35,7 +35,7 @@ class Life:
         duration_s: float = 0.1,
         step_time_s: list[float] | None = None,
     ) -> RolloutChunk:
-        """Its next answer; an episode is (return, ending) and has as many steps as its return."""
+        """Make its next chunk from (return, ending) of episodes, with one step each by default."""
         n = len(episodes)
         endings = np.array([ending for _, ending in episodes], np.uint8)
         was = self.totals
@@ -76,8 +76,8 @@ class Life:
 
 
 def take(ledger: Ledger, chunk: RolloutChunk, t_s: float) -> int:
-    steps = ledger.take(chunk, t_s)
-    ledger.take_episodes(EpisodeColumns.from_chunk(chunk, started_s=t_s - chunk.duration_s))
+    steps = ledger.add_chunk(chunk, t_s)
+    ledger.add_episodes(EpisodeColumns.from_chunk(chunk, started_s=t_s - chunk.duration_s))
     return steps
 
 
@@ -95,9 +95,9 @@ def test_a_new_ledger_has_no_figures() -> None:
 
 
 def test_a_flag_counts_in_each_of_its_counters_and_kinds_are_exclusive() -> None:
-    ledger, life = Ledger(), Life(1, 0)
+    ledger, worker = Ledger(), CountingWorker(1, 0)
     every = [(1.0, Ending.TERMINATED), (2.0, Ending.TRUNCATED), (3.0, Ending.BOTH)]
-    take(ledger, life.chunk([*every, (0.0, Ending.ERROR)]), 1.0)
+    take(ledger, worker.chunk([*every, (0.0, Ending.ERROR)]), 1.0)
     figures = ledger.figures(1.0, elapsed_s=1.0, num_restarts=0)
     assert figures.num_episodes_lifetime == 4
     assert figures.num_episodes_terminated_lifetime == 2
@@ -107,9 +107,9 @@ def test_a_flag_counts_in_each_of_its_counters_and_kinds_are_exclusive() -> None
 
 
 def test_error_episodes_are_left_out_of_return_and_length_figures() -> None:
-    ledger, life = Ledger(), Life(1, 0)
-    take(ledger, life.chunk([*good(10.0, 20.0), (0.0, Ending.ERROR)]), 1.0)
-    take(ledger, life.chunk([(0.0, Ending.ERROR)]), 2.0)
+    ledger, worker = Ledger(), CountingWorker(1, 0)
+    take(ledger, worker.chunk([*good(10.0, 20.0), (0.0, Ending.ERROR)]), 1.0)
+    take(ledger, worker.chunk([(0.0, Ending.ERROR)]), 2.0)
     figures = ledger.figures(2.0, elapsed_s=1.0, num_restarts=0)
     assert (figures.episode_return_min, figures.episode_return_max) == (10.0, 20.0)
     assert (figures.episode_return_mean, figures.recent_return_mean) == (15.0, 15.0)
@@ -120,7 +120,7 @@ def test_error_episodes_are_left_out_of_return_and_length_figures() -> None:
 
 
 def test_a_restart_goes_on_from_what_was_counted() -> None:
-    ledger, first, second = Ledger(), Life(1, 0), Life(1, 1)
+    ledger, first, second = Ledger(), CountingWorker(1, 0), CountingWorker(1, 1)
     assert take(ledger, first.chunk(good(1.0), steps=100), 1.0) == 100
     assert take(ledger, second.chunk(good(2.0), steps=30), 2.0) == 30
     assert take(ledger, second.chunk([], steps=30), 3.0) == 30
@@ -129,15 +129,15 @@ def test_a_restart_goes_on_from_what_was_counted() -> None:
 
 
 def test_a_lost_chunk_costs_nothing_but_its_episodes() -> None:
-    ledger, life = Ledger(), Life(1, 0)
-    take(ledger, life.chunk([], steps=100), 1.0)
-    life.chunk([], steps=100)
-    assert take(ledger, life.chunk([], steps=100), 3.0) == 200
+    ledger, worker = Ledger(), CountingWorker(1, 0)
+    take(ledger, worker.chunk([], steps=100), 1.0)
+    worker.chunk([], steps=100)
+    assert take(ledger, worker.chunk([], steps=100), 3.0) == 200
     assert ledger.num_env_steps() == 300
 
 
 def test_recent_figures_are_over_the_last_100_by_finish_time_of_all_workers() -> None:
-    ledger, one, two = Ledger(), Life(1, 0), Life(2, 0)
+    ledger, one, two = Ledger(), CountingWorker(1, 0), CountingWorker(2, 0)
     early, late = one.chunk(good(*[1.0] * 90)), two.chunk(good(*[5.0] * 60))
     take(ledger, late, 100.0)
     take(ledger, early, 50.0)
@@ -149,46 +149,46 @@ def test_recent_figures_are_over_the_last_100_by_finish_time_of_all_workers() ->
 
 
 def test_a_worker_remembers_its_own_last_100() -> None:
-    ledger, life = Ledger(), Life(1, 0)
+    ledger, worker = Ledger(), CountingWorker(1, 0)
     for first in range(0, 250, 50):
-        take(ledger, life.chunk(good(*map(float, range(first, first + 50)))), first + 1.0)
+        take(ledger, worker.chunk(good(*map(float, range(first, first + 50)))), first + 1.0)
     means, counts = ledger.recent_means()
     assert counts.tolist() == [100]
     assert means.tolist() == [np.arange(150, 250).mean()]
 
 
 def test_one_chunk_with_very_many_episodes_leaves_its_newest() -> None:
-    ledger, life = Ledger(), Life(1, 0)
-    take(ledger, life.chunk(good(5.0)), 1.0)
-    take(ledger, life.chunk(good(*map(float, range(1000)))), 2.0)
+    ledger, worker = Ledger(), CountingWorker(1, 0)
+    take(ledger, worker.chunk(good(5.0)), 1.0)
+    take(ledger, worker.chunk(good(*map(float, range(1000)))), 2.0)
     means, counts = ledger.recent_means()
     assert (means.tolist(), counts.tolist()) == ([np.arange(900, 1000).mean()], [100])
 
 
 def test_step_time_is_the_95th_percentile_of_the_newest_samples() -> None:
-    ledger, life = Ledger(), Life(1, 0)
+    ledger, worker = Ledger(), CountingWorker(1, 0)
     assert len(ledger.step_time_p95_s) == 0
-    take(ledger, life.chunk([], step_time_s=[9.0] * 100), 1.0)
+    take(ledger, worker.chunk([], step_time_s=[9.0] * 100), 1.0)
     for _ in range(4):
-        take(ledger, life.chunk([], step_time_s=[i / 1000 for i in range(1, 65)]), 2.0)
+        take(ledger, worker.chunk([], step_time_s=[i / 1000 for i in range(1, 65)]), 2.0)
     assert ledger.step_time_p95_s[0] == pytest.approx(0.061, abs=0.002)
 
 
 def test_a_worker_that_was_never_heard_of_has_no_figures() -> None:
     ledger = Ledger()
-    take(ledger, Life(3, 0).chunk(good(1.0)), 5.0)
-    assert np.isnan(ledger.heard_s[:2]).all()
+    take(ledger, CountingWorker(3, 0).chunk(good(1.0)), 5.0)
+    assert np.isnan(ledger.last_chunk_s[:2]).all()
     assert np.isnan(ledger.last_return[:2]).all()
     assert ledger.recent_means()[1].tolist() == [0, 0, 1]
 
 
 def test_rates_are_of_the_named_spans() -> None:
-    ledger, life = Ledger(), Life(1, 0)
+    ledger, worker = Ledger(), CountingWorker(1, 0)
     ledger.widen(1)
-    ledger.note(0.0)
+    ledger.note_totals(0.0)
     for tick in range(1, 201):
-        take(ledger, life.chunk(good(1.0), steps=10 if tick <= 190 else 30), tick * 0.1)
-        ledger.note(tick * 0.1)
+        take(ledger, worker.chunk(good(1.0), steps=10 if tick <= 190 else 30), tick * 0.1)
+        ledger.note_totals(tick * 0.1)
     figures = ledger.figures(20.0, elapsed_s=20.0, num_restarts=0)
     assert figures.env_steps_per_s_1s == pytest.approx(300.0, rel=0.12)
     assert figures.env_steps_per_s_10s == pytest.approx(120.0, rel=0.03)
@@ -197,10 +197,10 @@ def test_rates_are_of_the_named_spans() -> None:
 
 
 def test_time_shares_sum_to_at_most_one() -> None:
-    ledger, life = Ledger(), Life(1, 0)
+    ledger, worker = Ledger(), CountingWorker(1, 0)
     ledger.widen(1)
-    ledger.note(0.0)
-    take(ledger, life.chunk([], steps=10), 1.0)
+    ledger.note_totals(0.0)
+    take(ledger, worker.chunk([], steps=10), 1.0)
     figures = ledger.figures(1.0, elapsed_s=1.0, num_restarts=0)
     shares = (figures.share_step, figures.share_reset, figures.share_policy, figures.share_idle)
     assert shares == pytest.approx((0.4, 1 / 15, 2 / 15, 1 / 3))
@@ -217,8 +217,8 @@ def test_any_growth_gives_shares_between_nothing_and_all(rows: list[list[float]]
 def test_a_ledger_that_goes_on_counts_on() -> None:
     ledger = Ledger()
     ledger.restore(2, WorkerTotals(1000, 50, 45, 5, 1), np.array([1.0, 3.0]), next_incarnation=4)
-    life = Life(2, 4)
-    assert take(ledger, life.chunk(good(5.0), steps=10), 1.0) == 10
+    worker = CountingWorker(2, 4)
+    assert take(ledger, worker.chunk(good(5.0), steps=10), 1.0) == 10
     assert ledger.num_env_steps() == 1010
     assert ledger.num_episodes() == 51
     assert ledger.recent_means()[0][1] == 3.0
@@ -226,7 +226,7 @@ def test_a_ledger_that_goes_on_counts_on() -> None:
 
 def test_restored_recent_episodes_leave_errors_out() -> None:
     ledger = Ledger()
-    chunk = Life(1, 0).chunk([*good(2.0), (0.0, Ending.ERROR), *good(4.0)])
+    chunk = CountingWorker(1, 0).chunk([*good(2.0), (0.0, Ending.ERROR), *good(4.0)])
     ledger.restore_recent(EpisodeColumns.from_chunk(chunk, started_s=0.0))
     figures = ledger.figures(1.0, elapsed_s=0.0, num_restarts=0)
     assert (figures.recent_return_mean, figures.recent_n) == (3.0, 2)
@@ -243,10 +243,10 @@ _MOVES = st.one_of(
 
 
 @given(st.lists(_MOVES, max_size=40))
-def test_any_lives_of_workers_are_counted_exactly(moves: list[tuple[object, ...]]) -> None:
+def test_any_incarnations_of_workers_are_counted_exactly(moves: list[tuple[object, ...]]) -> None:
     ledger = Ledger()
-    lives = {index: Life(index, 0) for index in range(1, 5)}
-    heard: dict[tuple[int, int], WorkerTotals] = {}
+    workers = {index: CountingWorker(index, 0) for index in range(1, 5)}
+    newest_totals: dict[tuple[int, int], WorkerTotals] = {}
     finished: list[tuple[float, int, float, Ending]] = []
     per_worker: dict[int, list[float]] = defaultdict(list)
     before, added = 0, 0
@@ -254,24 +254,24 @@ def test_any_lives_of_workers_are_counted_exactly(moves: list[tuple[object, ...]
         t_s = float(number + 1)
         match move:
             case ("chunk", int(index), list(episodes), int(steps)):
-                life = lives[index]
-                chunk = life.chunk(episodes, steps=steps)
+                worker = workers[index]
+                chunk = worker.chunk(episodes, steps=steps)
                 added += take(ledger, chunk, t_s)
-                heard[index, life.incarnation] = life.totals
+                newest_totals[index, worker.incarnation] = worker.totals
                 ends = t_s - chunk.duration_s + chunk.end_offset_s
                 finished += [(e, index, *row) for e, row in zip(ends, episodes, strict=True)]
                 per_worker[index] += [v for v, ending in episodes if ending is not Ending.ERROR]
             case ("lost", int(index)):
-                lives[index].chunk([], steps=5)
+                workers[index].chunk([], steps=5)
             case ("restart", int(index), int(by)):
-                lives[index] = Life(index, lives[index].incarnation + by)
-        ledger.note(t_s)
+                workers[index] = CountingWorker(index, workers[index].incarnation + by)
+        ledger.note_totals(t_s)
         assert ledger.num_env_steps() >= before
         before = ledger.num_env_steps()
         figures = ledger.figures(t_s, elapsed_s=t_s, num_restarts=0)
         assert min(figures.env_steps_per_s_1s, figures.env_steps_per_s_60s) >= 0
     figures = ledger.figures(1e6, elapsed_s=1.0, num_restarts=0)
-    steps = sum(totals.num_env_steps for totals in heard.values())
+    steps = sum(totals.num_env_steps for totals in newest_totals.values())
     assert figures.num_env_steps_sampled_lifetime == ledger.num_env_steps() == steps == added
     endings = [ending for *_, ending in finished]
     assert figures.num_episodes_lifetime == len(finished)

@@ -1,4 +1,4 @@
-"""What each worker of a run is shown to be doing."""
+"""The roster shows what each worker of a run is doing."""
 
 from raydash.core.machine.machine import RunMachine
 from raydash.core.machine.requested_state import RequestedState
@@ -11,7 +11,7 @@ from raydash.supervise.account.roster import IDLE_AFTER_S, Roster
 
 
 class LearningRun:
-    """Two workers of a run that learns, who wait for their first candidates from 1 s on."""
+    """A run that learns, whose two workers wait for their first candidates from 1 s on."""
 
     def __init__(self) -> None:
         spec = RunSpec(policy=PolicySpec("linear"), learner=LearnerSpec("cmaes"))
@@ -22,7 +22,7 @@ class LearningRun:
         self.roster = Roster()
 
     def shown(self, t_s: float) -> list[tuple[Activity, float]]:
-        self.roster.observe(self.machine, {}, t_s)
+        self.roster.update_activities(self.machine, {}, t_s)
         columns = self.roster.columns(self.machine, Ledger(), {}, t_s)
         rows = zip(columns.activity.tolist(), columns.activity_age_s.tolist(), strict=True)
         return [(Activity(number), round(age_s, 3)) for number, age_s in rows]

@@ -19,14 +19,14 @@ from raydash.record.read.history_query import history
 from raydash.record.read.snapshot import snapshot
 from raydash.supervise.pools.pool import Report
 from tests.fakes.runs.supervised_run import SupervisedRun
-from tests.unit.supervise.keeping.test_past import long, past_of, to_a_tick
+from tests.unit.supervise.keeping.test_past import past_of, run_for, until_published
 
 KEPT = RolloutSpec(orphan_timeout_s=1e6)
 SUCCESS, HEIGHT = "is_success", "it's high"
 
 
 class Named:
-    """Gives the chunks of simulated workers scalars and agents that follow from their returns."""
+    """Adds scalars and agents, computed from the returns, to chunks of simulated workers."""
 
     def __init__(self) -> None:
         self._steps: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0, 0])
@@ -63,7 +63,7 @@ def run() -> SupervisedRun:
 
 
 def recount(run: SupervisedRun) -> dict[str, list[float]]:
-    """Every value by name, out of the chunks, in the order of their arrival."""
+    """Collect every value by name from the chunks, in the order of their arrival."""
     found: dict[str, list[float]] = defaultdict(list)
     for chunk in run.pool.chunks:
         for n, name in enumerate(chunk.scalars.names):
@@ -120,7 +120,7 @@ def delta_of(tier: Tier) -> HistoryDelta:
 def test_figures_are_those_of_a_recount(run: SupervisedRun) -> None:
     reader = run.reader()
     run.turns(12.0, reader)
-    to_a_tick(run)
+    until_published(run)
     reader.pull()
     found, update = recount(run), reader.latest
     assert update is not None
@@ -155,8 +155,8 @@ def test_runs_without_names_have_no_columns_for_them() -> None:
 def test_restart_goes_on_with_what_was_there(
     run: SupervisedRun, tmp_path: Path, seconds: float
 ) -> None:
-    long(run, seconds)
-    to_a_tick(run)
+    run_for(run, seconds)
+    until_published(run)
     past = past_of(tmp_path, run)
     assert_same_scalars(past.ledger.scalars.figures(), run.ledger.scalars.figures())
     assert_same_agents(past.ledger.agents.figures(), run.ledger.agents.figures())
@@ -164,27 +164,27 @@ def test_restart_goes_on_with_what_was_there(
     assert_same_curves(delta_of(past.history.recent), delta_of(run.history.recent))
 
 
-def test_restarted_life_adds_to_what_was_there(run: SupervisedRun, tmp_path: Path) -> None:
-    long(run, 4.0)
-    to_a_tick(run)
+def test_restarted_incarnation_adds_to_what_was_there(run: SupervisedRun, tmp_path: Path) -> None:
+    run_for(run, 4.0)
+    until_published(run)
     ledger = past_of(tmp_path, run).ledger
     before = ledger.agents.num_steps()
-    for life in (1, 1, 2):
+    for incarnation in (1, 1, 2):
         chunk = replace(
             run.pool.chunks[-1],
             worker_index=1,
-            incarnation=life,
+            incarnation=incarnation,
             agents=AgentEpisodes(("walker_1", "new"), num_steps_total=np.array([5, 7])),
         )
-        ledger.agents.take(chunk)
+        ledger.agents.add_chunk(chunk)
     after = ledger.agents.num_steps()
     assert after == {**before, "walker_1": before["walker_1"] + 10, "new": 14}
 
 
 @pytest.mark.parametrize("seconds", [8.0, 95.0])
 def test_recording_shows_what_was_live(run: SupervisedRun, tmp_path: Path, seconds: float) -> None:
-    long(run, seconds)
-    to_a_tick(run)
+    run_for(run, seconds)
+    until_published(run)
     past_of(tmp_path, run)  # writes the file
     shown = snapshot(tmp_path / "run.duckdb")
     assert_same_scalars(shown.scalars, run.ledger.scalars.figures())
@@ -199,8 +199,8 @@ def test_recording_shows_what_was_live(run: SupervisedRun, tmp_path: Path, secon
 def test_moment_of_a_recording_knows_what_had_ended_by_then(
     run: SupervisedRun, tmp_path: Path
 ) -> None:
-    long(run, 20.0)
-    to_a_tick(run)
+    run_for(run, 20.0)
+    until_published(run)
     past_of(tmp_path, run)
     then = snapshot(tmp_path / "run.duckdb", 10.0)
     with connect(tmp_path / "run.duckdb", read_only=True) as connection:
@@ -221,8 +221,8 @@ def test_moment_of_a_recording_knows_what_had_ended_by_then(
 def test_wide_buckets_of_a_recording_are_those_of_its_episodes(
     run: SupervisedRun, tmp_path: Path
 ) -> None:
-    long(run, 95.0)
-    to_a_tick(run)
+    run_for(run, 95.0)
+    until_published(run)
     past_of(tmp_path, run)
     with connect(tmp_path / "run.duckdb", read_only=True) as connection:
         kept = connection.execute("SELECT count(*) FROM history_scalars").fetchone()[0]
@@ -245,11 +245,11 @@ def test_key_that_holds_no_number_is_told_once() -> None:
     )
     reader = run.reader()
     run.turns(5.0, reader)
-    said = [event for event in reader.events if event.kind is EventKind.INFO_IGNORED]
-    assert [event.text for event in said] == [
+    ignored = [event for event in reader.events if event.kind is EventKind.INFO_IGNORED]
+    assert [event.text for event in ignored] == [
         "info picture holds something else than a number: ignored"
     ]
-    again = SupervisedRun(2, rollout=KEPT, events=said, incarnation=1)
+    again = SupervisedRun(2, rollout=KEPT, events=ignored, incarnation=1)
     again.pool.change = run.pool.change
     other = again.reader()
     again.turns(5.0, other)

@@ -1,4 +1,4 @@
-"""What a restarted supervisor finds is what the one before it had."""
+"""A restarted supervisor restores what the one before it knew."""
 
 from contextlib import closing
 from pathlib import Path
@@ -29,7 +29,7 @@ from raydash.supervise.pools.pool import CostFound, Report
 from tests.fakes.recordings.recordings import incarnation_row, run_row
 from tests.fakes.runs.supervised_run import TURN_S, SupervisedRun
 
-TICKS_PER_COMMIT = 4
+BATCHES_PER_COMMIT = 4
 KEPT = RolloutSpec(orphan_timeout_s=1e6)
 _STEPS = ("num_env_steps", "worker_steps")
 _EXACT = (
@@ -39,13 +39,13 @@ _EXACT = (
 
 
 def committed(path: Path, batches: list[RecordBatch]) -> None:
-    """A file as a supervisor leaves it that was killed after these batches were committed."""
+    """Write the file of a supervisor that was killed after these batches were committed."""
     with closing(connect(path)) as connection:
         bring_up_to_date(connection)
         writer = RecordWriter(connection)
         writer.header(run_row(), incarnation_row())
-        for number, first in enumerate(range(0, len(batches), TICKS_PER_COMMIT), 1):
-            writer.write(number, RecordBatch.merged(batches[first : first + TICKS_PER_COMMIT]))
+        for number, first in enumerate(range(0, len(batches), BATCHES_PER_COMMIT), 1):
+            writer.write(number, RecordBatch.merged(batches[first : first + BATCHES_PER_COMMIT]))
 
 
 def past_of(tmp_path: Path, run: SupervisedRun) -> Past:
@@ -54,21 +54,21 @@ def past_of(tmp_path: Path, run: SupervisedRun) -> Past:
     return read_past(path)
 
 
-def long(run: SupervisedRun, seconds: float) -> None:
-    """Turn less often than a supervisor does: it is the data that count here."""
+def run_for(run: SupervisedRun, seconds: float) -> None:
+    """Let a run go on with few turns, which is quick: only its data matter here."""
     for _ in range(round(seconds / 0.2)):
         run.clock.advance(0.2)
         run.supervisor.turn()
 
 
-def to_a_tick(run: SupervisedRun) -> None:
-    """Turn until what the run knows is what it has handed over."""
+def until_published(run: SupervisedRun) -> None:
+    """Turn until everything that the run knows is handed to the recording."""
     seen = len(run.recording.batches)
     run.until(lambda: len(run.recording.batches) > seen)
 
 
 def assert_same_history(restored: Tier, live: Tier, *, from_bucket: int = 0) -> None:
-    """Of buckets from some on; steps of those that were replayed may lie a little differently."""
+    """Compare buckets from `from_bucket` on, without steps, which a replay spreads differently."""
     one, other = restored.delta(0), live.delta(0)
     assert len(one) == len(other)
     part = slice(max(0, from_bucket - other.first_bucket), None)
@@ -93,8 +93,8 @@ def test_history_is_restored_as_it_was_and_nothing_is_counted_twice(
     tmp_path: Path, seconds: float
 ) -> None:
     run = SupervisedRun(3, rollout=KEPT)
-    long(run, seconds)
-    to_a_tick(run)
+    run_for(run, seconds)
+    until_published(run)
     past = past_of(tmp_path, run)
     assert_same_history(past.history.whole, run.history.whole)
     assert_same_history(past.history.recent, run.history.recent)
@@ -122,8 +122,8 @@ def test_history_that_ended_is_restored_to_the_last_step(tmp_path: Path) -> None
 
 def test_a_recording_without_buckets_is_replayed(tmp_path: Path) -> None:
     run = SupervisedRun(2)
-    long(run, 40.0)
-    to_a_tick(run)
+    run_for(run, 40.0)
+    until_published(run)
     past_of(tmp_path, run)
     path = tmp_path / "run.duckdb"
     with closing(connect(path)) as connection:
@@ -152,8 +152,8 @@ def test_buckets_that_make_no_sense_are_counted_anew(
     tmp_path: Path, damage: str, raydash_warnings: list[str]
 ) -> None:
     run = SupervisedRun(2)
-    long(run, 40.0)
-    to_a_tick(run)
+    run_for(run, 40.0)
+    until_published(run)
     past_of(tmp_path, run)
     path = tmp_path / "run.duckdb"
     with closing(connect(path)) as connection:
@@ -164,7 +164,7 @@ def test_buckets_that_make_no_sense_are_counted_anew(
 
 
 def test_episodes_that_came_late_are_in_their_buckets(tmp_path: Path) -> None:
-    """A worker that was silent for long: its buckets had been recorded without it."""
+    """A worker was silent for so long that buckets were recorded without its episodes."""
     run = SupervisedRun(2)
     held: list[Report] = []
 
@@ -191,9 +191,9 @@ def test_episodes_that_came_late_are_in_their_buckets(tmp_path: Path) -> None:
             "end_s": np.linspace(5.0, 6.0, 7).round(5),
         }
     )
-    run.supervisor._gathering._episodes.append(late)
-    run.supervisor._gathering._extras.append(EpisodeExtras.unknown(len(late)))
-    to_a_tick(run)
+    run.supervisor._chunk_merger._episodes.append(late)
+    run.supervisor._chunk_merger._extras.append(EpisodeExtras.unknown(len(late)))
+    until_published(run)
     assert early.return_n[10:13].sum() < run.history.whole.delta(0).return_n[10:13].sum()
     past = past_of(tmp_path, run)
     assert_same_history(past.history.whole, run.history.whole)
@@ -220,7 +220,7 @@ def test_restored_run_goes_on_where_the_machine_was(tmp_path: Path) -> None:
 
 
 def test_restarts_are_counted_alike_by_everybody_who_tells_of_them(tmp_path: Path) -> None:
-    """Neither a change of scale nor another life of the supervisor is a restart."""
+    """Neither a change of scale nor another incarnation of the supervisor is a restart."""
     run = SupervisedRun(2)
     reader = run.reader()
     run.turns(2.0, reader)
@@ -231,14 +231,14 @@ def test_restarts_are_counted_alike_by_everybody_who_tells_of_them(tmp_path: Pat
     run.command(reader, Verb.SCALE, num_workers=2)
     run.until(lambda: run.worker(2).incarnation == 1 and run.roster_knows(2), reader)
     run.turns(1.0, reader)
-    to_a_tick(run)
+    until_published(run)
     past = past_of(tmp_path, run)
     assert past.incarnations == {1: 2, 2: 2}
     path = tmp_path / "run.duckdb"
     with closing(open_read_only(path)) as connection:
         exported = figures_table(connection, path)["num_restarts"]
-    told = (details(path).num_restarts, exported, snapshot(path).figures.num_restarts)
-    assert (past.num_restarts, *told) == (1, 1, 1, 1)
+    shown = (details(path).num_restarts, exported, snapshot(path).figures.num_restarts)
+    assert (past.num_restarts, *shown) == (1, 1, 1, 1)
     assert snapshot(path, 1.0).figures.num_restarts == 0
 
 
@@ -250,7 +250,7 @@ def test_stops_of_single_workers_outlive_their_supervisor(tmp_path: Path) -> Non
     run.command(reader, Verb.KILL, (3,))
     run.command(reader, Verb.DRAIN, (4,))
     run.until(lambda: run.worker(4).is_gone and run.worker(1).is_gone, reader)
-    to_a_tick(run)
+    until_published(run)
     past = past_of(tmp_path, run)
     assert past.commanded.stopped_workers == (1, 3, 4)
     machine = RunMachine(RunSpec(), past.commanded, incarnations=past.incarnations)
@@ -265,7 +265,7 @@ def test_command_goes_on_record_before_anybody_hears_of_it() -> None:
     run = SupervisedRun(2)
     reader = run.reader()
     run.turns(2.0, reader)
-    to_a_tick(run)
+    until_published(run)
     seen = len(run.recording.batches)
     assert not run.recording.urgent
     run.command(reader, Verb.PAUSE, (2,))
@@ -282,8 +282,8 @@ def test_restart_does_not_read_the_episodes_of_the_whole_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = SupervisedRun(2, rollout=KEPT)
-    long(run, 900.0)
-    to_a_tick(run)
+    run_for(run, 900.0)
+    until_published(run)
     read: list[int] = []
     real = episodes_in_time_order
 
@@ -312,7 +312,7 @@ def test_swapped_policy_is_what_a_restarted_supervisor_and_a_reader_of_the_file_
     number = run.command(reader, Verb.SWAP, policy=policy)
     run.until(lambda: reader.answers[number], reader)
     run.turns(2.0, reader)
-    to_a_tick(run)
+    until_published(run)
     assert past_of(tmp_path, run).commanded.version == PolicyVersion(policy, 1)
     path = next(tmp_path.glob("*.duckdb"))
     now, early = snapshot(path), snapshot(path, 1.0)
@@ -323,5 +323,5 @@ def test_swapped_policy_is_what_a_restarted_supervisor_and_a_reader_of_the_file_
 def test_run_without_a_swap_goes_on_with_the_policy_of_its_spec(tmp_path: Path) -> None:
     run = SupervisedRun(2)
     run.turns(2.0)
-    to_a_tick(run)
+    until_published(run)
     assert past_of(tmp_path, run).commanded.version == PolicyVersion()

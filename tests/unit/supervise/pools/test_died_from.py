@@ -1,4 +1,4 @@
-"""What Ray's exceptions say of a worker's end, in our words. The texts are Ray 2.60's own."""
+"""Ray's exceptions become a cause and plain words. The texts here are those of Ray 2.60."""
 
 import pytest
 from ray.core.generated.common_pb2 import ActorDiedErrorContext

@@ -1,4 +1,4 @@
-"""Simulated workers keep the rules that real ones keep, so that what they measure is true."""
+"""Simulated workers follow the rules of real ones, so that benches with them measure the truth."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Whose task may wait for a place: who was asked for something, and has long been silent."""
+"""A worker's task may wait for a place if the worker has been silent for long after a request."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,13 +16,8 @@ from tests.fakes.runs.supervised_run import SupervisedRun
 LATE_S = SLOW_TO_PLACE_S + 0.1
 
 
-class PoolInHand:
-    """Two workers of the mode tasks, and the stepping loop's part played by a test.
-
-    Attributes:
-        clock: Their time.
-        pool: Theirs.
-    """
+class HandDrivenPool:
+    """A pool with two workers of the mode `tasks`, where a test plays the stepping loop."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -32,65 +27,65 @@ class PoolInHand:
         self.pool = SteppingPool(self._slots, lambda: loop, node_id="n", clock=self.clock)
         for worker in (1, 2):
             self.pool.create(worker, 0, PolicyVersion())
-        self.pool._take_host_reports(self._slots.collect())
+        self.pool._on_host_reports(self._slots.collect())
 
-    def opens(self, worker: int) -> None:
-        """The loop has opened an environment."""
-        self.pool._take_opened((worker, 0), "")
+    def open_env(self, worker: int) -> None:
+        """Report that the loop has opened an environment."""
+        self.pool._on_opened((worker, 0), "")
 
-    def answers(self, worker: int) -> None:
-        """A chunk comes back."""
-        self.pool._take_chunk(replace(self._chunk, worker_index=worker))
+    def return_chunk(self, worker: int) -> None:
+        """Report a chunk of a worker."""
+        self.pool._on_chunk(replace(self._chunk, worker_index=worker))
 
-    def asks(self, worker: int) -> None:
-        """The machine wants a slice."""
+    def request_chunk(self, worker: int) -> None:
+        """Request a chunk, as the machine does."""
         self.pool.request(worker, 0, 0.4, drain=False)
 
 
 def simulated_chunk() -> RolloutChunk:
-    """Some chunk of the first life of a worker."""
+    """Return some chunk of a worker's first incarnation."""
     run = SupervisedRun(1)
     run.until(lambda: run.pool.chunks)
     return run.pool.chunks[0]
 
 
 @pytest.fixture
-def in_hand() -> PoolInHand:
-    return PoolInHand()
+def driven() -> HandDrivenPool:
+    return HandDrivenPool()
 
 
-def test_environment_that_does_not_open_waits_after_a_while(in_hand: PoolInHand) -> None:
-    assert in_hand.pool.waiting() == {}
-    in_hand.opens(2)
-    in_hand.clock.advance(LATE_S)
-    assert in_hand.pool.waiting() == {1: None}
-    in_hand.opens(1)
-    assert in_hand.pool.waiting() == {}
+def test_environment_that_does_not_open_waits_after_a_while(driven: HandDrivenPool) -> None:
+    assert driven.pool.waiting() == {}
+    driven.open_env(2)
+    driven.clock.advance(LATE_S)
+    assert driven.pool.waiting() == {1: None}
+    driven.open_env(1)
+    assert driven.pool.waiting() == {}
 
 
-def test_who_steps_does_not_wait_and_who_has_fallen_silent_does(in_hand: PoolInHand) -> None:
+def test_who_steps_does_not_wait_and_who_has_fallen_silent_does(driven: HandDrivenPool) -> None:
     for worker in (1, 2):
-        in_hand.opens(worker)
-        in_hand.asks(worker)
-        in_hand.asks(worker)
+        driven.open_env(worker)
+        driven.request_chunk(worker)
+        driven.request_chunk(worker)
     for _ in range(5):
-        in_hand.clock.advance(LATE_S / 2)
-        in_hand.answers(1)
-        in_hand.asks(1)
-    assert in_hand.pool.waiting() == {2: None}
-    in_hand.answers(2)
-    assert in_hand.pool.waiting() == {}
+        driven.clock.advance(LATE_S / 2)
+        driven.return_chunk(1)
+        driven.request_chunk(1)
+    assert driven.pool.waiting() == {2: None}
+    driven.return_chunk(2)
+    assert driven.pool.waiting() == {}
 
 
-def test_who_is_asked_for_nothing_does_not_wait(in_hand: PoolInHand) -> None:
-    """A paused worker, that is."""
+def test_who_is_asked_for_nothing_does_not_wait(driven: HandDrivenPool) -> None:
+    """This is what a paused worker looks like."""
     for worker in (1, 2):
-        in_hand.opens(worker)
-    in_hand.clock.advance(100.0)
-    assert in_hand.pool.waiting() == {}
-    in_hand.asks(1)
-    assert in_hand.pool.waiting() == {}
-    in_hand.clock.advance(LATE_S)
-    assert in_hand.pool.waiting() == {1: None}
-    in_hand.pool.close_worker(1, 0)
-    assert in_hand.pool.waiting() == {}
+        driven.open_env(worker)
+    driven.clock.advance(100.0)
+    assert driven.pool.waiting() == {}
+    driven.request_chunk(1)
+    assert driven.pool.waiting() == {}
+    driven.clock.advance(LATE_S)
+    assert driven.pool.waiting() == {1: None}
+    driven.pool.close_worker(1, 0)
+    assert driven.pool.waiting() == {}

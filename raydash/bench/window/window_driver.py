@@ -21,7 +21,7 @@ TIMEOUT_S = 120.0
 FOREIGN_ID = 1_000_000  # command ids of the bench, out of the session's way
 
 
-class Stage:
+class WindowDriver:
     """One window and what it shows.
 
     Attributes:
@@ -121,15 +121,15 @@ class Stage:
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
+def driven_window() -> Iterator[WindowDriver]:
     """A stage with private folders; everything is ended and removed after it."""
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as home:
-        os.environ["RAYDASH_STATE_DIR"] = f"{home}/s"
-        os.environ["RAYDASH_DATA_DIR"] = f"{home}/d"
-        this = Stage()
+    with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as folder:
+        os.environ["RAYDASH_STATE_DIR"] = f"{folder}/s"
+        os.environ["RAYDASH_DATA_DIR"] = f"{folder}/d"
+        driver = WindowDriver()
         try:
-            yield this
+            yield driver
         finally:
-            this.close()
+            driver.close()
