@@ -1,4 +1,4 @@
-"""What this machine's memory can hold, asked before anything is started."""
+"""Checks, before a run starts, whether this machine's memory can hold its workers."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,10 @@ WORKER_BYTES = 100 * 1024 * 1024
 
 
 def why_too_many(num_workers: int, live: Sequence[RunSummary] = ()) -> Fault | None:
-    """Why so many workers can't be started on this machine; None if they fit.
+    """Explain why a new run's workers don't fit on this machine; None if they fit.
 
-    Args:
-        num_workers: Of the new run.
-        live: The runs that go on here. What their workers have taken is not available any more;
-            those that are still starting have a claim on what is.
+    `live` are the runs that go on here. The memory that their workers use is no longer available,
+    and workers that are still starting will take part of what is.
     """
     starting = sum(run.num_workers_starting for run in live)
     available = available_bytes()

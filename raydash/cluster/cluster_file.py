@@ -1,11 +1,11 @@
-"""The files of a launched cluster, `<state>/cluster/`: what was asked for and what became of it.
+"""The files of a launched cluster in `<state>/cluster/`: what was asked for, and how it stands.
 
 ::
 
     launch.lock     held for the moment in which an engine joins or launches, or the guardian ends
-    guardian.lock   held by the guardian for its life
+    guardian.lock   held by the guardian as long as it runs
     launch.json     what the guardian was asked to start (`Launch`)
-    cluster.json    how the cluster is (`ClusterRecord`)
+    cluster.json    how the cluster stands (`ClusterRecord`)
     token           the cluster's own Ray token, 0600
     leases/<id>/    one locked file per process that needs the cluster
     ray.log         what `ray start` printed     guardian.log  what the guardian printed
@@ -24,7 +24,7 @@ from typing import Any, Self
 
 
 class GuardianPhase(StrEnum):
-    """``starting -> up -> stopping -> ended``; ``failed`` when Ray did not start or died."""
+    """Goes ``starting -> up -> stopping -> ended``; ``failed`` if Ray did not start or died."""
 
     STARTING = "starting"
     UP = "up"
@@ -34,7 +34,7 @@ class GuardianPhase(StrEnum):
 
     @property
     def is_joinable(self) -> bool:
-        """An engine may take a lease."""
+        """Whether an engine may take a lease."""
         return self in (GuardianPhase.STARTING, GuardianPhase.UP)
 
 
@@ -44,11 +44,11 @@ class GuardianSettings:
 
     Attributes:
         grace_s: How long the cluster waits for a new lease after a holder died.
-        start_timeout_s: Ray must be up by then.
-        stop_grace_s: Between SIGTERM and SIGKILL.
-        poll_s: How often leases are looked at.
+        start_timeout_s: How long Ray may take until it is up.
+        stop_grace_s: Time between SIGTERM and SIGKILL.
+        poll_s: Time between two looks at the leases.
         object_store_bytes: Size of Ray's object store.
-        min_free_bytes: Less available memory than this and nothing is started.
+        min_free_bytes: With less available memory than this, nothing is started.
         temp_root: Ray's temp folder is `<temp_root>/raydash-<uid>/<8 hex>`; must be short.
         env: More environment for Ray's processes (`RAY_health_check_period_ms`, ...).
     """
@@ -68,11 +68,11 @@ class Launch:
     """What a guardian is asked to start.
 
     Attributes:
-        python: Interpreter for Ray.
-        num_cpus: CPUs that Ray is told of.
-        temp_dir: Ray's temp folder, made by the launcher, removed by the guardian.
-        token_path: Where the cluster's token is.
-        leases_dir: Where its leases are.
+        python: Interpreter that runs Ray.
+        num_cpus: How many CPUs Ray may hand out.
+        temp_dir: Ray's temp folder, made by the launcher and removed by the guardian.
+        token_path: File with the cluster's token.
+        leases_dir: Folder of the cluster's leases.
         pycache_dir: Where Ray's processes keep their byte-code.
         settings: Times and sizes.
     """
@@ -101,25 +101,25 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class ClusterRecord:
-    """How a launched cluster is, as its guardian wrote it down.
+    """How a launched cluster stands, as its guardian wrote it down.
 
     Attributes:
-        phase: Where in its life.
+        phase: Where the cluster is between its start and its end.
         text: One line for people.
         address: HOST:PORT once it is up.
         ray_pid: Process id of `ray start`, which is also the id of its process-session.
-        ray_mark: Its birth mark.
+        ray_mark: Birth mark of that process.
         guardian_pid: Process id of the guardian.
-        guardian_mark: Its birth mark.
-        token_path: Where the cluster's token is.
+        guardian_mark: Birth mark of the guardian.
+        token_path: File with the cluster's token.
         temp_dir: Ray's temp folder.
-        leases_dir: Where the leases are.
+        leases_dir: Folder of the cluster's leases.
         started_utc: When the guardian began, ISO 8601.
-        up_after_s: From the guardian's start to the address.
-        ray_version: Of the Ray that was launched.
-        python_version: Of the Python that runs it.
+        up_after_s: Time from the guardian's start until the cluster was up.
+        ray_version: Version of the Ray that was launched.
+        python_version: Version of the Python that runs it.
         reason: Why it failed, in words.
-        remedy: What to do about it.
+        remedy: What to do about the failure.
         detail: Tail of Ray's logs when it failed.
     """
 
@@ -142,7 +142,7 @@ class ClusterRecord:
     detail: str = ""
 
     def write(self, folder: Path) -> None:
-        """Write `cluster.json`; a reader sees the old one or the new one."""
+        """Write `cluster.json` at once: a reader sees the old file or the new one."""
         _write_json(folder / "cluster.json", asdict(self))
 
     @classmethod
@@ -163,10 +163,10 @@ class ClusterRecord:
 
 
 class FileLock:
-    """An advisory lock on a file, dropped by the kernel when its last holder's process ends.
+    """An advisory lock on a file, which the kernel drops when its last holder's process ends.
 
     Attributes:
-        descriptor: Of the locked file; hand it to a child to share the lock with it.
+        descriptor: The locked file's; a child that inherits it shares the lock.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -174,10 +174,10 @@ class FileLock:
 
     @classmethod
     def try_acquire(cls, path: Path) -> Self | None:
-        """Take the lock, or give None when somebody has it.
+        """Take the lock; None if somebody holds it.
 
         Raises:
-            OSError: if the file can't be made.
+            OSError: if the file can't be created.
         """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -188,7 +188,7 @@ class FileLock:
         return cls(descriptor)
 
     def release(self) -> None:
-        """Let go of this process's share of the lock."""
+        """Give up this process's share of the lock."""
         os.close(self.descriptor)
 
     def __enter__(self) -> Self:
@@ -199,7 +199,7 @@ class FileLock:
 
 
 def guardian_lives(folder: Path) -> bool:
-    """A guardian holds its lock: from before it is started to its very end."""
+    """Return whether a guardian holds its lock, from just before its start to its very end."""
     try:
         descriptor = os.open(folder / "guardian.lock", os.O_RDWR | os.O_CLOEXEC)
     except OSError:

@@ -3,9 +3,10 @@
 ``python -m raydash.cluster.guardian FOLDER [LOCK_DESCRIPTOR]``
 
 It starts `ray start --head --block`, writes how that goes to `cluster.json`, and watches the
-leases. When the last one was given back, Ray is stopped at once; when a holder died, after a
-grace. SIGTERM stops Ray at once. If the guardian itself is killed, the kernel sends SIGTERM to Ray
-(PR_SET_PDEATHSIG). Standard library only, so that it starts fast and stays small.
+leases. Once no lease is left it stops Ray, at once if all were given back; after a holder died it
+waits for a grace period first. SIGTERM stops Ray at once. If the guardian itself is killed, the
+kernel sends SIGTERM to Ray (PR_SET_PDEATHSIG). It uses the standard library only, to start fast and
+stay small.
 """
 
 import ctypes
@@ -33,11 +34,11 @@ _START_POLL_S = 0.03
 
 
 def ray_command(launch: Launch) -> list[str]:
-    """`ray start` as raydash wants it: local, without dashboard, monitors or fixed ports."""
+    """Return the command `ray start`: local, without dashboard, monitors or fixed ports."""
     return [
         launch.python,
         *("-m", "ray.scripts.scripts", "start", "--head", "--block", "--port=0"),
-        # Kept by Ray, unlike 127.0.0.1, and not changed by a new Wi-Fi or VPN.
+        # Ray replaces 127.0.0.1 by the machine's address, which a new Wi-Fi or VPN changes.
         "--node-ip-address=127.0.0.2",
         f"--temp-dir={launch.temp_dir}",
         f"--num-cpus={launch.num_cpus}",
@@ -48,7 +49,7 @@ def ray_command(launch: Launch) -> list[str]:
 
 
 def ray_environment(launch: Launch, base: dict[str, str]) -> dict[str, str]:
-    """The environment of `ray start`, which every process of the cluster inherits."""
+    """Return the environment of `ray start`, which every process of the cluster inherits."""
     foreign = {"RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_NAMESPACE", "PYTHONDONTWRITEBYTECODE"}
     foreign |= DRIVER_ONLY.keys()  # the engine that launched us has set them for itself
     environment = {name: value for name, value in base.items() if name not in foreign}
@@ -64,8 +65,8 @@ def ray_environment(launch: Launch, base: dict[str, str]) -> dict[str, str]:
         # A worker rotates its logs only when this is in its environment.
         RAY_ROTATION_MAX_BYTES="20000000",
         RAY_ROTATION_BACKUP_COUNT="2",
-        # Ray makes every worker process nice 15, the supervisor too, which then waits in line
-        # behind the rollouts it serves. Rollout workers make themselves nice instead.
+        # Ray makes every worker process nice 15, the supervisor too, which would then wait behind
+        # the rollouts that it serves. Rollout workers make themselves nice instead.
         # https://github.com/ray-project/ray/issues/33287 is the same with Ray's own supervisors.
         RAY_worker_niceness="0",
         # Nobody reads Ray's metrics, task events and timings here; they cost the rollouts half a
@@ -83,11 +84,11 @@ def ray_environment(launch: Launch, base: dict[str, str]) -> dict[str, str]:
 
 
 class Guardian:
-    """One launched cluster, from `ray start` to the removal of its temp folder.
+    """Owns one launched cluster, from `ray start` to the removal of its temp folder.
 
     Attributes:
         folder: The cluster's folder, `<state>/cluster`.
-        record: How it is; every change goes to `cluster.json`.
+        record: How the cluster stands; every change is written to `cluster.json`.
     """
 
     def __init__(self, folder: Path, launch: Launch) -> None:
@@ -115,7 +116,7 @@ class Guardian:
         self._stop_requested = False
 
     def run(self) -> None:
-        """Start, watch, stop."""
+        """Start Ray, watch it and the leases, and stop it."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         began_s = time.monotonic()
@@ -138,7 +139,7 @@ class Guardian:
         self._stop_requested = True
 
     def _update_record(self, **changes: object) -> None:
-        """Change the record. That the folder is gone must not keep Ray from being stopped."""
+        """Change the record and write it; a missing folder must not keep Ray from being stopped."""
         self.record = replace(self.record, **changes)  # type: ignore[arg-type]
         try:
             self.record.write(self.folder)
@@ -148,7 +149,8 @@ class Guardian:
     def _start_ray(self) -> None:
         (self._temp_dir / "ray_current_cluster").unlink(missing_ok=True)
         parent = os.getpid()
-        home = Path.home()  # the workers' working folder, wherever the first engine was started
+        # The workers' working folder must not depend on where the first engine was started.
+        home = Path.home()
         libc = ctypes.CDLL(None)
 
         def die_with_parent() -> None:
@@ -173,7 +175,7 @@ class Guardian:
         self._update_record(ray_pid=pid, ray_mark=processes.birth_mark(pid))
 
     def _wait_for_address(self, began_s: float) -> None:
-        """Until Ray says that it is up, fails, or nobody wants it any more."""
+        """Wait until Ray is up, has failed, or is no longer needed."""
         assert self._ray is not None
         while not self._should_end():
             address = self._address() or private_ray.registered_address(self._temp_dir)
@@ -202,7 +204,7 @@ class Guardian:
         return text if text.rpartition(":")[2].isdecimal() else ""
 
     def _progress(self) -> str:
-        """What `ray start` is at, from the logs that exist by now."""
+        """Tell from the logs that exist by now how far `ray start` has come."""
         logs = self._temp_dir / "session_latest" / "logs"
         if (logs / "raylet.out").exists():
             return "starting Ray: waiting for the node to register"
@@ -212,7 +214,7 @@ class Guardian:
 
     def _watch_ray(self) -> None:
         assert self._ray is not None
-        # Returns as soon as Ray dies, so this is the loop's pace and its alarm at once.
+        # Besides pacing the loop, this returns as soon as Ray dies.
         select.select([self._ray_pidfd], [], [], self._settings.poll_s)
         code = self._ray.poll()
         if code is None:
@@ -233,7 +235,7 @@ class Guardian:
         )
 
     def _should_end(self) -> bool:
-        """Nobody needs the cluster, or the guardian was told to stop; then joining is over."""
+        """Return whether nobody needs the cluster or a signal came; if so, nobody can join it."""
         if not self._stop_requested and self._is_needed():
             return False
         # An engine takes this lock while it makes its lease: it sees "stopping", or is seen.
@@ -242,7 +244,7 @@ class Guardian:
         except OSError:
             return True  # the folder is gone: nobody can join
         if lock is None:
-            return False  # somebody is just joining; look again at the next turn
+            return False  # an engine is joining right now: decide at the next turn
         with lock:
             if not self._stop_requested and self._is_needed():
                 return False
@@ -251,14 +253,14 @@ class Guardian:
 
     def _is_needed(self) -> bool:
         now_s = time.monotonic()
-        lost = not self._leases_dir.is_dir()  # somebody removed it, and the leases with it
+        lost = not self._leases_dir.is_dir()  # removed from outside, and the leases with it
         if leases.remove_dead(self._leases_dir) or (lost and not self._leases_lost):
             self._grace_until_s = now_s + self._settings.grace_s
         self._leases_lost = lost
         return bool(leases.living(self._leases_dir)) or now_s < self._grace_until_s
 
     def _clean_up(self) -> None:
-        """Stop Ray, and leave nothing of it but the record."""
+        """Stop Ray and remove everything of it except the record."""
         if self._ray is not None and self._ray.poll() is None:
             self._ray.terminate()
             try:
@@ -289,8 +291,7 @@ def _ray_version() -> str:
 def main(arguments: list[str]) -> int:
     """Guard the cluster that `FOLDER/launch.json` asks for.
 
-    Args:
-        arguments: The folder, and the descriptor of `guardian.lock` if the launcher locked it.
+    The arguments are that folder and, if the launcher locked `guardian.lock`, its descriptor.
     """
     folder = Path(arguments[0])
     if len(arguments) > 1:
@@ -301,7 +302,7 @@ def main(arguments: list[str]) -> int:
     if lock is None or launch is None:
         print("another guardian is here, or launch.json is unreadable", file=sys.stderr)
         return 2
-    # The launcher waits for this process only: its child belongs to init and is never a zombie.
+    # The launcher waits for this process only; the guardian becomes init's child, never a zombie.
     if os.fork():
         os._exit(0)
     Guardian(folder, launch).run()

@@ -1,6 +1,7 @@
-"""Raydash's own local cluster: join the one that lives, or launch one under a guardian.
+"""Raydash's own local cluster: join it if it is running, or launch it under a guardian.
 
-Never imports ray. One cluster per state folder; see `cluster_file` for its files and locks.
+Never imports ray. There is one cluster per state folder; `cluster_file` describes its files and
+locks.
 """
 
 import errno
@@ -35,17 +36,17 @@ _LOCK_TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class LaunchedCluster:
-    """A cluster of ours that is up, and our lease on it.
+    """A launched cluster that is up, with this process's lease on it.
 
     Attributes:
         address: HOST:PORT of its control store.
         token_path: File with its token.
         temp_dir: Ray's temp folder.
-        leases_dir: Where others (supervisors) take their leases.
-        lease: The engine's; release it to leave.
-        ray_version: Of the Ray that runs.
+        leases_dir: Where supervisors take their leases.
+        lease: The engine's lease; release it to leave the cluster.
+        ray_version: Version of the Ray that runs.
         folder: The cluster's folder, for `why_dead`.
-        joined: It lived before.
+        joined: Whether the cluster was already running.
     """
 
     address: str
@@ -59,7 +60,7 @@ class LaunchedCluster:
 
 
 def cluster_folder(state_dir: Path) -> Path:
-    """Where a state folder's launched cluster has its files."""
+    """Return the folder in which a state folder's cluster has its files."""
     return state_dir / "cluster"
 
 
@@ -76,16 +77,17 @@ def ensure_cluster(
     """Join the live cluster of a state folder, or launch one, and wait until it is up.
 
     Args:
-        state_dir: Whose cluster.
-        cache_dir: For Ray's byte-code.
-        num_cpus: CPUs that a new cluster is told of; None: those this process may use.
-        on_phase: Told a line for people whenever something changes.
-        cancelled: Asked often; True gives up, and leaves nothing that was started for us alone.
-        settings: Of a new cluster.
+        state_dir: The state folder whose cluster is wanted.
+        cache_dir: Where Ray keeps its byte-code.
+        num_cpus: How many CPUs a new cluster has; None: those that this process may use.
+        on_phase: Called with a line for people whenever something changes.
+        cancelled: Called often; if it returns True, nothing that was only started for this call
+            is left running.
+        settings: Times and sizes of a new cluster.
         role: First part of the lease's name.
 
     Raises:
-        FaultError: when there is no cluster at the end, with the reason.
+        FaultError: if there is no cluster in the end, with the reason.
     """
     settings = settings or GuardianSettings()
     folder = cluster_folder(state_dir)
@@ -120,16 +122,16 @@ def ensure_cluster(
 
 
 def cluster_status(state_dir: Path) -> ClusterRecord | None:
-    """The record of the cluster that lives (or is on its way up or down); None if none does."""
+    """Return the record of the cluster that runs, starts or ends; None if there is none."""
     folder = cluster_folder(state_dir)
     return ClusterRecord.read(folder) if guardian_lives(folder) else None
 
 
 def stop_cluster(state_dir: Path, timeout_s: float = 20.0) -> bool:
-    """End the launched cluster and all that is left of a dead one.
+    """End the launched cluster, and what is left of one that died.
 
     Returns:
-        True if there was something to end.
+        Whether there was something to end.
 
     Raises:
         FaultError: if it is not over in time.
@@ -155,12 +157,9 @@ def stop_cluster(state_dir: Path, timeout_s: float = 20.0) -> bool:
 
 
 def why_dead(folder: Path) -> Fault | None:
-    """Why the launched cluster is not alive any more, in words; None while it is.
+    """Explain why the launched cluster in `LaunchedCluster.folder` is gone; None while it runs.
 
-    Looks at two small files; never at Ray. Cheap enough to be asked several times a second.
-
-    Args:
-        folder: `LaunchedCluster.folder`.
+    This reads two small files and never asks Ray, so it may be called several times a second.
     """
     lives = guardian_lives(folder)
     record = ClusterRecord.read(folder)
@@ -179,7 +178,7 @@ def why_dead(folder: Path) -> Fault | None:
 
 
 class _StatusReporter:
-    """Says each thing once."""
+    """Passes lines for people on, leaving out those that repeat the one before."""
 
     def __init__(self, on_phase: Callable[[str], None]) -> None:
         self._on_phase = on_phase
@@ -199,9 +198,9 @@ def _join_or_launch(
     role: str,
     report: _StatusReporter,
 ) -> tuple[leases.Lease, bool] | None:
-    """With `launch.lock` held: a lease on the live cluster or on a new one, and whether it lived.
+    """Take a lease on the live cluster or on a new one; the flag says whether it was joined.
 
-    None while the previous cluster is still going down.
+    The caller holds `launch.lock`. None means that the previous cluster is still ending.
     """
     guardian_lock = _lock_guardian(folder)
     if guardian_lock is None:
@@ -227,7 +226,7 @@ def _join_or_launch(
 
 
 def _lock_guardian(folder: Path) -> FileLock | None:
-    """The guardian's lock, or None if a guardian has it (and not just somebody who looks)."""
+    """Take the guardian's lock; None if a guardian holds it, and not just a process that checks."""
     for _ in range(_LOCK_TRIES):
         lock = FileLock.try_acquire(folder / "guardian.lock")
         if lock is not None:
@@ -239,7 +238,7 @@ def _lock_guardian(folder: Path) -> FileLock | None:
 def _prepare(
     folder: Path, cache_dir: Path, num_cpus: int | None, settings: GuardianSettings
 ) -> Launch:
-    """Everything a guardian finds when it starts."""
+    """Make everything that a guardian needs when it starts."""
     temp_dir = make_temp_dir(Path(settings.temp_root))
     token_path = folder / "token"
     token_path.unlink(missing_ok=True)
@@ -261,7 +260,7 @@ def _prepare(
 
 
 def _spawn_guardian(folder: Path, guardian_lock: FileLock) -> None:
-    """Start the guardian; it inherits its lock, so there is no moment in which nobody has it."""
+    """Start the guardian, which inherits its lock, so that it is held at every moment."""
     with (folder / "guardian.log").open("wb") as log:
         code = subprocess.run(
             [
@@ -299,7 +298,7 @@ def _wait_until_up(
     report: _StatusReporter,
     cancelled: Callable[[], bool],
 ) -> LaunchedCluster:
-    """Until the guardian says that Ray is up; its own time limit ends this."""
+    """Wait until the guardian says that Ray is up; the guardian's own time limit ends this."""
     try:
         while True:
             _check_cancelled(cancelled)
@@ -325,7 +324,7 @@ def _wait_until_up(
             time.sleep(_POLL_S)
         _check_versions(record)
     except BaseException:
-        # Given back cleanly, so a guardian that nobody else wants ends at once.
+        # A lease that is given back cleanly lets a guardian without other leases end at once.
         lease.release()
         raise
     return LaunchedCluster(
@@ -341,7 +340,7 @@ def _wait_until_up(
 
 
 def _remove_leftovers(folder: Path) -> bool:
-    """End and remove what a guardian that was killed left behind; True if there was anything."""
+    """End and remove what a killed guardian left behind; True if there was anything."""
     launch = Launch.read(folder)
     if launch is None:
         return False
@@ -349,7 +348,7 @@ def _remove_leftovers(folder: Path) -> bool:
     session_id, mark = (record.ray_pid, record.ray_mark) if record else (0, "")
     left = processes.members(session_id=session_id, mark=mark, folder=launch.temp_dir)
     found = bool(left) or Path(launch.temp_dir).exists()
-    # Its death sent SIGTERM to Ray; whoever is still there did not listen.
+    # Ray got SIGTERM when the guardian died; processes that are still there ignore it.
     processes.end_members(session_id=session_id, mark=mark, folder=launch.temp_dir)
     remove_temp_dir(Path(launch.temp_dir))
     shutil.rmtree(launch.leases_dir, ignore_errors=True)
@@ -358,7 +357,7 @@ def _remove_leftovers(folder: Path) -> bool:
 
 
 def _system_fault(error: OSError, folder: Path) -> Fault:
-    """What the operating system refused."""
+    """Explain what the operating system refused."""
     why = f"{error.filename or folder}: {error.strerror or error}"
     match error.errno:
         case errno.ENOMEM | errno.EAGAIN | errno.ENFILE | errno.EMFILE:
@@ -374,7 +373,10 @@ def _system_fault(error: OSError, folder: Path) -> Fault:
 
 
 def _check_versions(record: ClusterRecord) -> None:
-    """That a driver of this environment can join: two environments may share a state folder."""
+    """Check that a driver of this environment can join.
+
+    Two Python environments may share a state folder.
+    """
     theirs = (record.ray_version, record.python_version)
     ours = (metadata.version("ray"), platform.python_version())
     if theirs != ours:
@@ -407,7 +409,7 @@ def _check_memory(settings: GuardianSettings) -> None:
 
 
 def available_bytes() -> int:
-    """Memory that can be had without swapping; very much if the kernel does not say."""
+    """Return the memory that is free without swapping; `sys.maxsize` if the kernel doesn't say."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:

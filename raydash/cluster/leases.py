@@ -1,8 +1,8 @@
-"""Leases: how the processes that need a launched cluster say so, for as long as they live.
+"""Leases: with them, processes that need a launched cluster keep it running.
 
 A lease is a file that its holder keeps locked (`flock`). The kernel drops the lock of a process
 that dies, however it dies, so a lease can't go stale. A file that vanished was given back by its
-holder; a file that is there but unlocked belongs to a dead one. Standard library only.
+holder; a file that exists but is unlocked belongs to a dead holder. Standard library only.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ _SUFFIX = ".lease"
 
 
 class Lease:
-    """One process's claim on a launched cluster. Ends with `release`, or with the process.
+    """One process's claim on a launched cluster, which ends with `release` or with the process.
 
     The lock belongs to the open file, so a forked child (not an executed one) would share it:
     raydash starts its processes by spawn only.
@@ -32,11 +32,9 @@ class Lease:
 
     @classmethod
     def acquire(cls, folder: Path, role: str) -> Self:
-        """Take a lease.
+        """Take a lease in the cluster's folder of leases, which is made if it is missing.
 
-        Args:
-            folder: Where the cluster's leases are; made if it is missing.
-            role: Who takes it (`engine`, `supervisor`): the file's name begins with it.
+        The file's name begins with the role of its holder: `engine` or `supervisor`.
 
         Raises:
             OSError: if the folder can't be written.
@@ -57,14 +55,14 @@ class Lease:
 
     @property
     def is_held(self) -> bool:
-        """Not released yet."""
+        """Whether it was not released yet."""
         return self._descriptor is not None
 
     def release(self) -> None:
-        """Give the lease back: a clean end. Harmless when repeated."""
+        """Give the lease back, which counts as a clean end. It is harmless to repeat this."""
         if self._descriptor is None:
             return
-        # Unlink first: whoever finds the lock free must find the file gone.
+        # Unlink first: a process that finds the lock free must find the file gone.
         self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
         self._descriptor = None
@@ -83,10 +81,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class LeaseScan:
-    """What a look at the leases found.
+    """The leases of a cluster, by what became of their holders.
 
     Attributes:
-        living: Names of leases whose holders live.
+        living: Names of leases whose holders are alive.
         died: Names of leases whose holders died without giving them back.
     """
 
@@ -95,7 +93,7 @@ class LeaseScan:
 
 
 def scan(folder: Path) -> LeaseScan:
-    """Look at every lease without changing anything; a missing folder holds none."""
+    """Look at every lease without changing anything; a missing folder has none."""
     living: list[str] = []
     died: list[str] = []
     try:
@@ -110,14 +108,14 @@ def scan(folder: Path) -> LeaseScan:
 
 
 def living(folder: Path) -> list[str]:
-    """Names of the leases whose holders live."""
+    """Return the names of the leases whose holders are alive."""
     return list(scan(folder).living)
 
 
 def remove_dead(folder: Path) -> tuple[str, ...]:
-    """Remove the leases of dead holders and give their names.
+    """Remove the leases of dead holders and return their names.
 
-    For the guardian: what vanished without being named here was given back cleanly.
+    Only the guardian calls this, so a lease that vanishes otherwise was given back cleanly.
     """
     died = scan(folder).died
     for name in died:
@@ -126,13 +124,13 @@ def remove_dead(folder: Path) -> tuple[str, ...]:
 
 
 def _is_locked(path: Path) -> bool | None:
-    """True: locked by a living process; False: its holder died; None: the file is gone."""
+    """Return True if a living process locks it, False if its holder died, None if it is gone."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        # Shared, so that two who look at the same time don't take each other for a holder.
+        # Shared, so that two processes that check at once don't take each other for the holder.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return False if os.fstat(descriptor).st_nlink else None
     except BlockingIOError:

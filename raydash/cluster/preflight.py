@@ -1,4 +1,4 @@
-"""Before a driver connects to somebody's cluster: can it, and if not, which line mends it.
+"""Checks, before a driver connects to a cluster, whether it can, and if not, what to do about it.
 
 `probe` asks from a throw-away process (``python -m raydash.cluster.preflight``), because Ray may
 hang or end the process that asks. `check_nodes` runs once the driver is connected.
@@ -37,11 +37,11 @@ class ClusterMetadata:
     """What the pre-flight found out about a cluster.
 
     Attributes:
-        address: HOST:PORT.
-        ray_version: Of the cluster.
-        python_version: Of the cluster.
-        session_name: Identity of this life of the cluster.
-        token_auth: A token was sent along.
+        address: HOST:PORT of its control store.
+        ray_version: The cluster's version of Ray.
+        python_version: The cluster's version of Python.
+        session_name: Ray's name for this start of the cluster; a restart gets another one.
+        token_auth: Whether a token was sent along.
     """
 
     address: str
@@ -56,10 +56,10 @@ def _refusal(what: str, why: str, remedy: str, keys: tuple[str, ...] = _KEY) -> 
 
 
 def parse_address(text: str) -> str:
-    """The HOST:PORT that a user's address means.
+    """Return the HOST:PORT that a user's text stands for.
 
     Raises:
-        FaultError: with `bad_input`, if it can't be one.
+        FaultError: with `bad_input`, if it can't be an address.
     """
     text = text.strip()
     if not text:
@@ -99,7 +99,7 @@ def parse_address(text: str) -> str:
 
 
 def check_token(token_path: Path | None) -> None:
-    """That the token's file is there and says something.
+    """Check that the token's file exists and is not empty.
 
     Raises:
         FaultError: if not. (Ray's own text for this is one of three that look alike.)
@@ -137,14 +137,14 @@ def probe(
     """Ask a cluster whether a driver of this Ray and Python, with this token, may connect.
 
     Args:
-        address: As the user gave it.
-        token_path: The cluster's token; None: what Ray would find by itself.
-        cancelled: Asked often; True gives up at once.
+        address: The address as the user gave it.
+        token_path: File with the cluster's token; None: the token that Ray would find by itself.
+        cancelled: Called often; if it returns True, the probe gives up at once.
         timeout_s: Longest wait, whatever happens.
-        need_local_node: Refuse when this machine is no node of the cluster.
+        need_local_node: Refuse the cluster if this machine is no node of it.
 
     Raises:
-        FaultError: with the reason and the line that mends it.
+        FaultError: with the reason and what to do about it.
     """
     address = parse_address(address)
     check_token(token_path)
@@ -177,7 +177,7 @@ def probe(
 
 
 def _parse_reply(data: bytes) -> dict[str, Any]:
-    """The child's last line; an empty table if it died without a word."""
+    """Decode the child's last line; an empty table if it died without printing one."""
     try:
         reply = json.loads(data.strip().rpartition(b"\n")[2])
     except ValueError:
@@ -196,7 +196,11 @@ def _no_reply(address: str) -> FaultError:
 def interpret_reply(
     address: str, reply: dict[str, Any], *, token_sent: bool, need_local_node: bool
 ) -> ClusterMetadata:
-    """What the child's answer means."""
+    """Turn the child's reply into metadata of the cluster.
+
+    Raises:
+        FaultError: if the reply says that a driver can't connect.
+    """
     host, _, port = address.rpartition(":")
     match reply.get("kind"):
         case "no_host":
@@ -254,12 +258,7 @@ def interpret_reply(
 def check_versions(
     found: ClusterMetadata, *, ray_version: str | None = None, python_version: str | None = None
 ) -> None:
-    """That a driver of these versions may connect.
-
-    Args:
-        found: The cluster.
-        ray_version: Ours; None: the installed one.
-        python_version: Ours; None: the running one.
+    """Check that a driver of these versions may connect; by default those of this process.
 
     Raises:
         FaultError: if they differ so that Ray would refuse.
@@ -288,13 +287,10 @@ def check_versions(
 
 
 def check_nodes(ray: Any, timeout_s: float = 20.0) -> list[Fault]:
-    """What is wrong with the nodes of the attached cluster: raydash or gymnasium missing or other.
+    """Return what is wrong with nodes of the attached cluster, such as packages that differ.
 
-    Runs a tiny task on each node, so call it off the thread that serves commands.
-
-    Args:
-        ray: The connected `ray` module.
-        timeout_s: For all nodes together; a node that is silent until then is a fault too.
+    This runs a tiny task on each node through the connected `ray` module, so don't call it on the
+    thread that serves commands. A node that does not reply within `timeout_s` is a fault too.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -342,14 +338,10 @@ def check_nodes(ray: Any, timeout_s: float = 20.0) -> list[Fault]:
 
 
 def compare_node(ip: str, ours: dict[str, str], theirs: dict[str, str]) -> list[Fault]:
-    """What differs on a node so that workers there would not do.
+    """Return the differences that keep a node's workers from running.
 
-    raydash has to be the same; gymnasium and NumPy the same up to the last digit.
-
-    Args:
-        ip: The node.
-        ours: Versions here, by package.
-        theirs: Versions there; empty: not installed.
+    raydash has to be the same, gymnasium and NumPy only up to the last digit. Versions are given by
+    package, empty for one that is not installed.
     """
     faults = []
     for name, here in ours.items():
@@ -367,7 +359,7 @@ def compare_node(ip: str, ours: dict[str, str], theirs: dict[str, str]) -> list[
 
 
 def _probe_here(address: str) -> dict[str, Any]:
-    """In the throw-away process: everything that may hang."""
+    """Do everything that may hang; called in the throw-away process."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=1.0):

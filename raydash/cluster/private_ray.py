@@ -1,7 +1,8 @@
-"""The only module that uses what Ray does not promise to keep.
+"""The only module that uses parts of Ray which are private and may change.
 
-Each function says what it relies on and what it gives when a new Ray has changed that; each has a
-test that fails then. Ray is imported inside the functions: the guardian uses this module too.
+Each function says what it relies on, and what it returns when a new Ray has changed that; each has
+a test that fails then. Ray is imported inside the functions, because the guardian uses this module
+too.
 """
 
 import contextlib
@@ -16,12 +17,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class GcsMetadata:
-    """Who a cluster's control store says that it is.
+    """What a cluster's control store says about its cluster.
 
     Attributes:
-        ray_version: Of the cluster; empty if it does not say.
-        python_version: Of the cluster, with the patch; empty if it does not say.
-        session_name: Identity of this life of the cluster.
+        ray_version: The cluster's version of Ray; empty if it does not say.
+        python_version: The cluster's full version of Python; empty if it does not say.
+        session_name: Ray's name for this start of the cluster; a restart gets another one.
     """
 
     ray_version: str
@@ -31,19 +32,19 @@ class GcsMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ActorRow:
-    """A line of Ray's actor table.
+    """A row of Ray's actor table.
 
     Attributes:
-        actor_id: Hexadecimal.
-        name: Of a named actor, else empty.
-        namespace_job: Hexadecimal id of the job that made it.
-        class_name: Of the actor.
+        actor_id: Id in hex.
+        name: Name of a named actor, else empty.
+        namespace_job: Id, in hex, of the job that created it.
+        class_name: Name of the actor's class.
         state: Ray's word: PENDING_CREATION, ALIVE, RESTARTING, DEAD, ...
-        pid: 0 while it has no process.
-        node_id: Hexadecimal; empty while it has no place.
+        pid: Process id; 0 while it has no process.
+        node_id: Id of its node in hex; empty while it is not placed.
         node_ip: Address of that node.
-        num_restarts: By Ray.
-        death_cause: Ray's text; empty while it lives.
+        num_restarts: How often Ray restarted it.
+        death_cause: Ray's text about its death; empty while it is alive.
     """
 
     actor_id: str
@@ -59,9 +60,9 @@ class ActorRow:
 
 
 def registered_address(temp_dir: Path) -> str:
-    """Address of a head that is starting, as soon as its node is registered.
+    """Return the address of a head that is starting, as soon as its node is registered.
 
-    `ray start` looks for the node once a second; its logs know up to a second earlier. Relies on
+    `ray start` looks for the node once a second; its logs tell up to a second earlier. Relies on
     the `gcs_server_port_*` file and a line in `raylet.out`. Fallback: empty, and the caller waits
     for `ray_current_cluster`.
     """
@@ -76,7 +77,7 @@ def registered_address(temp_dir: Path) -> str:
 
 
 def gcs_metadata(address: str) -> GcsMetadata:
-    """Ask a control store who it is, without becoming a driver.
+    """Ask a control store about its cluster, without becoming a driver.
 
     Relies on `ray._raylet.GcsClient` and the key `CLUSTER_METADATA`. Token and time limits come
     from the environment (`ray_env`).
@@ -99,13 +100,13 @@ def gcs_metadata(address: str) -> GcsMetadata:
 
 
 def set_gcs_metadata(address: str, table: Mapping[str, str]) -> None:
-    """Rewrite what a private cluster says it is, so that tests can meet another version."""
+    """Rewrite what a private cluster says about itself, so that tests can meet another version."""
     client = _gcs_client(address)
     client.internal_kv_put(b"CLUSTER_METADATA", json.dumps(dict(table)).encode(), True, b"cluster")
 
 
 def has_local_node(address: str) -> bool:
-    """This machine runs a node of that cluster; without one, no Ray driver can attach to it.
+    """Return whether this machine runs a node of a cluster, which a Ray driver needs to attach.
 
     Relies on `services.find_node_ids` (node ids of the raylets on this machine) and on
     `GcsClient.get_all_node_info`. Fallback: True, and `ray.init` finds out.
@@ -121,7 +122,9 @@ def has_local_node(address: str) -> bool:
 
 
 def actor_table() -> list[ActorRow]:
-    """All actors that the connected cluster knows, dead ones too. Blocks while the GCS hangs.
+    """Return all actors that the connected cluster knows, dead ones too.
+
+    Blocks while the GCS hangs.
 
     Relies on `ray._private.state.actors`. Fallback: an empty list.
     """
@@ -135,7 +138,7 @@ def actor_table() -> list[ActorRow]:
 
 
 def available_per_node() -> dict[str, dict[str, float]]:
-    """Free resources by node id. Blocks while the GCS hangs.
+    """Return free resources by node id. Blocks while the GCS hangs.
 
     Relies on `ray._private.state.available_resources_per_node`. Fallback: an empty dict.
     """
@@ -149,7 +152,7 @@ def available_per_node() -> dict[str, dict[str, float]]:
 
 
 def worker_log_paths() -> tuple[str, ...]:
-    """Files that this actor's stdout and stderr go to. To be called inside the actor.
+    """Return the files that stdout and stderr of the calling actor go to.
 
     Relies on `global_worker.get_out_file_path` and `get_err_file_path`. Fallback: empty.
     """
@@ -163,7 +166,7 @@ def worker_log_paths() -> tuple[str, ...]:
 
 
 def logs_dir() -> str:
-    """Ray's log folder on this node, of the connected cluster.
+    """Return the connected cluster's log folder on this node.
 
     Relies on `ray._private.worker._global_node`. Fallback: empty.
     """
@@ -176,13 +179,10 @@ def logs_dir() -> str:
 
 
 def pending_reason(actor_id_hex: str, demand: Mapping[str, float]) -> str:
-    """Why an actor has no process yet, in words; empty if it does not wait for resources.
+    """Explain why an actor has no process yet; empty if it does not wait for resources.
 
-    Relies on the actor table and the free resources per node. Fallback: Ray's word for its state.
-
-    Args:
-        actor_id_hex: The actor.
-        demand: What it reserves: `{"CPU": 1.0, "GPU": 0.5}`.
+    `demand` is what it reserves, as in `{"CPU": 1.0, "GPU": 0.5}`. Relies on the actor table and
+    the free resources per node. Fallback: Ray's word for its state.
     """
     row = next((row for row in actor_table() if row.actor_id == actor_id_hex), None)
     if row is None or row.state == "ALIVE":
@@ -193,13 +193,10 @@ def pending_reason(actor_id_hex: str, demand: Mapping[str, float]) -> str:
 
 
 def waiting_tasks_reason(demand: Mapping[str, float]) -> str:
-    """Why a worker's task may not have come back, in words; empty if a node has room for it.
+    """Explain why a worker's task may not have returned; empty if a node has room for it.
 
-    Ray does not tell a driver whether a task waits or runs, so what is known is what is free.
-    Relies on the free resources per node. Fallback: empty.
-
-    Args:
-        demand: What a task reserves.
+    Ray does not tell a driver whether a task waits or runs, so all there is to go by are the free
+    resources per node, which this relies on. Fallback: empty.
     """
     return _explain_on_cluster(demand, of_tasks=True)
 
@@ -218,13 +215,13 @@ def explain_demand(
     *,
     of_tasks: bool = False,
 ) -> str:
-    """Why nodes with these resources can't take an actor or a task now; empty if one can.
+    """Explain why no node can take an actor or a task now; empty if one can.
 
     Args:
-        demand: What it reserves.
+        demand: What the actor or task reserves.
         totals: All resources, one dict per node.
         free: Free resources, one dict per node.
-        of_tasks: It is a worker's tasks that are asked about: they may be running, and slow.
+        of_tasks: Whether this is about a worker's tasks, which may also be running and slow.
     """
     needs = "a task needs" if of_tasks else "it needs"
     wanted = {name: amount for name, amount in demand.items() if amount > 0}
@@ -253,7 +250,7 @@ def _largest(name: str, nodes: list[dict[str, float]]) -> float:
 
 
 def _gcs_client(address: str) -> Any:
-    # By name: the C++ core has no type information.
+    # Imported by name, because the C++ core has no type information.
     return importlib.import_module("ray._raylet").GcsClient(address=address)
 
 
@@ -275,7 +272,7 @@ def _actor_row(row: Mapping[str, Any]) -> ActorRow:
 
 
 def _death_text(cause: Any) -> str:
-    """The message of whichever of Ray's death causes is set."""
+    """Return the message of the one of Ray's death causes that is set."""
     kind = cause.WhichOneof("context") if cause is not None else None
     if kind is None:
         return ""

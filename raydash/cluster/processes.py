@@ -1,6 +1,7 @@
-"""Which processes are ours, from `/proc`: exact enough to end them by. Standard library only.
+"""Finds a cluster's processes in `/proc`, exactly enough to kill them. Standard library only.
 
-A process id alone says nothing once its process is gone: it is always paired with a birth mark.
+A process id may be given to another process once its own is gone, so it is always paired with a
+birth mark, which tells them apart.
 """
 
 import ctypes
@@ -14,7 +15,7 @@ from pathlib import Path
 _PROC = Path("/proc")
 _PR_SET_PDEATHSIG = 1
 MARKER = "RAYDASH_CLUSTER_DIR"
-"""Environment variable that everything a launched cluster starts inherits: its temp folder."""
+"""Environment variable with the temp folder of a launched cluster, which all it starts inherits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class _Stat:
 
     @property
     def is_dead(self) -> bool:
-        """Its last thread has ended, too: until then it keeps its files, and their locks."""
+        """Whether its last thread has ended as well: until then it keeps its files and locks."""
         return self.state in "ZX" and self.num_threads <= 1
 
 
@@ -41,7 +42,7 @@ def _stat(pid: int) -> _Stat | None:
 
 
 def birth_mark(pid: int) -> str:
-    """Names this life of a process id: boot and start time. Empty when it does not live."""
+    """Return boot and start time of a process, which no later one has; empty if it is gone."""
     stat = _stat(pid) if pid > 0 else None
     if stat is None or stat.is_dead:
         return ""
@@ -50,22 +51,18 @@ def birth_mark(pid: int) -> str:
 
 
 def is_alive(pid: int, mark: str) -> bool:
-    """The very process that had this birth mark still lives."""
+    """Return whether the very process that had this birth mark is still alive."""
     return bool(mark) and birth_mark(pid) == mark
 
 
 def send(pid: int, mark: str, number: signal.Signals) -> bool:
-    """Signal a process, and never another one that got its id meanwhile.
-
-    Returns:
-        False if it is gone.
-    """
+    """Signal a process, and never another one that got its id meanwhile; False if it is gone."""
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
         return False
     try:
-        # Held open, the descriptor stays with this process; now see that it is the right one.
+        # The open descriptor sticks to one process; only now check that it is the right one.
         if not is_alive(pid, mark):
             return False
         signal.pidfd_send_signal(descriptor, number)
@@ -77,16 +74,17 @@ def send(pid: int, mark: str, number: signal.Signals) -> bool:
 
 
 def members(*, session_id: int, mark: str, folder: str) -> list[tuple[int, str]]:
-    """The living processes of a launched cluster, with their birth marks.
+    """Return the living processes of a launched cluster, with their birth marks.
 
-    Whatever `ray start` starts keeps its process-session. While the session's leader is the
-    recorded process, all of the session is ours; after its end, those that also name the temp
-    folder. What left the session (a daemon made by user code) is found by its environment.
+    All that `ray start` starts stays in its process-session. While the session's leader is the
+    recorded process, the whole session belongs to the cluster; after its end, only processes that
+    also name the temp folder. A process that left the session (a daemon made by user code) is found
+    by its environment.
 
     Args:
         session_id: Process id of `ray start`, which leads its session.
-        mark: Its birth mark.
-        folder: The cluster's temp folder; its name is unique.
+        mark: Birth mark of that process.
+        folder: The cluster's temp folder, whose name is unique.
     """
     leader_lives = is_alive(session_id, mark)
     found: list[tuple[int, str]] = []
@@ -99,11 +97,7 @@ def members(*, session_id: int, mark: str, folder: str) -> list[tuple[int, str]]
 
 
 def end_members(*, session_id: int, mark: str, folder: str, timeout_s: float = 5.0) -> bool:
-    """Kill what is left of a launched cluster.
-
-    Returns:
-        True when nothing is left.
-    """
+    """Kill what is left of a launched cluster; True if nothing is left in the end."""
     deadline = time.monotonic() + timeout_s
     while left := members(session_id=session_id, mark=mark, folder=folder):
         for pid, birth in left:
@@ -115,11 +109,11 @@ def end_members(*, session_id: int, mark: str, folder: str, timeout_s: float = 5
 
 
 def end_with(parent_pid: int) -> None:
-    """Let the kernel kill this process when the one that started it ends; at once if it has."""
-    # Not a signal that a library may have made something else of.
+    """Have the kernel kill this process when its parent ends; exit at once if it has ended."""
+    # SIGKILL, because a library may have installed a handler for any other signal.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     if os.getppid() != parent_pid:
-        os._exit(1)  # it was gone before we asked
+        os._exit(1)  # the parent was gone before the kernel was asked
 
 
 def _own_processes() -> Iterator[tuple[int, _Stat]]:
@@ -148,7 +142,10 @@ def _has_marker(pid: int, folder: str) -> bool:
 
 
 def _mentions(pid: int, folder: str) -> bool:
-    """Names the folder in its command, its environment or an open file (titles overwrite both)."""
+    """Return whether a process names the folder in its command, environment or open files.
+
+    Open files are looked at because a process that sets its title overwrites the other two.
+    """
     needle = os.fsencode(folder)
     if needle in _read(pid, "cmdline") or needle in _read(pid, "environ"):
         return True

@@ -19,26 +19,26 @@ _FIXED = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 DRIVER_ONLY = {
-    # A wrong token is told after 1 s instead of 20 s, a dead port after 6 s instead of never.
+    # A wrong token is reported after 1 s instead of 20 s, a dead port after 6 s instead of never.
     "RAY_gcs_server_port_wait_time_s": "1",
     "RAY_py_gcs_connect_timeout_s": "3",
     "RAY_gcs_rpc_server_connect_timeout_s": "1",
 }
-"""Impatience that suits a driver somebody waits for; a launched cluster must not inherit it."""
+"""Short timeouts for a driver that a user waits for; a launched cluster must not inherit them."""
 _FOREIGN = (
     "RAY_ADDRESS",  # the address is always given explicitly
     "RAY_NAMESPACE",
     "RAY_JOB_CONFIG_JSON_ENV_VAR",
     "PYTHONDONTWRITEBYTECODE",  # workers would inherit it, and compile Ray anew each time
-    MARKER,  # we are not part of the cluster that may have started us
+    MARKER,  # a driver does not belong to a cluster that may have started it
 )
 
 
 def find_token(base: Mapping[str, str], token_path: Path | None) -> Path | str | None:
-    """The token to connect with: the path given, else what Ray itself would take.
+    """Find the token to connect with: the given path, or else what Ray itself would take.
 
     Returns:
-        A path, or the token itself (`RAY_AUTH_TOKEN`), or None when there is none.
+        A path, or the token itself (`RAY_AUTH_TOKEN`), or None if there is none.
     """
     if token_path is not None:
         return token_path
@@ -53,17 +53,17 @@ def find_token(base: Mapping[str, str], token_path: Path | None) -> Path | str |
 def driver_environment(
     base: Mapping[str, str], *, token_path: Path | None = None, cache_dir: Path | None = None
 ) -> dict[str, str]:
-    """The whole environment of a process that connects to a cluster.
+    """Return the whole environment of a process that connects to a cluster.
 
     Args:
         base: The environment so far (`os.environ`).
-        token_path: The cluster's token; always given for a launched cluster.
+        token_path: File with the cluster's token; always given for a launched cluster.
         cache_dir: Where to keep byte-code; None leaves that as it is.
     """
     environment = {name: value for name, value in base.items() if name not in _FOREIGN}
     environment.update(_FIXED | DRIVER_ONLY)
     token = find_token(base, token_path)
-    # Explicit in any case: with an address given, Ray never turns the token on by itself.
+    # Always explicit, because with an address Ray never turns the token on by itself.
     environment["RAY_AUTH_MODE"] = "disabled" if token is None else "token"
     if isinstance(token, Path):
         environment.pop("RAY_AUTH_TOKEN", None)  # it would be taken instead of the path
@@ -79,7 +79,7 @@ def apply_driver_environment(
     cache_dir: Path | None = None,
     environ: MutableMapping[str, str] = os.environ,
 ) -> None:
-    """Make this process's environment that of a driver. Call it before `import ray`."""
+    """Turn this process's environment into that of a driver. Call it before `import ray`."""
     wanted = driver_environment(environ, token_path=token_path, cache_dir=cache_dir)
     for name in set(environ) - set(wanted):
         del environ[name]

@@ -1,4 +1,4 @@
-"""Ray's ways to fail, in plain words: pure functions of an exit code and the tail of a log.
+"""Explains Ray's failures in plain words, with pure functions of an exit code and a log's tail.
 
 Standard library only: the guardian imports it.
 """
@@ -21,7 +21,7 @@ _EXIT = re.compile(r"(\w+) \[exit code=(-?\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why, and what to do about it."""
+    """Says why something failed and what to do about it."""
 
     reason: str
     remedy: str
@@ -71,7 +71,7 @@ _START_FAILURES: tuple[tuple[str, Explanation], ...] = (
 
 
 def describe_exit(code: int) -> str:
-    """How a process ended."""
+    """Describe how a process ended."""
     if code >= 0:
         return f"ended with code {code}"
     try:
@@ -82,11 +82,9 @@ def describe_exit(code: int) -> str:
 
 
 def explain_start_failure(code: int | None, log: str) -> Explanation:
-    """Why `ray start` did not come up.
+    """Explain why `ray start` failed, from the tail of its log and its exit code.
 
-    Args:
-        code: Its exit code; None if it was still at it when the time was up.
-        log: The tail of what it printed.
+    The code is None if it was still running when the time was up.
     """
     for pattern, words in _START_FAILURES:
         if re.search(pattern, log):
@@ -99,7 +97,7 @@ def explain_start_failure(code: int | None, log: str) -> Explanation:
 
 
 def explain_death(code: int, exit_log: str) -> Explanation:
-    """Why a cluster that was up is gone.
+    """Explain why a cluster that was up is gone.
 
     Args:
         code: Exit code of `ray start --block`.
@@ -114,7 +112,7 @@ def explain_death(code: int, exit_log: str) -> Explanation:
 
 
 def tail(path: Path, max_bytes: int = 4000) -> str:
-    """The end of a log, from a line's beginning; empty if there is none."""
+    """Return the end of a log, beginning with a whole line; empty if there is no log."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)

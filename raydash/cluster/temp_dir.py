@@ -1,6 +1,6 @@
-"""Ray's temp folder: short, fresh, and below a folder that only its owner can enter.
+"""Ray's temp folder, which has a short, new name below a folder that only its owner can enter.
 
-Ray gives its own temp folder to everybody (0777), and a token does not protect sockets and logs.
+Ray opens its temp folder to everybody (0777), and a token does not protect sockets and logs.
 Standard library only: the guardian imports it.
 """
 
@@ -14,15 +14,15 @@ from pathlib import Path
 from raydash.core.faults import Fault, FaultError
 
 _MAX_LENGTH = 43
-"""Ray's part of its sockets' names takes 64 of the 107 bytes that they may have:
+"""A socket's path may have 107 bytes, 64 of which are Ray's own part:
 https://github.com/ray-project/ray/issues/7945"""
 
 
 def make_temp_dir(root: Path) -> Path:
-    """A new `<root>/raydash-<uid>/<8 hex>`.
+    """Make a new folder `<root>/raydash-<uid>/<8 hex>`.
 
     Raises:
-        FaultError: if that would not be safe, or too long.
+        FaultError: if it would not be safe, or have too long a name.
         OSError: if it can't be made.
     """
     parent = root / f"raydash-{os.getuid()}"
@@ -47,7 +47,7 @@ def make_temp_dir(root: Path) -> Path:
 
 
 def remove_temp_dir(temp_dir: Path) -> None:
-    """Remove it, and its parent when that was the last; nothing that is not one of ours."""
+    """Remove a folder that `make_temp_dir` made, and its parent once that is empty."""
     parent = temp_dir.parent
     if parent.name != f"raydash-{os.getuid()}" or parent.is_symlink():
         return

@@ -1,4 +1,4 @@
-"""The guardian's rules, with a real guardian and a stand-in for Ray that starts in no time."""
+"""A real guardian follows its rules, with a stand-in for Ray that starts in no time."""
 
 import os
 import shutil
@@ -118,7 +118,7 @@ def test_a_clean_end_soon_after_a_death_still_leaves_the_dead_ones_heir_its_grac
     heard(joined)
     joined.kill()
     joined.communicate()
-    wait_until(lambda: len(list(cluster.leases_dir.iterdir())) == 1, "the dead lease is buried")
+    wait_until(lambda: len(list(cluster.leases_dir.iterdir())) == 1, "the dead lease is removed")
     cluster.lease.release()
     again = launch(state_dir, stand_in_settings())
     assert again.joined

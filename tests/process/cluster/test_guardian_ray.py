@@ -1,4 +1,4 @@
-"""The guardian with a real Ray: nothing is left behind, whoever is killed."""
+"""The guardian of a real Ray leaves nothing behind, whichever process is killed."""
 
 import re
 import signal
@@ -30,7 +30,7 @@ def ray_state_dir(private_dirs: Path) -> Path:
 
 
 def _pid_of(name: str, pids: list[int]) -> int:
-    """The process of a cluster that runs this program."""
+    """Return the process of a cluster that runs a program."""
     return next(
         pid for pid in pids if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == name
     )
@@ -44,7 +44,7 @@ def test_a_cluster_takes_drivers_and_leaves_nothing_when_its_lease_is_given_back
     record = record_of(ray_state_dir)
     assert re.fullmatch(r"127\.0\.0\.2:\d+", cluster.address)
     assert "starting Ray: waiting for the node to register" in said
-    # A driver that comes as early as it can.
+    # A driver that connects as early as possible finds the node, too.
     assert ask_ray(cluster, "nodes")["patient"] == []
     wait_until((cluster.temp_dir / "ray_current_cluster").exists)
     told = (cluster.temp_dir / "ray_current_cluster").read_text(encoding="utf-8")

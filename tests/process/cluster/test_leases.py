@@ -1,4 +1,4 @@
-"""Leases: alive, given back, or left by the dead."""
+"""Leases of living holders, those given back, and those left by dead holders are told apart."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ def test_one_process_may_hold_several_leases(tmp_path: Path) -> None:
     second.release()
 
 
-def test_a_killed_holder_is_found_dead_and_buried_once(tmp_path: Path) -> None:
+def test_a_killed_holder_is_found_dead_and_removed_once(tmp_path: Path) -> None:
     holder, name = _hold_elsewhere(tmp_path)
     assert leases.living(tmp_path) == [name]
     holder.kill()

@@ -1,4 +1,4 @@
-"""The pre-flight against a real, private cluster, and against things that are none."""
+"""The pre-flight meets a real, private cluster, and things that are no cluster."""
 
 import inspect
 import json
@@ -198,7 +198,7 @@ def test_the_throw_away_process_prints_one_json_line(ray_of_its_own: LaunchedClu
 def test_another_ray_is_refused_with_the_line_that_mends_it(
     ray_of_its_own: LaunchedCluster,
 ) -> None:
-    """The last one of the module: it rewrites what the cluster says of itself."""
+    """Keep this the last test of the module: it rewrites what the cluster says of itself."""
     ask_ray(ray_of_its_own, "pretend")
     fault = _fault(lambda: probe(ray_of_its_own.address, ray_of_its_own.token_path))
     assert "runs Ray 2.9.3, here it is" in fault.what

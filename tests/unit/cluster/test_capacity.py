@@ -1,4 +1,4 @@
-"""What a machine's memory holds: the new run's workers and the claims of those that start."""
+"""A machine's memory has to hold a new run's workers beside those that are still starting."""
 
 import pytest
 

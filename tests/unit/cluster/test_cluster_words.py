@@ -1,5 +1,4 @@
-"""Addresses, versions, environments and Ray's ways to fail: everything of the cluster's side that
-is a pure function."""
+"""Addresses, versions, environments and Ray's failures: all pure functions about the cluster."""
 
 import os
 from pathlib import Path
