@@ -1,4 +1,4 @@
-"""CPU that a bench's own processes spent: no neighbour, host or other user is in it."""
+"""Measures the CPU time of a bench's own processes, without other users, neighbours or the host."""
 
 import contextlib
 import os
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 import psutil
 
 MARK = "RAYDASH_STATE_DIR"
-"""Private to each bench, and inherited by everything that it starts, Ray's processes included."""
+"""A variable whose value is unique to a bench, and which all its processes inherit, Ray's too."""
 
 
 class OwnCpu:
-    """CPU seconds of this process and of all others that have its mark; looking is not counted."""
+    """Counts CPU seconds of this process and all others with its mark, but not its own counting."""
 
     def __init__(self) -> None:
         self._looking_s = 0.0
         self._start_s = self._total_s()
 
     def spent_s(self) -> float:
-        """Since it was made."""
+        """Return the CPU seconds since this object was made."""
         return self._total_s() - self._start_s
 
     def _total_s(self) -> float:
@@ -38,7 +38,7 @@ class OwnCpu:
 
 @contextmanager
 def private_folders() -> Iterator[None]:
-    """Folders of its own for state and recordings, named by the environment."""
+    """Give a bench its own folders for state and recordings, by way of the environment."""
     before = {name: os.environ.get(name) for name in (MARK, "RAYDASH_DATA_DIR")}
     with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as folder:
         os.environ[MARK], os.environ["RAYDASH_DATA_DIR"] = f"{folder}/s", f"{folder}/d"

@@ -1,4 +1,4 @@
-"""What all benches share: medians, percentiles, and printing for people or as JSON."""
+"""Helpers of all benches: medians, percentiles, and printing for people or as JSON."""
 
 import json
 import math
@@ -10,13 +10,13 @@ from pathlib import Path
 
 
 def median(values: Iterable[float]) -> float:
-    """The median; NaN of nothing."""
+    """Return the median of values that are not NaN; NaN if there is none."""
     known = [value for value in values if not math.isnan(value)]
     return statistics.median(known) if known else math.nan
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of them lie; NaN of nothing."""
+    """Return the value below which a share (0 to 1) of the values lies; NaN if there is none."""
     if not values:
         return math.nan
     ordered = sorted(values)
@@ -24,18 +24,18 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def stolen_s() -> float:
-    """CPU seconds that a virtual machine's host gave to others meanwhile, from /proc/stat."""
+    """Return the CPU seconds since boot that a virtual machine's host gave to other machines."""
     fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
     return int(fields[7]) / 100.0
 
 
 def print_progress(text: str) -> None:
-    """Progress, to stderr."""
+    """Print progress to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def print_result(title: str, figures: Mapping[str, object], *, as_json: bool) -> None:
-    """The result: one JSON object on stdout, or a table."""
+    """Print the result to stdout, as one JSON object or as a table."""
     if as_json:
         print(json.dumps({"bench": title, "at": time.strftime("%Y-%m-%dT%H:%M:%S"), **figures}))
         return

@@ -1,7 +1,7 @@
-"""`raydash bench history`: how fast a recording of 50 million episodes answers for a plot.
+"""`raydash bench history`: how fast a plot's data come from a recording of 50 million episodes.
 
-The file is made by the recorder's own schema and by the classes that write it: a run of 14 hours
-with 16 workers, 50 million episodes with random lengths, and the rows of table `history`.
+The file is made with the recorder's own schema and writer: a run of 14 hours with 16 workers, 50
+million episodes with random lengths, and the rows of table `history`.
 """
 
 import shutil
@@ -82,7 +82,7 @@ def run(*, as_json: bool, episodes: int = EPISODES) -> int:
 
 
 class _TimedQuery:
-    """A question, asked a few times."""
+    """Asks something several times and measures how long the answer takes."""
 
     def __init__(self, ask: Callable[[], object]) -> None:
         times_ms = []
@@ -127,7 +127,7 @@ def _write(path: Path, episodes: int, until_s: float) -> None:
 
 
 def _history_rows(until_s: float, steps_per_s: float) -> HistoryRows:
-    """What a supervisor would have kept of such episodes."""
+    """Make the buckets that a supervisor would have recorded of such episodes."""
     bucket_s = bucket_width_s(0.0, until_s, CAPACITY)
     count = int(until_s // bucket_s)
     rng = np.random.default_rng(0)

@@ -1,10 +1,10 @@
 """`raydash bench memory`: whether a supervisor's memory stays flat over a day.
 
-The real supervisor, ledger, history, backlog and recorder, with simulated workers and one reader,
-on a clock that runs as fast as it can. A day at full rate would take an hour, so slices are ten
-times as long as those of a real run: two workers hand over a chunk of some 550 episodes every 4 s,
-the run closes a version every 2 s (43 000 in all; whatever is kept for ten minutes' worth of them
-turns over seven times), and about 23 million episodes are written.
+Supervisor, ledger, history, backlog and recorder are the real ones; the workers are simulated,
+there is one reader, and the clock runs as fast as it can. A day at full rate would take an hour, so
+chunks are ten times as long as in a real run. Two workers hand over some 550 episodes every 4 s,
+and a version is closed every 2 s: 43 000 in all, so that what is kept of the last 6 000 versions
+turns over seven times. About 23 million episodes are written.
 """
 
 import os
@@ -34,11 +34,11 @@ SLICE_S = 4.0
 TURN_S = 2.0
 PATIENCE_S = 0.5
 MAX_GROWTH = 0.1
-"""Of the resident memory, from 1 h to 24 h: an allocator's noise, and no more."""
+"""How much resident memory may grow from 1 h to 24 h, to allow for the allocator's noise."""
 
 
 class _ManualClock:
-    """Time that is told to pass."""
+    """A clock that the bench advances."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -67,7 +67,11 @@ def run(*, as_json: bool) -> int:
 
 
 def _simulate_day(path: Path) -> tuple[dict[int, float], dict[int, float], int, float]:
-    """At each of `HOURS` RSS and DuckDB's buffers; episodes in all; size of the file; all in MB."""
+    """Simulate a day.
+
+    Returns:
+        By hours, the resident memory and DuckDB's buffers in MB; all episodes; the file in MB.
+    """
     clock = _ManualClock()
     spec = RunSpec()
     recorder = Recorder(path, clock=time.monotonic, commit_interval_s=0.02)
@@ -96,7 +100,7 @@ def _simulate_day(path: Path) -> tuple[dict[int, float], dict[int, float], int, 
             clock.now_s += TURN_S
             supervisor.turn()
             incarnation, seq, _, _ = supervisor.pull("reader", incarnation, seq, 0.0)
-            while recorder.lag_s > PATIENCE_S:  # a day is not meant to be faster than the disk
+            while recorder.lag_s > PATIENCE_S:  # a queue for a slow disk would count as growth
                 time.sleep(1e-3)
         rss_mb[hours] = psutil.Process().memory_info().rss / 1e6
         duckdb_mb[hours] = _duckdb_mb(recorder)
@@ -110,9 +114,9 @@ def _simulate_day(path: Path) -> tuple[dict[int, float], dict[int, float], int, 
 
 
 def _duckdb_mb(recorder: Recorder) -> float:
-    """What DuckDB holds of its bounded buffers."""
+    """Return how much of its bounded buffers DuckDB uses."""
     with recorder.reading() as connection:
-        (held,) = connection.execute(
+        (used,) = connection.execute(
             "SELECT sum(memory_usage_bytes) FROM duckdb_memory()"
         ).fetchone()
-    return float(held) / 1e6
+    return float(used) / 1e6

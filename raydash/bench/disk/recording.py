@@ -1,10 +1,12 @@
 """`raydash bench recording`: bytes per episode on disk, and what recording costs the rollouts.
 
-Bytes: made-up episodes of two workers at CartPole's rate go through the real recorder, a commit for
-every 0.7 s of the run's clock as in a real run, buckets of the history too; the file is measured
-after a checkpoint. Cost: pairs of real runs, interleaved, with recording and without it; in steps
-per CPU second that all processes of the bench spent, because a machine that is kept busy has
-nothing else to pay with, and wall time tells of its host and neighbours too.
+For the bytes, synthetic episodes of two workers at CartPole's rate go through the real recorder,
+with history buckets and a commit for every 0.7 s of the run's clock, as in a real run. The file is
+measured after a checkpoint.
+
+For the cost, pairs of real runs with and without recording alternate. They are compared by steps
+per CPU second of all processes of the bench: on a busy machine recording can only cost CPU time,
+and wall time depends on the host and its other guests too.
 """
 
 import os
@@ -64,7 +66,7 @@ def run(*, as_json: bool) -> int:
 
 
 def _bytes_per_episode(kind: str) -> list[float]:
-    """At each of `MILLIONS`, after a checkpoint."""
+    """Return the bytes per episode at each of `MILLIONS`, after a checkpoint."""
     with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as folder:
         path = Path(folder) / "run.duckdb"
         episodes = _SyntheticEpisodes(float_returns=kind != "cartpole")
@@ -86,7 +88,7 @@ def _bytes_per_episode(kind: str) -> list[float]:
 
 
 class _SyntheticEpisodes:
-    """Episodes as CartPole has them, and what a supervisor would hand over with them."""
+    """Makes up episodes like CartPole's, with everything that a supervisor records beside them."""
 
     def __init__(self, *, float_returns: bool) -> None:
         self.t_s = 0.0
@@ -100,7 +102,7 @@ class _SyntheticEpisodes:
         self._totals = [WorkerTotals() for _ in range(NUM_WORKERS)]
 
     def batch(self) -> RecordBatch:
-        """What the next commit brings."""
+        """Make the batch of the next commit."""
         rng, n = self._rng, round(EPISODES_PER_S * COMMIT_S)
         start_s, self.t_s = self.t_s, self.t_s + COMMIT_S
         self._seq += 1
@@ -119,14 +121,14 @@ class _SyntheticEpisodes:
         self.count += n
         self._history.add_episodes(episodes, self._seq)
         for index in range(1, NUM_WORKERS + 1):
-            mine = episodes.worker_index == index
-            steps = int(lens[mine].sum())
+            is_own = episodes.worker_index == index
+            steps = int(lens[is_own].sum())
             self._history.add_steps(index, start_s, self.t_s, steps, self._seq)
             before = self._totals[index - 1]
             self._totals[index - 1] = replace(
                 before,
                 num_env_steps=before.num_env_steps + steps,
-                num_episodes=before.num_episodes + int(mine.sum()),
+                num_episodes=before.num_episodes + int(is_own.sum()),
                 step_time_s=before.step_time_s + COMMIT_S * rng.uniform(0.5, 0.6),
                 policy_time_s=before.policy_time_s + COMMIT_S * rng.uniform(0.2, 0.3),
                 busy_time_s=before.busy_time_s + COMMIT_S * rng.uniform(0.98, 1.0),
@@ -147,7 +149,10 @@ class _SyntheticEpisodes:
 
 
 def _cost() -> tuple[float, float]:
-    """Share of the throughput that recording takes, and by wall time; medians over the pairs."""
+    """Return the share of throughput that recording costs, by CPU time and by wall time.
+
+    Both are medians over all pairs.
+    """
     workers = len(os.sched_getaffinity(0))
     with private_folders():
         costs = [_cost_of_pair(pair, workers) for pair in range(PAIRS)]

@@ -1,8 +1,8 @@
-"""The least that steps environment actors in lockstep: what that mode is measured against.
+"""The simplest code that steps environment actors in lockstep, as the yardstick for that mode.
 
 `python -m raydash.bench.rollouts.hand_loop ENV_ID WORKERS SECONDS` prints the steps that it made
-and the seconds they took. The loop is an actor on a Ray of its own, as raydash's is, with random
-actions; a second of warm-up does not count.
+and the seconds they took. The loop is an actor, as raydash's is, with random actions and on a Ray
+of its own. A second of warm-up does not count.
 """
 
 import sys
@@ -19,25 +19,25 @@ WARM_UP_S = 1.0
 
 
 class HandEnv:
-    """An environment in an actor."""
+    """Runs one environment in an actor."""
 
     def __init__(self, env_id: str) -> None:
         self._env = make_env(EnvSpec(env_id))
 
     def reset(self) -> Any:
-        """As the environment's own."""
+        """Reset the environment."""
         return self._env.reset()
 
     def step(self, action: Any) -> Any:
-        """As the environment's own."""
+        """Step the environment."""
         return self._env.step(action)
 
 
 class HandLoop:
-    """Steps some of them, all together, and resets those whose episode ended."""
+    """Steps several environments together, and resets those whose episode ended."""
 
     def run(self, env_id: str, workers: int, seconds: float) -> tuple[int, float]:
-        """Steps in so many seconds, and how long it was."""
+        """Step for some seconds; returns the steps made and the exact seconds they took."""
         actions = make_env(EnvSpec(env_id)).action_space
         remote = ray.remote(num_cpus=0)(HandEnv)
         envs = [remote.remote(env_id) for _ in range(workers)]
@@ -45,8 +45,8 @@ class HandLoop:
         steps, began_s = 0, time.perf_counter()
         is_warm = False
         while True:
-            answers = ray.get([env.step.remote(actions.sample()) for env in envs])
-            over = [env for env, each in zip(envs, answers, strict=True) if each[2] or each[3]]
+            steps_made = ray.get([env.step.remote(actions.sample()) for env in envs])
+            over = [env for env, step in zip(envs, steps_made, strict=True) if step[2] or step[3]]
             ray.get([env.reset.remote() for env in over])
             steps += workers
             took_s = time.perf_counter() - began_s
@@ -57,7 +57,7 @@ class HandLoop:
 
 
 def main() -> None:
-    """Measure once."""
+    """Measure once and print the result."""
     env_id, workers, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     with tempfile.TemporaryDirectory(prefix="rdh-", dir="/tmp") as folder:
         ray.init(include_dashboard=False, log_to_driver=False, _temp_dir=folder)

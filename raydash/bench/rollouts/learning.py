@@ -1,9 +1,9 @@
-"""`raydash bench learning`: how long a policy takes to learn, by the defaults, from several seeds.
+"""`raydash bench learning`: how long a policy takes to learn with the defaults, for several seeds.
 
 Each run is `raydash run --policy linear --learner cmaes --target ...` on one real cluster, one
-after the other. Its time is that of the run's own clock, from its start (workers are still to come)
-to when 100 fresh greedy episodes of the learner's best guess had confirmed the target. A run counts
-if that was in time.
+after the other. Its time is measured on the run's own clock, from its start (before there are any
+workers) until 100 fresh greedy episodes of the learner's best guess have confirmed the target. A
+run counts if that was in time.
 """
 
 from dataclasses import asdict, dataclass
@@ -22,13 +22,13 @@ SEEDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What is to be reached.
+    """What runs on one environment have to reach.
 
     Attributes:
-        env_id: Of the environment.
+        env_id: Id of the environment.
         target: Mean return over 100 fresh episodes.
-        within_s: Of the run's clock.
-        at_least: Of the seeds.
+        within_s: How long a run may take, on its own clock.
+        at_least: How many of the seeds have to reach the target.
     """
 
     env_id: str
@@ -47,17 +47,17 @@ GOALS = (
 
 @dataclass(frozen=True, slots=True)
 class LearningResult:
-    """One run.
+    """How one run went.
 
     Attributes:
-        seed: Of the run.
-        reached: The target, in time.
-        seconds: From the run's start to the target; to its end if it was not reached.
-        evaluation_mean: The newest, over `evaluation_n` episodes.
-        evaluation_n: Those.
-        num_generations: Finished ones.
-        num_env_steps: Of the candidates.
-        num_restarts: Of the search.
+        seed: The run's seed.
+        reached: Whether it reached the target in time.
+        seconds: Time from the run's start to the target, or to its end if it was not reached.
+        evaluation_mean: The newest mean return, over `evaluation_n` episodes.
+        evaluation_n: How many episodes that evaluation had.
+        num_generations: How many generations were finished.
+        num_env_steps: How many steps the candidates played.
+        num_restarts: How often the search began again.
     """
 
     seed: int
@@ -124,7 +124,7 @@ def _learn(client: EngineClient, goal: Goal, seed: int) -> LearningResult:
 
 
 def _follow(client: EngineClient, spec: RunSpec) -> tuple[RunUpdate, float]:
-    """The last update of a run, and when it began to stop."""
+    """Start a run and follow it; returns its last update and when it began to stop."""
     start_id = client.send(StartRun(0, spec))
     run_id, stopped_s = "", 0.0
     while True:

@@ -1,8 +1,9 @@
-"""`raydash bench modes`: the three ways to execute side by side, and a hand-written Ray loop.
+"""`raydash bench modes`: the three modes side by side with a hand-written Ray loop.
 
-Interleaved, on the idea's own environment and on CartPole: `actors`, `lockstep` and `tasks` under
-raydash (cluster, supervisor, engine, recording, a terminal reading along), and the least that a
-person would write to step environment actors in lockstep (`hand_loop`), as the reference.
+The modes `actors`, `lockstep` and `tasks` run under raydash, with cluster, supervisor, engine,
+recording and a terminal that reads along. The reference is the simplest code that a person would
+write to step environment actors in lockstep (`hand_loop`). They take turns, on raydash's own
+environment NoisyDrift and on CartPole.
 """
 
 import os
@@ -42,7 +43,7 @@ def run(*, as_json: bool) -> int:
 
 
 def _round(env_id: str, workers: int, number: int) -> dict[str, float]:
-    """Env steps per second of all workers, by kind; every other round goes backwards."""
+    """Return env steps per second of all workers, by kind; every other round goes backwards."""
     kinds = (*MODES, "hand")
     rates: dict[str, float] = {}
     for kind in kinds if number % 2 else kinds[::-1]:

@@ -1,7 +1,7 @@
-"""One peer's way to roll CartPole-v1 out: `python peer.py KIND WORKERS SECONDS`.
+"""Rolls out CartPole-v1 as one of raydash's peers does: `python peer.py KIND WORKERS SECONDS`.
 
-Runs in an environment of its own without raydash, random policy, and prints the steps that it made
-and the seconds they took. A second of warm-up does not count.
+It runs in a Python environment without raydash, takes random actions, and prints the steps that it
+made and the seconds they took. A second of warm-up does not count.
 """
 
 import os
@@ -16,7 +16,7 @@ WARM_UP_S = 1.0
 
 
 def timed(step: Callable[[], int], seconds: float) -> tuple[int, float]:
-    """Call `step`, which gives the steps that it made, for so long; gives all steps and seconds."""
+    """Call `step`, which returns the steps it made, for some seconds; returns steps and seconds."""
     began_s = time.perf_counter()
     while time.perf_counter() - began_s < WARM_UP_S:
         step()
@@ -27,7 +27,7 @@ def timed(step: Callable[[], int], seconds: float) -> tuple[int, float]:
 
 
 def async_vector_env(workers: int, seconds: float) -> tuple[int, float]:
-    """Gymnasium's AsyncVectorEnv: a process per environment, all stepped together."""
+    """Roll out with Gymnasium's AsyncVectorEnv: a process per environment, stepped together."""
     import gymnasium
 
     envs = gymnasium.make_vec(ENV_ID, num_envs=workers, vectorization_mode="async")
@@ -44,7 +44,7 @@ def async_vector_env(workers: int, seconds: float) -> tuple[int, float]:
 
 
 def subproc_vec_env(workers: int, seconds: float) -> tuple[int, float]:
-    """Stable-Baselines3's SubprocVecEnv: the same, with resets by itself."""
+    """Roll out with Stable-Baselines3's SubprocVecEnv: the same, but it resets by itself."""
     import gymnasium
     import numpy as np
     from stable_baselines3.common.vec_env import SubprocVecEnv
@@ -63,7 +63,7 @@ def subproc_vec_env(workers: int, seconds: float) -> tuple[int, float]:
 
 
 def env_runner_group(workers: int, seconds: float) -> tuple[int, float]:
-    """RLlib's EnvRunnerGroup: workers sample fragments with random actions."""
+    """Roll out with RLlib's EnvRunnerGroup: workers sample fragments with random actions."""
     from ray.rllib.algorithms.ppo import PPOConfig
     from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
@@ -89,7 +89,7 @@ def env_runner_group(workers: int, seconds: float) -> tuple[int, float]:
 
 
 def ray_actors(workers: int, seconds: float) -> tuple[int, float]:
-    """The idea's stateful actors: the driver steps each of them one call at a time."""
+    """Roll out with stateful Ray actors, which the driver steps one call at a time."""
     import gymnasium
     import ray
 
@@ -116,7 +116,7 @@ def ray_actors(workers: int, seconds: float) -> tuple[int, float]:
 
 
 def ray_tasks(workers: int, seconds: float) -> tuple[int, float]:
-    """The idea's stateless tasks: the state goes in and out of every step."""
+    """Roll out with stateless Ray tasks: the state goes in and out of every step."""
     import gymnasium
     import ray
 
@@ -151,7 +151,7 @@ _ON_RAY = ("env_runner_group", "ray_actors", "ray_tasks")
 
 
 def main() -> None:
-    """Measure one peer."""
+    """Measure one peer and print the result."""
     kind, workers, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     if kind not in _ON_RAY:
         print(*KINDS[kind](workers, seconds), flush=True)
@@ -160,7 +160,7 @@ def main() -> None:
     import ray
 
     with tempfile.TemporaryDirectory(prefix="rdp-", dir="/tmp") as folder:
-        # A core for the driver that steps, too: nobody may wait for one.
+        # One more CPU for the driver, so that no actor has to wait for one.
         ray.init(
             num_cpus=workers + 1, include_dashboard=False, log_to_driver=False, _temp_dir=folder
         )

@@ -1,8 +1,9 @@
-"""`raydash bench peers`: the same environment and policy, rolled out by others and by raydash.
+"""`raydash bench peers`: the same environment and policy, rolled out by other tools and by raydash.
 
-CartPole-v1, random policy, a worker per core; interleaved rounds. The peers run in a throwaway
-environment, made for this and removed after it (RLlib and Stable-Baselines3 want PyTorch: about
-2 GB, and some minutes). `RAYDASH_BENCH_PEERS_PYTHON` names a Python that has them already.
+All roll out CartPole-v1 with a random policy and a worker per core, taking turns. The peers run in
+a throwaway Python environment that is made for this and removed afterwards, which takes minutes and
+2 GB because RLlib and Stable-Baselines3 want PyTorch. `RAYDASH_BENCH_PEERS_PYTHON` names a Python
+that has them already.
 """
 
 import os
@@ -29,7 +30,7 @@ _TIME_LIMIT_S = 180.0
 
 
 def run(*, as_json: bool) -> int:
-    """Measure and print; always 0: there is no goal but to know."""
+    """Measure and print; always returns 0, because there is no goal to miss."""
     workers = len(os.sched_getaffinity(0))
     rates: dict[str, list[float]] = {kind: [] for kind in ("raydash", *peer.KINDS)}
     with _python_with_peers() as python, private_folders():
@@ -53,13 +54,13 @@ def run(*, as_json: bool) -> int:
 
 
 def _measure_peer(python: str, kind: str, workers: int) -> float:
-    """Env steps/s of one peer, in a process of its own.
+    """Return the env steps/s of one peer, which runs in a process of its own.
 
     Raises:
-        RuntimeError: if it fails; its last words are in the text.
+        RuntimeError: if the peer fails, with the end of its stderr.
     """
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    # One thread of BLAS as Ray's workers have; and Ray is to leave no token in the user's home.
+    # One thread of BLAS, as Ray's workers have; and without auth Ray leaves no token in ~/.ray.
     environment |= {"OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
     done = subprocess.run(
         [python, peer.__file__, kind, str(workers), str(SECONDS)],
@@ -77,7 +78,7 @@ def _measure_peer(python: str, kind: str, workers: int) -> float:
 
 @contextmanager
 def _python_with_peers() -> Iterator[str]:
-    """A Python that has the peers."""
+    """Provide a Python that has the peers, making a throwaway environment if necessary."""
     if PYTHON in os.environ:
         yield os.environ[PYTHON]
         return

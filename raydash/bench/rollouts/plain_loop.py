@@ -1,7 +1,7 @@
-"""The stepping loop with nothing around it: what a rollout worker is measured against.
+"""The bare stepping loop, without anything around it, as the yardstick for a rollout worker.
 
 `python -m raydash.bench.rollouts.plain_loop SECONDS SEED NICE KIND [WEIGHTS]` prints `ready`, waits
-for a line, steps, and prints steps, episodes, sums of return and length, and the seconds it took.
+for a line, steps, and prints steps, episodes, sums of return and length, and the seconds taken.
 KIND: `random` (one CartPole-v1, random actions), `mlp` (one, an MLP in NumPy from WEIGHTS), or
 `make_vec` (64 of them in their own vector form, random actions).
 """
@@ -25,7 +25,7 @@ Counts = tuple[int, int, float, int, float]
 
 
 def main() -> None:
-    """Step."""
+    """Make the environment, wait for the signal, step, and print the counts."""
     seconds, seed, nice, kind = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     os.nice(nice)
     if kind == "make_vec":
@@ -52,7 +52,7 @@ def _step_on_signal(step: Callable[[], Counts]) -> Counts:
 
 
 def step_one(env: Any, seconds: float) -> Counts:
-    """Random actions."""
+    """Step one environment with random actions."""
     policy, step, reset, clock = env.action_space.sample, env.step, env.reset, time.perf_counter
     steps = episodes = length = total_length = 0
     total_return = episode_return = 0.0
@@ -74,7 +74,7 @@ def step_one(env: Any, seconds: float) -> Counts:
 
 
 def mlp(path: str) -> Callable[[Any], int]:
-    """Matrix, tanh, matrix, tanh, matrix, argmax: as one would write it by hand."""
+    """Load an MLP of three layers with tanh between them, as one would write it by hand."""
     with np.load(path, allow_pickle=False) as file:
         layers = [(file[f"layer_{n}_weight"], file[f"layer_{n}_bias"]) for n in range(3)]
     (first, bias), *others = layers
@@ -92,7 +92,7 @@ def mlp(path: str) -> Callable[[Any], int]:
 def step_by_policy(
     env: Any, observation: Any, policy: Callable[[Any], int], seconds: float
 ) -> Counts:
-    """Actions of a policy."""
+    """Step one environment with the actions of a policy."""
     step, reset, clock = env.step, env.reset, time.perf_counter
     steps = episodes = length = total_length = 0
     total_return = episode_return = 0.0
@@ -114,7 +114,10 @@ def step_by_policy(
 
 
 def step_many(envs: Any, seconds: float) -> Counts:
-    """Random actions for all; the call after an end resets, and is no step."""
+    """Step a vector environment with random actions.
+
+    An environment resets in the call after its episode's end, which does not count as a step.
+    """
     sample, step, clock = envs.action_space.sample, envs.step, time.perf_counter
     steps = episodes = total_length = 0
     total_return = 0.0

@@ -1,14 +1,14 @@
 """`raydash bench rollout`: what monitoring costs the rollouts.
 
-Pairs, interleaved: CartPole-v1 under raydash (real cluster, supervisor, engine, recording, a
-terminal reading ten updates a second), and the same loop in as many plain processes of the same
-nice level, with nothing else on (the cluster is ended in between). Both are timed from when all
-workers step; how long that takes is `bench startup`'s affair. Three loops: one environment with
-random actions, one with an MLP, and 64 environments in their own vector form.
+Two sides take turns. One is CartPole-v1 under raydash, with a real cluster, supervisor, engine,
+recording, and a terminal that reads ten updates a second. The other is the same loop in as many
+plain processes of the same nice level, with the cluster ended. Both are timed from the moment when
+all workers step; `bench startup` measures how long that takes. There are three loops: one
+environment with random actions, one with an MLP, and 64 environments in their own vector form.
 
-Both sides keep the machine busy, so throughput is steps per CPU second that was spent, and that is
-the ratio with a goal: it counts every process of ours and no neighbour, while wall time on a
-virtual machine is what its host leaves. Both ratios are shown.
+Both sides keep the machine busy, so throughput means steps per CPU second. The goal is for that
+ratio, because it counts all processes of the bench and no others, while wall time on a virtual
+machine depends on what its host leaves. Both ratios are shown.
 """
 
 import os
@@ -46,9 +46,9 @@ class Case:
     """One loop that is measured on both sides.
 
     Attributes:
-        kind: Of the plain loop.
-        table: What differs from the default run.
-        weights: File of the MLP; empty: none.
+        kind: KIND of the plain loop.
+        table: Spec table of the run under raydash; the rest are defaults.
+        weights: File of the MLP; empty if there is none.
     """
 
     kind: str
@@ -58,13 +58,13 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One side of a pair.
+    """What was measured on one side of a pair.
 
     Attributes:
-        steps_per_s: All workers together.
-        cpu_s: Spent by all processes of the bench meanwhile.
-        stolen_s: Taken away by the machine's host meanwhile, over all cores.
-        seconds: How long.
+        steps_per_s: Env steps per second of all workers together.
+        cpu_s: CPU seconds that all processes of the bench spent.
+        stolen_s: CPU seconds, over all cores, that the machine's host gave to other machines.
+        seconds: How long the measurement took.
     """
 
     steps_per_s: float
@@ -74,7 +74,7 @@ class Measurement:
 
     @property
     def steps_per_cpu_s(self) -> float:
-        """Steps per CPU second that was spent."""
+        """Env steps per CPU second that was spent."""
         return self.steps_per_s * self.seconds / self.cpu_s
 
 
@@ -140,7 +140,7 @@ def _measure(case: Case) -> dict[str, object]:
 
 
 class _Meter:
-    """What was spent, and what was taken away, since it was made."""
+    """Measures the CPU time that is spent and stolen from its creation on."""
 
     def __init__(self) -> None:
         self._cpu, self._stolen_s = OwnCpu(), stolen_s()
@@ -152,12 +152,9 @@ class _Meter:
 def measure_raydash(
     workers: int, seconds: float = SECONDS, table: dict[str, Any] | None = None
 ) -> Measurement:
-    """A run of its own cluster, from when all workers step.
+    """Measure a run on a cluster of its own, from the moment when all workers step.
 
-    Args:
-        workers: How many.
-        seconds: How long.
-        table: What differs from the default run. In a `private_folders`.
+    `table` is what the spec changes of a default run. To be called within `private_folders`.
     """
     table = table or {}
     rollout = {**table.get("rollout", {}), "num_workers": workers}
@@ -229,7 +226,7 @@ def _measure_plain_loop(case: Case, workers: int) -> Measurement:
 
 
 def _cpu_s_of(children: list["subprocess.Popen[str]"]) -> float:
-    """CPU seconds of plain loops; each waits for its end to be read, so all are there."""
+    """Return the CPU seconds of plain loops, which must not have been waited for yet."""
     total = 0.0
     for child in children:
         times = psutil.Process(child.pid).cpu_times()

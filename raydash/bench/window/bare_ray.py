@@ -1,8 +1,8 @@
-"""The least that gets an episode out of Ray.
+"""The simplest code that gets an episode out of Ray, as the yardstick for raydash's start.
 
-`python -m raydash.bench.window.bare_ray STARTED HOME`:
-`ray start --head`, `ray.init`, one actor that imports gymnasium and finishes one CartPole episode.
-Same flags and environment as a cluster that raydash launches.
+`python -m raydash.bench.window.bare_ray STARTED FOLDER` calls `ray start --head` and `ray.init`,
+and has one actor import gymnasium and finish one CartPole episode. Flags and environment are those
+of a cluster that raydash launches.
 """
 
 import json
@@ -16,7 +16,7 @@ POLL_S = 0.01
 
 
 def main() -> None:
-    """Do it and print the seconds since STARTED."""
+    """Start Ray, finish an episode, and print the seconds since STARTED."""
     started_s, folder = float(sys.argv[1]), Path(sys.argv[2])
     os.environ["RAY_AUTH_MODE"] = "disabled"
     command = [

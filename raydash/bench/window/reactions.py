@@ -1,6 +1,6 @@
-"""`raydash bench reactions`: how soon the window shows what happened, and what was asked is done.
+"""`raydash bench reactions`: how soon the window shows an event, and how soon a command is done.
 
-Real window, engine, supervisor and workers (CartPole-v1) on a launched cluster.
+Window, engine, supervisor and workers (CartPole-v1) are real, on a launched cluster.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""`raydash bench startup`: from nothing to a painted window, and on to the first episode.
+"""`raydash bench startup`: how long it takes to paint the window and to finish a first episode.
 
 Each round starts the real window in a process of its own (offscreen unless there is a display),
 and then a bare Ray: `ray start`, `ray.init`, one actor that imports gymnasium and finishes one
-CartPole episode. The two take turns; each has the machine to itself.
+CartPole episode. The two take turns, so each has the machine to itself.
 """
 
 import json
@@ -51,7 +51,7 @@ def run(*, as_json: bool) -> int:
 
 
 def _run_probe(name: str) -> dict[str, float]:
-    """Run one probe in a fresh process and private folders; it is told when it was started."""
+    """Run one probe in a new process and private folders; its argument is when it was started."""
     # Ray's sockets need a short path.
     with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as folder:
         environment = driver_environment(os.environ, cache_dir=paths.cache_dir())

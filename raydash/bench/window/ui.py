@@ -1,7 +1,7 @@
 """`raydash bench ui`: does the window stay smooth with 256 workers at ten updates a second?
 
-The workers are simulated: they answer the supervisor's instructions in place of actors. Machine,
-collector, engine process, stdio frames, store and painting are the real ones.
+The workers are simulated: they stand in for actors and reply to the supervisor. The machine, the
+supervisor, the engine process, stdio frames, store and painting are real.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""A real window with a real engine and cluster, driven from code: where window benches play."""
+"""Drives a real window, with a real engine and cluster, from code; the window benches use it."""
 
 import os
 import tempfile
@@ -18,15 +18,15 @@ from raydash.ui.frame.main_window import MainWindow
 from raydash.ui.kit.theme import Appearance, apply
 
 TIMEOUT_S = 120.0
-FOREIGN_ID = 1_000_000  # command ids of the bench, out of the session's way
+FOREIGN_ID = 1_000_000  # a command id that the session will not reach with its own
 
 
 class WindowDriver:
-    """One window and what it shows.
+    """Opens one window and clicks and waits in place of a user.
 
     Attributes:
-        window: On screen (or offscreen without a display).
-        session: Its session.
+        window: The window, which is offscreen if there is no display.
+        session: The window's session.
     """
 
     def __init__(self) -> None:
@@ -47,31 +47,31 @@ class WindowDriver:
         self.window.show()
 
     def leave(self) -> None:
-        """Let the window go without a word, as if it had been killed; the runs go on."""
+        """Drop the window without stopping its runs, as if it had been killed."""
         gone = [False]
         self.session.finished.connect(lambda: gone.__setitem__(0, True))
         self.window.clock.stop()
         self.window.hide()
         self.session.shut_down()
         self.wait(lambda: gone[0])
-        # Or else every later window would be styled and served together with all earlier ones.
+        # Otherwise every later window would be styled and served together with all earlier ones.
         self.window.deleteLater()
         self.session.deleteLater()
 
     def close(self) -> None:
-        """Stop the runs and close."""
+        """Stop the runs and close the window."""
         gone = [False]
         self.window.closed.connect(lambda: gone.__setitem__(0, True))
         self.window.stop_and_close()
         self.wait(lambda: gone[0])
 
     def start(self, spec: RunSpec, *, simulated: bool = False) -> RunStore:
-        """Start a run and wait until all its workers step."""
+        """Start a run, and return it once all its workers step."""
         if simulated:
             self.wait(lambda: self.session.is_connected)
             self.session.engine.send(StartRun(FOREIGN_ID, spec, simulated=True))
             self.wait(lambda: self.session.store.shown is not None)
-            # It is ours to stop, although the session has not started it.
+            # Closing the window stops only its own runs, and the session did not start this one.
             self.session.own_runs.add(self.session.store.shown_run_id)
         else:
             self.session.start_when_up(spec)
@@ -82,7 +82,7 @@ class WindowDriver:
         return run
 
     def num_in(self, *activities: int) -> int:
-        """How many workers on screen are in one of these activities (and have sent data)."""
+        """Count the workers on screen that are in one of these activities and have sent data."""
         run = self.session.store.shown
         if run is None or run.latest is None:
             return 0
@@ -93,7 +93,7 @@ class WindowDriver:
         )
 
     def wait(self, condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> float:
-        """Run the event loop until the condition holds; gives the seconds that took.
+        """Run the event loop until the condition holds, and return the seconds that this took.
 
         Raises:
             TimeoutError: if it does not hold in time.
@@ -115,14 +115,14 @@ class WindowDriver:
         return time.monotonic() - began_s
 
     def idle(self, seconds: float) -> None:
-        """Let the window live for a while."""
+        """Run the event loop for a while."""
         end_s = time.monotonic() + seconds
         self.wait(lambda: time.monotonic() >= end_s, seconds + 5)
 
 
 @contextmanager
 def driven_window() -> Iterator[WindowDriver]:
-    """A stage with private folders; everything is ended and removed after it."""
+    """Provide a window with private folders; everything is ended and removed afterwards."""
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     with tempfile.TemporaryDirectory(prefix="rdb-", dir="/tmp") as folder:

@@ -1,6 +1,6 @@
-"""One real window with a real run, timed.
+"""Times one real window with a real run.
 
-`python -m raydash.bench.window.window_probe STARTED HOME`.
+`python -m raydash.bench.window.window_probe STARTED FOLDER`; the folder is not used.
 """
 
 import json
@@ -19,7 +19,7 @@ POLL_MS = 10
 
 
 def main() -> None:
-    """Open the window, start a run, print when what was seen, and close it."""
+    """Open the window, start a run, close it, and print when it painted and had an episode."""
     started_s = float(sys.argv[1])
     figures = {"painted_s": math.nan, "window_to_episode_s": math.nan}
 

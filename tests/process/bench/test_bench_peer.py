@@ -1,4 +1,4 @@
-"""A peer of `raydash bench peers` runs by itself, in a Python that knows nothing of raydash."""
+"""A peer of `raydash bench peers` runs in a Python that does not have raydash."""
 
 import subprocess
 import sys
