@@ -29,7 +29,7 @@ _FOREIGN = (
     "RAY_ADDRESS",  # the address is always given explicitly
     "RAY_NAMESPACE",
     "RAY_JOB_CONFIG_JSON_ENV_VAR",
-    "PYTHONDONTWRITEBYTECODE",  # workers would inherit it, and compile Ray anew each time
+    "PYTHONDONTWRITEBYTECODE",  # workers would inherit it, and compile Ray again each time
     MARKER,  # a driver does not belong to a cluster that may have started it
 )
 

@@ -29,8 +29,8 @@ from raydash.supervise.pools.pool import WorkerPool
 from raydash.supervise.pools.probes import NodeProbes
 from raydash.supervise.pools.ray_pool import RayPool
 from raydash.supervise.pools.simulated import SimulatedPool
-from raydash.supervise.pools.slots import Slots
 from raydash.supervise.pools.stepping_pool import EnvHosts, SteppingPool
+from raydash.supervise.pools.task_hosts import TaskHosts
 from raydash.supervise.sinks import open_sinks
 from raydash.supervise.supervisor import Recording, Supervisor
 from raydash.version import __version__
@@ -139,7 +139,7 @@ def _pool(
     if mode == "actors":
         make = _worker_factory(RolloutWorker, start, placement, demand)
         return RayPool(make, node_id=node_id, clock=time.monotonic)
-    hosts: EnvHosts = Slots(seed=start.spec.rollout.seed, node_id=node_id)
+    hosts: EnvHosts = TaskHosts(seed=start.spec.rollout.seed, node_id=node_id)
     if mode == "lockstep":
         make = _worker_factory(EnvActor, start, placement, demand)
         hosts = RayPool(make, node_id=node_id, clock=time.monotonic)

@@ -4,7 +4,7 @@ The stepping loop is an actor on the supervisor's node. To the machine its worke
 others: created, asked for chunks, hurried, closed and killed. Here their requests are combined into
 calls of the loop, at most two of which are in flight. A call returns a chunk for each worker that
 made progress; the request of a worker that made none stays open. The environments are hosted by a
-`RayPool` of environment actors, or by `Slots`.
+`RayPool` of environment actors, or by `TaskHosts`.
 """
 
 from collections.abc import Callable, Iterable, Sequence

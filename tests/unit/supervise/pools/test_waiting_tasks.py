@@ -8,8 +8,8 @@ import pytest
 from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import RolloutChunk
 from raydash.supervise.pools.ray_pool import SLOW_TO_PLACE_S
-from raydash.supervise.pools.slots import Slots
 from raydash.supervise.pools.stepping_pool import SteppingPool
+from raydash.supervise.pools.task_hosts import TaskHosts
 from tests.fakes.clock import FakeClock
 from tests.fakes.runs.supervised_run import SupervisedRun
 
@@ -23,11 +23,11 @@ class HandDrivenPool:
         self.clock = FakeClock()
         loop = SimpleNamespace(where=SimpleNamespace(remote=object))
         self._chunk = simulated_chunk()
-        self._slots = Slots(seed=0, node_id="n")
-        self.pool = SteppingPool(self._slots, lambda: loop, node_id="n", clock=self.clock)
+        self._hosts = TaskHosts(seed=0, node_id="n")
+        self.pool = SteppingPool(self._hosts, lambda: loop, node_id="n", clock=self.clock)
         for worker in (1, 2):
             self.pool.create(worker, 0, PolicyVersion())
-        self.pool._on_host_reports(self._slots.collect())
+        self.pool._on_host_reports(self._hosts.collect())
 
     def open_env(self, worker: int) -> None:
         """Report that the loop has opened an environment."""

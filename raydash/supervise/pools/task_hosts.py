@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable
 
+from typing_extensions import override
+
 from raydash.core.machine.stimuli import DeathCause
 from raydash.core.records import WorkerReady
 from raydash.supervise.pools.pool import Closed, Died, WorkerReport
 from raydash.supervise.pools.ray_pool import died_from
+from raydash.supervise.pools.stepping_pool import EnvHosts
 from raydash.worker.envs.seeds import env_seeds
 
 
-class Slots:
+class TaskHosts(EnvHosts):
     """Hosts environments that are no actors but only a state, which tasks step on any node.
 
     `seed` is the run's. `node_id` (hex) is the stepping loop's node, where its progress files are.
@@ -20,6 +23,7 @@ class Slots:
         self._node_id = node_id
         self._reports: list[WorkerReport] = []
 
+    @override
     def create(self, worker_index: int, incarnation: int) -> None:
         """Report `WorkerReady` at once, without a process id and without a node's name."""
         seeds = env_seeds(self._seed, worker_index=worker_index, incarnation=incarnation)
@@ -34,34 +38,39 @@ class Slots:
             )
         )
 
+    @override
     def handle_of(self, worker_index: int, incarnation: int) -> None:
         """Return None, because tasks need no handle."""
 
+    @override
     def note_alive(self, worker_index: int, incarnation: int) -> None:
         """Do nothing, because no process has to be watched."""
 
+    @override
     def report_lost(self, worker_index: int, incarnation: int, error: Exception) -> None:
         """Report `Died`, because a task was lost and the state with it."""
         self._reports.append(died_from(error, worker_index, incarnation))
 
+    @override
     def close_worker(self, worker_index: int, incarnation: int) -> None:
         """Report `Closed` at once, because a state is data and needs no closing."""
         self._reports.append(Closed(worker_index, incarnation))
 
+    @override
     def kill(self, worker_index: int, incarnation: int) -> None:
-        """Report `Died`."""
         died = Died(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
         self._reports.append(died)
 
+    @override
     def collect(self) -> list[WorkerReport]:
-        """Return everything since the last call."""
         reports, self._reports = self._reports, []
         return reports
 
+    @override
     def waiting(self, silent: Iterable[int]) -> dict[int, str | None]:
         """Return the silent workers: their tasks may wait for a place, and they have no actor."""
         return dict.fromkeys(silent)
 
+    @override
     def shut_down(self) -> None:
-        """Forget all reports."""
         self._reports.clear()
