@@ -1,6 +1,8 @@
-"""The chart of a comparison. It imports pyqtgraph, so it is imported after the first paint only.
+"""The chart of the compare page.
 
-Items are made once and then given other data; each line is one path.
+It imports pyqtgraph, so it is imported only after the first paint.
+
+Items are created once and only get new data afterwards; each line is one path.
 """
 
 import time
@@ -12,6 +14,7 @@ from pyqtgraph.GraphicsScene.mouseEvents import MouseDragEvent
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetricsF, QKeyEvent, QMouseEvent, QPaintEvent, QPen
 from PySide6.QtWidgets import QGraphicsSceneWheelEvent, QSizePolicy
+from typing_extensions import override
 
 from raydash.core.analysis.compare import XAxis
 from raydash.core.records import Float64
@@ -31,7 +34,10 @@ _BAND_ALPHA = 46
 
 
 class _View(pg.ViewBox):
-    """The wheel zooms along x, over the value axis or with Ctrl along y; dragging moves both."""
+    """The area between the axes.
+
+    The wheel zooms along x, or along y over the value axis or with Ctrl; dragging moves both.
+    """
 
     def __init__(self, chart: "CompareChart") -> None:
         super().__init__(enableMenu=False, defaultPadding=0.0)
@@ -39,13 +45,15 @@ class _View(pg.ViewBox):
         self.disableAutoRange()
         self.state["wheelScaleFactor"] = float(np.log(_ZOOM_PER_NOTCH) / np.log(1.02) / _NOTCH)
 
+    @override
     def wheelEvent(self, event: QGraphicsSceneWheelEvent, axis: int | None = None) -> None:
-        """Zoom."""
+        """Zoom along one axis."""
         with_control = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
         super().wheelEvent(event, 1 if axis == 1 or with_control else 0)
 
+    @override
     def mouseDragEvent(self, event: MouseDragEvent, axis: int | None = None) -> None:
-        """Move."""
+        """Move the view, with a closed hand as the mouse cursor."""
         super().mouseDragEvent(event, axis)
         if event.isFinish():
             self._chart.unsetCursor()
@@ -54,7 +62,7 @@ class _View(pg.ViewBox):
 
 
 class CompareChart(pg.PlotWidget):
-    """Axes, bands, lines and cursor.
+    """Draws axes, bands, lines and cursor.
 
     Attributes:
         is_zoomed: The user chose the ranges; they stay until `fit`.
@@ -103,12 +111,12 @@ class CompareChart(pg.PlotWidget):
         self.setViewportUpdateMode(self.ViewportUpdateMode.FullViewportUpdate)
         self.viewport().setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
 
+    @override
     def sizeHint(self) -> QSize:
-        """A plot that can be read."""
         return QSize(640, 320)
 
     def set_theme(self, theme: Theme) -> None:
-        """Wear other colours."""
+        """Use the colours of another theme."""
         self._theme = theme
         self.setBackground(theme.card)
         left, bottom = (self.plotItem.getAxis(side) for side in ("left", "bottom"))
@@ -128,14 +136,14 @@ class CompareChart(pg.PlotWidget):
         """Show other lines; the view follows them unless the user chose it.
 
         Args:
-            lines: What to draw.
-            axis: What their x is.
-            stressed: The id of a run whose line lies above all others.
+            lines: The lines to draw.
+            axis: What their x values are.
+            stressed: The id of a run whose line lies on top of all others; empty for none.
         """
         if axis is not self._axis:
             self.is_zoomed = False
         self._axis, self._lines, self._stressed = axis, list(lines), stressed
-        # Seconds since 1970 would lose the pixels' precision in a painter's floats.
+        # A painter's floats cannot hold seconds since 1970 to the precision of a pixel.
         self._origin = min((line.x[0] for line in lines), default=0.0)
         if axis is not XAxis.WALL_CLOCK:
             self._origin = 0.0
@@ -143,7 +151,7 @@ class CompareChart(pg.PlotWidget):
         self.show_ranges()
 
     def show_ranges(self) -> None:
-        """Bring view and ticks up to date."""
+        """Bring the view and the ticks up to date."""
         if not self.is_zoomed and self._lines:
             low_x = min(float(line.x[0]) for line in self._lines)
             high_x = max(float(line.x[-1]) for line in self._lines)
@@ -210,7 +218,7 @@ class CompareChart(pg.PlotWidget):
     def _pool(
         self, items: list[pg.PlotCurveItem], count: int, *, strong: bool
     ) -> list[pg.PlotCurveItem]:
-        """As many items as lines: those that are too many are emptied, missing ones are made."""
+        """Give as many items as there are lines: create missing ones, empty those left over."""
         while len(items) < count:
             kind = StrongLine if strong else pg.PlotCurveItem
             item = kind(antialias=items is not self._areas, skipFiniteCheck=True)
@@ -221,11 +229,11 @@ class CompareChart(pg.PlotWidget):
         return items[:count]
 
     def show_cursor(self, x: float | None, points: Sequence[tuple[int, float, float]]) -> None:
-        """Mark a place on the x axis, and the points of lines there.
+        """Mark a place on the x axis, and the points of the lines there.
 
         Args:
-            x: Where; None: nowhere.
-            points: Number of the line, x and y.
+            x: The place; None hides the cursor.
+            points: Number of the line, x and y of each point.
         """
         self._cursor.setVisible(x is not None)
         if x is not None:
@@ -240,7 +248,7 @@ class CompareChart(pg.PlotWidget):
     # --- where things are ---
 
     def area(self) -> QRectF:
-        """Between the axes, in pixels."""
+        """The area between the axes, in pixels."""
         self.plotItem.layout.activate()
         area = QRectF(self._view.sceneBoundingRect())
         return area if area.width() >= 20 and area.height() >= 20 else QRectF(_LEFT_PX, 0, 20, 20)
@@ -264,44 +272,49 @@ class CompareChart(pg.PlotWidget):
     # --- painting, mouse and keys ---
 
     def fit(self) -> None:
-        """Show all of it again, and follow."""
+        """Show everything again, and follow the data."""
         self.is_zoomed = False
         self.show_ranges()
         self.touched.emit()
 
     def take_paint_s(self) -> float:
-        """Seconds spent painting since the last call."""
+        """The seconds spent painting since the last call."""
         painted_s, self._painted_s = self._painted_s, 0.0
         return painted_s
 
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint, and note what it cost."""
+        """Paint, and measure how long it took."""
         began_s = time.perf_counter()
         super().paintEvent(event)
         self._painted_s += time.perf_counter() - began_s
 
+    @override
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Begin to drag; the right button is for the menu."""
+        """Begin to drag, except with the right button, which opens the menu."""
         if event.button() is not Qt.MouseButton.RightButton:
             super().mousePressEvent(event)
 
+    @override
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Drag, or read the values under the mouse."""
         super().mouseMoveEvent(event)
         area, where = self.area(), event.position()
         self.hover = where if area.left() <= where.x() <= area.right() else None
 
+    @override
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        """All of it again."""
+        """Show everything again."""
         self.fit()
 
+    @override
     def leaveEvent(self, event: QEvent) -> None:
-        """No values are read."""
         super().leaveEvent(event)
         self.hover = None
 
+    @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Arrows read along the lines, plus and minus zoom, Escape and Home show all of it."""
+        """Read values with the arrows, zoom with plus and minus, show all with Escape or Home."""
         area = self.area()
         match event.key():
             case Qt.Key.Key_Left | Qt.Key.Key_Right:
@@ -329,7 +342,10 @@ class CompareChart(pg.PlotWidget):
 
 
 def _joined(line: Line) -> Bool:
-    """Torn where a run of the group begins or ends: a jump there would be no event of theirs."""
+    """Which points are joined to the next one.
+
+    The line is broken where a run of the group begins or ends: a jump there would mean nothing.
+    """
     joined = np.ones(len(line.x), np.bool_)
     joined[-1:] = False
     if len(line.n):

@@ -1,6 +1,6 @@
-"""What a comparison draws: from the stores of its runs and what the user chose, to lines. Pure.
+"""The lines of a comparison, computed from its runs and from what the user chose. Pure.
 
-Only what changed is computed anew: a recording's curve is made once for each choice.
+Only what changed is computed again: a recording's curve is computed once for each choice.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,13 +32,13 @@ from raydash.ui.plots.shown.seen_run import settle_s
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the user chose.
+    """What the user chose to see.
 
     Attributes:
-        metric: What is shown.
-        axis: Over what.
-        centre: Runs that differ in their seed only become one line; None: each has its own.
-        num_points: At most so many points a run.
+        metric: What the lines show.
+        axis: What they are drawn over.
+        centre: How runs that differ only in their seed become one line; None: each run has its own.
+        num_points: The largest number of points per run.
     """
 
     metric: AnyMetric = Metric.EPISODE_RETURN_MEAN
@@ -52,10 +52,10 @@ class Entry:
     """A run of the comparison.
 
     Attributes:
-        run: Its store.
-        label: What it is called here; no other run is called so.
-        number: Its place in the list, which is its colour for as long as it is there.
-        shown: It is drawn and stands in the tables.
+        run: The run's data.
+        label: Its name here, which no other run has.
+        number: Its place in the list, and so its colour for as long as it is there.
+        shown: It is drawn, and has a column in the tables.
     """
 
     run: RunStore
@@ -66,17 +66,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A curve, or what stands for several, with its band.
+    """The curve of a run, or the centre of several runs with its band.
 
     Attributes:
-        label: What it is called, with the number of runs if it stands for several.
-        number: Of its first run: its colour.
-        run_ids: Whose.
-        x: Ascending.
-        y: As many.
-        low: Lower edge of the band, NaN where there is none; empty: a single run.
-        high: Upper edge, likewise.
-        n: Runs behind each point; empty: a single run.
+        label: Its name, with the number of runs if there are several.
+        number: Number of its first run, from which its colour follows.
+        run_ids: The runs that it stands for.
+        x: Positions, ascending.
+        y: Values, as many as `x`.
+        low: Lower edge of the band, NaN where there is none; empty for a single run.
+        high: Upper edge of the band, NaN where there is none; empty for a single run.
+        n: Number of runs behind each point; empty for a single run.
     """
 
     label: str
@@ -89,7 +89,7 @@ class Line:
     n: Int64
 
     def index_at(self, x: float) -> int | None:
-        """The point that is nearest, if the line reaches that far."""
+        """The point nearest to `x`, if the line reaches that far."""
         if not len(self.x) or not self.x[0] <= x <= self.x[-1]:
             return None
         after = int(np.searchsorted(self.x, x))
@@ -102,14 +102,14 @@ _NO_BAND = (np.empty(0), np.empty(0), np.empty(0, np.int64))
 
 
 class CurveBook:
-    """Makes lines and remembers those that have not changed."""
+    """Computes lines, and keeps those that have not changed."""
 
     def __init__(self) -> None:
         self._curves: dict[tuple[object, ...], Curve] = {}
         self._groups: dict[tuple[object, ...], GroupCurve] = {}
 
     def lines(self, entries: Sequence[Entry], choice: Choice) -> list[Line]:
-        """The lines of the runs that are shown, in the order of the list; without empty ones."""
+        """The lines of the runs that are shown, in the order of the list, without empty ones."""
         shown = [entry for entry in entries if entry.shown and entry.run.latest is not None]
         used: set[tuple[object, ...]] = set()
         lines = []
@@ -157,7 +157,7 @@ class CurveBook:
 
 
 def groups_of(entries: Sequence[Entry], choice: Choice) -> list[list[Entry]]:
-    """Which runs become one line: each its own, or those that differ in their seed only."""
+    """Which runs become one line: each on its own, or those that differ only in their seed."""
     if choice.centre is None:
         return [[entry] for entry in entries]
     groups = seed_groups([_known_spec(entry.run) for entry in entries])
@@ -165,13 +165,13 @@ def groups_of(entries: Sequence[Entry], choice: Choice) -> list[list[Entry]]:
 
 
 def _known_spec(run: RunStore) -> RunSpec | None:
-    """None: the run was imported, and its spec says little of how it was made."""
+    """The spec of a run; None if it was imported, for then it says little of how it was made."""
     is_ours = run.info is not None and run.info.source is RunSource.RAYDASH
     return run.spec if is_ours else None
 
 
 def group_labels(groups: Sequence[Sequence[Entry]]) -> list[str]:
-    """`cartpole · n = 3`, and where groups are called alike what tells them apart.
+    """Labels such as `cartpole · n = 3`, with what tells groups of the same name apart.
 
     A run alone keeps its name.
     """
@@ -196,7 +196,7 @@ def group_labels(groups: Sequence[Sequence[Entry]]) -> list[str]:
 
 
 def run_curve(run: RunStore, choice: Choice) -> Curve:
-    """The curve of a run, as far as its history can't change any more."""
+    """The curve of a run, as far as its history can no longer change."""
     latest = run.latest
     started_s = started_utc_s(run)
     if latest is None or (choice.axis is XAxis.WALL_CLOCK and started_s is None):
@@ -213,7 +213,7 @@ def run_curve(run: RunStore, choice: Choice) -> Curve:
     is_recorded = run.info is not None and run.info.recorded_until_s is not None
     is_still = is_recorded or latest.state.is_over
     until_s = latest.t_s - (0.0 if is_still else settle_s(latest.num_workers))
-    if not is_still:  # a bucket that is cut short would move every time
+    if not is_still:  # a bucket that is still filling would move with every update
         until_s = np.floor(until_s / run.whole.bucket_s) * run.whole.bucket_s
     return curve(
         run.whole,
@@ -234,7 +234,7 @@ def started_utc_s(run: RunStore) -> float | None:
 
 
 def labels_of(runs: Sequence[RunStore], title: Callable[[RunStore], str]) -> list[str]:
-    """Names of runs that are not the same."""
+    """Names of runs, all different."""
     return told_apart(
         [title(run) for run in runs],
         [run.spec.rollout.seed if run.spec else None for run in runs],

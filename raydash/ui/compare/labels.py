@@ -1,4 +1,4 @@
-"""The words of a comparison: metrics, axes, figures and values of specs. Pure."""
+"""The texts of a comparison: metrics, axes, figures and values of specs. Pure."""
 
 import json
 import math
@@ -51,7 +51,7 @@ SMOOTHINGS: Mapping[int, str] = {
     75: "smoothed",
     20: "very smooth",
 }
-"""Points that a whole curve may have at most."""
+"""By the largest number of points of a whole curve."""
 
 FIGURES: Mapping[str, str] = {
     "episode_return_mean": "episode return, mean",
@@ -71,13 +71,13 @@ FIGURES: Mapping[str, str] = {
 
 
 def metric_of(word: str) -> AnyMetric:
-    """The metric that is called so."""
+    """The metric of this name."""
     learning = {each.value: each for each in LearningMetric}
     return learning[word] if word in learning else Metric(word)
 
 
 def metric_value(metric: AnyMetric, value: float) -> str:
-    """A value of a curve, as the curve shows it."""
+    """A value of a curve in words, as the curve shows it."""
     match metric:
         case Metric.ENV_STEPS_PER_S | Metric.EPISODES_PER_S:
             return words.rate(value)
@@ -88,7 +88,7 @@ def metric_value(metric: AnyMetric, value: float) -> str:
 
 
 def figure_value(key: str, value: float) -> str:
-    """A figure of a run, by its key in `raydash.core.analysis.compare.FIGURES`."""
+    """A figure of a run in words, by its key in `raydash.core.analysis.compare.FIGURES`."""
     if not math.isfinite(value):
         return words.UNKNOWN
     if key == "elapsed_s":
@@ -99,14 +99,14 @@ def figure_value(key: str, value: float) -> str:
 
 
 def spec_value(value: object) -> str:
-    """A value of a spec; what is absent is an en dash."""
+    """A value of a spec in words; a missing one is an en dash."""
     if value is None or value == "":
         return words.UNKNOWN
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def axis_value(axis: XAxis, value: float, zone: tzinfo | None = None) -> str:
-    """A place on the x axis."""
+    """A place on the x axis in words."""
     match axis:
         case XAxis.TIME:
             return words.run_clock(value)
@@ -134,13 +134,13 @@ def axis_ticks(
 
 
 def wall_ticks(low: float, high: float, max_ticks: int, zone: tzinfo | None = None) -> Ticks:
-    """Ticks at whole local times: `14:05`, `14:05:30`, and `23 Nov` where days are that near.
+    """Ticks at whole local times: `14:05`, `14:05:30`, or `23 Nov` where ticks are days apart.
 
     Args:
         low: Seconds since 1970, UTC.
-        high: Likewise.
-        max_ticks: At most about so many.
-        zone: Whose time is told; None: this machine's.
+        high: Seconds since 1970, UTC.
+        max_ticks: About the largest number of ticks.
+        zone: The time zone of the labels; None: this machine's.
     """
     step = max(1.0, time_step(high - low, max_ticks))
     offset = datetime.fromtimestamp(low, zone).astimezone(zone).utcoffset()

@@ -1,7 +1,7 @@
-"""The page on which runs are compared: list, overlay plot, figures, differences.
+"""The compare page: list, overlay plot, figures, differences.
 
-It reads `session.store.runs`; somebody else attached or opened them. Live runs go on changing:
-curves and tables follow once a second.
+It reads `session.store.runs`, which others fill by attaching runs or opening recordings. Live runs
+go on changing; curves and tables follow once a second.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,11 +42,12 @@ MAX_RUNS = 20
 
 
 class ComparePage(QWidget):
-    """Compare up to `MAX_RUNS` runs.
+    """Compares up to `MAX_RUNS` runs.
 
     Signals:
-        run_again_requested(RunSpec): Start from this run's spec, changed or not.
-        report_requested(run_ids): Write a report of these runs (a tuple of ids).
+        run_again_requested(RunSpec): Put this run's spec into the form, to be started, changed or
+            not.
+        report_requested(run_ids): Write a report about these runs (a tuple of ids).
         runs_changed(run_ids): The user removed a run; these are left (a tuple of ids).
         closed: The user is done comparing.
     """
@@ -63,13 +64,13 @@ class ComparePage(QWidget):
         numbers: RunNumbers,
         parent: QWidget | None = None,
     ) -> None:
-        """A page without runs.
+        """Create a page without runs.
 
         Args:
-            session: Whose runs are compared.
-            themes: For the colours.
-            numbers: Of the runs of the window's list, which have their colours from there.
-            parent: As of any widget.
+            session: The session whose runs are compared.
+            themes: Gives the colours.
+            numbers: The numbers of runs in the window's list, from which their colours follow.
+            parent: The Qt parent.
         """
         super().__init__(parent)
         self.setObjectName("compare_page")
@@ -190,17 +191,17 @@ class ComparePage(QWidget):
     def set_runs(self, run_ids: Sequence[str], titles: Mapping[str, str] | None = None) -> None:
         """Compare these runs; those that were compared already keep their colours.
 
-        A run that the store does not know yet appears once it does.
+        A run that the store does not know yet appears as soon as it does.
 
         Args:
-            run_ids: At most `MAX_RUNS` of them are taken.
-            titles: What to call runs, where not by the spec's name.
+            run_ids: Ids of the runs, of which at most `MAX_RUNS` are taken.
+            titles: Names of runs that are not to be called by their spec's name.
         """
         self._run_ids = tuple(dict.fromkeys(run_ids))[:MAX_RUNS]
         self._titles = titles or {}
         self._hidden &= set(self._run_ids)
         self._numbers = {run: n for run, n in self._numbers.items() if run in self._run_ids}
-        # A run of the list of runs has its colour from there, if no other has it here.
+        # A run keeps its colour from the list of runs, unless another one has it here.
         listed = {run: self._run_numbers.known(run) for run in self._run_ids}
         for run_id in sorted(self._run_ids, key=lambda run: listed[run] is None):
             if run_id not in self._numbers:
@@ -213,7 +214,7 @@ class ComparePage(QWidget):
 
     @property
     def run_ids(self) -> tuple[str, ...]:
-        """The runs that are compared."""
+        """The ids of the runs that are compared."""
         return self._run_ids
 
     def register_with(self, clock: DrawClock) -> None:
@@ -223,18 +224,18 @@ class ComparePage(QWidget):
         clock.register(self.tables)
 
     def save_picture(self, path: Path) -> bool:
-        """Write list and plot as they look now; the ending of the name says the format."""
+        """Write list and plot as they look now; the file name's ending gives the format."""
         return self.upper.grab().save(str(path))
 
     # --- the list, as a view of the draw clock ---
 
     def is_dirty(self) -> bool:
-        """Whether the list would say something new."""
+        """Whether the list would say something new, at most once every `REDRAW_S`."""
         is_due = self._store.clock() - self._listed_s >= REDRAW_S
         return is_due and self._list_state() != self._listed
 
     def draw(self) -> None:
-        """Bring the list up to date; a run that has just been opened may bring its name."""
+        """Bring the list up to date; a run that has just been opened may have brought its name."""
         if any(
             entry.run.spec is not None and entry.label == entry.run.run_id
             for entry in self._entries
@@ -265,7 +266,7 @@ class ComparePage(QWidget):
             button.setEnabled(bool(self._entries))
 
     def _renew(self) -> None:
-        """The runs, or what the user chose, changed."""
+        """Pass the runs and what the user chose to the list, the plot and the tables."""
         known = [self._store.runs[each] for each in self._run_ids if each in self._store.runs]
         named = labels_of(known, self._title_of)
         self._entries = tuple(
@@ -288,7 +289,7 @@ class ComparePage(QWidget):
     # --- what the user does ---
 
     def _offer(self) -> None:
-        """Offer what there is: generations only where something learns, and of their figures."""
+        """Enable the choices that make sense: those about generations need a run that learns."""
         learns = any(entry.run.learns for entry in self._entries)
         for metric in LearningMetric:
             _enable(self.metric_box, metric, enabled=learns)
@@ -298,7 +299,7 @@ class ComparePage(QWidget):
             self.axis_box.setCurrentIndex(self.axis_box.findData(XAxis.TIME))
 
     def _on_choice(self) -> None:
-        centre = self.group_box.currentData()  # Qt keeps words, and gives no enumeration back
+        centre = self.group_box.currentData()  # Qt stores an enumeration as plain text
         self._choice = Choice(
             metric=labels.metric_of(self.metric_box.currentData()),
             axis=XAxis(self.axis_box.currentData()),

@@ -1,7 +1,7 @@
-"""The overlay plot of a comparison, on a card. A view of the draw clock.
+"""The overlay plot of a comparison, on a card. It is a view of the draw clock.
 
-Live runs change ten times a second; their lines are drawn once a second, the cursor always.
-The chart comes right after the first paint: it needs pyqtgraph, which takes a third of a second.
+Live runs change ten times a second; their lines are drawn once a second, the cursor always. The
+chart is created after the first paint: it needs pyqtgraph, whose import takes a third of a second.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import numpy as np
 from PySide6.QtCore import QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QPaintEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QToolButton, QWidget
+from typing_extensions import override
 
 from raydash.core.analysis.compare import Metric
 from raydash.core.clock import Clock
@@ -33,10 +34,10 @@ NO_POINTS = "these runs have nothing to show here"
 
 
 class ComparePlot(Card):
-    """All runs in one plot.
+    """Draws all compared runs in one plot.
 
     Attributes:
-        lines: What is drawn.
+        lines: The lines that are drawn.
     """
 
     def __init__(self, clock: Clock, parent: QWidget | None = None) -> None:
@@ -91,7 +92,7 @@ class ComparePlot(Card):
         self._stamp += 1
 
     def set_choice(self, choice: Choice) -> None:
-        """Show another metric, over another axis, grouped or smoothed otherwise."""
+        """Show another metric or axis, or group or smooth differently."""
         if choice != self.choice:
             if self._chart is not None and choice.metric is not self.choice.metric:
                 self._chart.is_zoomed = False
@@ -99,13 +100,13 @@ class ComparePlot(Card):
             self._stamp += 1
 
     def set_stressed(self, run_id: str) -> None:
-        """Let the line of this run lie above all others; empty: of none."""
+        """Draw the line of this run on top of all others; an empty id resets that."""
         if run_id != self._stressed:
             self._stressed = run_id
             self._stamp += 1
 
     def set_theme(self, theme: Theme) -> None:
-        """Wear other colours."""
+        """Use the colours of another theme."""
         self.theme = theme
         self._key.set_theme(theme)
         self._read_out.set_theme(theme)
@@ -118,19 +119,19 @@ class ComparePlot(Card):
 
     @property
     def canvas(self) -> "CompareChart":
-        """The chart; made when it is first asked for."""
+        """The chart, which is created when it is first needed."""
         if self._chart is None:
             self._chart = self._make_chart()
         return self._chart
 
     @property
     def empty_words(self) -> str:
-        """Shown instead of lines; empty: there are lines."""
+        """The message shown instead of lines; empty if there are lines."""
         return "" if self._words.isHidden() else self._words.text()
 
     @property
     def read_out(self) -> str:
-        """The values at the cursor, a line each; empty: nothing is read."""
+        """The values at the cursor, one per line of text; empty if none are read."""
         return self._read_out.text
 
     def _make_chart(self) -> "CompareChart":
@@ -150,8 +151,9 @@ class ComparePlot(Card):
         self._stage.activate()
         return chart
 
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Once the card was seen, the chart may take its time."""
+        """Create the chart once the card has been seen, for that takes a while."""
         super().paintEvent(event)
         if not self._was_painted:
             self._was_painted = True
@@ -173,7 +175,7 @@ class ComparePlot(Card):
         )
 
     def draw(self) -> None:
-        """Take the runs' data over and show them."""
+        """Load the runs' data and show them."""
         chart = self.canvas
         is_due = self._clock() - self._drawn_s >= REDRAW_S
         is_new = self._versions() != self._drawn_versions and is_due
@@ -186,7 +188,7 @@ class ComparePlot(Card):
         self._show_readings(chart)
 
     def take_paint_s(self) -> float:
-        """Seconds spent painting since the last call."""
+        """The seconds spent painting since the last call."""
         return self._chart.take_paint_s() if self._chart is not None else 0.0
 
     def _show(self, chart: "CompareChart") -> None:
@@ -263,7 +265,7 @@ class ComparePlot(Card):
 
 
 def _scaled(lines: Sequence[Line], choice: Choice) -> list[Line]:
-    """Shares are drawn as percentages."""
+    """The lines as they are drawn: shares become percentages."""
     if choice.metric is not Metric.TERMINATED_SHARE:
         return list(lines)
     return [

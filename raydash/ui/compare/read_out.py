@@ -1,4 +1,4 @@
-"""The values of all lines at the cursor, in a small box over the chart."""
+"""A small box over the chart with the values of all lines at the cursor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from raydash.ui.kit.run_style import draw_line
 from raydash.ui.kit.theme import LIGHT, Theme
@@ -19,9 +20,9 @@ class Reading:
     """One line's value.
 
     Attributes:
-        number: Of the line: its colour.
-        label: Its name.
-        value: In words.
+        number: Number of the line, from which its colour follows.
+        label: Name of the line.
+        value: The value in words.
     """
 
     number: int
@@ -30,7 +31,7 @@ class Reading:
 
 
 class ReadOut(QWidget):
-    """A heading and readings, the largest first; nothing to the mouse."""
+    """Shows a heading and readings, the largest first; it ignores the mouse."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -43,23 +44,23 @@ class ReadOut(QWidget):
 
     @property
     def text(self) -> str:
-        """All of it as lines, for those who can't see it; empty while nothing is read."""
+        """The whole content as lines of text, for screen readers; empty while nothing is read."""
         if self.isHidden():
             return ""
         return "\n".join([self._heading, *(f"{r.label}: {r.value}" for r in self._readings)])
 
     def set_theme(self, theme: Theme) -> None:
-        """Wear other colours."""
+        """Use the colours of another theme."""
         self._theme = theme
         self.update()
 
     def read(self, heading: str, readings: Sequence[Reading], at_px: float, area: QRectF) -> None:
-        """Show readings on that side of the cursor where there is more room.
+        """Show readings on the side of the cursor that has more room.
 
         Args:
-            heading: Where on the x axis.
-            readings: What to show; none: the box is hidden.
-            at_px: Where the cursor is.
+            heading: The place on the x axis, in words.
+            readings: The readings to show; if there are none, the box is hidden.
+            at_px: Where the cursor is, in pixels of the parent.
             area: Where the box may be, in pixels of the parent.
         """
         self._heading, self._readings = heading, tuple(readings)
@@ -83,8 +84,8 @@ class ReadOut(QWidget):
         self.raise_()
         self.update()
 
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint box, heading and lines."""
         metrics = QFontMetricsF(self.font())
         line, theme = metrics.height(), self._theme
         with QPainter(self) as painter:

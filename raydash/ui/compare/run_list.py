@@ -1,10 +1,11 @@
-"""The runs that are compared: tick to show, select to stress, remove."""
+"""The list of compared runs: tick to show, select to highlight, remove."""
 
 from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
+from typing_extensions import override
 
 from raydash.ui.compare.curves import Entry
 from raydash.ui.kit import words
@@ -15,11 +16,11 @@ _RUN_ID = Qt.ItemDataRole.UserRole
 
 
 class CompareRunList(QListWidget):
-    """A line a run: its piece of line, name, state, figures.
+    """One entry per run, with a piece of its line, its name and its state.
 
     Signals:
-        shown_changed(run_id, shown): A tick was set or taken away.
-        stressed(run_id): Another run is current; empty: none.
+        shown_changed(run_id, shown): A box was ticked or unticked.
+        stressed(run_id): Another run is selected; empty: none.
         removal_wanted: Delete was pressed.
     """
 
@@ -38,17 +39,18 @@ class CompareRunList(QListWidget):
         self.itemChanged.connect(self._on_changed)
         self.currentItemChanged.connect(self._on_current)
 
+    @override
     def sizeHint(self) -> QSize:
-        """Room for a few names."""
         return QSize(240, 200)
 
     def refresh(self, entries: Sequence[Entry], numbers: Sequence[int], theme: Theme) -> None:
-        """Bring the lines up to date in place.
+        """Bring the entries up to date in place.
 
         Args:
             entries: The runs.
-            numbers: Of the line that shows each of them; its colour.
-            theme: For the colours.
+            numbers: For each run the number of the line that shows it, from which its colour
+                follows.
+            theme: Gives the colours.
         """
         self.blockSignals(True)
         while self.count() > len(entries):
@@ -75,12 +77,13 @@ class CompareRunList(QListWidget):
         self.blockSignals(False)
 
     def current_run_id(self) -> str:
-        """The run that is selected; empty: none."""
+        """The id of the selected run; empty if there is none."""
         item = self.currentItem()
         return str(item.data(_RUN_ID)) if item is not None and item.isSelected() else ""
 
+    @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Delete removes."""
+        """Remove the selected run on Delete."""
         if event.key() == Qt.Key.Key_Delete:
             self.removal_wanted.emit()
         else:

@@ -1,4 +1,7 @@
-"""Figures side by side, and the keys in which specs differ; columns are runs or groups of seeds."""
+"""Figures side by side, and the keys in which specs differ.
+
+A column is a run or a group of seeds.
+"""
 
 import itertools
 from collections.abc import Sequence
@@ -24,13 +27,13 @@ from raydash.ui.kit.theme import LIGHT, Theme
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What a cell says.
+    """The content of a cell.
 
     Attributes:
-        text: For people.
-        raw: For a spreadsheet; empty: as `text`.
-        strong: It is the best of its row, or it is not what the first run has.
-        tip: More about it.
+        text: What people read.
+        raw: What a spreadsheet gets; empty: the same as `text`.
+        strong: It is the best of its row, or differs from what the first run has.
+        tip: More about it, for a tool tip.
     """
 
     text: str
@@ -41,7 +44,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a table says.
+    """The content of a table.
 
     Attributes:
         columns: Name and number (colour) of each column's run or group.
@@ -53,7 +56,7 @@ class Table:
 
 
 def figures_of(entries: Sequence[Entry], choice: Choice) -> Table:
-    """The figures of the runs that are shown; of groups their centre with its interval."""
+    """The figures of the runs that are shown; for groups the centre with its interval."""
     groups = groups_of([entry for entry in entries if entry.shown], choice)
     latest = [entry.run.latest for group in groups for entry in group]
     table = figures_table(
@@ -112,7 +115,7 @@ def differences_of(entries: Sequence[Entry]) -> Table:
 
 
 def as_tsv(table: Table) -> str:
-    """A table for a spreadsheet."""
+    """A table as tab-separated text, for a spreadsheet."""
     lines = ["\t".join(["", *(_plain(name) for name, _ in table.columns)])]
     for _, key, cells in table.rows:
         lines.append("\t".join([key, *(_plain(cell.raw or cell.text) for cell in cells)]))
@@ -120,7 +123,7 @@ def as_tsv(table: Table) -> str:
 
 
 def _plain(text: str) -> str:
-    """No tab or line break, and no formula of a spreadsheet."""
+    """Remove tabs and line breaks, and keep a spreadsheet from taking the text for a formula."""
     text = "" if text == words.UNKNOWN else " ".join(text.split())
     return f"'{text}" if text[:1] in ("=", "+", "@") else text
 
@@ -157,7 +160,7 @@ class CompareTable(QTableWidget):
         self.setIconSize(QSize(18, 12))
 
     def show_table(self, table: Table, theme: Theme) -> None:
-        """Show another content."""
+        """Show another table, unless it is the same."""
         if table == self._table and theme is self._theme:
             return
         is_new = self._table is None or table.columns != self._table.columns
@@ -193,5 +196,5 @@ class CompareTable(QTableWidget):
         item.setToolTip(cell.tip or (cell.text if len(cell.text) > 30 else ""))
 
     def text(self) -> str:
-        """Its content for a spreadsheet."""
+        """The content as tab-separated text, for a spreadsheet."""
         return as_tsv(self._table) if self._table is not None else ""

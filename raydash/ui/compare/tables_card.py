@@ -1,4 +1,4 @@
-"""Below the plot of a comparison: figures and differences, as two tabs of one card."""
+"""The card below the plot of a comparison: figures and differences, as two tabs."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ _NO_DIFFERENCES = "the specs of these runs do not differ"
 
 
 class TablesCard(Card):
-    """The two tables as tabs; a view of the draw clock."""
+    """Shows the two tables as tabs. It is a view of the draw clock."""
 
     def __init__(self, clock: Clock, themes: ThemeManager) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class TablesCard(Card):
             self.stack.addWidget(page)
         title = self.header.itemAt(0)
         if title is not None and (label := title.widget()) is not None:
-            label.hide()  # the tabs say it
+            label.hide()  # the tabs say the same
         self.header.insertWidget(0, self.tabs)
         self.add_corner(self.copy)
         self.body.addWidget(self.stack)
@@ -59,7 +59,7 @@ class TablesCard(Card):
         self.copy.clicked.connect(self._on_copy)
 
     def set_entries(self, entries: Sequence[Entry], choice: Choice) -> None:
-        """Show other runs, or group them otherwise."""
+        """Show other runs, or group them differently."""
         self._entries, self._choice = tuple(entries), choice
         self._stamp += 1
 
@@ -71,7 +71,7 @@ class TablesCard(Card):
         return is_due and self._versions() != self._drawn_versions
 
     def draw(self) -> None:
-        """Fill the table that is seen."""
+        """Fill the table that is visible."""
         self._drawn, self._drawn_versions = self._state(), self._versions()
         self._drawn_s = self._clock()
         theme = self._themes.theme

@@ -1,4 +1,7 @@
-"""Asked when a window with live runs of its own is closed: stop them, or keep them running?"""
+"""The question when a window with live runs of its own is closed.
+
+Stop them, or keep them running?
+"""
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
@@ -8,7 +11,7 @@ from raydash.ui.kit import words
 
 
 class CloseDialog(QDialog):
-    """Three ways out. Not modal to the program: `open()` it.
+    """Offers to stop the runs, keep them, or cancel. It does not block: `open()` it.
 
     Signals:
         stop_chosen: Stop the runs, then close.

@@ -1,4 +1,4 @@
-"""Asks for the address of a running Ray, and the file with its token. Not modal to the run."""
+"""The dialog for the address of a running Ray and the file with its token. It blocks nothing."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from raydash.ui.dialogs.fault_banner import widen_for_bold
 
 
 def why_address_cannot(address: str) -> str:
-    """Why that is no address to attach to; empty if it may be one."""
+    """Why this is no address to attach to; empty if it may be one."""
     text = address.strip()
     if not text:
         return "HOST:PORT of a running Ray, such as 10.0.0.5:6379"
@@ -39,10 +39,10 @@ def why_address_cannot(address: str) -> str:
 
 
 class ConnectDialog(QDialog):
-    """Address and token file.
+    """Asks for address and token file.
 
     Signals:
-        chosen(ClusterSpec): The user wants that cluster.
+        chosen(ClusterSpec): The user wants this cluster.
     """
 
     chosen = Signal(object)

@@ -1,4 +1,4 @@
-"""The check of an environment on the screen: how far it is, then what it found. Blocks nothing."""
+"""The dialog of an environment check: its progress, then what it found. It blocks nothing."""
 
 import json
 from functools import partial
@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from typing_extensions import override
 
 from raydash.core.analysis.env_check_words import lines_of, rows_of, verdict_of
 from raydash.core.env_check import TIME_LIMIT_S, CheckPhase, EnvCheck, EnvProblem
@@ -41,7 +42,7 @@ _TICK_MS = 200
 
 
 class EnvCheckDialog(QDialog):
-    """One check at a time. It can be closed at any moment: a check under way is cancelled then.
+    """Shows one check at a time; closing it cancels a check that is still running.
 
     Signals:
         again_requested: Check what is in the form now.
@@ -118,7 +119,7 @@ class EnvCheckDialog(QDialog):
     # --- what happens -------------------------------------------------------------------------
 
     def check(self, spec: RunSpec) -> None:
-        """Begin to check a spec's environment, in place of what was checked before."""
+        """Start to check a spec's environment, in place of an earlier check."""
         self._name.set_text(spec.env.id)
         self._how.set_text(_how(spec, len(self._session.store.live_runs)))
         self._how.setVisible(bool(self._how.full_text()))
@@ -133,8 +134,9 @@ class EnvCheckDialog(QDialog):
         self.activateWindow()
         self._checker.check(spec, self._session.source_dirs)
 
+    @override
     def reject(self) -> None:
-        """Close; a check under way ends."""
+        """Close the dialog, and cancel a check that is still running."""
         self._timer.stop()
         self._checker.cancel()
         super().reject()
@@ -179,7 +181,7 @@ class EnvCheckDialog(QDialog):
 
 
 def _how(spec: RunSpec, num_live_runs: int) -> str:
-    """What is checked besides the id, and what its figures are to be read with."""
+    """What is checked besides the id, and what to bear in mind about its timings."""
     env, rollout = spec.env, spec.rollout
     together = rollout.chosen_vectorization
     parts = [
@@ -192,7 +194,7 @@ def _how(spec: RunSpec, num_live_runs: int) -> str:
 
 
 class _Running(QWidget):
-    """What the check does now, and since when it goes on."""
+    """Shows the phase of a running check, and how long the check has taken so far."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -217,18 +219,18 @@ class _Running(QWidget):
         column.addStretch(1)
 
     def set_phases(self, count: int) -> None:
-        """How many phases there will be."""
+        """Set the number of phases of this check."""
         self._bar.setRange(0, count)
 
     def show_phase(self, phase: CheckPhase | None, seconds: float) -> None:
-        """Say what goes on, and for how long the check does."""
+        """Show the phase, and how long the check has taken so far."""
         self._phase.setText(f"{_PHASES[phase]} · {words.long_span(seconds)}")
         reached = 0 if phase is None else list(CheckPhase).index(phase)
         self._bar.setValue(reached if phase is None else max(reached, self._bar.value()))
 
 
 class _Results(QScrollArea):
-    """Figures and problems, a row each."""
+    """Shows figures and problems, one per row."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -238,7 +240,7 @@ class _Results(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
 
     def show_check(self, found: EnvCheck) -> None:
-        """Show another check."""
+        """Show the results of another check."""
         content = QWidget()
         rows = QGridLayout(content)
         rows.setContentsMargins(0, 0, 6, 0)
@@ -259,7 +261,7 @@ class _Results(QScrollArea):
 
 
 def _add_row(rows: QGridLayout, title: str, text: str, role: str) -> int:
-    """One more row; gives its number."""
+    """Add a row, and give its number."""
     row, top = rows.rowCount(), Qt.AlignmentFlag.AlignTop
     label = QLabel(title)
     label.setProperty("role", role)
@@ -287,7 +289,7 @@ def _show_traceback(button: QWidget, problem: EnvProblem, _checked: bool = False
 
 
 class _FaultPage(QWidget):
-    """Why the environment could not be checked."""
+    """Shows why the environment could not be checked."""
 
     def __init__(self) -> None:
         super().__init__()

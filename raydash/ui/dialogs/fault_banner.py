@@ -1,4 +1,4 @@
-"""A fault on the screen: what, why and what to do; details one click away; never in the way."""
+"""The banner of a fault: what, why and what to do, with details one click away."""
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFontMetrics
@@ -25,8 +25,8 @@ class FaultBanner(QFrame):
     """Shows the newest fault until it is dismissed or mended.
 
     Signals:
-        relaunch_requested: The user wants the cluster, or the engine, started again.
-        start_again_requested(RunSpec): And with it the run that was interrupted.
+        relaunch_requested: The user wants the cluster, or the engine, to be started again.
+        start_again_requested(RunSpec): The user also wants the interrupted run to start again.
     """
 
     relaunch_requested = Signal()
@@ -89,7 +89,7 @@ class FaultBanner(QFrame):
         self.show()
 
     def dismiss(self) -> None:
-        """Take it off the screen."""
+        """Hide the fault."""
         self._fault = None
         self.hide()
 
@@ -102,7 +102,7 @@ class FaultBanner(QFrame):
         self._again.setVisible(cluster_gone and self._interrupted_spec() is not None)
 
     def _interrupted_spec(self) -> RunSpec | None:
-        """Of the run on screen, if the loss of the cluster ended it."""
+        """The spec of the shown run, if the loss of the cluster ended it."""
         run = self._session.store.shown
         if run is None or run.is_recording or run.latest is None:
             return None
@@ -140,13 +140,13 @@ class FaultBanner(QFrame):
 
 
 def why_and_remedy(fault: Fault) -> str:
-    """The sentences that stand below what happened."""
+    """Why the fault happened and what to do, as sentences."""
     parts = [part.rstrip(". ") for part in (fault.why, fault.remedy) if part]
     return " ".join(part[:1].upper() + part[1:] + "." for part in parts)
 
 
 def show_details(parent: QWidget, title: str, text: str) -> QDialog:
-    """A non-modal window with a traceback or log tail that can be copied."""
+    """Open a non-modal window with a traceback or log tail that can be copied."""
     dialog = QDialog(parent)
     dialog.setObjectName("details_dialog")
     dialog.setWindowTitle(title)
@@ -169,7 +169,10 @@ def show_details(parent: QWidget, title: str, text: str) -> QDialog:
 
 
 def widen_for_bold(button: QPushButton) -> None:
-    """WORKAROUND: Qt measures a default button before the style sheet has made its text bold."""
+    """Make room for bold text.
+
+    WORKAROUND: Qt measures a default button before the style sheet has made its text bold.
+    """
     font = button.font()
     font.setBold(True)
     button.setMinimumWidth(QFontMetrics(font).horizontalAdvance(button.text()) + 30)

@@ -1,4 +1,4 @@
-"""Asks before a policy is loaded that executes what its file says."""
+"""The question before a policy is loaded whose file can execute code."""
 
 from collections.abc import Callable
 
@@ -11,12 +11,12 @@ from raydash.ui.dialogs.fault_banner import widen_for_bold
 
 
 def when_trusted(policy: PolicySpec, go: Callable[[PolicySpec], object], parent: QWidget) -> None:
-    """Go on with a policy: at once, or after the user has agreed to load its file.
+    """Call `go` with a policy: at once, or after the user has agreed to load its file.
 
     Args:
-        policy: Which.
-        go: Called with the policy as it may be loaded; not at all if the user declines.
-        parent: Of the question.
+        policy: The policy to load.
+        go: Called with the policy as it may be loaded; not called if the user declines.
+        parent: The widget over which the question appears.
     """
     if not needs_trust(policy):
         go(policy)
@@ -27,7 +27,7 @@ def when_trusted(policy: PolicySpec, go: Callable[[PolicySpec], object], parent:
 
 
 class TrustDialog(QDialog):
-    """One question; the safe answer is the default one."""
+    """Asks one question; its default button is the safe answer."""
 
     def __init__(self, policy: PolicySpec, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -1,4 +1,4 @@
-"""What the key figures of a run that learns say. Pure functions from an update."""
+"""The texts of the tiles of a run that learns. Pure functions of an update."""
 
 import math
 
@@ -8,7 +8,7 @@ from raydash.ui.kit import words
 
 
 def evaluation_text(learning: LearningFigures) -> TileText:
-    """The newest evaluation, beside the target; green once it is reached."""
+    """The newest evaluation beside the target; green once the target is reached."""
     mean, target = learning.evaluation_episode_return_mean, learning.target_return
     best = learning.best_episode_return_mean
     best_words = f"best candidate {words.decimal(best)}" if math.isfinite(best) else ""
@@ -35,7 +35,7 @@ def evaluation_text(learning: LearningFigures) -> TileText:
 
 
 def generation_text(update: RunUpdate, learning: LearningFigures) -> TileText:
-    """Which parameters are being played, how old they are, and how far their generation is."""
+    """The generation that is being played, its age, and how much of it has been played."""
     if not learning.weights_seq_no:
         return TileText(words.UNKNOWN, ("the learner is starting",), "muted")
     extra = [

@@ -1,4 +1,4 @@
-"""What a tile says, and how its figures and parts are put into words. Pure."""
+"""The text of a tile, and helpers to build it. Pure."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from raydash.ui.kit import words
 
 @dataclass(frozen=True, slots=True)
 class TileText:
-    """What a tile says.
+    """The text of a tile.
 
     Attributes:
         value: The figure.
-        small: Span, n and the like; from the longest wording to the shortest.
+        small: Time span, n and the like, from the longest wording to the shortest.
         tone: `text`, `muted`, `good`, `warn` or `bad`: the theme's colour of the value.
     """
 
@@ -21,7 +21,7 @@ class TileText:
 
 
 def steady(value: float) -> str:
-    """A mean with one decimal always, so that it does not change its width as it moves."""
+    """A mean, always with one decimal, so that its width stays the same as it changes."""
     return (
         f"{value:.1f}".replace("-", words.MINUS)
         if 10 <= abs(value) < 1000
@@ -30,6 +30,6 @@ def steady(value: float) -> str:
 
 
 def joined(*parts: str) -> str:
-    """Parts that hold together, with breaks after the dots; long ones may break inside."""
+    """Join parts with dots, breaking lines only after a dot; long parts may break inside."""
     held = [part if len(part) > 24 else part.replace(" ", words.NBSP) for part in parts if part]
     return f"{words.NBSP}· ".join(held)

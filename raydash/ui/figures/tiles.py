@@ -1,7 +1,7 @@
-"""The row of key figures. Each says over which span and how many episodes it speaks.
+"""The row of key figures. Each says which time span and how many episodes it covers.
 
-What the tiles say is made by pure functions from an update (`tile_texts`); the widgets only show
-it, in the longest wording that has room.
+Pure functions build the texts from an update (`tile_texts`); the widgets only show them, in the
+longest wording that fits.
 """
 
 import math
@@ -11,6 +11,7 @@ import numpy as np
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from raydash.core.spec import IS_SUCCESS
 from raydash.core.states import Activity, RunState
@@ -29,15 +30,15 @@ _WIDE_PX = 1560
 
 @dataclass(frozen=True, slots=True)
 class TileKind:
-    """A tile: what it is called and what its figure means.
+    """A tile: its name, and what its figure means.
 
     Attributes:
         key: Stable name.
-        label: What it is called.
-        definition: What its figure means.
-        stretch: How much of the row it gets.
-        learns: Only a run that learns has it.
-        gives_way: It makes room for those of a run that learns, in a window of usual width.
+        label: The heading that people see.
+        definition: What the figure means.
+        stretch: Its share of the row's width.
+        learns: Only runs that learn have this tile.
+        gives_way: It is hidden when a run learns and the window has its usual width.
     """
 
     key: str
@@ -111,7 +112,7 @@ TILES = (
 
 
 def tile_texts(update: RunUpdate | None, *, is_starting: bool = False) -> dict[str, TileText]:
-    """What the tiles say of a run, by key; `is_starting`: it has been asked for."""
+    """The text of each tile, by key; `is_starting` when a run has been requested."""
     if update is None:
         said = (
             ("the run is starting",) if is_starting else ("no run yet: press Start", "no run yet")
@@ -286,7 +287,7 @@ def _time_share(update: RunUpdate) -> TileText:
 
 
 class FittedLabel(QLabel):
-    """Shows the longest of several wordings that fits into its two lines, whole words only."""
+    """Shows the longest of several wordings that fits into two lines, in whole words."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -298,7 +299,7 @@ class FittedLabel(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     def set_wordings(self, wordings: tuple[str, ...]) -> None:
-        """From the longest to the shortest."""
+        """Set the wordings, from the longest to the shortest."""
         if wordings != self._wordings:
             self._wordings = wordings
             self._fit()
@@ -307,16 +308,17 @@ class FittedLabel(QLabel):
         """The longest wording."""
         return self._wordings[0]
 
+    @override
     def sizeHint(self) -> QSize:
-        """Two lines."""
         return QSize(120, self.fontMetrics().lineSpacing() * _SMALL_LINES + 1)
 
+    @override
     def minimumSizeHint(self) -> QSize:
-        """Two lines of a few words."""
         return QSize(60, self.sizeHint().height())
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Choose anew."""
+        """Choose the wording that fits now."""
         super().resizeEvent(event)
         self._fit()
 
@@ -340,7 +342,7 @@ class FittedLabel(QLabel):
 
 
 class Tile(QFrame):
-    """One key figure: label, value, small print."""
+    """Shows one key figure: label, value, small print."""
 
     def __init__(self, kind: TileKind, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -368,7 +370,7 @@ class Tile(QFrame):
             column.addWidget(part)
 
     def show_text(self, text: TileText, theme: Theme) -> None:
-        """Say something."""
+        """Show another text."""
         self.value.set_text(text.value)
         self.small.set_wordings(text.small)
         colour = getattr(theme, text.tone)
@@ -381,7 +383,7 @@ class Tile(QFrame):
 
 
 class TilesRow(QWidget):
-    """The key figures of a run. A `View` of the draw clock."""
+    """Shows the key figures of a run. It is a `View` of the draw clock."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -400,28 +402,32 @@ class TilesRow(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
 
     def set_run(self, run: RunStore | None) -> None:
-        """Speak of another run."""
+        """Show the figures of another run."""
         self._run = run
 
     def set_starting(self, is_starting: bool) -> None:
-        """A run has been asked for, and is not there yet."""
+        """Set whether a run has been requested that has not started yet."""
         self._is_starting = is_starting
 
     def set_theme(self, theme: Theme) -> None:
-        """Wear other colours."""
+        """Use the colours of another theme."""
         self._theme = theme
 
     def is_dirty(self) -> bool:
-        """Four times a second at most, or figures could not be read for flicker."""
+        """Whether there is something new, at most four times a second.
+
+        Faster figures only flicker.
+        """
         return self._state() != self._drawn
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """A wide window has room for all of them."""
+        """Choose the tiles that fit: a wide window has room for all of them."""
         super().resizeEvent(event)
         self._choose()
 
     def _choose(self) -> None:
-        """Of a run that learns other figures count; beside them there is room for three."""
+        """Show the tiles that matter: a run that learns has other ones, and room for three more."""
         learns = self._run is not None and self._run.learns
         crowded = learns and self.width() < _WIDE_PX
         for kind in TILES:
@@ -429,7 +435,7 @@ class TilesRow(QWidget):
             self.tiles[kind.key].setVisible(shown)
 
     def draw(self) -> None:
-        """Say what the newest update says."""
+        """Show the figures of the newest update."""
         self._drawn = self._state()
         self._choose()
         awaited = self._is_starting or self._run is not None

@@ -1,4 +1,4 @@
-"""A spec as the command that does the same in a terminal. Pure; no Qt."""
+"""Turn a spec into the command that does the same in a terminal. Pure; no Qt."""
 
 import json
 import shlex

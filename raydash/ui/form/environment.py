@@ -1,4 +1,4 @@
-"""The form's part about the environment."""
+"""The part of the form for the environment."""
 
 import difflib
 import json
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from PySide6.QtCore import QSignalBlocker
 from PySide6.QtWidgets import QComboBox, QLineEdit, QToolButton
+from typing_extensions import override
 
 from raydash.core.spec import RunSpec, Violation
 from raydash.link.store import Store
@@ -15,10 +16,10 @@ from raydash.ui.form.values import table_in, wrappers_in, wrappers_text
 
 
 class EnvironmentPart(FormPart):
-    """Which environment, its constructor's arguments, and what is put around it.
+    """Fields for the environment, its constructor's arguments, and its wrappers.
 
     Attributes:
-        check: Beside the heading; the action that checks the environment is put on it.
+        check: The button beside the heading, which gets the action that checks the environment.
     """
 
     def __init__(self, store: Store) -> None:
@@ -43,8 +44,8 @@ class EnvironmentPart(FormPart):
         store.registry_changed.connect(self._fill_registry)
         self._fill_registry()
 
+    @override
     def values(self) -> Mapping[str, object]:
-        """Id, arguments and wrappers."""
         kwargs, _ = table_in("env.kwargs", self._kwargs.text())
         wrappers, _ = wrappers_in(self._wrappers.text())
         return {
@@ -53,15 +54,16 @@ class EnvironmentPart(FormPart):
             "env.wrappers": wrappers,
         }
 
+    @override
     def violations(self) -> tuple[Violation, ...]:
-        """Arguments that are no JSON, and wrappers that are no list."""
+        """Report arguments that are not JSON, and wrappers that are not a list."""
         return (
             *table_in("env.kwargs", self._kwargs.text())[1],
             *wrappers_in(self._wrappers.text())[1],
         )
 
+    @override
     def show_spec(self, spec: RunSpec) -> None:
-        """Put a spec's environment into the fields."""
         self._env.setEditText(spec.env.id)
         self._show_beginning()
         self._kwargs.setText(json.dumps(dict(spec.env.kwargs)) if spec.env.kwargs else "")
@@ -70,18 +72,19 @@ class EnvironmentPart(FormPart):
             line.home(False)  # the beginning of a text that is longer than its field
 
     def _show_beginning(self) -> None:
-        """Of an id that is longer than its field."""
+        """Scroll to the beginning of an id that is longer than its field."""
         line_edit = self._env.lineEdit()
         if line_edit is not None and not line_edit.hasFocus():
             line_edit.home(False)
 
+    @override
     def summary(self) -> str:
-        """The id, and arguments and wrappers if there are any."""
         texts = (self._env.currentText(), self._kwargs.text(), self._wrappers.text())
         return " · ".join(text.strip() for text in texts if text.strip())
 
+    @override
     def hints(self) -> Mapping[str, str]:
-        """When a name is nearly a known one; the engine has the last word."""
+        """Hints for names that resemble a known one; the engine decides whether they are wrong."""
         hints = {}
         near = _near(self._env.currentText().strip(), self._store.env_ids)
         if near:
@@ -105,7 +108,7 @@ class EnvironmentPart(FormPart):
 
 
 def _near(name: str, known: tuple[str, ...]) -> str:
-    """The known name that was perhaps meant; empty: it is known, or like none."""
+    """The known name that was perhaps meant; empty if `name` is known, or resembles none."""
     if ":" in name or name in known:
         return ""
     return next(iter(difflib.get_close_matches(name, known, n=1)), "")

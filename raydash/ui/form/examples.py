@@ -1,4 +1,4 @@
-"""Runs worth a first look, one click away."""
+"""A menu of runs that are worth a first look."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +11,7 @@ from raydash.core.spec import EnvSpec, LearnerSpec, PolicySpec, RunSpec, StopSpe
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A spec with a title and what there is to see."""
+    """A spec with a title and a description of what it shows."""
 
     title: str
     help: str

@@ -1,10 +1,11 @@
-"""The form's parts about learning: what learns, and how it searches."""
+"""The parts of the form for learning: what learns, and how it searches."""
 
 import json
 from collections.abc import Mapping
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit
+from typing_extensions import override
 
 from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec, Violation
 from raydash.ui.form.command_line import plain_number
@@ -18,7 +19,7 @@ _TARGET = "stop.target_return"
 
 
 class LearningPart(FormPart):
-    """What improves the policy, and how far.
+    """Fields for the learner and the return to reach.
 
     Signals:
         learner_chosen: The user chose a learner where there was none.
@@ -50,25 +51,25 @@ class LearningPart(FormPart):
 
     @property
     def kind(self) -> str | None:
-        """The learner that is chosen; None: nothing learns."""
+        """The chosen learner; None if nothing learns."""
         text = self._kind.currentText().strip()
         return _KINDS.get(text, text or None)
 
+    @override
     def values(self) -> Mapping[str, object]:
-        """Learner and target."""
         target = number_in(_TARGET, self._target.text()) if self.kind else None
         return {"learner.kind": self.kind, _TARGET: target}
 
+    @override
     def show_spec(self, spec: RunSpec) -> None:
-        """Put a spec's learner and target into the fields."""
         kind, target = spec.learner.kind, spec.stop.target_return
         self._kind.setCurrentText(_NAMES.get(kind, kind or _NOTHING))
         self._target.setText("" if target is None else plain_number(target))
         self._had_learner = kind is not None
         self._show_rows()
 
+    @override
     def summary(self) -> str:
-        """The learner, and its target if there is one."""
         if self.kind is None:
             return _NOTHING
         target = self._target.text().strip()
@@ -85,7 +86,7 @@ class LearningPart(FormPart):
 
 
 class SearchPart(FormPart):
-    """How a learner searches; seen where something learns."""
+    """Fields for how a learner searches, visible if something learns."""
 
     def __init__(self) -> None:
         super().__init__("Search", "search", is_open=False)
@@ -121,14 +122,15 @@ class SearchPart(FormPart):
         self.show_choice(None, "")
 
     def show_choice(self, kind: str | None, policy: str) -> None:
-        """Show what concerns this learner and this kind of policy; None: nothing learns."""
+        """Show the fields that this learner and this kind of policy need; None: nothing learns."""
         self._kind, self._policy = kind, policy
         self.setVisible(kind is not None)
         self.set_row_visible("policy.hidden", visible=policy == "mlp")
         self.set_row_visible("learner.options", visible=kind is not None and ":" in kind)
 
+    @override
     def values(self) -> Mapping[str, object]:
-        """All about the search; of a form in which nothing learns, the defaults."""
+        """The values of the fields; the defaults if nothing learns."""
         default = LearnerSpec()
         names = [key.removeprefix("learner.") for key in self.keys if key.startswith("learner.")]
         values: dict[str, object] = {f"learner.{name}": getattr(default, name) for name in names}
@@ -146,14 +148,16 @@ class SearchPart(FormPart):
             values["policy.hidden"] = PolicySpec().hidden
         return values
 
+    @override
     def violations(self) -> tuple[Violation, ...]:
-        """Options that are no JSON."""
+        """Report options that are not JSON."""
         if self._kind is None or ":" not in self._kind:
             return ()
         return table_in("learner.options", self._options.text())[1]
 
+    @override
     def show_spec(self, spec: RunSpec) -> None:
-        """Put a spec's search into the fields; what is as always stays a placeholder."""
+        """Fill the fields; a default value stays a placeholder."""
         learner, default = spec.learner, LearnerSpec()
         for key, line in self._numbers.items():
             name = key.removeprefix("learner.")
@@ -165,8 +169,9 @@ class SearchPart(FormPart):
         self._normalize.setChecked(learner.normalize_observations)
         self._options.setText(json.dumps(dict(learner.options)) if learner.options else "")
 
+    @override
     def summary(self) -> str:
-        """What is not as always."""
+        """The population, and sigma if it is not the default."""
         population = self._numbers["learner.population"].text().strip() or "automatic"
         sigma = self._numbers["learner.sigma"].text().strip()
         said = [f"population {population}", f"sigma {sigma}" if sigma else ""]

@@ -1,4 +1,4 @@
-"""A part of the form: a heading that folds it, and rows of fields with room for what is wrong."""
+"""A part of the form: a heading that folds it, and rows of fields with room for problems."""
 
 from collections.abc import Mapping
 
@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from typing_extensions import override
 
 from raydash.core.spec import FIELDS, RunSpec, Violation
 from raydash.ui.kit.settings import settings
@@ -28,7 +29,7 @@ _ARROW_PX = 16
 
 
 class _Heading(QAbstractButton):
-    """Opens and closes a part; beside the title of a closed one stands what is in it."""
+    """Opens and closes a part; beside the title of a closed one is a summary of its content."""
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -40,7 +41,7 @@ class _Heading(QAbstractButton):
         self.setCursor(Qt.CursorShape.PointingHandCursor)
 
     def set_summary(self, summary: str) -> None:
-        """Say what is in the part."""
+        """Set the text that describes the part's content."""
         if summary != self._summary:
             self._summary = summary
             self.update()
@@ -48,12 +49,12 @@ class _Heading(QAbstractButton):
         self.setAccessibleName(f"{self._title}, {state}")
         self.setToolTip("" if self.isChecked() else f"{self._title}: {summary}")
 
+    @override
     def sizeHint(self) -> QSize:
-        """A line of text."""
         return QSize(120, self.fontMetrics().height() + 8)
 
+    @override
     def paintEvent(self, _event: QPaintEvent) -> None:
-        """Arrow, title and, of a closed part, its summary."""
         palette, area = self.palette(), QRectF(self.rect())
         text = palette.color(QPalette.ColorRole.WindowText)
         # The style sheet fades this widget's own placeholder colour; the application's is `muted`.
@@ -95,18 +96,18 @@ class _Heading(QAbstractButton):
 
 
 class FormPart(QWidget):
-    """Fields that belong together. Subclasses add rows, and say what is in them.
+    """Fields that belong together. Subclasses add rows and read them.
 
-    A part that is closed opens by itself when something in it is wrong.
+    A closed part opens by itself when something in it is wrong.
 
     Args:
-        title: Of its heading.
-        name: Of the part in settings and object names.
-        is_open: Whether it is open where nobody has opened or closed it yet.
-        parent: As of any widget.
+        title: The text of its heading.
+        name: Its name in settings and object names.
+        is_open: Whether it is open as long as the user has never opened or closed it.
+        parent: The Qt parent.
 
     Signals:
-        changed: One of its fields has another content.
+        changed: The content of a field has changed.
     """
 
     changed = Signal()
@@ -145,7 +146,7 @@ class FormPart(QWidget):
     # --- what subclasses say ------------------------------------------------------------------
 
     def values(self) -> Mapping[str, object]:
-        """What its fields say, by dotted key."""
+        """The values of its fields, by dotted key."""
         raise NotImplementedError
 
     def show_spec(self, spec: RunSpec) -> None:
@@ -153,15 +154,15 @@ class FormPart(QWidget):
         raise NotImplementedError
 
     def summary(self) -> str:
-        """What is in it, in a few words, for when it is closed."""
+        """Its content in a few words, for when it is closed."""
         raise NotImplementedError
 
     def violations(self) -> tuple[Violation, ...]:
-        """What is wrong with texts that mean no value at all."""
+        """What is wrong with texts that cannot be read as values at all."""
         return ()
 
     def hints(self) -> Mapping[str, str]:
-        """Words beside fields, by key, about what is no mistake but worth a look."""
+        """Texts to show beside fields, by key, about what is not wrong but worth a look."""
         return {}
 
     # --- rows ---------------------------------------------------------------------------------
@@ -169,14 +170,14 @@ class FormPart(QWidget):
     def add_row(
         self, title: str, field: QWidget, key: str, name: str, *, beside: QWidget | None = None
     ) -> None:
-        """Add a field with its label, and below it the place for what is wrong.
+        """Add a field with its label, and space for a problem below it.
 
         Args:
-            title: Its label.
-            field: A line, a box to choose from, a number, or a box to tick.
-            key: Of the spec; its tool tip says what that key means.
+            title: The text of its label.
+            field: A text line, a combo box, a number box or a check box.
+            key: Key of the spec, whose meaning becomes the tool tip.
             name: Object name of the field.
-            beside: Something small to the right of it.
+            beside: A small widget to the right of it.
         """
         row = self.rows.rowCount()
         label = QLabel(title)
@@ -198,13 +199,13 @@ class FormPart(QWidget):
         self._listen(field)
 
     def add_corner(self, button: QToolButton) -> None:
-        """Put a small button to the right of the heading; it is there in a closed part, too."""
+        """Put a small button to the right of the heading, visible even when the part is closed."""
         button.setFixedHeight(20)
         button.setStyleSheet("padding: 0 8px; min-height: 0;")
         self._top.addWidget(button)
 
     def set_row_visible(self, key: str, *, visible: bool) -> None:
-        """Show or hide a row, with its label."""
+        """Show or hide a row with its label."""
         self._labels[key].setVisible(visible)
         self._fields[key].setVisible(visible)
         self._holders[key].setVisible(visible)
@@ -223,10 +224,11 @@ class FormPart(QWidget):
             case _:
                 raise TypeError(f"{type(field).__name__} is no field that a form knows")
         if isinstance(field, QComboBox | QAbstractSpinBox):
-            # The wheel scrolls the form; it must not change what lies under the mouse by chance.
+            # The wheel scrolls the form; it must not change the field that the mouse is over.
             field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             field.installEventFilter(self)
 
+    @override
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Leave the wheel to the form, unless the field has the focus."""
         is_wheel = event.type() == QEvent.Type.Wheel
@@ -239,11 +241,11 @@ class FormPart(QWidget):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Of the spec, that have a field here."""
+        """The keys of the spec that have a field here."""
         return tuple(self._fields)
 
     def show_problem(self, key: str, words: str) -> None:
-        """Say beside a field what is wrong with it; empty: nothing is."""
+        """Show a problem below a field; an empty text removes it."""
         label = self._problems[key]
         is_new = bool(words) and not label.text()
         label.setText(words)
@@ -259,7 +261,7 @@ class FormPart(QWidget):
 
     @property
     def is_open(self) -> bool:
-        """Its fields can be seen."""
+        """Whether its fields can be seen."""
         return self._heading.isChecked()
 
     def open(self, is_open: bool) -> None:
@@ -269,7 +271,7 @@ class FormPart(QWidget):
         self.refresh_heading()
 
     def refresh_heading(self) -> None:
-        """Say anew what is in it."""
+        """Bring the summary in the heading up to date."""
         self._heading.set_summary(self.summary())
 
     def _on_heading(self) -> None:
@@ -279,16 +281,19 @@ class FormPart(QWidget):
     # --- alignment ----------------------------------------------------------------------------
 
     def label_px(self) -> int:
-        """Width of its widest label."""
+        """The width of its widest label."""
         return max((label.sizeHint().width() for label in self._labels.values()), default=0)
 
     def set_label_px(self, width_px: int) -> None:
-        """Let its fields begin where those of other parts do."""
+        """Align its fields with those of other parts."""
         self.rows.setColumnMinimumWidth(0, width_px)
 
 
 def _side_by_side(field: QWidget, beside: QWidget) -> QWidget:
-    """A widget, for a layout without a visible part would take the stretch from its column."""
+    """Put two widgets into one.
+
+    A layout would not do: without a visible part it would take the stretch from its column.
+    """
     holder = QWidget()
     row = QHBoxLayout(holder)
     row.setContentsMargins(0, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""The form's part about the policy."""
+"""The part of the form for the policy."""
 
 import json
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtWidgets import QComboBox, QFileDialog, QLineEdit, QPushButton, QToolButton
+from typing_extensions import override
 
 from raydash.core.machine.permissions import why_run_cannot
 from raydash.core.messages import Answer, Verb
@@ -38,7 +39,7 @@ _FILES = {
 
 
 class PolicyPart(FormPart):
-    """What chooses the actions: a kind, and what that kind needs."""
+    """Fields for the kind of policy, and for what that kind needs."""
 
     def __init__(self, session: Session) -> None:
         super().__init__("Policy", "policy", is_open=True)
@@ -77,16 +78,17 @@ class PolicyPart(FormPart):
 
     @property
     def kind(self) -> str:
-        """The kind that is chosen."""
+        """The chosen kind."""
         return self._kind.currentText().strip()
 
     def be_learnable(self) -> None:
-        """Something is to learn: a kind without parameters gives way to the simplest that has."""
+        """Choose the simplest learnable kind, if the chosen one has no parameters to learn."""
         if self.kind not in LEARNED_POLICY_KINDS:
             self._kind.setEditText(LEARNED_POLICY_KINDS[0])
 
+    @override
     def values(self) -> Mapping[str, object]:
-        """The kind, and what it needs; trust is never kept, but asked for at each start."""
+        """The values of the fields; trust is never stored, but asked for at each start."""
         kind = self.kind
         path = self._path.text().strip() if kind in FILE_POLICY_KINDS else ""
         return {
@@ -96,8 +98,8 @@ class PolicyPart(FormPart):
             "policy.trust": False,
         }
 
+    @override
     def show_spec(self, spec: RunSpec) -> None:
-        """Put a spec's policy into the fields."""
         policy = spec.policy
         self._kind.setEditText(policy.kind)
         self._path.setText(policy.path or "")
@@ -105,8 +107,8 @@ class PolicyPart(FormPart):
         self._show_rows()
         self._refresh_apply()
 
+    @override
     def summary(self) -> str:
-        """The kind, and the file's name or the action."""
         kind = self.kind
         more = self._action.text() if kind == "constant" else ""
         if kind in FILE_POLICY_KINDS:
@@ -124,7 +126,7 @@ class PolicyPart(FormPart):
     # --- changing the policy of a live run -----------------------------------------------------
 
     def _chosen(self) -> PolicySpec | None:
-        """What the fields say; None: something is wrong with it."""
+        """The policy in the fields; None if something is wrong with it."""
         values = {key.removeprefix("policy."): value for key, value in self.values().items()}
         try:
             return spec_from_table({"policy": values}).policy
@@ -188,12 +190,12 @@ class PolicyPart(FormPart):
 
 
 def _substance(policy: PolicySpec | None) -> tuple[Any, ...]:
-    """What makes it another policy; not who trusts it, nor what a learner would make of it."""
+    """What makes it another policy: neither who trusts it, nor what a learner needs."""
     return () if policy is None else (policy.kind, policy.path, policy.action)
 
 
 def _action_in(text: str) -> Any:
-    """The action that a text means, or the text itself, to be refused."""
+    """The action that a text means, or the text itself, which the spec then refuses."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

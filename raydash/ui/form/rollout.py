@@ -1,9 +1,10 @@
-"""The form's part about workers; it can change the number of workers of a live run, too."""
+"""The part of the form for workers, which can also scale a live run."""
 
 from collections.abc import Mapping
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QSpinBox
+from typing_extensions import override
 
 from raydash.core.machine.permissions import why_run_cannot
 from raydash.core.messages import Verb
@@ -18,13 +19,13 @@ _EXECUTIONS = {
     "lockstep": "A central policy steps environment actors, one call at a time each.",
     "tasks": "Each step is a stateless task: the state goes in and comes out.",
 }
-"""What each mode does, in a line."""
+"""What each mode does, in one line."""
 _AUTOMATIC = "automatic"
 _VECTORIZATION = "rollout.vectorization"
 
 
 class RolloutPart(FormPart):
-    """How the environments are stepped."""
+    """Fields for how the environments are stepped."""
 
     def __init__(self, session: Session) -> None:
         super().__init__("Rollout", "rollout", is_open=True)
@@ -82,8 +83,8 @@ class RolloutPart(FormPart):
         self._store.shown_run_changed.connect(self._refresh_apply)
         session.pending_changed.connect(self._refresh_apply)
 
+    @override
     def values(self) -> Mapping[str, object]:
-        """Workers, mode, how many environments each has and how it steps them, and seed."""
         return {
             "rollout.mode": self._mode.currentData(),
             "rollout.num_workers": self._workers.value() or None,
@@ -92,8 +93,8 @@ class RolloutPart(FormPart):
             "rollout.seed": number_in("rollout.seed", self._seed.text()) or 0,
         }
 
+    @override
     def show_spec(self, spec: RunSpec) -> None:
-        """Put a spec's values into the fields."""
         self._envs.setValue(spec.rollout.num_envs_per_worker)
         chosen = self._vectorization.findData(spec.rollout.vectorization)
         self._vectorization.setCurrentIndex(max(0, chosen))
@@ -103,8 +104,9 @@ class RolloutPart(FormPart):
         self._seed.setText(str(spec.rollout.seed) if spec.rollout.seed else "")
         self._refresh_apply()
 
+    @override
     def summary(self) -> str:
-        """How many workers with how many environments, and a mode and a seed that were chosen."""
+        """The numbers of workers and environments, and a mode or seed that is not the default."""
         number = self._workers.value()
         workers = f"{number} worker{'s' * (number != 1)}" if number else _ONE_PER_CORE
         mode, seed, envs = self._mode.currentData(), self._seed.text().strip(), self._envs.value()
@@ -117,7 +119,7 @@ class RolloutPart(FormPart):
         return " · ".join(part for part in chosen if part)
 
     def _show_rows(self) -> None:
-        """How several are stepped together is a question where there are several."""
+        """Show the vectorization only where a worker has several environments."""
         is_chosen = self._vectorization.currentData() is not None
         self.set_row_visible(_VECTORIZATION, visible=is_chosen or self._envs.value() > 1)
 

@@ -1,4 +1,4 @@
-"""The form of a run: every field judged by the spec's own rules, and told so beside it."""
+"""The form of a run; the spec's own rules check every field, and problems appear beside it."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -21,17 +21,17 @@ _CHECKED = (
     *("env.id", "env.kwargs", "env.wrappers"),
     *("rollout.num_envs_per_worker", "rollout.vectorization"),
 )
-"""Keys of the spec that a check of the environment goes by."""
+"""Keys of the spec that a check of the environment uses."""
 
 
 class RunForm(QWidget):
-    """Collects a `RunSpec`. Keys that have no field are kept from the spec that was set.
+    """Collects a `RunSpec`. Keys without a field keep the value of the spec that was set.
 
     Attributes:
-        parts: From top to bottom.
+        parts: The parts from top to bottom.
 
     Signals:
-        changed: The form has another content.
+        changed: The content of the form has changed.
     """
 
     changed = Signal()
@@ -53,7 +53,7 @@ class RunForm(QWidget):
         )
         self._learning.learner_chosen.connect(self._policy.be_learnable)
         self._part_of = {key: part for part in self.parts for key in part.keys}
-        # What is wrong with keys that have no field: they came with a spec file.
+        # Problems with keys that have no field here: these came with a spec file.
         self._problem = QLabel(wordWrap=True)
         self._problem.setObjectName("form_problem")
         self._problem.setProperty("role", "problem")
@@ -86,7 +86,7 @@ class RunForm(QWidget):
         return spec
 
     def checkable_spec(self) -> RunSpec:
-        """A spec with what a check of the environment goes by, whatever else is in the form.
+        """A spec with only what a check of the environment needs.
 
         Raises:
             SpecError: with everything that is wrong with that.
@@ -103,7 +103,7 @@ class RunForm(QWidget):
         return spec_from_table({"env": table["env"], "rollout": rollout})
 
     def offer_check(self, action: QAction) -> None:
-        """Put the action that checks the environment on the button beside its heading."""
+        """Put the action that checks the environment on the button beside the heading."""
         self._environment.check.setDefaultAction(action)
         self._environment.check.setAccessibleName("Check environment")
 
@@ -162,5 +162,5 @@ def _words(violation: Violation) -> str:
 
 
 def keys_of(violations: Iterable[Violation]) -> str:
-    """The keys at fault, for a tooltip."""
+    """The keys that are wrong, for a tool tip."""
     return ", ".join(sorted({violation.key for violation in violations}))

@@ -1,4 +1,4 @@
-"""Spec files in and out of the form: open, save, recent, drop, copy as command."""
+"""Move specs between the form and files: open, save, recent, drop, copy as command."""
 
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ _FILTER = "Run specs (*.toml);;All files (*)"
 
 
 def fault_of(error: SpecError, what: str) -> Fault:
-    """A bad spec, in the words of all its violations."""
+    """A fault that lists the violations of a bad spec."""
     sentences = [violation.sentence() for violation in error.violations]
     return Fault(
         what,
@@ -31,12 +31,12 @@ def fault_of(error: SpecError, what: str) -> Fault:
 
 
 class SpecFiles(QObject):
-    """What the user does with spec files.
+    """Opens and saves spec files for the user.
 
     Signals:
         failed(Fault): A file could not be read or written, or holds no good spec.
         said(str): One line about what was done.
-        opened(Path): A spec was read from there.
+        opened(Path): A spec was read from this file.
     """
 
     failed = Signal(object)
@@ -49,7 +49,7 @@ class SpecFiles(QObject):
         self._window = window
 
     def read(self, path: Path) -> bool:
-        """Put a file's spec into the form; the form stays as it is when the file is bad."""
+        """Put a file's spec into the form; a bad file leaves the form as it is."""
         try:
             spec = read_spec(path)
         except SpecError as error:
@@ -107,7 +107,7 @@ class SpecFiles(QObject):
         self.said.emit(f"copied: {command}{note}")
 
     def fill_recent(self, menu: QMenu) -> None:
-        """The recent specs, as they are now."""
+        """Fill the menu with the recent specs."""
         menu.clear()
         for path in recent_specs():
             action = menu.addAction(path.name)

@@ -1,8 +1,9 @@
-"""The form's part about when a run ends by itself."""
+"""The part of the form for when a run ends by itself."""
 
 from collections.abc import Mapping
 
 from PySide6.QtWidgets import QLineEdit
+from typing_extensions import override
 
 from raydash.core.spec import RunSpec
 from raydash.ui.form.command_line import plain_number
@@ -13,7 +14,7 @@ _NO_LIMIT = "never"
 
 
 class StopPart(FormPart):
-    """Limits; whichever comes first."""
+    """Fields for limits; the run ends at the first that it reaches."""
 
     def __init__(self) -> None:
         super().__init__("Stop", "stop", is_open=False)
@@ -26,18 +27,18 @@ class StopPart(FormPart):
         ):
             self.add_row(title, line, key, f"form_{key.replace('.', '_')}")
 
+    @override
     def values(self) -> Mapping[str, object]:
-        """The limits; None: never."""
         return {key: number_in(key, line.text()) for key, line in self._lines.items()}
 
+    @override
     def show_spec(self, spec: RunSpec) -> None:
-        """Put a spec's limits into the fields."""
         for key, line in self._lines.items():
             value = getattr(spec.stop, key.removeprefix("stop."))
             line.setText("" if value is None else plain_number(float(value)))
 
+    @override
     def summary(self) -> str:
-        """The limits that there are."""
         units = {"stop.seconds": "s", "stop.env_steps": "steps", "stop.episodes": "episodes"}
         said = [
             f"{text} {units[key]}" for key, line in self._lines.items() if (text := line.text())

@@ -1,4 +1,4 @@
-"""What the texts in a form's fields mean. Pure; no Qt."""
+"""Read the texts in a form's fields as values. Pure; no Qt."""
 
 import json
 import re
@@ -14,7 +14,10 @@ _NAME = re.compile(r'[^\s,{}"]+')
 
 
 def number_in(key: str, text: str) -> object:
-    """The number that a text means, None for an empty one, or the text itself, to be refused."""
+    """The number that a text means, None for an empty text, or an unreadable text itself.
+
+    The spec's own check then refuses that text, in its own words.
+    """
     cleaned = text.replace(" ", "").replace("\u202f", "").replace("\u00a0", "")
     if not cleaned:
         return None
@@ -30,7 +33,10 @@ def number_in(key: str, text: str) -> object:
 
 
 def table_in(key: str, text: str) -> tuple[object, tuple[Violation, ...]]:
-    """The table that a JSON text means, and what is wrong with it; empty for an empty text."""
+    """The table that a JSON text means, and what is wrong with it.
+
+    An empty text is an empty table.
+    """
     if not text.strip():
         return {}, ()
     try:
@@ -43,8 +49,8 @@ def table_in(key: str, text: str) -> tuple[object, tuple[Violation, ...]]:
 def wrappers_in(text: str) -> tuple[list[dict[str, Any]], tuple[Violation, ...]]:
     """The list of wrappers that a text means, and what is wrong with it.
 
-    A wrapper is a name, with a JSON object of keyword arguments behind it if it takes any; commas
-    stand between them. A name that holds a space, a comma, a brace or a quote is in JSON's quotes.
+    A wrapper is a name, followed by a JSON object of keyword arguments if it takes any; commas
+    separate them. A name that contains a space, a comma, a brace or a quote is in JSON's quotes.
     """
     wrappers: list[dict[str, Any]] = []
     at = _skip(_BETWEEN, text, 0)
@@ -77,7 +83,7 @@ def wrappers_text(wrappers: Sequence[WrapperSpec]) -> str:
 
 
 def _name_at(text: str, at: int) -> tuple[str, int]:
-    """The name that begins there, and where it ends; empty if none does."""
+    """The name that begins there, and where it ends; empty if there is none."""
     if text.startswith('"', at):
         name, end = _DECODER.raw_decode(text, at)
         return str(name), end
@@ -91,7 +97,7 @@ def _skip(what: re.Pattern[str], text: str, at: int) -> int:
 
 
 def sizes_in(text: str) -> object:
-    """The list of numbers that a text such as `64, 64` means, or the text itself, to be refused."""
+    """The list of numbers that a text such as `64, 64` means, or an unreadable text itself."""
     try:
         return [int(part) for part in text.replace(",", " ").split()]
     except ValueError:

@@ -1,4 +1,4 @@
-"""What can be done from tool bar, menu and keyboard, and when: enabled by pure functions."""
+"""The actions of tool bar, menu and keyboard; pure functions say when each is enabled."""
 
 from dataclasses import replace
 from functools import partial
@@ -26,7 +26,7 @@ from raydash.ui.runs.run_verbs import (
 
 
 def moment_of(session: Session, form: RunForm) -> Moment:
-    """The moment of the run on screen, and of the form."""
+    """What the enabled actions depend on: the shown run and the form."""
     moment = run_moment(session, session.store.shown_run_id)
     return replace(moment, form_mistakes=keys_of(form.violations))
 
@@ -36,11 +36,13 @@ _SHOWN_RUN_VERBS = (PAUSE, RESUME, STOP, DRAIN)
 
 
 class Actions(QObject):
-    """The actions of one window. Those of the run enable themselves; the others are wired outside.
+    """The actions of one window.
+
+    Those of the run and the check are triggered here; the window connects the others.
 
     Attributes:
         start: Starts the form's run.
-        verbs: Pause, resume, stop and drain of the run on screen.
+        verbs: Pause, resume, stop and drain of the shown run.
     """
 
     def __init__(self, session: Session, form: RunForm, themes: ThemeManager, parent: QObject):
@@ -105,7 +107,7 @@ class Actions(QObject):
         self.refresh()
 
     def refresh(self) -> None:
-        """Enable what can be done now; say of the rest why not."""
+        """Enable what can be done now; the tool tips of the others say why not."""
         moment = moment_of(self._session, self._form)
         self.start.setText("Starting…" if moment.starting else "Start")
         self._allow(self.start, why_start_cannot(moment), self._start_help())
@@ -136,7 +138,7 @@ class Actions(QObject):
         return f"Start the run in the form{f', beside {others}' if beside else ''}"
 
     def _name_among_several(self) -> str:
-        """Whose buttons these are, where that is a question."""
+        """The name of the run that the buttons act on, if there are several runs."""
         store = self._session.store
         return store.shown.name if store.shown is not None and len(store.runs) > 1 else ""
 

@@ -1,4 +1,4 @@
-"""The best policy that a run has learnt so far: run it greedily, or take its file elsewhere."""
+"""A menu for the best policy that a run has learnt so far: run it greedily, or copy its path."""
 
 from dataclasses import replace
 
@@ -13,19 +13,19 @@ EPISODES = 100
 
 
 def best_policy_of(run: RunStore | None) -> str:
-    """The path of the best policy of a run; empty: it has none (yet)."""
+    """The path of a run's best policy; empty if it has none (yet)."""
     latest = run.latest if run is not None else None
     return latest.learning.best_policy if latest is not None and latest.learning else ""
 
 
 def spec_of_best_policy(spec: RunSpec, path: str) -> RunSpec:
-    """A run that plays a learnt policy as it was saved, learns nothing, and ends by itself.
+    """The spec of a run that plays a learnt policy as it was saved, and ends by itself.
 
     Args:
-        spec: Of the run that learnt it.
-        path: Of the policy.
+        spec: Spec of the run that learnt the policy.
+        path: Path of the policy's file.
     """
-    # Another seed: the episodes that it was chosen by would flatter it.
+    # Another seed, for on the episodes by which it was chosen the policy would look too good.
     rollout = replace(spec.rollout, seed=spec.rollout.seed + 1)
     return replace(
         spec,
@@ -38,7 +38,7 @@ def spec_of_best_policy(spec: RunSpec, path: str) -> RunSpec:
 
 
 class BestPolicyButton(QToolButton):
-    """A small menu; there once the run on screen has saved a policy.
+    """A small menu that appears once the shown run has saved a policy.
 
     Signals:
         run_requested(RunSpec): Put this spec into the form.

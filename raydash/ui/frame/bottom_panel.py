@@ -1,4 +1,4 @@
-"""Below the plots: workers, what happened, and the agents of a multi-agent run, as tabs."""
+"""The tabs below the plots: workers, events, and the agents of a multi-agent run."""
 
 from PySide6.QtWidgets import QStackedWidget, QTabBar, QWidget
 
@@ -15,13 +15,13 @@ _WORKERS, _EVENTS, _AGENTS = range(3)
 
 
 class BottomPanel(Card):
-    """Worker table and event list; for multi-agent runs a table of agents too.
+    """Worker table and event list, and for multi-agent runs a table of agents.
 
     Attributes:
         workers: The worker table.
         events: The event list.
-        agents: The agents.
-        tabs: Which of them is shown.
+        agents: The agent table.
+        tabs: Chooses which of them is shown.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class BottomPanel(Card):
         self.tabs.setAccessibleName("Workers, events or agents")
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
-        self.tabs.setUsesScrollButtons(False)  # so it asks for the room of all its tabs
+        self.tabs.setUsesScrollButtons(False)  # so that it asks for the width of all its tabs
         self.tabs.addTab("Workers")
         self.tabs.addTab("Events")
         self.tabs.addTab("Agents")
@@ -53,7 +53,7 @@ class BottomPanel(Card):
         self._stack.addWidget(self.agents)
         title = self.header.itemAt(0)
         if title is not None and (label := title.widget()) is not None:
-            label.hide()  # the tabs say it
+            label.hide()  # the tabs say the same
         self.header.insertWidget(0, self.tabs)
         self.add_corner(self.workers.filter)
         self.add_corner(self.events.details)
@@ -69,21 +69,21 @@ class BottomPanel(Card):
         clock.register(self)
         self._on_tab(0)
 
-    # --- a view of the draw clock: whether there are agents is known by an update ---
+    # --- a view of the draw clock: only an update says whether there are agents ---
 
     def is_dirty(self) -> bool:
-        """There are agents now, or none any more, or they did something that is said above."""
+        """Whether the tab of the agents has to come or go, or its summary has changed."""
         if (self.agents.agents is not None) != self.tabs.isTabVisible(_AGENTS):
             return True
         return self.tabs.currentIndex() == _AGENTS and self.agents.is_dirty()
 
     def draw(self) -> None:
-        """Offer the agents where there are some."""
+        """Show the tab of the agents if the run has any."""
         has_agents = self.agents.agents is not None
         if not has_agents and self.tabs.currentIndex() == _AGENTS:
             self.tabs.setCurrentIndex(_WORKERS)
         self.tabs.setTabVisible(_AGENTS, has_agents)
-        self.tabs.updateGeometry()  # Qt does not, and the new tab would lie outside
+        self.tabs.updateGeometry()  # Qt does not do that, and the new tab would lie outside
         self._refresh()
 
     def _on_tab(self, number: int) -> None:

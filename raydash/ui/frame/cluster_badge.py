@@ -1,4 +1,4 @@
-"""Top right: how the cluster is, in one line; seconds and Cancel while it comes up."""
+"""The cluster's state in one line, with seconds and Cancel while it is coming up."""
 
 import time
 
@@ -24,7 +24,7 @@ _PHASE_WORDS = {
 
 
 def cluster_words(status: ClusterStatus, engine_state: str) -> str:
-    """The cluster in one line."""
+    """The state of the cluster in one line."""
     if engine_state in ("reconnecting", "hung"):
         return "reconnecting to the engine"
     if engine_state == "failed":
@@ -82,7 +82,7 @@ class ClusterBadge(QWidget):
         return self._text.full_text()
 
     def refresh(self) -> None:
-        """Say how the cluster is now."""
+        """Show the cluster's present state."""
         status, engine = self._session.store.cluster, self._session.store.engine_state
         theme = self._themes.theme
         ready = engine == "ready"

@@ -1,4 +1,4 @@
-"""Tells the plots which runs they draw, under which names and in which colours."""
+"""Tell the plots which runs to draw, with which names and colours."""
 
 from PySide6.QtCore import QObject
 
@@ -11,7 +11,7 @@ from raydash.ui.runs.numbers import RunNumbers
 
 
 class DrawnRuns(QObject):
-    """Keeps the overview in line with what is shown and overlaid."""
+    """Keeps the overview in line with the runs that are shown and overlaid."""
 
     def __init__(
         self, session: Session, overview: Overview, numbers: RunNumbers, parent: QObject
@@ -29,7 +29,7 @@ class DrawnRuns(QObject):
             signal.connect(self.refresh)
 
     def refresh(self) -> None:
-        """The runs, or what they are called, may have changed."""
+        """Pass on the runs with their present names and colours."""
         store = self._store
         shown = store.shown
         others = [store.runs[run_id] for run_id in store.overlaid if run_id in store.runs]

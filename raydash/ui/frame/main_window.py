@@ -1,4 +1,4 @@
-"""The main window: composition only. The run view, the library and the comparison share its middle.
+"""The main window: composition only. Run view, library and comparison share its middle.
 
 ::
 
@@ -38,6 +38,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from typing_extensions import override
 
 from raydash.core.messages import Verb
 from raydash.core.records import agent_return_name
@@ -83,9 +84,9 @@ class MainWindow(QMainWindow):
     """The window of one session.
 
     Signals:
-        painted: It was painted for the first time.
-        leaving: It is about to stop its runs and close; still as the user saw it.
-        closed: It has closed in order: nothing of it is left running.
+        painted: The window was painted for the first time.
+        leaving: It is about to stop its runs and close, and still looks as the user left it.
+        closed: It has closed in order; nothing of it is left running.
     """
 
     painted = Signal()
@@ -140,13 +141,13 @@ class MainWindow(QMainWindow):
 
     @property
     def session(self) -> Session:
-        """What the window shows and asks."""
+        """The session whose runs the window shows and commands."""
         return self._session
 
     def _compose(self) -> None:
         form_card = Card("Run")
         form_card.add_corner(self.examples)
-        # Words about mistakes make the form taller than the window may grow.
+        # Texts about mistakes can make the form taller than the window may become.
         scroll = TallScroll(self.form, min_height=120)
         form_card.body.addWidget(scroll)
         left = QWidget()
@@ -321,14 +322,14 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(f"{name} – raydash" if name else "raydash")
 
     def fill_form(self, spec: RunSpec) -> None:
-        """Put a run's spec into the form, to be changed and started. Starts nothing."""
+        """Put a run's spec into the form, to be changed and started; start nothing."""
         self.show_run_view()
         self.form.set_spec(spec)
         self.form.setFocus()
         self.status.say(f"the form has the spec of {spec.name or spec.env.id}: press Start")
 
     def _start_again(self, spec: RunSpec) -> None:
-        """A new cluster, and on it a new run like the one that was interrupted."""
+        """Launch a new cluster, and start a run on it like the interrupted one."""
         self.fill_form(spec)
         self._session.relaunch()
         self.start_when_up(spec)
@@ -344,15 +345,15 @@ class MainWindow(QMainWindow):
     # --- pages --------------------------------------------------------------------------------
 
     def show_run_view(self) -> None:
-        """The run on screen, live or recorded."""
+        """Go to the page of the shown run, live or recorded."""
         self.pages.setCurrentWidget(self.run_view)
 
     def show_library(self) -> None:
-        """All recordings."""
+        """Go to the page of all recordings."""
         self.pages.setCurrentWidget(self.library)
 
     def compare(self, run_ids: tuple[str, ...]) -> None:
-        """Lay these runs over each other."""
+        """Go to the compare page with these runs."""
         page = self._compare_page()
         recorded = {run_id: self._session.store.recorded(run_id) for run_id in run_ids}
         titles = {run_id: run.title for run_id, run in recorded.items() if run is not None}
@@ -363,7 +364,7 @@ class MainWindow(QMainWindow):
 
     def _compare_page(self) -> "ComparePage":
         if self._compare is None:
-            # Not before it is wanted: it needs pyqtgraph.
+            # Imported only when it is needed, for it needs pyqtgraph.
             from raydash.ui.compare.page import ComparePage
 
             page = ComparePage(self._session, self._themes, self.runs.numbers)
@@ -402,7 +403,7 @@ class MainWindow(QMainWindow):
         self.controls.setEnabled(page is self.run_view)
 
     def _check_env(self) -> None:
-        """Check the environment as the form has it at this moment."""
+        """Check the environment that the form has now."""
         action = self.actions_.check_env
         if action.isEnabled():
             self.env_check.check(self.form.checkable_spec())
@@ -410,13 +411,13 @@ class MainWindow(QMainWindow):
             self.status.say(action.statusTip())
 
     def ask_address(self) -> None:
-        """Ask for a cluster to attach to."""
+        """Ask for the address of a cluster to attach to."""
         dialog = ConnectDialog(self._session.cluster_spec, self)
         dialog.chosen.connect(self._session.connect_cluster)
         dialog.open()
 
     def _offer_cluster(self, path: Path) -> None:
-        """A spec that names another cluster does not switch to it by itself."""
+        """Ask before switching to the cluster that an opened spec names."""
         wanted = self.form.spec().cluster
         if wanted.address is None or wanted.address == self._session.cluster_spec.address:
             return
@@ -438,8 +439,9 @@ class MainWindow(QMainWindow):
 
     # --- closing ------------------------------------------------------------------------------
 
+    @override
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Ask if something would be lost; otherwise end in order, without blocking."""
+        """Ask if something would be lost; otherwise shut down in order, without blocking."""
         if self._is_closed:
             event.accept()
             return
@@ -488,7 +490,7 @@ class MainWindow(QMainWindow):
         self._session.shut_down()
 
     def _on_session_finished(self) -> None:
-        # Not from inside a close event, where Qt would ignore another close.
+        # Later, because Qt ignores another close while it handles a close event.
         QTimer.singleShot(0, self._close_for_good)
 
     def _close_for_good(self) -> None:
@@ -520,8 +522,9 @@ class MainWindow(QMainWindow):
 
     # --- events -------------------------------------------------------------------------------
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """In a narrow window the cluster's words need the room more than the pages' names do."""
+        """Drop the page buttons' names in a narrow window: the cluster's text needs the room."""
         super().resizeEvent(event)
         narrow = self.width() < _NARROW
         styles = Qt.ToolButtonStyle
@@ -529,6 +532,7 @@ class MainWindow(QMainWindow):
         for button in self._page_buttons:
             button.setToolButtonStyle(style)
 
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
         """Tell when the window is first seen."""
         super().paintEvent(event)
@@ -536,13 +540,15 @@ class MainWindow(QMainWindow):
             self._was_painted = True
             self.painted.emit()
 
+    @override
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """A TOML file may be dropped, and runs of other tools."""
+        """Accept TOML files, and runs of other tools."""
         if _dropped_toml(event) is not None or _dropped_runs(event):
             event.acceptProposedAction()
 
+    @override
     def dropEvent(self, event: QDropEvent) -> None:
-        """Open the dropped spec, or bring the dropped runs into the library."""
+        """Open the dropped spec, or import the dropped runs into the library."""
         path, runs = _dropped_toml(event), _dropped_runs(event)
         if path is not None:
             event.acceptProposedAction()

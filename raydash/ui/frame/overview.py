@@ -14,14 +14,14 @@ from raydash.ui.plots.views.grid import PlotGrid
 
 
 class Overview(QWidget):
-    """Key figures and plots.
+    """Shows key figures and plots.
 
     Attributes:
-        tiles: The row of key figures; may be placed elsewhere.
+        tiles: The row of key figures; it may be placed elsewhere.
         plots: The plots and what they share.
 
     Signals:
-        scope_changed: As of `PlotGrid`.
+        scope_changed: Range, following, freeze or axis changed; read them from `scope`.
     """
 
     scope_changed = Signal()
@@ -51,7 +51,7 @@ class Overview(QWidget):
         self.scope.set_overlaid(overlaid)
 
     def set_starting(self, is_starting: bool) -> None:
-        """A run has been asked for, and is not there yet."""
+        """Set whether a run has been requested that has not started yet."""
         self.tiles.set_starting(is_starting)
         self.scope.set_starting(is_starting)
 
@@ -61,12 +61,12 @@ class Overview(QWidget):
         self.plots.set_run(run)
 
     def set_theme(self, theme: Theme) -> None:
-        """Wear other colours."""
+        """Use the colours of another theme."""
         self.tiles.set_theme(theme)
         self.plots.set_theme(theme)
 
     def set_selected_workers(self, workers: list[int]) -> None:
-        """Draw curves of these workers."""
+        """Draw the curves of these workers."""
         self.plots.set_selected_workers(workers)
 
     def set_range(self, chosen: Range | str) -> None:
@@ -74,18 +74,18 @@ class Overview(QWidget):
         self.plots.set_range(chosen)
 
     def set_time_axis(self, axis: TimeAxis | str) -> None:
-        """Ticks say how long `ago`, or the run's `clock`."""
+        """Let ticks say how long `ago` something was, or show the run's `clock` or `env_steps`."""
         self.plots.set_time_axis(axis)
 
     def set_frozen(self, frozen: bool) -> None:
-        """Hold the plots' data; key figures stay live."""
+        """Freeze the plots' data, or let them go on; key figures stay live."""
         self.plots.set_frozen(frozen)
 
     def follow(self) -> None:
-        """Back to now in all plots."""
+        """Follow the run again in all plots."""
         self.plots.follow()
 
     def register_with(self, clock: DrawClock) -> None:
-        """Let the clock draw all of it."""
+        """Let the clock draw key figures and plots."""
         clock.register(self.tiles)
         self.plots.register_with(clock)

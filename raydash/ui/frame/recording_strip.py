@@ -1,4 +1,4 @@
-"""Above the key figures while a recording is shown: what it is, and a slider over its time."""
+"""The strip above the key figures of a recording: what it is, and a slider over its time."""
 
 from datetime import datetime
 
@@ -30,10 +30,10 @@ def strip_words(run: RunStore, now: datetime) -> str:
 
 
 class RecordingStrip(QFrame):
-    """Shown while the run on screen is a recording. A view of the draw clock.
+    """A strip that is visible while the shown run is a recording. It is a view of the draw clock.
 
     Signals:
-        run_again_requested(RunSpec): The user wants its spec in the form.
+        run_again_requested(RunSpec): Put this spec into the form.
     """
 
     run_again_requested = Signal(object)
@@ -114,12 +114,12 @@ class RecordingStrip(QFrame):
 
     @property
     def run(self) -> RunStore | None:
-        """The recording on screen, if it is one."""
+        """The shown run, if it is a recording."""
         run = self._store.shown
         return run if run is not None and run.is_recording else None
 
     def refresh(self) -> None:
-        """Be there for a recording, and only then."""
+        """Appear for a recording, and hide otherwise."""
         run = self.run
         if run is None or (self._drawn and self._drawn[0] != run.run_id):
             self.play.setChecked(False)
@@ -132,11 +132,11 @@ class RecordingStrip(QFrame):
             self.draw()
 
     def is_dirty(self) -> bool:
-        """Another moment or another recording is shown."""
+        """Whether another time or another recording is shown."""
         return self._state() != self._drawn
 
     def draw(self) -> None:
-        """Take over the moment that is shown, unless the user has the slider in hand."""
+        """Show the time that is on screen, unless the user is holding the slider."""
         run = self.run
         if run is None or run.latest is None:
             return
@@ -203,7 +203,7 @@ class RecordingStrip(QFrame):
         self._position_s += passed_s * float(self.speed.currentData())
         position_s = self._position_s
         self.slider.setValue(min(round(position_s * _PER_S), self.slider.maximum()))
-        self._position_s = position_s  # the slider has rounded it
+        self._position_s = position_s  # the slider has rounded it, which would add up
         if self.slider.value() >= self.slider.maximum():
             self.play.setChecked(False)
 

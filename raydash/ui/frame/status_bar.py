@@ -1,4 +1,4 @@
-"""The bottom line: how engine, data, drawing and recording are doing."""
+"""The bottom line: the state of engine, data, drawing and recording."""
 
 import math
 
@@ -20,7 +20,7 @@ _ENGINE_WORDS = {
 
 
 class StatusBar(QWidget):
-    """Figures about raydash itself, renewed twice a second."""
+    """Shows figures about raydash itself, renewed twice a second."""
 
     def __init__(self, session: Session, clock: DrawClock, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -58,7 +58,7 @@ class StatusBar(QWidget):
         self._hush.start()
 
     def refresh(self) -> None:
-        """Write the figures anew."""
+        """Bring the figures up to date."""
         store = self._session.store
         latency_ms, health = self._session.engine.latency_ms, store.health
         engine = _ENGINE_WORDS.get(store.engine_state, "engine")

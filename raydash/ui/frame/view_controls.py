@@ -1,4 +1,4 @@
-"""In the tool bar: what part of the run the plots show, and whether they stand still."""
+"""The controls in the tool bar for what the plots show, and whether they stand still."""
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QStandardItemModel
@@ -23,7 +23,7 @@ _AXIS_HELP = "What the axis says, and so where other runs lie: by time, or by en
 
 
 class ViewControls(QWidget):
-    """Freeze, range, axis."""
+    """The controls for freeze, range and axis."""
 
     def __init__(
         self, overview: Overview, themes: ThemeManager, parent: QWidget | None = None
@@ -67,13 +67,13 @@ class ViewControls(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what the plots do."""
+        """Show the present state of the plots."""
         scope = self._overview.scope
         self.freeze.setChecked(scope.frozen)
         self.freeze.setText("Frozen" if scope.frozen else "Freeze")
         self.range.setCurrentIndex(self.range.findData(scope.range))
         recorded = scope.run is not None and scope.run.is_recording
-        # A recording has no now.
+        # A recording has no present.
         counts_back = scope.time_axis is TimeAxis.AGO
         axis = TimeAxis.CLOCK if recorded and counts_back else scope.time_axis
         self.axis.setCurrentIndex(self.axis.findData(axis))

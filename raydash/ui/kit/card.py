@@ -1,14 +1,15 @@
-"""The rounded frame around everything on the screen, with a title and a corner for controls."""
+"""The rounded frame around everything on screen, with a title and a corner for controls."""
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from typing_extensions import override
 
 
 class ElidedLabel(QLabel):
-    """A label that ends in "…" where there is no room, and then shows all of it as a tool tip.
+    """A label that ends in "…" where it does not fit, and then shows its text as a tool tip.
 
-    It asks for the room of its text and is content with little.
+    It asks for the width of its whole text and accepts little.
     """
 
     def __init__(
@@ -23,34 +24,35 @@ class ElidedLabel(QLabel):
         self.set_text(text)
 
     def set_text(self, text: str) -> None:
-        """Show a text."""
+        """Show another text."""
         if text != self._full:
             self._full = text
             self.updateGeometry()
             self._elide()
 
     def set_hint(self, hint: str) -> None:
-        """A tool tip that is there even when nothing is elided."""
+        """Set a tool tip that appears even when nothing is elided."""
         self._hint = hint
         self._elide()
 
     def full_text(self) -> str:
-        """The text, elided or not."""
+        """The whole text, elided or not."""
         return self._full
 
+    @override
     def sizeHint(self) -> QSize:
-        """Room for the whole text."""
         return QSize(
             self.fontMetrics().horizontalAdvance(self._full) + 2, super().sizeHint().height()
         )
 
+    @override
     def minimumSizeHint(self) -> QSize:
-        """Room for its first characters."""
+        """Ask for the width of the first characters."""
         width = self.fontMetrics().averageCharWidth() * self._min_chars
         return QSize(min(width, self.sizeHint().width()), super().minimumSizeHint().height())
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Elide anew."""
         super().resizeEvent(event)
         self._elide()
 
@@ -68,7 +70,7 @@ class Card(QFrame):
     """A rounded frame with a heading.
 
     Attributes:
-        header: The row of the heading.
+        header: The layout of the heading.
         body: The layout below it.
     """
 
@@ -77,7 +79,9 @@ class Card(QFrame):
         self.setProperty("card", True)
         self._title = QLabel(title)
         self._title.setProperty("role", "title")
-        self._title.setMinimumHeight(20)  # a small control may come and go without a jump
+        self._title.setMinimumHeight(
+            20
+        )  # so that nothing jumps when a small control appears beside it
         self._subtitle = ElidedLabel(subtitle)
         self._subtitle.setProperty("role", "muted")
         self.header = QHBoxLayout()
@@ -103,7 +107,7 @@ class Card(QFrame):
         return self._subtitle.full_text()
 
     def offer_title(self, choice: QWidget, *, offered: bool) -> None:
-        """Let a control stand where the title does, or the title again."""
+        """Show a control in place of the title, or the title again."""
         if self.header.indexOf(choice) < 0:
             self.header.insertWidget(0, choice)
         choice.setVisible(offered)

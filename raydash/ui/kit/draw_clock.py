@@ -1,6 +1,6 @@
-"""One clock draws everything: data arrive when they like, views are drawn when it ticks.
+"""One clock draws everything: data arrive at any time, views are drawn when the clock ticks.
 
-A view that is hidden or has nothing new costs one question a tick.
+A view that is hidden or has nothing new costs one question per tick.
 """
 
 import statistics
@@ -20,21 +20,21 @@ class View(Protocol):
     """What the clock draws. Widgets have `isVisible` from Qt."""
 
     def isVisible(self) -> bool:
-        """Whether it can be seen."""
+        """Whether the view can be seen."""
 
     def is_dirty(self) -> bool:
-        """Whether `draw` would change what is seen. Asked 30 times a second."""
+        """Whether `draw` would change what is seen. Called 30 times a second."""
 
     def draw(self) -> None:
-        """Take the latest data over and ask Qt for a repaint."""
+        """Load the latest data and ask Qt for a repaint."""
 
 
 @runtime_checkable
 class TimesItsPaint(Protocol):
-    """A view that paints much, and says how long that took."""
+    """A view that paints a lot, and reports how long that took."""
 
     def take_paint_s(self) -> float:
-        """Seconds spent painting since the last call."""
+        """The seconds spent painting since the last call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ class DrawFigures:
     """What drawing cost in the last second.
 
     Attributes:
-        median_ms: Of the frames in which something was drawn; 0 if there was none.
-        worst_ms: The slowest of them.
-        frames_per_s: How many there were.
+        median_ms: Median over the frames in which something was drawn; 0 if there was none.
+        worst_ms: The slowest of these frames.
+        frames_per_s: How many of them there were.
     """
 
     median_ms: float = 0.0
@@ -53,7 +53,7 @@ class DrawFigures:
 
 
 class DrawClock(QObject):
-    """Asks visible, changed views to draw, 30 times a second."""
+    """Asks visible views that have changed to draw, 30 times a second."""
 
     def __init__(self, parent: QObject | None = None, clock: Clock = time.perf_counter) -> None:
         super().__init__(parent)
@@ -71,20 +71,20 @@ class DrawClock(QObject):
             self._views.append(view)
 
     def unregister(self, view: View) -> None:
-        """Draw it no longer; call before the view is deleted."""
+        """Stop drawing this view; call it before the view is deleted."""
         if view in self._views:
             self._views.remove(view)
 
     def start(self) -> None:
-        """Begin to tick."""
+        """Start ticking."""
         self._timer.start()
 
     def stop(self) -> None:
-        """Tick no longer."""
+        """Stop ticking."""
         self._timer.stop()
 
     def tick(self) -> None:
-        """Draw what is visible and changed; note what the frame before cost with its painting."""
+        """Draw what is visible and has changed, and record the cost of the previous frame."""
         now_s = self._clock()
         painted_s = sum(
             view.take_paint_s() for view in self._views if isinstance(view, TimesItsPaint)

@@ -1,8 +1,8 @@
-"""Collects garbage between events, never in the middle of one.
+"""Collect garbage between events, never in the middle of one.
 
-Widgets, items of charts and their slots refer to each other, so what was closed is left to Python's
-cyclic collector, which by itself begins wherever an allocation happens to be one too many: in a
-method that Qt calls while it paints, too. What is destroyed there is gone under Qt's hands, and the
+Widgets, chart items and their slots refer to each other, so only Python's cyclic collector frees
+what was closed. By itself it starts at whichever allocation is one too many, and that may be in a
+method that Qt calls while it paints. Objects destroyed there are missing when Qt goes on, and the
 process crashes, rarely and far from the cause.
 """
 
@@ -14,7 +14,7 @@ LOOK_MS = 1000
 
 
 class GarbageCollector(QObject):
-    """The process's only collector while it is there: looks once a second, from the event loop."""
+    """Replaces Python's automatic collection: checks once a second, from the event loop."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -25,13 +25,13 @@ class GarbageCollector(QObject):
         self._timer.start()
 
     def stop(self) -> None:
-        """Leave it to Python again."""
+        """Hand collection back to Python."""
         self._timer.stop()
         gc.enable()
 
 
 def collect_due() -> None:
-    """Collect as much as Python itself would have by now."""
+    """Collect the generations that Python itself would have collected by now."""
     due = -1
     for generation, (count, threshold) in enumerate(
         zip(gc.get_count(), gc.get_threshold(), strict=True)

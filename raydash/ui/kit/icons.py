@@ -1,6 +1,6 @@
 """Icons and activity glyphs, painted in code: one shape per meaning, in the theme's colours.
 
-Every activity has its own shape, so that colour is never the only sign.
+Each activity has its own shape, so that colour is never the only sign.
 """
 
 import math
@@ -18,7 +18,7 @@ _SIZES = (16, 20, 24, 32, 48)
 
 
 class IconName(StrEnum):
-    """What there are icons for."""
+    """The names of all icons."""
 
     START = "start"
     PAUSE = "pause"
@@ -50,14 +50,7 @@ class IconName(StrEnum):
 
 @lru_cache(maxsize=256)
 def icon(name: IconName, theme: Theme, colour: str = "") -> QIcon:
-    """An icon for buttons and menus.
-
-    Args:
-        name: Which.
-        theme: For its colours.
-        colour: Instead of the theme's text colour, `#rrggbb` (`theme.on_accent` on a primary
-            button).
-    """
+    """An icon for buttons and menus; `colour` (`#rrggbb`) replaces the theme's text colour."""
     usual, disabled = QColor(colour or theme.text), QColor(theme.disabled)
     made = QIcon()
     for size in _SIZES:
@@ -82,7 +75,7 @@ def activity_icon(activity: Activity, theme: Theme) -> QIcon:
 
 @lru_cache(maxsize=64)
 def run_state_icon(state: RunState | None, theme: Theme) -> QIcon:
-    """The glyph of a run's state; None: the recording can't be read."""
+    """The glyph of a run's state; None stands for a recording that can't be read."""
     colour = theme.run_state(state) if state else QColor(theme.warn)
     made = QIcon()
     for size in _SIZES:
@@ -93,7 +86,7 @@ def run_state_icon(state: RunState | None, theme: Theme) -> QIcon:
 
 
 def draw_activity(painter: QPainter, rect: QRectF, activity: Activity, theme: Theme) -> None:
-    """Paint the glyph of an activity into the middle of `rect`."""
+    """Paint the glyph of an activity in the middle of `rect`."""
     painter.save()
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     size = min(rect.width(), rect.height())
@@ -104,7 +97,7 @@ def draw_activity(painter: QPainter, rect: QRectF, activity: Activity, theme: Th
 
 
 def app_icon() -> QIcon:
-    """The application's own icon: a curve that rises over a dark ground."""
+    """The application's own icon: a rising curve on a dark ground."""
     made = QIcon()
     for size in (16, 24, 32, 48, 64, 128, 256):
         pixmap = _blank(size)
@@ -171,7 +164,7 @@ def _box(painter: QPainter, colour: QColor, *rects: tuple[float, float, float, f
 def _arc(
     painter: QPainter, colour: QColor, start_deg: float, sweep_deg: float, *, radius: float = 5.0
 ) -> None:
-    """Part of a circle about the middle, with an arrow head where it ends."""
+    """Paint a part of a circle around the middle, with an arrow head at its end."""
     pen = QPen(colour, 1.6, c=Qt.PenCapStyle.FlatCap)
     painter.setPen(pen)
     painter.setBrush(Qt.BrushStyle.NoBrush)

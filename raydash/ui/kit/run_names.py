@@ -1,4 +1,4 @@
-"""What runs are called where several stand side by side. Pure."""
+"""Distinct names of runs that are shown side by side. Pure."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,9 @@ from collections.abc import Sequence
 def told_apart(
     names: Sequence[str], seeds: Sequence[int | None], run_ids: Sequence[str]
 ) -> list[str]:
-    """Names that are not the same: with the seed, or the end of the id, where they were.
+    """Make names distinct: where several are the same, add the seed or the end of the id.
 
-    Args:
-        names: What the runs are called.
-        seeds: As many; None: not known.
-        run_ids: As many.
+    The sequences have the same length; a seed is None where it is not known.
     """
     labels = []
     for name, seed, run_id in zip(names, seeds, run_ids, strict=True):

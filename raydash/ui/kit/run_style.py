@@ -1,4 +1,4 @@
-"""How the lines of a run look wherever it is drawn: eight colours, then thinner, then dashed."""
+"""How a run's line looks wherever it is drawn: eight colours, then thinner, then dashed."""
 
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
@@ -9,17 +9,17 @@ _WIDTH, _HEIGHT = 18, 12
 
 
 def line_colour(number: int, theme: Theme) -> str:
-    """The colour of the run with this number, from 0."""
+    """The colour of the run with this number, counted from 0."""
     return theme.runs[number % len(theme.runs)]
 
 
 def is_strong(number: int) -> bool:
-    """The first eight are two pixels wide."""
+    """Whether the line is two pixels wide, as the first eight are."""
     return number < 8
 
 
 def is_dashed(number: int) -> bool:
-    """From the seventeenth on, colours come for the third time."""
+    """Whether the line is dashed: from the seventeenth on, colours are used for the third time."""
     return number >= 16
 
 

@@ -1,8 +1,8 @@
 """The style sheet as a template; `$names` are colours of `raydash.ui.kit.theme.Theme`.
 
-Dynamic properties that it knows: `primary`, `danger` (buttons), `role` (labels: `title`, `muted`,
-`value`, `small`, `problem`, `warning`; frames: `line`), `card` (frames), `popup` (lists).
-Object names are for tests, not for styling.
+It uses these dynamic properties: `primary`, `danger` (buttons), `role` (labels: `title`, `muted`,
+`value`, `small`, `problem`, `warning`; frames: `line`), `card` (frames), `popup` (lists). Object
+names are for tests, not for styling.
 """
 
 TEMPLATE = """

@@ -1,7 +1,7 @@
-"""The look: two palettes, and the style sheet and QPalette made from them. No widgets here.
+"""The two palettes, and the style sheet and QPalette made from them. No widgets here.
 
 Every colour of the window comes from a `Theme`. Hues are chosen so that the four endings and the
-series stay apart for the common kinds of colour blindness; nothing is told by colour alone.
+series stay distinct for the common kinds of colour blindness; colour is never the only sign.
 """
 
 from dataclasses import dataclass, fields
@@ -20,7 +20,7 @@ _ASSETS = Path(__file__).parent / "assets"
 
 
 class Appearance(StrEnum):
-    """What the user asks for."""
+    """The appearance that the user asks for."""
 
     SYSTEM = "system"
     LIGHT = "light"
@@ -32,29 +32,29 @@ class Theme:
     """Named colours, as `#rrggbb`.
 
     Attributes:
-        name: `light` or `dark`; the arrow pictures carry it in their names.
+        name: `light` or `dark`, which is also part of the arrow pictures' file names.
         background: Behind the cards.
-        card: Of cards, menus, fields.
-        raised: Of hovered buttons, headers, tool tips.
-        pressed: Of pressed and checked buttons.
-        border: Around cards and fields.
+        card: Background of cards, menus and fields.
+        raised: Background of hovered buttons, headers and tool tips.
+        pressed: Background of pressed and checked buttons.
+        border: Frame of cards and fields.
         grid: Lines behind curves.
-        text: Of everything that is read.
-        muted: Of labels, axes and hints.
-        disabled: Of what cannot be used now.
-        accent: Of the primary button, links, focus rings and the mean line.
-        on_accent: Of text on `accent`.
-        selection: Behind selected rows; text stays `text`.
+        text: All ordinary text.
+        muted: Labels, axes and hints.
+        disabled: What cannot be used now.
+        accent: The primary button, links and focus rings.
+        on_accent: Text on `accent`.
+        selection: Background of selected rows; their text stays `text`.
         good: All is well.
         warn: Somebody should look.
         bad: Something is wrong.
-        terminated: Of the ending, like the next three.
-        truncated: See above.
-        both: See above.
-        error: See above.
-        throughput: Of the total env steps/s.
-        series: Of the curves of selected workers.
-        runs: Of runs that are compared.
+        terminated: Episodes that terminated.
+        truncated: Episodes that were truncated.
+        both: Episodes that terminated and were truncated at once.
+        error: Episodes that ended in an error.
+        throughput: The total env steps/s.
+        series: Curves of selected workers.
+        runs: Runs that are drawn together.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Theme:
 
     @property
     def is_dark(self) -> bool:
-        """Light text on a dark ground."""
+        """Whether text is light on a dark ground."""
         return self.name == "dark"
 
     def ending(self, ending: Ending) -> QColor:
@@ -98,7 +98,7 @@ class Theme:
         )
 
     def activity(self, activity: Activity) -> QColor:
-        """The colour of an activity; its glyph tells it too."""
+        """The colour of an activity, which also has a glyph of its own."""
         return QColor(getattr(self, _ACTIVITY_COLOURS[activity]))
 
     def run_state(self, state: RunState) -> QColor:
@@ -191,9 +191,12 @@ LIGHT = Theme(
 
 
 def stylesheet(theme: Theme) -> str:
-    """The style sheet of the whole application. Needs `apply`'s search path for its pictures."""
+    """The style sheet of the whole application.
+
+    Its pictures need the search path of `ThemeManager`.
+    """
     sheet = TEMPLATE
-    # Longest names first: "$text" must not eat the head of a longer name.
+    # Longest names first: "$text" must not replace the beginning of a longer name.
     for name in sorted((field.name for field in fields(Theme)), key=len, reverse=True):
         value = getattr(theme, name)
         if isinstance(value, str):
@@ -238,7 +241,7 @@ class ThemeManager(QObject):
     """Holds the appearance that was asked for and the theme that follows from it.
 
     Signals:
-        changed(Theme): Another theme is in force; the application wears it already.
+        changed(Theme): Another theme is in use; the application has its colours already.
     """
 
     changed = Signal(object)
@@ -254,9 +257,9 @@ class ThemeManager(QObject):
         self._wear()
 
     def set_appearance(self, appearance: Appearance) -> None:
-        """Follow the system, or be light or dark whatever it says."""
+        """Follow the system, or always be light or dark."""
         self.appearance = appearance
-        # Native parts (title bar, file dialogs) follow; Unknown gives the system its say back.
+        # Native parts (title bar, file dialogs) follow this; Unknown lets the system decide again.
         self._app.styleHints().setColorScheme(
             {
                 Appearance.LIGHT: Qt.ColorScheme.Light,
@@ -292,7 +295,7 @@ class ThemeManager(QObject):
 
 
 def apply(app: QApplication, appearance: Appearance = Appearance.SYSTEM) -> ThemeManager:
-    """Dress the application; the manager (its child) changes the dress later."""
+    """Apply the theme to the application; the returned manager (its child) can change it later."""
     manager = ThemeManager(app)
     manager.set_appearance(appearance)
     return manager

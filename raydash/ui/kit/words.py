@@ -1,7 +1,7 @@
-"""The words for people: figures with their units, states and endings in plain English. Pure.
+"""Words for people: figures with their units, states and endings in plain English. Pure.
 
-Thousands are parted by a narrow no-break space and units by a no-break space, so that a figure is
-never torn at a line's end. What is not known is an en dash, never `nan`.
+A narrow no-break space separates thousands and a no-break space the unit, so that no line break
+ever falls inside a figure. An unknown value is an en dash, never `nan`.
 """
 
 import math
@@ -59,7 +59,7 @@ def rate(per_s: float) -> str:
 
 
 def three_digits(value: float) -> str:
-    """`3.16`, `31.6`, `316`, `0.42`, `0`."""
+    """A number with three digits: `3.16`, `31.6`, `316`, `0.42`, `0`."""
     size = abs(value)
     if size == 0:
         return "0"
@@ -91,7 +91,7 @@ def clock_time(seconds: float) -> str:
 
 
 def run_clock(seconds: float) -> str:
-    """A moment on the run's clock, as short as it can be: `2:30`, `1:02:30`."""
+    """A time on the run's clock, as short as possible: `2:30`, `1:02:30`."""
     whole = round(abs(seconds))
     sign = MINUS if seconds < 0 and whole else ""
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
@@ -101,7 +101,7 @@ def run_clock(seconds: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """How long, roughly: `0.1 s`, `14 s`, `3 min`, `2 h 05 min`, `3 d 4 h`."""
+    """A duration, roughly: `0.1 s`, `14 s`, `3 min`, `2 h 05 min`, `3 d 4 h`."""
     if not math.isfinite(seconds):
         return UNKNOWN
     seconds = max(0.0, seconds)
@@ -119,7 +119,7 @@ def span(seconds: float) -> str:
 
 
 def long_span(seconds: float) -> str:
-    """How long, to the second below a day: `12 s`, `3 min 12 s`, `2 h 05 min`, `3 d 4 h`."""
+    """A duration, to the second below an hour: `12 s`, `3 min 12 s`, `2 h 05 min`, `3 d 4 h`."""
     if not math.isfinite(seconds):
         return UNKNOWN
     whole = max(0, round(seconds))
@@ -164,17 +164,17 @@ def percent(share: float) -> str:
 
 
 def percent_of(part: float, whole: float) -> str:
-    """`percent` of a quotient; unknown when there is no whole."""
+    """A quotient as a percentage; unknown if the whole is 0."""
     return percent(part / whole) if whole else UNKNOWN
 
 
 def plural(number: float, noun: str) -> str:
-    """`1 worker`, `8 workers`."""
+    """A number with a noun: `1 worker`, `8 workers`."""
     return f"{count(number)}{NBSP}{noun}{'' if round(number) == 1 else 's'}"
 
 
 def activity(what: Activity, age_s: float = math.nan) -> str:
-    """What a worker does; for how long where that matters: `stalled 14 s`."""
+    """What a worker is doing, and for how long where that matters: `stalled 14 s`."""
     if what not in (Activity.STALLED, Activity.UNREACHABLE) or not math.isfinite(age_s):
         return what.word
     age = f"{max(1, round(age_s))}{NBSP}s" if age_s < 9.95 else span(age_s)
@@ -182,7 +182,7 @@ def activity(what: Activity, age_s: float = math.nan) -> str:
 
 
 def run_state(state: RunState | None, *, paused: bool = False) -> str:
-    """What a run does."""
+    """What a run is doing."""
     if state is None:
         return "no run"
     if state is RunState.RUNNING and paused:
@@ -193,7 +193,7 @@ def run_state(state: RunState | None, *, paused: bool = False) -> str:
 def ways(mode: str, policy: str, learner: str | None) -> str:
     """How a run is executed: `random`, `linear · cmaes`, `mlp · lockstep`.
 
-    The usual mode is left out, and of somebody's own class or function its name is enough.
+    The usual mode is left out; of a class or function of the user's own only the name is given.
     """
     parts = [policy.rpartition(":")[2], (learner or "").rpartition(":")[2]]
     if mode not in ("", _USUAL_MODE):
@@ -216,11 +216,11 @@ def outcome(state: RunState | None, reason: EndedBy | None) -> str:
 
 
 def moment(utc: str, now: datetime) -> str:
-    """A moment in local time, without what it shares with now: `22 Nov 12:50`, `5 Jan 2025 09:03`.
+    """A time in local time, without what it shares with now: `22 Nov 12:50`, `5 Jan 2025 09:03`.
 
     Args:
-        utc: ISO 8601.
-        now: With a time zone, which is the local one.
+        utc: The time in ISO 8601.
+        now: The present, with the local time zone.
     """
     then = _parsed(utc)
     if then is None:
@@ -231,7 +231,7 @@ def moment(utc: str, now: datetime) -> str:
 
 
 def since(utc: str, now: datetime) -> str:
-    """How long ago a moment was: `14 s ago`; of a clock that was set back, `just now`."""
+    """How long ago a time was: `14 s ago`; `just now` if the clock was set back since."""
     then = _parsed(utc)
     return UNKNOWN if then is None else ago(max(0.0, (now - then).total_seconds()))
 
@@ -283,7 +283,7 @@ def ending(kind: Ending) -> str:
 
 
 def mark_label(event: Event) -> str:
-    """The short label of a mark on a plot; the event's text says it all."""
+    """The short label of a mark on a plot; the event's text says more."""
     worker = f"worker {event.worker_index}" if event.worker_index is not None else "a worker"
     match event.kind:
         case EventKind.RUN_PAUSED:
@@ -303,7 +303,7 @@ def mark_label(event: Event) -> str:
 
 
 def _signed(text: str) -> str:
-    """A true minus sign, and none before a zero."""
+    """Write a true minus sign, and none before a zero."""
     if text.startswith("-"):
         body = text[1:]
         return MINUS + body if body.strip("0.,") else body

@@ -1,8 +1,9 @@
-"""Paints the library's cells: a style sheet's own way is slower, and it shows in scrolling."""
+"""Paint the library's cells: the style sheet's own way is slower, which shows in scrolling."""
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, Qt
 from PySide6.QtGui import QColor, QIcon, QPainter
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
+from typing_extensions import override
 
 from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.library.lines import COLUMNS
@@ -16,20 +17,20 @@ _ELIDE = Qt.TextElideMode.ElideRight
 
 
 class LibraryCells(QStyledItemDelegate):
-    """Selection, icon, text."""
+    """Paints selection, icon and text."""
 
     def __init__(self, model: LibraryModel, themes: ThemeManager, parent: QWidget) -> None:
         super().__init__(parent)
         self._model = model
         self._themes = themes
 
+    @override
     def paint(
         self,
         painter: QPainter,
         option: QStyleOptionViewItem,
         index: QModelIndex | QPersistentModelIndex,
     ) -> None:
-        """One cell."""
         theme, roles = self._themes.theme, Qt.ItemDataRole
         rect: QRect = option.rect
         state: QStyle.StateFlag = option.state

@@ -1,4 +1,4 @@
-"""Beside the table: one recording, what its owner wrote to it, and where it is."""
+"""The card beside the table: one recording, the notes on it, and where it is."""
 
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from typing_extensions import override
 
 from raydash.core.library import MAX_NOTE, MAX_TAG, MAX_TAGS, MAX_TITLE, Notes
 from raydash.ui.kit import words
@@ -41,12 +42,12 @@ _NAMES = {
 
 
 def tags_of(text: str) -> tuple[str, ...]:
-    """The tags in a line of text, each once, in the order they were written."""
+    """The tags in a line of text, without duplicates, in the order they were written."""
     return tuple(dict.fromkeys(tag for part in text.split(",") if (tag := part.strip())))
 
 
 def why_tags_cannot(tags: tuple[str, ...]) -> str:
-    """Why these can't be kept; empty if they can."""
+    """Why these tags can't be stored; empty if they can."""
     if len(tags) > MAX_TAGS:
         return f"{len(tags)} tags; allowed: {MAX_TAGS}"
     long = next((tag for tag in tags if len(tag) > MAX_TAG), "")
@@ -54,7 +55,7 @@ def why_tags_cannot(tags: tuple[str, ...]) -> str:
 
 
 def figures_of(line: Line, now: datetime) -> dict[str, str]:
-    """The lines of figures, by key."""
+    """The figures of a recording in words, by key."""
     run, known = line.run, line.figures_known
     ended = words.outcome(run.state, run.ended_by) if not line.is_live else line.state_words
     workers = f" · {words.plural(run.num_workers, 'worker')}" if run.num_workers else ""
@@ -73,10 +74,10 @@ def figures_of(line: Line, now: datetime) -> dict[str, str]:
 
 
 class RunDetails(Card):
-    """The selected recording. What is written is kept by itself.
+    """Shows the selected recording. What the user writes is saved without being asked.
 
     Signals:
-        notes_edited(str, Notes): The user wrote something to that run.
+        notes_edited(str, Notes): The user changed the notes of this run.
         said(str): One line about what was done.
     """
 
@@ -173,11 +174,11 @@ class RunDetails(Card):
 
     @property
     def run_id(self) -> str:
-        """The recording that is shown; empty: none."""
+        """The id of the recording that is shown; empty if there is none."""
         return self._line.run.run_id if self._line else ""
 
     def show_line(self, line: Line | None, otherwise: str) -> None:
-        """Show a recording, or a word instead. What was written to the one before is kept."""
+        """Show a recording, or a message instead; save what was written about the one before."""
         if line is None or line.run.run_id != self.run_id:
             self.save()
             self._line = line
@@ -199,7 +200,7 @@ class RunDetails(Card):
         self.set_subtitle(line.run.run_id)
 
     def _take_notes(self, notes: Notes) -> None:
-        """Show what is stored; a field that the user is changing is left alone."""
+        """Show the stored notes; leave a field alone that the user is changing."""
         before, self._notes = self._notes, notes
         if self.title.text() == before.title and notes.title != before.title:
             self.title.setText(notes.title)
@@ -221,7 +222,7 @@ class RunDetails(Card):
     # --- what the user writes -----------------------------------------------------------------
 
     def save(self) -> None:
-        """Keep what was written, if it differs from what is stored and can be kept."""
+        """Save what was written, if it differs from what is stored and is allowed."""
         self._save_later.stop()
         if self._line is None:
             return
@@ -246,8 +247,9 @@ class RunDetails(Card):
             self.tags.setProperty("invalid", bool(problem))
             self.tags.style().polish(self.tags)
 
+    @override
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Notes are kept when they lose the focus, and a second after the last key."""
+        """Save notes when they lose the focus; a timer saves them a second after the last key."""
         if watched is self.text and event.type() == QEvent.Type.FocusOut:
             self.save()
         return super().eventFilter(watched, event)

@@ -1,4 +1,4 @@
-"""What the library asks before it acts: deleting, exporting, limits. None stops the program."""
+"""The dialogs of the library: deleting, exporting, limits. None of them blocks the program."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +41,7 @@ _FORMATS = {
 
 
 class _Dialog(QDialog):
-    """A title, a body, and a row of buttons."""
+    """A dialog with a title, a body, and a row of buttons."""
 
     def __init__(self, name: str, title: str, heading: str, parent: QWidget | None) -> None:
         super().__init__(parent)
@@ -64,7 +64,7 @@ class _Dialog(QDialog):
         self.add_button("Cancel", f"{name}_cancel").clicked.connect(self.reject)
 
     def add_button(self, text: str, name: str) -> QPushButton:
-        """One more button, to the right of the others."""
+        """Add a button to the right of the others."""
         button = QPushButton(text)
         button.setObjectName(name)
         button.setAccessibleName(text)
@@ -73,7 +73,7 @@ class _Dialog(QDialog):
         return button
 
     def add_words(self, text: str, role: str = "") -> QLabel:
-        """A paragraph in the body."""
+        """Add a paragraph to the body."""
         label = QLabel(text, wordWrap=True, textFormat=Qt.TextFormat.PlainText)
         if role:
             label.setProperty("role", role)
@@ -82,10 +82,10 @@ class _Dialog(QDialog):
 
 
 class DeleteDialog(_Dialog):
-    """Names what would be deleted, and its size.
+    """Names the recordings that would be deleted, and their size.
 
     Signals:
-        confirmed: Delete it.
+        confirmed: Delete them.
     """
 
     confirmed = Signal()
@@ -117,10 +117,10 @@ class DeleteDialog(_Dialog):
 
 
 class ExportDialog(_Dialog):
-    """Format and target.
+    """Asks for a format and a file to write.
 
     Signals:
-        chosen(ExportFormat, str): Write it there.
+        chosen(ExportFormat, str): Write this format to this path.
     """
 
     chosen = Signal(object, str)
@@ -159,7 +159,7 @@ class ExportDialog(_Dialog):
         self._on_format()
 
     def _on_format(self) -> None:
-        """The same name with another ending."""
+        """Give the file name the ending of the chosen format."""
         kind = self.format.currentData()
         suffix = _FORMATS[kind][2] or f"-{kind.value}"
         self.out.setText(str(self._folder / f"{self._stem}{suffix}"))
@@ -193,10 +193,10 @@ class ExportDialog(_Dialog):
 
 
 class LimitsDialog(_Dialog):
-    """How much the library may hold.
+    """Asks how much the library may hold.
 
     Signals:
-        chosen(LibrarySettings): These limits.
+        chosen(LibrarySettings): The user confirmed these limits.
     """
 
     chosen = Signal(object)
@@ -224,7 +224,7 @@ class LimitsDialog(_Dialog):
         save.clicked.connect(self._on_save)
 
     def settings(self) -> LibrarySettings:
-        """As the fields say."""
+        """The limits in the fields."""
         limit, days, size = (self._value(rule) for rule in (self._limit, self._days, self._size))
         return LibrarySettings(
             limit_bytes=None if limit is None else round(limit * _GB),

@@ -1,4 +1,4 @@
-"""Below the library: what it takes on disk, against its limit."""
+"""The bar below the library: its size on disk, against its limit."""
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
@@ -11,7 +11,7 @@ _STEPS = 1000
 
 
 def disk_words(library: Library) -> str:
-    """What it takes, of what, and what is left."""
+    """The library's size, its limit if there is one, and the free space on its disk."""
     disk, limit = library.disk, library.settings.limit_bytes
     taken = words.disk_size(disk.library_bytes)
     of = f" of {words.disk_size(limit)}" if limit is not None else ""
@@ -19,14 +19,17 @@ def disk_words(library: Library) -> str:
 
 
 def disk_share(library: Library) -> float:
-    """How full: of the limit, or else of what the library could take; 0 to 1."""
+    """How full the library is, from 0 to 1.
+
+    The whole is its limit or, without one, all that would fit on its disk.
+    """
     disk, limit = library.disk, library.settings.limit_bytes
     whole = disk.library_bytes + disk.free_bytes if limit is None else limit
     return min(1.0, disk.library_bytes / whole) if whole > 0 else 1.0
 
 
 class DiskBar(QWidget):
-    """Bar, figures, warning, and the button for limits.
+    """Shows bar, figures, warning, and the button for limits.
 
     Signals:
         limits_requested: The user wants to change the limits.
@@ -63,7 +66,7 @@ class DiskBar(QWidget):
         self.show_library(None)
 
     def show_library(self, library: Library | None) -> None:
-        """Show its figures."""
+        """Show the figures of the library; None while they are not known."""
         self.setEnabled(library is not None)
         if library is None:
             self._words.set_text("looking at the recordings…")

@@ -1,4 +1,4 @@
-"""What the library's table says: a recording joined with what the cluster knows of it. Pure."""
+"""The content of the library's table: recordings, joined with what the cluster knows. Pure."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -21,12 +21,12 @@ _SOURCES = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One recording.
+    """One recording in the table.
 
     Attributes:
-        run: As the library has it.
-        live: As the cluster has it now, if it goes on there.
-        text: All that a word of the search may match, in lower case.
+        run: The run as the library has it.
+        live: The run as the cluster has it now, if it is still going on there.
+        text: Everything that a word of the search may match, in lower case.
     """
 
     run: RecordedRun
@@ -35,24 +35,24 @@ class Line:
 
     @property
     def state(self) -> RunState | None:
-        """How it is now; None: it can't be read."""
+        """Its present state; None if it can't be read."""
         return self.live.state if self.live else self.run.state
 
     @property
     def state_words(self) -> str:
-        """The state as the table has it."""
+        """Its state as the table shows it."""
         if self.run.is_live and self.live is None:
             return "live elsewhere"
         return words.run_state(self.state) if self.state else "unreadable"
 
     @property
     def is_live(self) -> bool:
-        """Some process writes it now."""
+        """Whether a process is writing it now."""
         return self.run.is_live or self.live is not None
 
     @property
     def is_readable(self) -> bool:
-        """There is something to show."""
+        """Whether there is something to show."""
         return self.state is not None
 
     @property
@@ -63,24 +63,24 @@ class Line:
 
     @property
     def elapsed_s(self) -> float:
-        """Stepping time."""
+        """Its stepping time in seconds."""
         return self.live.elapsed_s if self.live else self.run.elapsed_s
 
     @property
     def num_env_steps(self) -> int:
-        """Whole run."""
+        """Env steps of the whole run."""
         live = self.live.num_env_steps_sampled_lifetime if self.live else 0
         return max(live, self.run.num_env_steps_sampled_lifetime)
 
     @property
     def num_episodes(self) -> int:
-        """Whole run."""
+        """Episodes of the whole run."""
         live = self.live.num_episodes_lifetime if self.live else 0
         return max(live, self.run.num_episodes_lifetime)
 
     @property
     def figures_known(self) -> bool:
-        """Not so of a file that can't be read (now)."""
+        """Whether its figures are known; they are not while its file can't be read."""
         return self.live is not None or (self.is_readable and not self.run.fault)
 
 
@@ -99,9 +99,10 @@ def _search_text(run: RecordedRun) -> str:
 
 
 def matches(line: Line, search: str) -> bool:
-    """Whether every word matches: some text of the line, or `tag:x`, `env:y`, `state:z` and so on.
+    """Whether every word of the search matches the line.
 
-    A word with an unknown head (`10:30`) is plain text.
+    A word may be found in any text of it, or be of the form `tag:x`, `env:y`, `state:z` and so on.
+    A word with an unknown prefix (`10:30`) is plain text.
     """
     for word in search.lower().split():
         head, colon, rest = word.partition(":")
@@ -131,14 +132,14 @@ class Column:
     """A column of the table.
 
     Attributes:
-        key: Its name in the code.
-        title: On the header.
-        help: What it says.
-        text: A cell's words; `now` has the local time zone.
-        sort: What it is ordered by; None comes last, whichever way.
-        longest: The longest that it should show in full.
-        grows: Takes its part of the room that is left.
-        is_number: To the right.
+        key: Stable name.
+        title: The text in the header.
+        help: What it shows.
+        text: Gives a cell's text; its second argument is the present, in the local time zone.
+        sort: Gives the value to sort by; None comes last in either order.
+        longest: The longest text that it should show in full.
+        is_number: It is right-aligned.
+        grows: It takes its share of the width that is left.
     """
 
     key: str
@@ -262,7 +263,10 @@ COLUMN_OF = {column.key: number for number, column in enumerate(COLUMNS)}
 
 
 def ordered(lines: Sequence[Line], column: Column, *, descending: bool) -> list[Line]:
-    """The lines by a column; equal ones by id, the newest first; those without a value last."""
+    """The lines sorted by a column.
+
+    Equal ones are sorted by id, the newest first; those without a value come last.
+    """
     newest_first = sorted(lines, key=lambda line: line.run.run_id, reverse=True)
     values = {id(line): column.sort(line) for line in newest_first}
     known = [line for line in newest_first if values[id(line)] is not None]
@@ -280,7 +284,7 @@ def why_cannot_open(chosen: Sequence[Line]) -> str:
 
 
 def why_cannot_run_again(chosen: Sequence[Line]) -> str:
-    """Why its spec can't be put into the form; empty if it can."""
+    """Why the spec of the selection can't be put into the form; empty if it can."""
     if reason := why_cannot_open(chosen):
         return reason
     if chosen[0].run.source is not RunSource.RAYDASH:
@@ -303,7 +307,7 @@ def why_cannot_export(chosen: Sequence[Line]) -> str:
 
 
 def why_cannot_report(chosen: Sequence[Line]) -> str:
-    """Why no report can be written of the selection; empty if one can."""
+    """Why no report about the selection can be written; empty if one can."""
     if not chosen:
         return "no recording is selected"
     if len(chosen) > MAX_COMPARED:
@@ -338,7 +342,7 @@ def _why_live(chosen: Sequence[Line]) -> str:
 
 
 def _named(titles: Sequence[str]) -> str:
-    """`one is`, `one and 2 more are`."""
+    """Name the first title and count the others: `one is`, `one and 2 more are`."""
     rest = len(titles) - 1
     return f"{titles[0]} is" if not rest else f"{titles[0]} and {rest} more are"
 

@@ -12,6 +12,7 @@ from PySide6.QtCore import (
     Qt,
 )
 from PySide6.QtGui import QColor
+from typing_extensions import override
 
 from raydash.core.messages import RunSummary
 from raydash.ui.kit import words
@@ -28,9 +29,10 @@ _LEFT = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 
 
 class LibraryModel(QAbstractTableModel):
-    """One row per recording that the search lets through, in the order that was asked for.
+    """One row per recording that matches the search, in the chosen order.
 
-    When rows come, go or move, the model is reset; its view keeps selection and scroll by id.
+    When rows appear, disappear or move, the model is reset; its view keeps selection and scroll by
+    id.
     """
 
     def __init__(self, themes: ThemeManager, parent: QObject | None = None) -> None:
@@ -39,28 +41,28 @@ class LibraryModel(QAbstractTableModel):
         self._lines: Sequence[Line] = ()
         self._rows: list[Line] = []
         self._row_of: dict[str, int] = {}
-        self._texts: dict[int, list[str]] = {}  # by row, of those that were painted
+        self._texts: dict[int, list[str]] = {}  # by row, only of rows that were painted
         self._search = ""
         self._column = _STARTED
         self._descending = True
 
     @property
     def num_lines(self) -> int:
-        """Recordings before the search."""
+        """The number of recordings, whether they match the search or not."""
         return len(self._lines)
 
     @property
     def rows(self) -> Sequence[Line]:
-        """What is shown, from top to bottom."""
+        """The recordings that are shown, from top to bottom."""
         return self._rows
 
     def set_lines(self, lines: Sequence[Line]) -> None:
-        """Show other lines, or the same ones with newer figures."""
+        """Show other recordings, or the same ones with newer figures."""
         self._lines = lines
         self._arrange()
 
     def set_live(self, live: Iterable[RunSummary]) -> None:
-        """Newer figures of live runs; rows stay where they are until the library changes."""
+        """Update the figures of live runs; rows keep their places until the library changes."""
         going = {summary.run_id: summary for summary in live}
         changed = {
             line.run.run_id: replace(line, live=going.get(line.run.run_id))
@@ -78,18 +80,18 @@ class LibraryModel(QAbstractTableModel):
                 self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
 
     def set_search(self, search: str) -> None:
-        """Show only what matches (`lines.matches`)."""
+        """Show only what matches the search (`lines.matches`)."""
         self._search = search.strip()
         self._arrange()
 
+    @override
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Order the rows by a column."""
         self._column = column
         self._descending = order == Qt.SortOrder.DescendingOrder
         self._arrange()
 
     def row_of(self, run_id: str) -> int:
-        """Where a recording is; -1 if it is not shown."""
+        """The row of a recording; -1 if it is not shown."""
         return self._row_of.get(run_id, -1)
 
     def _arrange(self) -> None:
@@ -108,7 +110,7 @@ class LibraryModel(QAbstractTableModel):
         self.endResetModel()
 
     def text(self, row: int, column: int) -> str:
-        """A cell's words."""
+        """The text of a cell."""
         texts = self._texts.get(row)
         if texts is None:
             line, now = self._rows[row], _now()
@@ -117,21 +119,21 @@ class LibraryModel(QAbstractTableModel):
 
     # --- QAbstractTableModel ------------------------------------------------------------------
 
+    @override
     def rowCount(self, parent: Index = _ROOT) -> int:
-        """As Qt asks."""
         return 0 if parent.isValid() else len(self._rows)
 
+    @override
     def columnCount(self, parent: Index = _ROOT) -> int:
-        """As Qt asks."""
         return 0 if parent.isValid() else len(COLUMNS)
 
+    @override
     def headerData(
         self,
         section: int,
         orientation: Qt.Orientation,
         role: int = Qt.ItemDataRole.DisplayRole,
     ) -> object:
-        """Titles, and what they mean."""
         if orientation != Qt.Orientation.Horizontal:
             return None
         column = COLUMNS[section]
@@ -145,8 +147,8 @@ class LibraryModel(QAbstractTableModel):
             case _:
                 return None
 
+    @override
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        """A cell."""
         line, number = self._rows[index.row()], index.column()
         column, theme = COLUMNS[number], self._themes.theme
         match role:

@@ -1,4 +1,4 @@
-"""The library on the screen: search, table, details, and what can be done to recordings.
+"""The library page: search, table, details, and what can be done with recordings.
 
 ::
 
@@ -37,6 +37,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from typing_extensions import override
 
 from raydash.core.library import ExportFormat, LibrarySettings, Notes
 from raydash.core.messages import Answer
@@ -66,17 +67,17 @@ _LOOKING = "Looking at the recordings…"
 
 
 def can_be_imported(path: Path) -> bool:
-    """Whether a dropped file may be somebody's run."""
+    """Whether a dropped file or folder may hold a run of another tool."""
     return path.is_dir() or path.suffix in (".csv", ".json", ".duckdb") or "tfevents" in path.name
 
 
 def shared_widths(least: Sequence[int], wanted: Sequence[int], room: int) -> list[int]:
-    """How wide each column is: those that grow take what is left, and give way first.
+    """The width of each column: those that grow take what is left, and are the first to shrink.
 
     Args:
-        least: Of each column, in pixels: for its title.
-        wanted: For its longest text.
-        room: For all.
+        least: Smallest width of each column in pixels, from its title.
+        wanted: Wanted width of each column in pixels, from its longest text.
+        room: The width for all of them in pixels.
     """
     widths = [max(pair) for pair in zip(least, wanted, strict=True)]
     growing = [number for number, column in enumerate(COLUMNS) if column.grows]
@@ -103,8 +104,9 @@ class _Table(QTableView):
         self._user_sized = False
         self.horizontalHeader().sectionResized.connect(self._on_section_resized)
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Share the room out anew, unless the user has."""
+        """Distribute the width over the columns, unless the user has sized them."""
         super().resizeEvent(event)
         if self._user_sized:
             return
@@ -124,8 +126,9 @@ class _Table(QTableView):
     def _on_section_resized(self) -> None:
         self._user_sized = True
 
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        """The rows, or a word."""
+        """Paint the rows, or say why there are none."""
         super().paintEvent(event)
         if self.empty_words and not self.model().rowCount():
             painter = QPainter(self.viewport())
@@ -137,11 +140,11 @@ class _Table(QTableView):
 
 
 class LibraryPage(QWidget):
-    """All recordings.
+    """Shows all recordings.
 
     Signals:
-        compare_requested(tuple[str, ...]): The user wants to see these runs over each other.
-        run_again_requested(RunSpec): The user wants that spec in the form.
+        compare_requested(tuple[str, ...]): Show these runs on the compare page.
+        run_again_requested(RunSpec): Put this spec into the form.
         said(str): One line about what was done.
     """
 
@@ -310,15 +313,16 @@ class LibraryPage(QWidget):
 
     # --- what it shows ------------------------------------------------------------------------
 
+    @override
     def showEvent(self, event: QShowEvent) -> None:
-        """The library is asked for once it is wanted."""
+        """Ask the engine for the library, now that somebody looks at it."""
         super().showEvent(event)
         self._library.watch()
         self.refresh()
         self.table.setFocus()
 
     def refresh(self) -> None:
-        """Take over the library and the live runs, if anybody sees it."""
+        """Show the library and the live runs, if the page is visible."""
         library = self._store.library
         self.table.empty_words = _LOOKING if library is None else _NOTHING
         if library is not None and library.runs:
@@ -374,7 +378,7 @@ class LibraryPage(QWidget):
         return [self.model.rows[row] for row in sorted(rows) if row >= 0]
 
     def select(self, run_ids: tuple[str, ...]) -> None:
-        """Select these and no others."""
+        """Select these recordings and no others."""
         self._selected = run_ids
         self._restore_selection()
         row = self.model.row_of(run_ids[0]) if run_ids else -1
@@ -393,15 +397,15 @@ class LibraryPage(QWidget):
         self._refresh()
 
     def _keep_scroll(self) -> None:
-        # A reset clears the selection before it is told.
+        # A reset clears the selection before it is signalled, and that is not the user's doing.
         self._restoring = True
         self._scroll = self.table.verticalScrollBar().value()
 
     def _restore_selection(self) -> None:
-        """Select the same recordings again; those out of sight are no longer selected."""
+        """Select the same recordings again, except for those that are out of sight now."""
         scroll = self._scroll if self._restoring else None
         if self.model.rows and not self._has_begun:
-            # Something to look at: the topmost one, which is the newest.
+            # Select the topmost one, which is the newest, so that there is something to look at.
             self._has_begun = True
             self._selected = self._selected or (self.model.rows[0].run.run_id,)
         selection = QItemSelection()
@@ -415,7 +419,7 @@ class LibraryPage(QWidget):
         )
         self._restoring = False
         if scroll is not None:
-            self.table.doItemsLayout()  # or else there is nothing to scroll yet
+            self.table.doItemsLayout()  # until then there is nothing to scroll
             self.table.verticalScrollBar().setValue(scroll)
         self._selected = tuple(run_id for run_id, row in rows.items() if row >= 0)
         self._refresh()
@@ -429,7 +433,7 @@ class LibraryPage(QWidget):
             self._library.open(chosen[0].run.run_id)
 
     def compare_selected(self) -> None:
-        """Lay the selected runs over each other."""
+        """Compare the selected runs."""
         chosen = self.selected_lines()
         if not lines.why_cannot_compare(chosen):
             self.compare_requested.emit(tuple(line.run.run_id for line in chosen))
@@ -448,7 +452,7 @@ class LibraryPage(QWidget):
         self._library.load(chosen[0].run.run_id, on_answer)
 
     def ask_delete(self) -> None:
-        """Ask whether the selected recordings shall be deleted."""
+        """Ask whether to delete the selected recordings."""
         chosen = self.selected_lines()
         if lines.why_cannot_delete(chosen):
             return
@@ -458,7 +462,7 @@ class LibraryPage(QWidget):
         dialog.open()
 
     def ask_export(self) -> None:
-        """Ask for format and target."""
+        """Ask for format and path, then export."""
         chosen = self.selected_lines()
         if lines.why_cannot_export(chosen):
             return
@@ -472,14 +476,14 @@ class LibraryPage(QWidget):
         dialog.open()
 
     def ask_report(self) -> None:
-        """Ask where to write the report."""
+        """Ask where to write a report about the selected runs."""
         chosen = self.selected_lines()
         if lines.why_cannot_report(chosen):
             return
         self.ask_report_of(tuple(line.run.run_id for line in chosen))
 
     def ask_report_of(self, run_ids: tuple[str, ...]) -> None:
-        """Ask where to write a report about these."""
+        """Ask where to write a report about these runs."""
         dialog = QFileDialog(self.window(), "Report", str(Path.home()), "Web page (*.html)")
         dialog.setObjectName("library_report_dialog")
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -497,7 +501,7 @@ class LibraryPage(QWidget):
         dialog.open()
 
     def import_paths(self, paths: tuple[str, ...]) -> None:
-        """Bring in runs of other tools; the first of them is selected."""
+        """Import runs of other tools, and select the first of them."""
 
         def on_answer(answer: Answer) -> None:
             if answer.fault is None and answer.run_id:
@@ -526,7 +530,7 @@ class LibraryPage(QWidget):
 
 
 def _ranges(rows: Iterable[int]) -> list[tuple[int, int]]:
-    """Neighbours joined: two thousand ranges of one row would take Qt a tenth of a second."""
+    """Join neighbouring rows: two thousand ranges of one row would take Qt a tenth of a second."""
     found: list[tuple[int, int]] = []
     for row in sorted(rows):
         if found and found[-1][1] == row - 1:

@@ -1,4 +1,4 @@
-"""What can be done to any run of the list, on screen or not: the menu of its line."""
+"""The menu of a run in the list: what can be done to it, whether it is on screen or not."""
 
 from functools import partial
 
@@ -24,12 +24,12 @@ from raydash.ui.runs.run_verbs import (
 
 
 class RunCommands(QObject):
-    """Commands that name their run.
+    """Commands for any run of the list.
 
     Signals:
-        run_again_requested(RunSpec): The user wants a run's spec in the form.
-        compare_requested(tuple): The user wants these runs on the comparison's page.
-        report_requested(tuple): The user wants a report about these.
+        run_again_requested(RunSpec): Put this run's spec into the form.
+        compare_requested(tuple): Show these runs on the compare page.
+        report_requested(tuple): Write a report about these runs.
     """
 
     run_again_requested = Signal(object)
@@ -43,20 +43,20 @@ class RunCommands(QObject):
         self._themes = themes
 
     def show(self, run_id: str) -> None:
-        """Put it on screen."""
+        """Show a run on screen."""
         self._session.show_run(run_id)
 
     def overlay(self, run_id: str, drawn: bool) -> None:
-        """Draw it beside the run on screen, or no longer."""
+        """Draw a run beside the one on screen, or stop drawing it."""
         self._session.overlay(run_id, drawn=drawn)
 
     def close(self, run_id: str) -> None:
-        """Take it off the list, if it can be."""
+        """Take a run off the list, if it can be closed."""
         if not self.why_close_cannot(run_id):
             self._session.close_run(run_id)
 
     def chosen(self, run_id: str) -> tuple[str, ...]:
-        """The runs that are drawn, and that one."""
+        """The ids of the runs that are drawn, and this one."""
         drawn = (self._store.shown_run_id, *self._store.overlaid, run_id)
         return tuple(dict.fromkeys(each for each in drawn if each))
 
@@ -71,7 +71,7 @@ class RunCommands(QObject):
         return "" if is_over else "it goes on; stop it first"
 
     def menu(self, run_id: str, parent: QWidget) -> QMenu:
-        """What can be done to this run now; of the rest the tool tips say why not."""
+        """The menu of a run; the tool tips of what is disabled say why."""
         menu = QMenu(parent)
         menu.setToolTipsVisible(True)
         store = self._store

@@ -1,4 +1,4 @@
-"""What the list of runs says: live runs, runs that this window knows, opened recordings. Pure."""
+"""The content of the list of runs: live runs, runs of this window, opened recordings. Pure."""
 
 import math
 from dataclasses import dataclass, replace
@@ -14,22 +14,23 @@ from raydash.ui.kit.run_names import told_apart
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """One run.
+    """One run of the list.
 
     Attributes:
-        run_id: Which run.
-        name: Not the same as any other line's.
-        state: None: nothing has been heard of it.
-        elapsed_s: Stepping time.
-        owner: `user@host` of whoever started it.
+        run_id: Id of the run.
+        name: Its name, which no other line has.
+        state: Its state; None if nothing is known of it yet.
+        elapsed_s: Its stepping time.
+        owner: `user@host` of the person who started it.
         detail: Environment, workers, how it ended.
         is_own: It was started in this window.
         is_recording: It is shown from its file.
         ways: What chooses the actions, what improves that, and an unusual mode.
-        paused: It is asked to pause.
-        return_mean: Of the last 100 episodes; NaN: none yet, or not known here.
-        steps_per_s: Of the last 10 s; of a run that is over, of the whole run; NaN: not known.
-        num_env_steps: Whole run.
+        paused: It has been asked to pause.
+        return_mean: Mean of the last 100 episodes; NaN if there is none yet, or it is not known
+            here.
+        steps_per_s: Over the last 10 s, or the whole of a run that is over; NaN if it is not known.
+        num_env_steps: Env steps of the whole run.
         is_shown: It is the one on screen.
         is_drawn: Its curves are in the plots.
     """
@@ -52,9 +53,9 @@ class RunLine:
 
     @property
     def state_words(self) -> str:
-        """State, time, and whose it is if it is somebody else's.
+        """Its state and time, and its owner if that is somebody else.
 
-        How a recording ended its icon says.
+        The icon shows how a recording ended, so the text does not.
         """
         whose = "" if self.is_own or self.is_recording else f" · {self.owner}"
         state = words.run_state(self.state, paused=self.paused)
@@ -63,19 +64,19 @@ class RunLine:
 
     @property
     def pace_words(self) -> str:
-        """Env steps a second, or in total where that is not known."""
+        """Env steps per second, or in total where the rate is not known."""
         if math.isfinite(self.steps_per_s):
             return words.rate(self.steps_per_s)
         return words.compact(self.num_env_steps) + " steps" if self.num_env_steps else ""
 
     @property
     def return_words(self) -> str:
-        """The mean return; empty before the first episode."""
+        """The mean return; empty before the first episode has ended."""
         return words.decimal(self.return_mean) if math.isfinite(self.return_mean) else ""
 
     @property
     def tip(self) -> str:
-        """All of it, with what the figures mean."""
+        """Everything known of it, with what the figures mean, for a tool tip."""
         lines = [self.name, self.run_id, self.detail, self.ways]
         if self.return_words:
             lines.append(f"mean return of the last 100 episodes: {self.return_words}")
@@ -91,7 +92,7 @@ class RunLine:
 
     @property
     def spoken(self) -> str:
-        """For those who hear the list."""
+        """The line as a screen reader says it."""
         figures = (
             words.run_state(self.state) if self.is_recording else "",
             f"mean return {self.return_words}" if self.return_words else "",
@@ -165,7 +166,7 @@ def _known_line(run: RunStore, *, is_own: bool) -> RunLine:
     if state.is_over or run.is_recording:
         per_s = figures.num_env_steps_sampled_lifetime / elapsed_s if elapsed_s else math.nan
     if run.is_recording and not state.is_over:
-        # Whatever moment is shown, the line speaks of the whole run.
+        # Whichever time is shown, the line describes the whole run.
         return_mean = per_s = math.nan
     if run.is_recording and run.ended[0] is not None:
         state, elapsed_s = run.ended[0], run.recorded_until_s or elapsed_s

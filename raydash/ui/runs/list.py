@@ -1,12 +1,13 @@
-"""The list of runs: live ones of the cluster, those that this window knows, and opened recordings.
+"""The list of runs: live ones of the cluster, those of this window, and opened recordings.
 
-A click (or Enter) shows one, its box (or Space) overlays its curves, Delete closes one that is
-over; everything else is in each line's menu.
+A click (or Enter) shows a run, its check box (or Space) overlays its curves, Delete closes one that
+is over; everything else is in each line's menu.
 """
 
 from PySide6.QtCore import QPoint, QSignalBlocker, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QKeySequence, QMouseEvent, QPainter, QPaintEvent, QShortcut
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
+from typing_extensions import override
 
 from raydash.link.session import Session
 from raydash.ui.kit.theme import ThemeManager
@@ -19,10 +20,10 @@ _RUN_ID = Qt.ItemDataRole.UserRole
 
 
 class RunList(QListWidget):
-    """The list; renewed when runs come and go, and once a second for their figures.
+    """Shows one line per run, renewed when runs come and go, and once a second for their figures.
 
     Attributes:
-        lines: What it says, newest run first.
+        lines: The content of the lines, newest run first.
     """
 
     def __init__(
@@ -72,12 +73,14 @@ class RunList(QListWidget):
         remove.activated.connect(self._close_current)
         themes.changed.connect(self.viewport().update)
 
+    @override
     def sizeHint(self) -> QSize:
-        """Room for two runs; more if there is some."""
+        """Ask for the height of two runs; the layout may give more."""
         return QSize(200, 2 * self._line_height())
 
+    @override
     def minimumSizeHint(self) -> QSize:
-        """Three runs can be seen without scrolling, if there are three."""
+        """Ask for the height of up to three runs, so that these can be seen without scrolling."""
         return QSize(120, min(max(self.count(), 1), 3) * self._line_height())
 
     def _line_height(self) -> int:
@@ -100,7 +103,7 @@ class RunList(QListWidget):
                 self.addItem(QListWidgetItem())
             for row, line in enumerate(lines):
                 self._fill(self.item(row), line)
-            # Lines move when runs come and go; whoever walks through them stays where he was.
+            # Lines move when runs come and go, but the current line stays with its run.
             stays = self.item_of(stays_id)
             if stays is not None and stays is not self.currentItem():
                 self.setCurrentItem(stays)
@@ -124,14 +127,15 @@ class RunList(QListWidget):
         item.setCheckState(ticked)
 
     def item_of(self, run_id: str) -> QListWidgetItem | None:
-        """The line of a run."""
+        """The item of a run, if it is in the list."""
         items = (self.item(row) for row in range(self.count()))
         return next((item for item in items if item.data(_RUN_ID) == run_id), None)
 
     # --- what the user does -------------------------------------------------------------------
 
+    @override
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """A press on a box waits for its release there."""
+        """Note a press on a check box, and wait for its release there."""
         item = self._item_of_box(event)
         if item is not None and event.button() is Qt.MouseButton.LeftButton:
             self._pressed_box = item
@@ -139,8 +143,9 @@ class RunList(QListWidget):
         else:
             super().mousePressEvent(event)
 
+    @override
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """Tick, or whatever a list does."""
+        """Toggle the check box, or do what a list does."""
         pressed, self._pressed_box = self._pressed_box, None
         if pressed is None:
             super().mouseReleaseEvent(event)
@@ -149,7 +154,7 @@ class RunList(QListWidget):
             pressed.setCheckState(Qt.CheckState.Unchecked if checked else Qt.CheckState.Checked)
 
     def _item_of_box(self, event: QMouseEvent) -> QListWidgetItem | None:
-        """The line whose box the mouse is over, if its run can be overlaid."""
+        """The item whose check box the mouse is over, if its run can be overlaid."""
         where = event.position().toPoint()
         item = self.itemAt(where)
         if item is None or not item.flags() & Qt.ItemFlag.ItemIsUserCheckable:
@@ -182,8 +187,9 @@ class RunList(QListWidget):
 
     # --- painting -----------------------------------------------------------------------------
 
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        """The list, or a word when it is empty."""
+        """Paint the list, or say that it is empty."""
         super().paintEvent(event)
         if not self.count():
             painter = QPainter(self.viewport())

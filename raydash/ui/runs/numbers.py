@@ -1,16 +1,16 @@
-"""Which number each run of the list has, and with it which colour, for as long as it is there."""
+"""The number of each run in the list, from which its colour follows as long as it is there."""
 
 from collections.abc import Iterable
 
 
 class RunNumbers:
-    """The lowest number that is free when a run is first seen; a run that is gone frees its own."""
+    """Gives each new run the lowest free number; a run that is gone frees its own."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
 
     def of(self, run_id: str) -> int:
-        """The number of a run, given to it now if it has none."""
+        """The number of a run, which gets one now if it has none."""
         if run_id not in self._numbers:
             used = set(self._numbers.values())
             free = (number for number in range(len(used) + 1) if number not in used)
@@ -22,7 +22,7 @@ class RunNumbers:
         return self._numbers.get(run_id)
 
     def keep(self, run_ids: Iterable[str]) -> None:
-        """These are all that there are, in the order in which new ones get their numbers."""
+        """Free the numbers of all other runs, and number new ones in this order."""
         wanted = list(run_ids)
         self._numbers = {run: n for run, n in self._numbers.items() if run in wanted}
         for run_id in wanted:

@@ -1,4 +1,4 @@
-"""Paints the lines of the list of runs: box, colour, name and state, figures on the right."""
+"""Paint the lines of the list of runs: check box, colour, name and state, figures on the right."""
 
 from PySide6.QtCore import (
     QAbstractItemModel,
@@ -13,6 +13,7 @@ from PySide6.QtCore import (
 )
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
+from typing_extensions import override
 
 from raydash.ui.kit.icons import run_state_icon
 from raydash.ui.kit.run_style import draw_line
@@ -30,24 +31,25 @@ _RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
 
 class RunLinePainter(QStyledItemDelegate):
-    """Two rows of text a line. The run on screen stands on a ground and is bold."""
+    """Paints two rows of text per line. The run on screen is bold and has another background."""
 
     def __init__(self, numbers: RunNumbers, themes: ThemeManager, parent: QWidget) -> None:
         super().__init__(parent)
         self._numbers = numbers
         self._themes = themes
 
+    @override
     def sizeHint(
         self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
     ) -> QSize:
-        """Two rows of text."""
         metrics: QFontMetrics = option.fontMetrics
         return QSize(120, 2 * metrics.height() + 2 * LINE_PADDING)
 
     def box(self, rect: QRect) -> QRect:
-        """The part of a line that is clicked to overlay its run."""
+        """The area of a line that toggles the overlay when it is clicked."""
         return QRect(rect.left(), rect.top(), _MARGIN + _BOX + _GAP, rect.height())
 
+    @override
     def editorEvent(
         self,
         event: QEvent,
@@ -55,18 +57,21 @@ class RunLinePainter(QStyledItemDelegate):
         option: QStyleOptionViewItem,
         index: QModelIndex | QPersistentModelIndex,
     ) -> bool:
-        """Keys set the tick here; the mouse is the list's, which knows where the box is painted."""
+        """Let keys toggle the check box.
+
+        The list handles the mouse, for it knows where the box is.
+        """
         return event.type() == QEvent.Type.KeyPress and super().editorEvent(
             event, model, option, index
         )
 
+    @override
     def paint(
         self,
         painter: QPainter,
         option: QStyleOptionViewItem,
         index: QModelIndex | QPersistentModelIndex,
     ) -> None:
-        """One line."""
         line = index.data(LINE_ROLE)
         if not isinstance(line, RunLine):
             return
@@ -115,7 +120,10 @@ class RunLinePainter(QStyledItemDelegate):
         upper: QRect,
         lower: QRect,
     ) -> None:
-        """Name, ways (where there is room) and return above; glyph, state and pace below."""
+        """Draw name, execution (if it fits) and return in the upper row.
+
+        Glyph, state and pace below.
+        """
         theme = self._themes.theme
         plain, stressed = QFont(option.font), QFont(option.font)
         stressed.setBold(line.is_shown)
@@ -139,7 +147,7 @@ class RunLinePainter(QStyledItemDelegate):
 
 
 def _left_of_figure(painter: QPainter, row: QRect, figure: str) -> int:
-    """Draw a figure at a row's right end; gives where the room left of it ends."""
+    """Draw a figure at a row's right end; gives where the space to its left ends."""
     if not figure:
         return row.right()
     painter.drawText(row, _RIGHT, figure)

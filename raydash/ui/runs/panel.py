@@ -1,4 +1,4 @@
-"""The card of the runs: the list, its commands, and a word about how many there are."""
+"""The card of the runs: the list, its commands, and how many runs there are."""
 
 from PySide6.QtWidgets import QWidget
 
@@ -12,12 +12,12 @@ from raydash.ui.runs.numbers import RunNumbers
 
 
 class RunsPanel(Card):
-    """The runs.
+    """The card with the list of runs.
 
     Attributes:
-        list: A line a run.
-        commands: What can be done to each; its signals are the window's to serve.
-        numbers: Which colour each has.
+        list: The list, with one line per run.
+        commands: What can be done to each run; the window connects its signals.
+        numbers: The runs' numbers, from which their colours follow.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class RunsPanel(Card):
             signal.connect(self._refresh)
 
     def _refresh(self) -> None:
-        """How many, and how many of them go on."""
+        """Show how many runs there are, are live, and are drawn."""
         lines = self.list.lines
         live = sum(line.state is not None and not line.state.is_over for line in lines)
         parts = [words.count(len(lines))] if len(lines) > 1 else []

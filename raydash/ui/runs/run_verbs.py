@@ -1,4 +1,4 @@
-"""What can be asked of a whole run, by tool bar and menu: words, icon, and when."""
+"""The verbs that tool bar and menu send to a whole run: texts, icon, and when each is enabled."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,11 @@ class RunVerb:
     """A verb as people see it.
 
     Attributes:
-        verb: What is sent.
+        verb: The verb of the command.
         text: On buttons and in menus.
-        doing: While it is not answered yet.
+        doing: The text while it has not been answered yet.
         help: What it does.
-        icon: Its picture, if it has one.
+        icon: Its icon, if it has one.
         keys: Its shortcut for the run on screen.
     """
 
@@ -54,17 +54,17 @@ KEEP = RunVerb(
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What decides which run buttons can be pressed.
+    """What decides which run buttons are enabled.
 
     Attributes:
         engine_ready: The engine answers.
         connected: Commands reach the cluster.
-        state: Of the run; None when there is none.
-        paused: The run is asked to pause.
-        starting: A run was asked for and is not accepted yet.
-        pending: Verbs asked of the run and not answered yet.
+        state: State of the run; None when there is none.
+        paused: The run has been asked to pause.
+        starting: A run has been requested and is not accepted yet.
+        pending: Verbs that were sent to the run and are not answered yet.
         form_mistakes: Keys of the form's fields that are wrong.
-        foreign_version: The run's raydash, if it speaks another protocol.
+        foreign_version: The run's raydash version, if it speaks another protocol.
         recording: The run is shown from its file.
         kept: Somebody chose to keep the run.
         can_connect: There is no cluster, and starting a run brings one.
@@ -95,7 +95,7 @@ def why_start_cannot(moment: Moment) -> str:
 
 
 def why_verb_cannot(verb: Verb, moment: Moment) -> str:
-    """Why a run cannot be asked that now; empty if it can."""
+    """Why this verb cannot be sent to a run now; empty if it can."""
     if moment.recording:
         return "this is a recording"
     if moment.state is None or moment.state.is_over:
@@ -114,7 +114,7 @@ def why_verb_cannot(verb: Verb, moment: Moment) -> str:
 
 
 def run_moment(session: Session, run_id: str) -> Moment:
-    """The moment of one run, on screen or not, as the session has it; empty id: of no run."""
+    """What the session knows of a run, on screen or not; an empty id stands for no run."""
     store = session.store
     run = store.runs.get(run_id)
     latest, info = (run.latest, run.info) if run is not None else (None, None)

@@ -1,4 +1,4 @@
-"""The agents of a multi-agent run: what each got and how often it acted."""
+"""The table of a multi-agent run's agents: what each got and how often it acted."""
 
 import math
 import time
@@ -16,6 +16,7 @@ from PySide6.QtCore import (
     Signal,
 )
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from raydash.core.clock import Clock
 from raydash.core.updates import AgentFigures
@@ -37,10 +38,10 @@ class AgentColumn:
     """A column of the table.
 
     Attributes:
-        label: In its heading.
+        label: The text of its heading.
         definition: What it means.
-        value: Of an agent's row.
-        text: That value in words.
+        value: Gives the value for an agent's row.
+        text: Gives that value in words.
     """
 
     label: str
@@ -78,14 +79,14 @@ AGENT_COLUMNS = (
 
 
 class AgentModel(QAbstractTableModel):
-    """One row per agent, in the order in which they were met."""
+    """One row per agent, in the order in which they first appeared."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._agents = AgentFigures()
 
     def show_agents(self, agents: AgentFigures) -> None:
-        """Show these; new rows and figures without a jump, others from the beginning."""
+        """Show these agents. The view jumps only if the known ones are not the first of them."""
         before, now = self._agents.names, agents.names
         if now[: len(before)] != before:
             self.beginResetModel()
@@ -102,24 +103,24 @@ class AgentModel(QAbstractTableModel):
             self.dataChanged.emit(self.index(0, 0), last)
 
     def agent_of(self, row: int) -> str:
-        """The agent of a row."""
+        """The agent in a row."""
         return self._agents.names[row]
 
+    @override
     def rowCount(self, parent: Index = _ROOT) -> int:
-        """How many agents."""
         return 0 if parent.isValid() else len(self._agents.names)
 
+    @override
     def columnCount(self, parent: Index = _ROOT) -> int:
-        """The name, and its figures."""
         return 0 if parent.isValid() else 1 + len(AGENT_COLUMNS)
 
+    @override
     def headerData(
         self,
         section: int,
         orientation: Qt.Orientation,
         role: int = Qt.ItemDataRole.DisplayRole,
     ) -> object:
-        """What a column is called, and what it means."""
         if orientation is not Qt.Orientation.Horizontal:
             return None
         column = AGENT_COLUMNS[section - 1] if section else None
@@ -132,8 +133,8 @@ class AgentModel(QAbstractTableModel):
                 return _RIGHT if column else _LEFT
         return None
 
+    @override
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        """What one cell shows, and what it is sorted by."""
         row, section = index.row(), index.column()
         if not index.isValid() or row >= len(self._agents.names):
             return None
@@ -151,10 +152,10 @@ class AgentModel(QAbstractTableModel):
 
 
 class AgentTable(QWidget):
-    """The table. A view of the draw clock.
+    """Shows the agents of the shown run. It is a view of the draw clock.
 
     Signals:
-        chosen(str): An agent, by a double click or Enter: show its curve.
+        chosen(str): An agent was double-clicked, or Enter pressed on it: show its curve.
     """
 
     chosen = Signal(str)
@@ -199,12 +200,12 @@ class AgentTable(QWidget):
 
     @property
     def agents(self) -> AgentFigures | None:
-        """Of the shown run; None: it has none."""
+        """The agents of the shown run; None if it has none."""
         run = self._store.shown
         return run.latest.agents if run is not None and run.latest is not None else None
 
     def summary(self) -> str:
-        """How many there are, and what they did together."""
+        """How many agents there are, and their steps together."""
         agents = self.agents
         if agents is None:
             return ""
@@ -212,13 +213,16 @@ class AgentTable(QWidget):
         return f"{words.plural(len(agents.names), 'agent')} · {steps}"
 
     def is_dirty(self) -> bool:
-        """Another run, or news of this one; figures need not run faster than the eye."""
+        """Whether there is another run, or news of this one.
+
+        Four times a second is enough to read.
+        """
         now = self._now()
         is_due = self._clock() - self._drawn_s >= _REDRAW_EVERY_S
         return now != self._drawn and (is_due or now[0] != self._drawn[0])
 
     def draw(self) -> None:
-        """Take over the agents of the shown run."""
+        """Show the agents of the shown run."""
         self._drawn, self._drawn_s = self._now(), self._clock()
         self.model.show_agents(self.agents or AgentFigures())
 

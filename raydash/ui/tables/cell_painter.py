@@ -1,4 +1,4 @@
-"""Paints the cells of the worker table straight from the model.
+"""Paint the cells of the worker table straight from the model.
 
 Qt's own delegate asks Python for eight roles of every cell and then goes through the style sheet:
 20 ms for a full screen of workers, against 3 ms here.
@@ -9,6 +9,7 @@ import time
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QTableView
+from typing_extensions import override
 
 from raydash.ui.kit.icons import draw_activity
 from raydash.ui.kit.theme import ThemeManager
@@ -23,7 +24,7 @@ _ELIDE = Qt.TextElideMode.ElideRight
 
 
 class CellPainter(QStyledItemDelegate):
-    """Text, the activity's glyph in its colour, selection and focus."""
+    """Paints text, the activity's glyph in its colour, selection and focus."""
 
     def __init__(self, model: WorkerTableModel, themes: ThemeManager, parent: QObject) -> None:
         super().__init__(parent)
@@ -38,13 +39,13 @@ class CellPainter(QStyledItemDelegate):
         self._selection = QColor(theme.selection)
         self._accent = QColor(theme.accent)
 
+    @override
     def paint(
         self,
         painter: QPainter,
         option: QStyleOptionViewItem,
         index: QModelIndex | QPersistentModelIndex,
     ) -> None:
-        """One cell."""
         rows = self._model.rows
         row, number = self._model.position(index.row()), index.column()
         if rows is None or row < 0:
@@ -74,19 +75,20 @@ class CellPainter(QStyledItemDelegate):
 
 
 class TimedTableView(QTableView):
-    """A table view that knows how long it painted."""
+    """A table view that measures how long it paints."""
 
     def __init__(self) -> None:
         super().__init__()
         self._painted_s = 0.0
 
     def take_paint_s(self) -> float:
-        """Seconds spent painting since the last call."""
+        """The seconds spent painting since the last call."""
         painted_s, self._painted_s = self._painted_s, 0.0
         return painted_s
 
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint, by the clock."""
+        """Paint, and measure how long it took."""
         began_s = time.perf_counter()
         super().paintEvent(event)
         self._painted_s += time.perf_counter() - began_s

@@ -1,4 +1,4 @@
-"""The columns of the worker table, declared: what each shows, means and sorts by."""
+"""The declared columns of the worker table: what each shows, means and sorts by."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from raydash.ui.kit import words
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What the cells are made from: one update's workers, and how old it is.
+    """What the cells are made from: the workers of one update, and how old it is.
 
     Attributes:
         workers: All workers of the run.
         nodes: Node addresses that `workers.node` points into.
-        since_s: Time since the update came; added to every age.
+        since_s: Time since the update arrived, which is added to every age.
     """
 
     workers: WorkerColumns
@@ -26,16 +26,16 @@ class Rows:
     since_s: float = 0.0
 
     def node(self, row: int) -> str:
-        """The address of a worker's node; empty before it is placed."""
+        """The address of a worker's node; empty before the worker is placed."""
         number = int(self.workers.node[row])
         return self.nodes[number] if 0 <= number < len(self.nodes) else ""
 
     def activity(self, row: int) -> Activity:
-        """What a worker does."""
+        """What a worker is doing."""
         return Activity(int(self.workers.activity[row]))
 
     def activity_age_s(self, row: int) -> float:
-        """For how long it has been doing that."""
+        """How long it has been doing that, in seconds."""
         return float(self.workers.activity_age_s[row]) + self.since_s
 
 
@@ -45,14 +45,14 @@ class Column:
 
     Attributes:
         key: Stable name, for settings and filters (`node:10.`).
-        title: In the header.
-        help: The definition, as a tool tip.
-        text: The cell's text.
-        sort_by: One number per worker; NaN sorts last.
-        sample: A wide cell's text: the column is made as wide as that, or as its title.
-        is_number: Right-aligned.
-        is_hidden: Not shown until chosen.
-        concerns: Of runs of which this does not hold, the column says nothing and is left out.
+        title: The text in the header.
+        help: The definition, for a tool tip.
+        text: Gives the text of a cell.
+        sort_by: Gives one number per worker; NaN sorts last.
+        sample: A wide cell's text: the column becomes as wide as that, or as its title.
+        is_number: It is right-aligned.
+        is_hidden: It is not shown until the user chooses it.
+        concerns: Whether the column says anything of a run; if not, it is left out.
     """
 
     key: str
@@ -66,8 +66,8 @@ class Column:
     concerns: Callable[[RunUpdate], bool] | None = None
 
 
-# Who needs looking at comes first; stepping, resetting and, where something learns, idling
-# alternate too fast to be told apart.
+# Workers that need attention come first; stepping, resetting and, where something learns, idling
+# alternate too fast to be distinguished.
 _SEVERITY = np.zeros(len(Activity), np.int32)
 for _rank, _activities in enumerate(
     (
@@ -109,7 +109,7 @@ def _nodes_in_order(rows: Rows) -> NDArray[np.generic]:
 
 
 def _versions(rows: Rows) -> NDArray[np.generic]:
-    """Where none are told nothing was ever changed."""
+    """The versions of the policy, all 0 in a run whose policy has never changed."""
     versions = rows.workers.weights_seq_no
     return versions if len(versions) else np.zeros(len(rows.workers), np.int32)
 

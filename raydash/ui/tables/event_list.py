@@ -1,4 +1,4 @@
-"""What happened in the shown run, newest first; the traceback is one click away."""
+"""The events of the shown run, newest first; the traceback is one click away."""
 
 from PySide6.QtCore import (
     QAbstractListModel,
@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from typing_extensions import override
 
 from raydash.core.events import Event, EventKind
 from raydash.core.states import Activity
@@ -58,14 +59,14 @@ _SIGNS = {
 
 
 def event_words(event: Event) -> str:
-    """One line: when, what, how often."""
+    """An event in one line: when, what, how often."""
     times = f"  ×{words.count(event.count)}" if event.count > 1 else ""
     more = "  …" if event.detail else ""
     return f"{words.clock_time(event.t_s)}   {event.text}{times}{more}"
 
 
 class EventModel(QAbstractListModel):
-    """Events, newest first."""
+    """Events as rows, newest first."""
 
     def __init__(self, themes: ThemeManager, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -73,7 +74,7 @@ class EventModel(QAbstractListModel):
         self._events: list[Event] = []
 
     def set_events(self, events: list[Event]) -> None:
-        """Show these (oldest first); new ones are put on top without moving the rest."""
+        """Show these events (oldest first); new ones appear on top without moving the rest."""
         num_known = len(self._events)
         num_fresh = len(events) - num_known
         if num_known and events[:num_known] == self._events:
@@ -87,17 +88,17 @@ class EventModel(QAbstractListModel):
         self.endResetModel()
 
     def event_at(self, row: int) -> Event:
-        """The event of a row."""
+        """The event in a row."""
         return self._events[len(self._events) - 1 - row]
 
+    @override
     def rowCount(self, parent: QModelIndex | QPersistentModelIndex = _ROOT) -> int:
-        """How many events."""
         return 0 if parent.isValid() else len(self._events)
 
+    @override
     def data(
         self, index: QModelIndex | QPersistentModelIndex, role: int = Qt.ItemDataRole.DisplayRole
     ) -> object:
-        """What one line shows."""
         if not index.isValid() or index.row() >= len(self._events):
             return None
         event = self.event_at(index.row())
@@ -116,7 +117,7 @@ class EventModel(QAbstractListModel):
 
 
 class EventList(QWidget):
-    """The list, and a button (placed elsewhere) for what is behind a line. A view of the clock.
+    """The list, and a button, placed elsewhere, for an event's details. It is a view of the clock.
 
     Signals:
         drawn: It shows other events now.
@@ -151,11 +152,11 @@ class EventList(QWidget):
         themes.changed.connect(self.view.viewport().update)
 
     def is_dirty(self) -> bool:
-        """Another run, or new events."""
+        """Whether there is another run, or new events."""
         return self._now() != self._drawn
 
     def draw(self) -> None:
-        """Take over the events of the shown run."""
+        """Show the events of the shown run."""
         self._drawn = self._now()
         run = self._store.shown
         self.model.set_events(list(run.events) if run else [])

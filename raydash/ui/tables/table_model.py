@@ -1,8 +1,8 @@
 """The workers of the shown run as a table model that sorts and filters itself, with NumPy.
 
-A proxy model would ask Python for each cell it compares: 1000 workers at 10 Hz would cost more
-than everything else on the screen. Here an update costs one `dataChanged`; rows move, or come and
-go, only when the order or the filter says so.
+A proxy model would ask Python for each cell it compares: 1000 workers at 10 Hz would cost more than
+everything else on screen. Here an update costs one `dataChanged`; rows move, appear or disappear
+only when the order or the filter requires it.
 """
 
 import numpy as np
@@ -14,6 +14,7 @@ from PySide6.QtCore import (
     QPersistentModelIndex,
     Qt,
 )
+from typing_extensions import override
 
 from raydash.core.updates import RunUpdate
 from raydash.ui.kit.icons import activity_icon
@@ -29,7 +30,7 @@ _LEFT = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 
 
 class WorkerTableModel(QAbstractTableModel):
-    """One row per worker that the filter lets through, in the order that was asked for."""
+    """One row per worker that matches the filter, in the chosen order."""
 
     def __init__(self, themes: ThemeManager, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -46,7 +47,7 @@ class WorkerTableModel(QAbstractTableModel):
 
     @property
     def num_workers(self) -> int:
-        """Workers before the filter."""
+        """The number of workers, whether they match the filter or not."""
         return len(self._rows.workers) if self._rows else 0
 
     @property
@@ -58,9 +59,9 @@ class WorkerTableModel(QAbstractTableModel):
         """Show another update.
 
         Args:
-            update: The newest of the run, or None for no run.
-            since_s: Time since it came.
-            sort: Put the rows in order again; rows that jump 10 times a second cannot be read.
+            update: The newest update of the run, or None for no run.
+            since_s: Time since it arrived.
+            sort: Sort the rows again; rows that jump 10 times a second cannot be read.
         """
         self._update = update
         self._rows = Rows(update.workers, update.nodes, since_s) if update else None
@@ -74,8 +75,9 @@ class WorkerTableModel(QAbstractTableModel):
         self._filter = text.strip().lower()
         self._arrange()
 
+    @override
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Order the rows by a column; equal ones by worker."""
+        """Sort the rows by a column, equal ones by worker."""
         self._sort_column = column
         self._descending = order == Qt.SortOrder.DescendingOrder
         self._arrange()
@@ -86,7 +88,7 @@ class WorkerTableModel(QAbstractTableModel):
         return int(self._rows.workers.worker_index[self._order[row]])
 
     def position(self, row: int) -> int:
-        """Where a row's worker stands in the update's columns; -1 if there is no such row."""
+        """Where a row's worker is in the update's columns; -1 if there is no such row."""
         return int(self._order[row]) if row < len(self._order) else -1
 
     def row_of(self, worker_index: int) -> int:
@@ -97,7 +99,7 @@ class WorkerTableModel(QAbstractTableModel):
         return int(found[0]) if len(found) else -1
 
     def position_of(self, worker_index: int) -> int:
-        """Where a worker stands in the update's columns; -1 if it is not there."""
+        """Where a worker is in the update's columns; -1 if it is not there."""
         if self._rows is None:
             return -1
         found = np.flatnonzero(self._rows.workers.worker_index == worker_index)
@@ -105,18 +107,18 @@ class WorkerTableModel(QAbstractTableModel):
 
     # --- QAbstractTableModel ------------------------------------------------------------------
 
+    @override
     def rowCount(self, parent: Index = _ROOT) -> int:
-        """Workers that the filter lets through."""
         return 0 if parent.isValid() else len(self._order)
 
+    @override
     def columnCount(self, parent: Index = _ROOT) -> int:
-        """The declared columns, hidden ones too."""
         return 0 if parent.isValid() else len(COLUMNS)
 
+    @override
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> object:
-        """A column's title, and its definition as a tool tip."""
         if orientation != Qt.Orientation.Horizontal or not 0 <= section < len(COLUMNS):
             return None
         column = COLUMNS[section]
@@ -130,8 +132,8 @@ class WorkerTableModel(QAbstractTableModel):
             case _:
                 return None
 
+    @override
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        """What one cell shows."""
         rows = self._rows
         if rows is None or not index.isValid() or index.row() >= len(self._order):
             return None

@@ -1,4 +1,4 @@
-"""The worker table on the screen: sort, filter, choose columns, command the selected workers."""
+"""The worker table on screen: sort, filter, choose columns, command the selected workers."""
 
 import math
 from functools import partial
@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from typing_extensions import override
 
 from raydash.core.machine.permissions import why_worker_cannot, worker_is_paused
 from raydash.core.messages import Verb
@@ -39,7 +40,7 @@ WORKER_VERBS: tuple[tuple[Verb, str, IconName, str], ...] = (
 _SORT_EVERY_S = 1.0
 _REDRAW_EVERY_S = 1.0
 _FIGURES_EVERY_S = 0.2
-# Resetting and stepping alternate all the time: no news.
+# Resetting and stepping alternate all the time, so a change between them is no news.
 _ALIKE = np.arange(len(Activity))
 _ALIKE[Activity.RESETTING] = Activity.STEPPING
 _ROW_HEIGHT = 24
@@ -48,11 +49,11 @@ _DENSE = "QHeaderView::section { padding: 5px 3px; }"
 
 
 class WorkerTable(QWidget):
-    """The table, and the filter that is placed elsewhere. A view of the draw clock.
+    """The table, and its filter, which is placed elsewhere. It is a view of the draw clock.
 
     Signals:
-        selection_changed(tuple[int, ...]): The indices of the selected workers, in order.
-        summary_changed(str): How many there are, match, are selected.
+        selection_changed(tuple[int, ...]): The indices of the selected workers, ascending.
+        summary_changed(str): How many workers there are, match the filter, are selected.
     """
 
     selection_changed = Signal(object)
@@ -129,7 +130,7 @@ class WorkerTable(QWidget):
 
     @property
     def selected(self) -> tuple[int, ...]:
-        """The indices of the selected workers, in order."""
+        """The indices of the selected workers, ascending."""
         return self._selected
 
     def select(self, workers: tuple[int, ...]) -> None:
@@ -142,9 +143,10 @@ class WorkerTable(QWidget):
     # --- the draw clock -----------------------------------------------------------------------
 
     def is_dirty(self) -> bool:
-        """Another state of anything at once; other figures five times a second; ages each second.
+        """Whether there is something new: activities at once, other figures five times a second.
 
-        Figures that change ten times a second cannot be read, and cost twice as much.
+        Ages are redrawn once a second. Figures that change ten times a second cannot be read, and
+        cost twice as much.
         """
         run = self._store.shown
         now = (run.run_id, run.version) if run else ("", 0)
@@ -161,11 +163,11 @@ class WorkerTable(QWidget):
         return not np.array_equal(_ALIKE[latest.workers.activity], _ALIKE[rows.workers.activity])
 
     def take_paint_s(self) -> float:
-        """Seconds spent painting since the last call."""
+        """The seconds spent painting since the last call."""
         return self.view.take_paint_s()
 
     def draw(self) -> None:
-        """Take over the newest update of the shown run."""
+        """Show the newest update of the shown run."""
         run = self._store.shown
         latest = run.latest if run else None
         now_s = self._store.clock()
@@ -183,7 +185,7 @@ class WorkerTable(QWidget):
         self._tell_summary(self._summary(latest))
 
     def _choose_columns(self, latest: RunUpdate | None) -> None:
-        """Columns that say nothing of this run are left out; the user may still choose them."""
+        """Hide columns that say nothing of this run; the user may still choose them."""
         concerned = {
             number: latest is not None and column.concerns(latest)
             for number, column in enumerate(COLUMNS)
@@ -221,7 +223,7 @@ class WorkerTable(QWidget):
             self.selection_changed.emit(selected)
 
     def _restore_selection(self) -> None:
-        """Select the same workers again; those out of sight are no longer selected."""
+        """Select the same workers again, except for those that are out of sight now."""
         selection = QItemSelection()
         last = len(COLUMNS) - 1
         found: list[int] = []
@@ -247,7 +249,7 @@ class WorkerTable(QWidget):
     # --- commands -----------------------------------------------------------------------------
 
     def workers_that_can(self, verb: Verb) -> tuple[tuple[int, ...], str]:
-        """The selected workers that `verb` can be done to, or why there is none."""
+        """The selected workers that `verb` can be sent to, or why there is none."""
         run = self._store.shown
         latest = run.latest if run else None
         rows = self.model.rows
@@ -266,7 +268,7 @@ class WorkerTable(QWidget):
             if position < 0:
                 continue
             activity = Activity(int(rows.workers.activity[position]))
-            # While the whole run is paused nothing here says who is paused by itself as well.
+            # While the whole run is paused, nothing here says which workers were paused one by one.
             paused = worker_is_paused(activity) and not latest.paused
             reason = why_worker_cannot(verb, activity, worker_paused=paused)
             if reason:
@@ -276,7 +278,7 @@ class WorkerTable(QWidget):
         return tuple(able), reasons[0] if reasons else "that worker is gone"
 
     def worker_menu(self) -> QMenu:
-        """What can be asked of the selected workers now, with the reason where it can't."""
+        """The commands for the selected workers, with the reason where one is disabled."""
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         count = len(self._selected)
@@ -308,7 +310,7 @@ class WorkerTable(QWidget):
     # --- columns ------------------------------------------------------------------------------
 
     def column_menu(self) -> QMenu:
-        """Which columns are shown."""
+        """A menu of the columns, with those ticked that are shown."""
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         header = self.view.horizontalHeader()
@@ -324,7 +326,7 @@ class WorkerTable(QWidget):
         return menu
 
     def _show_column(self, number: int, shown: bool) -> None:
-        # The header tells of a size when a column appears; that was nobody's wish.
+        # The header reports a new size when a column appears, which the user did not ask for.
         user_sized = self._user_sized
         self.view.horizontalHeader().setSectionHidden(number, not shown)
         self._user_sized = user_sized
@@ -340,7 +342,7 @@ class WorkerTable(QWidget):
         self._fit_columns()
 
     def _fit_columns(self) -> None:
-        """Share the width out evenly, so that no column is lonely; never below what reads."""
+        """Stretch the columns evenly over the width, but never narrower than readable."""
         if self._user_sized:
             return
         header = self.view.horizontalHeader()
@@ -372,13 +374,14 @@ class WorkerTable(QWidget):
     def _on_section_resized(self, _number: int, _old: int, _new: int) -> None:
         self._user_sized = True
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Columns share the new width, unless the user has sized them."""
+        """Stretch the columns over the new width, unless the user has sized them."""
         super().resizeEvent(event)
         self._fit_columns()
 
     def save_header(self) -> None:
-        """Remember widths, order and sorting."""
+        """Store widths, order and sorting in the settings."""
         store = settings()
         store.setValue("worker_table/header", self.view.horizontalHeader().saveState())
         store.setValue("worker_table/user_sized", int(self._user_sized))

@@ -1,7 +1,8 @@
 """The chart of a plot: pyqtgraph's view, axes and items, with our ticks, marks, cursor and keys.
 
-pyqtgraph is imported here, in `items` and in `marks` only. That costs a third of a second, so plots
-import this module once the window was painted. Items are made once and then given other data.
+Only this module, `items` and `marks` import pyqtgraph. That import takes a third of a second, so
+plots import this module after the window was first painted. Items are created once and only get new
+data afterwards.
 """
 
 import time
@@ -23,6 +24,7 @@ from PySide6.QtWidgets import (
     QGraphicsSceneWheelEvent,
     QSizePolicy,
 )
+from typing_extensions import override
 
 from raydash.core.events import Event
 from raydash.ui.kit.theme import LIGHT, Theme
@@ -43,7 +45,7 @@ _COLOURS = "viridis"  # perceptually even, and safe for the colour-blind
 
 
 class _View(pg.ViewBox):
-    """What lies between the axes. Time belongs to the scope, values to the chart."""
+    """The area between the axes. The scope decides about the time range, the chart about values."""
 
     def __init__(self, chart: "Chart") -> None:
         super().__init__(enableMenu=False, defaultPadding=0.0)
@@ -52,8 +54,9 @@ class _View(pg.ViewBox):
         notch = np.log(_ZOOM_PER_NOTCH) / np.log(1.02) / _NOTCH
         self.state["wheelScaleFactor"] = float(notch)
 
+    @override
     def wheelEvent(self, event: QGraphicsSceneWheelEvent, axis: int | None = None) -> None:
-        """Zoom in time; over the value axis or with Ctrl in value; with Shift move in time."""
+        """Zoom in time; zoom in value over the value axis or with Ctrl; move in time with Shift."""
         self._catch_up()
         notches, scope = event.delta() / _NOTCH, self._chart.scope
         is_sideways = event.orientation() == Qt.Orientation.Horizontal
@@ -66,8 +69,9 @@ class _View(pg.ViewBox):
             scope.zoom(_ZOOM_PER_NOTCH**notches, min(max(share, 0.0), 1.0))
         event.accept()
 
+    @override
     def mouseDragEvent(self, event: MouseDragEvent, axis: int | None = None) -> None:
-        """Move in time; in value only over its axis, or once the value axis is locked."""
+        """Move in time; move in value only over the value axis, or once that axis is locked."""
         self._catch_up()
         is_free = axis is not None or self._chart.y_locked
         super().mouseDragEvent(event, axis if is_free else 0)
@@ -77,22 +81,25 @@ class _View(pg.ViewBox):
             self._chart.setCursor(Qt.CursorShape.ClosedHandCursor)
 
     def _catch_up(self) -> None:
-        """The run went on since the last drawing; what is done now is done to what is there now."""
+        """Bring the view up to date before acting on it.
+
+        The run has gone on since the last drawing.
+        """
         self._chart.show_ranges()
         self.updateMatrix()
 
 
 class Chart(pg.PlotWidget):
-    """View, axes, marks and cursor.
+    """Draws the view, axes, marks and cursor of one plot.
 
     Attributes:
-        scope: Whose range and cursor are shown.
+        scope: The range and cursor that all plots share.
         y_range: Lowest and highest value, set by the plot before a drawing.
         y_locked: The user chose the y range; the plot must not change it.
         hover: Where the mouse is between the axes of this chart, or None.
 
     Signals:
-        touched: The user moved something of this chart only (its y range).
+        touched: The user moved something that only this chart has (its y range).
     """
 
     touched = Signal()
@@ -128,31 +135,37 @@ class Chart(pg.PlotWidget):
             axis.setZValue(-1000)  # the grid lies behind the data
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumSize(180, 70)
-        # When anything moves nearly everything does: no time is lost on finding out what.
+        # When anything moves, nearly everything does, so finding out what is a waste of time.
         self.setViewportUpdateMode(self.ViewportUpdateMode.FullViewportUpdate)
         self.viewport().setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
 
+    @override
     def sizeHint(self) -> QSize:
-        """A plot that can be read."""
         return QSize(420, 200)
 
     # --- items, made once ---
 
     def add_area(self, z: int = 0) -> pg.PlotCurveItem:
-        """A filled area; its data are its outline. Filling to a level would cost ten times more."""
+        """Add a filled area; its data are its outline.
+
+        Filling down to a level would cost ten times more.
+        """
         return self._add(pg.PlotCurveItem(pen=None, fillLevel="enclosed", skipFiniteCheck=True), z)
 
     def add_line(self, z: int = 0, *, strong: bool = False) -> pg.PlotCurveItem:
-        """A smooth line, or many in one path by `connect`; a `strong` one is two pixels wide."""
+        """Add a smooth line, or many in one path by `connect`.
+
+        A `strong` one is two pixels wide.
+        """
         kind = StrongLine if strong else pg.PlotCurveItem
         return self._add(kind(antialias=True, skipFiniteCheck=True), z)
 
     def add_points(self, z: int = 0) -> pg.ScatterPlotItem:
-        """Round points, the same size at any zoom."""
+        """Add round points, the same size at any zoom."""
         return self._add(Points(_POINT_PX), z)
 
     def add_image(self) -> pg.ImageItem:
-        """A picture of bytes in the heatmap's colours, with their scale beside the axes."""
+        """Add an image of bytes in the heatmap's colours, with a colour scale beside the axes."""
         image = pg.ImageItem(levels=(0, 255), colorMap=_COLOURS)
         self._bar = pg.ColorBarItem(
             values=(0.0, 1.0),
@@ -180,7 +193,7 @@ class Chart(pg.PlotWidget):
     # --- what the plot sets ---
 
     def set_theme(self, theme: Theme) -> None:
-        """Wear other colours."""
+        """Use the colours of another theme."""
         self._theme = theme
         self.setBackground(theme.card)
         left, bottom = (self.plotItem.getAxis(side) for side in ("left", "bottom"))
@@ -200,7 +213,7 @@ class Chart(pg.PlotWidget):
         self._cursor.setPen(theme.muted, width=1, style=Qt.PenStyle.DotLine)
 
     def set_scale(self, top: float) -> None:
-        """Say which value the last of the heatmap's colours stands for."""
+        """Set the value that the last of the heatmap's colours stands for."""
         ticks = value_ticks(0.0, top, max(3, int(self.area().height() / 36)))
         if self._bar is not None and ticks != self._shown_ticks.get("bar"):
             self._shown_ticks["bar"] = ticks
@@ -208,7 +221,7 @@ class Chart(pg.PlotWidget):
             self._bar.axis.setTicks([ticks])
 
     def show_data(self, *, has_data: bool) -> None:
-        """Show ranges, ticks and marks as they are now, and the items if there are data."""
+        """Bring ranges, ticks and marks up to date; show the items if there are data."""
         self.show_ranges()
         for item in self._items:
             item.setVisible(has_data)
@@ -225,7 +238,7 @@ class Chart(pg.PlotWidget):
         # While a run is followed, times in the view count from now: then the view and, mostly, its
         # axes stand still, and only the data move.
         self._origin_s = self.scope.now_s if self.scope.following else 0.0
-        # Rounded: the same range must not come out a little different at another moment.
+        # Rounded, so that the same range does not differ a little each time.
         times = [round(t_s - self._origin_s, 6) for t_s in (low_s, high_s)]
         wanted = [times, list(self.y_range)]
         if self._view.viewRange() != wanted:
@@ -234,7 +247,7 @@ class Chart(pg.PlotWidget):
             item.setX(-self._origin_s)
 
     def show_cursor(self, *, has_data: bool) -> None:
-        """Put the line to where the mouse is in some chart."""
+        """Move the cursor line to where the mouse is, in whichever chart that may be."""
         at_s = self.scope.cursor_s()
         self._cursor.setVisible(has_data and at_s is not None)
         if at_s is not None:
@@ -243,13 +256,13 @@ class Chart(pg.PlotWidget):
     # --- where things are ---
 
     def area(self) -> QRectF:
-        """Between the axes, in pixels."""
+        """The area between the axes, in pixels."""
         self.plotItem.layout.activate()
         area = QRectF(self._view.sceneBoundingRect())
         return area if area.width() >= 20 and area.height() >= 20 else QRectF(_LEFT_PX, 0, 20, 20)
 
     def point(self, t_s: float, value: float) -> QPointF:
-        """Where a moment and a value are, in pixels."""
+        """Where a time and a value are, in pixels."""
         area, (low_s, high_s), (low, high) = self.area(), self.scope.view(), self.y_range
         return QPointF(
             area.left() + (t_s - low_s) / (high_s - low_s) * area.width(),
@@ -257,17 +270,17 @@ class Chart(pg.PlotWidget):
         )
 
     def value_at(self, y: float) -> float:
-        """The value at a pixel's height."""
+        """The value at a height in pixels."""
         area, (low, high) = self.area(), self.y_range
         return low + (area.bottom() - y) / area.height() * (high - low)
 
     def px_s(self) -> float:
-        """Seconds that a pixel is wide."""
+        """How many seconds one pixel is wide."""
         low_s, high_s = self.scope.view()
         return (high_s - low_s) / self.area().width()
 
     def mark_at_cursor(self) -> Event | None:
-        """The mark under the mouse."""
+        """The mark under the mouse, if there is one."""
         at_s = self.scope.cursor_s()
         if at_s is None:
             return None
@@ -302,12 +315,13 @@ class Chart(pg.PlotWidget):
     # --- painting ---
 
     def take_paint_s(self) -> float:
-        """Seconds spent painting since the last call."""
+        """The seconds spent painting since the last call."""
         painted_s, self._painted_s = self._painted_s, 0.0
         return painted_s
 
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint, and note what it cost."""
+        """Paint, and measure how long it took."""
         began_s = time.perf_counter()
         super().paintEvent(event)
         if self._shows_focus:
@@ -316,8 +330,9 @@ class Chart(pg.PlotWidget):
                 painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 3, 3)
         self._painted_s += time.perf_counter() - began_s
 
+    @override
     def focusInEvent(self, event: QFocusEvent) -> None:
-        """A ring for those who came by keyboard; a click shows by itself where it went."""
+        """Show a focus ring to keyboard users; after a click it is clear where the focus went."""
         super().focusInEvent(event)
         self._shows_focus = event.reason() in (
             *(Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason),
@@ -325,8 +340,8 @@ class Chart(pg.PlotWidget):
         )
         self.viewport().update()
 
+    @override
     def focusOutEvent(self, event: QFocusEvent) -> None:
-        """No ring."""
         super().focusOutEvent(event)
         self._shows_focus = False
         self.viewport().update()
@@ -334,16 +349,18 @@ class Chart(pg.PlotWidget):
     # --- mouse and keys ---
 
     def reset(self) -> None:
-        """Follow again, in time and in value."""
+        """Follow the run again, and let the y range follow the data."""
         self.y_locked = False
         self.scope.follow()
         self.touched.emit()
 
+    @override
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Begin to drag; the right button is for the menu."""
+        """Begin to drag, except with the right button, which opens the menu."""
         if event.button() is not Qt.MouseButton.RightButton:
             super().mousePressEvent(event)
 
+    @override
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Drag, or read the values under the mouse."""
         super().mouseMoveEvent(event)
@@ -353,18 +370,20 @@ class Chart(pg.PlotWidget):
         self.hover = where if is_inside else None
         self.scope.set_cursor(share if is_inside else None)
 
+    @override
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        """Back to now, and to a y range that follows the data."""
+        """Follow the run again."""
         self.reset()
 
+    @override
     def leaveEvent(self, event: QEvent) -> None:
-        """No values are read."""
         super().leaveEvent(event)
         self.hover = None
         self.scope.set_cursor(None)
 
+    @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Arrows move, plus and minus zoom, Escape and Home go back to now."""
+        """Move with the arrows, zoom with plus and minus, follow again with Escape or Home."""
         match event.key():
             case Qt.Key.Key_Left:
                 self.scope.pan(-_PAN_PER_NOTCH)
@@ -380,7 +399,7 @@ class Chart(pg.PlotWidget):
                 event.ignore()
 
     def _on_moved(self) -> None:
-        """The user dragged the view, or zoomed its values."""
+        """Take over the range to which the user dragged or zoomed the view."""
         (low_s, high_s), (low, high) = self._view.viewRange()
         low_s, high_s = low_s + self._origin_s, high_s + self._origin_s
         if abs(low_s - self.scope.view()[0]) > 1e-5:

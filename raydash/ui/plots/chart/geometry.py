@@ -1,4 +1,7 @@
-"""Points to what a chart's items take, without a Python loop over points. Pure."""
+"""Turn points into the arrays that a chart's items take, without a Python loop over points.
+
+Pure.
+"""
 
 import itertools
 
@@ -11,19 +14,17 @@ Bool = NDArray[np.bool_]
 
 
 def widest_gap(x: Float64, bucket_s: float) -> float:
-    """The gap above which a line is torn: episodes may be rare, so it follows their own rhythm."""
+    """The gap above which a line is broken.
+
+    It grows with the points' own spacing: episodes may be rare.
+    """
     if len(x) < 3:
         return 20.0 * bucket_s
     return max(20.0 * bucket_s, 5.0 * float(np.median(np.diff(x))))
 
 
 def stairs(edges: Float64, heights: Float64) -> tuple[Float64, Float64]:
-    """The outline of bars that stand side by side.
-
-    Args:
-        edges: One more than there are bars.
-        heights: Of the bars.
-    """
+    """The outline of bars that stand side by side; `edges` has one more value than `heights`."""
     return np.repeat(edges, 2)[1:-1], np.repeat(heights, 2)
 
 
@@ -33,15 +34,15 @@ def closed(x: Float64, y: Float64) -> tuple[Float64, Float64]:
 
 
 def torn(x: Float64, y: Float64, max_gap: float, width: float) -> tuple[Float64, Float64, Bool]:
-    """A line through points, torn at wide gaps, and which of its points are joined to the next.
+    """Break a line at wide gaps; gives x, y, and which points are joined to the next one.
 
-    A point that is left alone has no extent: it becomes two, as far apart as what it speaks of.
+    A point that stands alone between two gaps would be invisible, so it becomes two.
 
     Args:
-        x: Ascending.
-        y: As many.
+        x: Positions, ascending.
+        y: Values, as many as `x`.
         max_gap: The widest step in x that is still joined.
-        width: Between the two that a lone point becomes.
+        width: How far apart the two points are that a lone one becomes.
     """
     is_wide = np.diff(x) > max_gap
     begins = np.concatenate([[True], is_wide])[: len(x)]
@@ -57,13 +58,13 @@ def torn(x: Float64, y: Float64, max_gap: float, width: float) -> tuple[Float64,
 
 
 def band(x: Float64, low: Float64, high: Float64, joined: Bool) -> tuple[Float64, Float64, Bool]:
-    """The outlines of a band, one after the other: along the lows and back along the highs.
+    """The outlines of a band, piece by piece: along the lower edge and back along the upper one.
 
     Args:
-        x: Ascending.
-        low: Lower edge.
-        high: Upper edge.
-        joined: Which points are joined to the next, as of `torn`.
+        x: Positions, ascending.
+        low: Lower edge, as many values as `x`.
+        high: Upper edge, as many values as `x`.
+        joined: Which points are joined to the next one, as from `torn`.
     """
     bounds = [0, *(np.flatnonzero(~joined) + 1).tolist()]
     xs, ys, joins = [], [], []
@@ -75,7 +76,7 @@ def band(x: Float64, low: Float64, high: Float64, joined: Bool) -> tuple[Float64
 
 
 def bundled(lines: list[tuple[Float64, Float64, Bool]]) -> tuple[Float64, Float64, Bool]:
-    """Many lines as one, which costs a chart as much as one."""
+    """Concatenate many lines into one path, which costs a chart no more than one line."""
     if not lines:
         return np.empty(0), np.empty(0), np.empty(0, np.bool_)
     x, y, joined = zip(*lines, strict=True)

@@ -1,30 +1,33 @@
-"""What a chart is made of where pyqtgraph's own parts fall a little short."""
+"""Chart items that mend shortcomings of pyqtgraph's own."""
 
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QPainter, QTransform
 from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
+from typing_extensions import override
 
 Specs = tuple[object, list[object], list[tuple[QRectF, object, str]]]
 
 
 class Axis(pg.AxisItem):
-    """An axis whose words may stand a little out over its ends: else the last ones are dropped.
+    """An axis whose labels may reach a little beyond its ends; otherwise the last ones are dropped.
 
     See https://github.com/pyqtgraph/pyqtgraph/issues/3144.
 
     Attributes:
-        reach_px: How far they may beyond the right end.
+        reach_px: How far a label may reach beyond the right end.
     """
 
     reach_px = 12.0
 
+    @override
     def boundingRect(self) -> QRectF:
-        """Room for half a word."""
+        """Leave room for half a label on each side."""
         return QRectF(super().boundingRect()).adjusted(-30, -10, 30, 10)
 
+    @override
     def generateDrawSpecs(self, painter: QPainter) -> Specs | None:
-        """Wide words at the right end move a little to the left."""
+        """Move wide labels at the right end a little to the left."""
         specs: Specs | None = super().generateDrawSpecs(painter)
         for place, _, _ in specs[2] if specs is not None else ():
             place.moveRight(min(place.right(), self.width() + self.reach_px))
@@ -37,8 +40,8 @@ class StrongLine(pg.PlotCurveItem):
     See https://github.com/pyqtgraph/pyqtgraph/issues/533.
     """
 
+    @override
     def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget) -> None:
-        """Paint it twice."""
         super().paint(painter, option, widget)
         painter.setTransform(painter.transform() * QTransform.fromTranslate(0, 1))
         super().paint(painter, option, widget)
@@ -47,16 +50,17 @@ class StrongLine(pg.PlotCurveItem):
 class Points(pg.ScatterPlotItem):
     """Round points, the same size at any zoom.
 
-    Charts move their items while the view stands still. pyqtgraph leaves points out that it takes
-    to be out of sight, and goes by what was in sight before. Of `PlotDataItem` that was mended
-    (https://github.com/pyqtgraph/pyqtgraph/issues/1494), of scatter plots it was not.
+    Charts move their items while the view stands still. pyqtgraph skips points that it believes to
+    be out of sight, and does not notice by itself that moving the item has changed that. It was
+    mended for `PlotDataItem` (https://github.com/pyqtgraph/pyqtgraph/issues/1494), not for these.
     """
 
     def __init__(self, size_px: float) -> None:
         super().__init__(size=size_px, pxMode=True, antialias=True)
 
+    @override
     def setX(self, x: float) -> None:
-        """Move sideways, and look again at what is in sight."""
+        """Move sideways, and have pyqtgraph work out again which points are in sight."""
         if x != self.x():
             super().setX(x)
             self.viewTransformChanged()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
+from typing_extensions import override
 
 from raydash.ui.kit.theme import LIGHT, Theme
 
@@ -13,12 +14,12 @@ _SWATCH_PX, _GAP_PX, _SHORTEST_PX = 8.0, 4.0, 34.0
 
 @dataclass(frozen=True, slots=True)
 class LegendItem:
-    """A colour and what it stands for; without a colour, words alone.
+    """A colour and what it stands for; without a colour it is text alone.
 
     Attributes:
-        colour: Of the small square.
-        text: What it stands for.
-        value: What is read under the cursor, never shortened.
+        colour: Colour of the small square.
+        text: What the colour stands for.
+        value: The value under the cursor; it is never shortened.
         elides: The text may be shortened where there is little room.
     """
 
@@ -29,7 +30,7 @@ class LegendItem:
 
 
 class KeyRow(QWidget):
-    """Unit and legend; what finds no room is left out from the legend's end."""
+    """Shows the unit and the legend; what does not fit is left out from the legend's end."""
 
     def __init__(self, unit: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -39,28 +40,31 @@ class KeyRow(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     def set_theme(self, theme: Theme) -> None:
-        """Wear other colours."""
+        """Use the colours of another theme."""
         self._theme = theme
         self.update()
 
     def set_unit(self, unit: str) -> None:
-        """The values are in another unit now."""
+        """Show another unit of the values."""
         if unit != self._unit:
             self._unit = unit
             self.update()
 
     def show_items(self, items: list[LegendItem] | None) -> None:
-        """Say what the colours mean; None: there is nothing on the axes, not even a unit."""
+        """Show what the colours mean.
+
+        None when the axes are empty, so that not even the unit is shown.
+        """
         if items != self._items:
             self._items = items
             self.update()
 
+    @override
     def sizeHint(self) -> QSize:
-        """One line of text."""
         return QSize(180, self.fontMetrics().height() + 1)
 
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint both."""
         if self._items is None:
             return
         metrics = QFontMetricsF(self.font())
@@ -88,7 +92,7 @@ class KeyRow(QWidget):
 
 
 def _fitted(items: list[LegendItem], metrics: QFontMetricsF, room: float) -> list[LegendItem]:
-    """What finds room: long names are shortened first, then items are left out from the end."""
+    """The items that fit: long names are shortened first, then items are left out from the end."""
     items = list(items)
     while items:
         too_much = sum(_width(item, metrics) for item in items) - room
@@ -109,7 +113,7 @@ def _fitted(items: list[LegendItem], metrics: QFontMetricsF, room: float) -> lis
 
 
 def _cut_to(widths: list[float], room: float) -> float:
-    """The width to which the longest have to be cut, so that all together find room."""
+    """The width to which the longest texts have to be cut so that all of them fit."""
     for number, width in enumerate(sorted(widths)):
         share = room / (len(widths) - number)
         if width >= share:

@@ -1,4 +1,4 @@
-"""Event marks on a chart: dashed lines, and labels that never lie on each other."""
+"""Event marks on a chart: dashed lines, and labels that never overlap."""
 
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt
@@ -15,7 +15,7 @@ _APART_PX = 2.0
 
 
 class Marks:
-    """Draws all marks with two items, and keeps the labels it once made."""
+    """Draws all marks with two items, and reuses the labels that it has created."""
 
     def __init__(self, view: pg.ViewBox, *, labelled: bool) -> None:
         self._view = view
@@ -29,7 +29,7 @@ class Marks:
             view.addItem(lines, ignoreBounds=True)
 
     def set_theme(self, theme: Theme) -> None:
-        """Wear other colours; labels do when they are shown next."""
+        """Use the colours of another theme; labels take them when they are next shown."""
         self._theme = theme
         veil = QColor(theme.card)
         veil.setAlpha(190)
@@ -46,14 +46,14 @@ class Marks:
         area: QRectF,
         font: QFont,
     ) -> None:
-        """Place lines and labels; marks nearer to each other than two pixels are one line.
+        """Place lines and labels; marks closer together than two pixels share a line.
 
         Args:
-            marks: Oldest first.
-            origin_s: The moment that is 0 in the view.
-            view_range: Lowest and highest x and y of the view.
-            area: Between the axes, in pixels.
-            font: Of the labels.
+            marks: The events to mark, oldest first.
+            origin_s: The time that is 0 in the view.
+            view_range: Lowest and highest x, then lowest and highest y of the view.
+            area: The area between the axes, in pixels.
+            font: Font of the labels.
         """
         (low, high), _ = view_range
         apart = _APART_PX * (high - low) / area.width()
@@ -112,5 +112,8 @@ class Marks:
 
 
 def _is_bad(mark: Event) -> bool:
-    """A mark of something that went wrong; a restart follows one that did."""
+    """Whether a mark tells of something that went wrong.
+
+    A restart counts, for it follows a failure.
+    """
     return mark.kind.is_bad or mark.kind is EventKind.WORKER_RESTARTED

@@ -1,4 +1,4 @@
-"""Curves of other runs on a chart: reduced to its pixels, coloured and read as in the legend."""
+"""Curves of other runs on a chart, reduced to its pixels and listed in its legend."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from raydash.ui.plots.chart.chart import Chart
 
 Curve = tuple[Float64, Float64, NDArray[np.bool_]]
-"""x on the run's own clock, y, and which points are joined to the next."""
+"""x on the run's own clock, y, and which points are joined to the next one."""
 
 
 @dataclass(frozen=True, slots=True)
 class OverlaidCurve:
-    """A run's curve.
+    """The curve of one overlaid run.
 
     Attributes:
-        overlay: Which run, and where it lies.
-        x: On the axis.
-        y: As many.
-        joined: Which points are joined to the next.
+        overlay: The run and where it lies on the axis.
+        x: Positions on the axis.
+        y: Values, as many as `x`.
+        joined: Which points are joined to the next one.
     """
 
     overlay: Overlay
@@ -43,11 +43,11 @@ class OverlaidCurve:
 
 
 class OverlaidCurves:
-    """The curves of one plot. Line items are made when they are first needed, and used again.
+    """The overlaid curves of one plot. Line items are created when needed, and then reused.
 
     Args:
-        curve_of: What to draw of a part of a run.
-        value_of: What to read of one bucket of it, NaN if nothing is known.
+        curve_of: Gives the curve to draw of the visible part of a run.
+        value_of: Gives the value in one of its buckets, NaN if it is not known.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class OverlaidCurves:
         self._items: list[tuple[pg.PlotCurveItem, tuple[object, ...]]] = []
 
     def load(self, overlays: list[Overlay]) -> bool:
-        """Take the data over; whether there is any to be seen."""
+        """Load the curves of these runs; gives whether there is anything to see."""
         self.curves = []
         for overlay in overlays:
             x, y, joined = self._curve_of(overlay)
@@ -70,11 +70,11 @@ class OverlaidCurves:
 
     @property
     def values(self) -> list[Float64]:
-        """All that is drawn, for the value axis."""
+        """All values that are drawn, from which the range of the value axis follows."""
         return [curve.y for curve in self.curves if len(curve.y)]
 
     def set_data(self, chart: "Chart", theme: Theme, z: int) -> None:
-        """Give the items their data."""
+        """Give the line items their data, in front of everything below `z`."""
         while len(self._items) < len(self.curves):
             self._items.append((chart.add_line(z, strong=True), ()))
         for number, (item, worn) in enumerate(self._items):
@@ -89,7 +89,7 @@ class OverlaidCurves:
             item.setData(curve.x, curve.y, connect=curve.joined)
 
     def legend(self, theme: Theme, at_s: float | None) -> list[LegendItem]:
-        """The runs, with their values at a moment of the axis, if one is read."""
+        """The legend items of the runs, with their values at a time on the axis if one is given."""
         return [
             LegendItem(
                 QColor(line_colour(curve.overlay.number, theme)),
@@ -105,7 +105,7 @@ class OverlaidCurves:
         return words.decimal(self._value_of(overlay, index)) if index is not None else words.UNKNOWN
 
     def columns(self, name: str, middles_s: Float64) -> dict[str, Float64]:
-        """Each run's values at the middles of other buckets, for a CSV file."""
+        """Each run's values at these times on the axis, for a CSV file."""
         made = {}
         for curve in self.curves:
             overlay = curve.overlay
@@ -119,7 +119,7 @@ class OverlaidCurves:
 
 
 def _pen(number: int, theme: Theme) -> QPen:
-    """Strong lines are drawn as two thin ones; weaker ones are a little transparent."""
+    """The pen of a run's line; a weak line is a little transparent, a strong one is drawn twice."""
     colour = QColor(line_colour(number, theme))
     if not is_strong(number):
         colour.setAlpha(150)

@@ -1,4 +1,4 @@
-"""Matrices of buckets by workers, reduced to what pixels can show; much faster than `reduceat`."""
+"""Reduce matrices of buckets by workers to what pixels can show, much faster than `reduceat`."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,12 +7,13 @@ from raydash.core.records import Float32
 
 
 def group_sums(matrix: Float32, starts: NDArray[np.intp]) -> Float32:
-    """Sums of groups of rows.
+    """Sum up groups of rows.
 
     Args:
         matrix: Shape (buckets, workers).
-        starts: First row of each group, from 0; all groups but the first and the last are equally
-            long.
+        starts: First row of each group, beginning with 0; all groups but the first and the last
+            have
+            the same length.
     """
     if len(starts) == len(matrix):
         return matrix
@@ -29,7 +30,7 @@ def group_sums(matrix: Float32, starts: NDArray[np.intp]) -> Float32:
 
 
 def lowest_of_each(matrix: Float32, count: int) -> Float32:
-    """The lowest of each `count` neighbouring columns; the last group may be smaller."""
+    """The lowest value of each `count` neighbouring columns; the last group may be smaller."""
     lowest = matrix[:, ::count].copy()
     for offset in range(1, count):
         others = matrix[:, offset::count]
@@ -39,7 +40,7 @@ def lowest_of_each(matrix: Float32, count: int) -> Float32:
 
 
 def high_mark(matrix: Float32, share: float = 0.998) -> float:
-    """A value that nearly all others stay below, from a sample of them; 0 if there is none."""
+    """A quantile near the maximum, estimated from a sample; 0 for an empty matrix."""
     if not matrix.size:
         return 0.0
     sample = matrix.ravel()[:: max(1, matrix.size // 8192)]

@@ -1,4 +1,4 @@
-"""Where axes have their ticks and what these say. Pure."""
+"""Where an axis has its ticks and what their labels say. Pure."""
 
 import math
 
@@ -14,11 +14,11 @@ _TIME_STEPS = (
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _SLACK = 1e-9
 _NEAREST = 0.7
-"""Of the room that each tick has where all are as far from each other."""
+"""The smallest distance between two ticks, as a share of what it is where they are even."""
 
 
 def nice_step(rough: float) -> float:
-    """The smallest of 1, 2, 5 times a power of ten that is no less than `rough`."""
+    """The smallest of 1, 2, 5 times a power of ten that is not below `rough`."""
     if not rough > 0 or not math.isfinite(rough):
         return 1.0
     power = 10.0 ** math.floor(math.log10(rough))
@@ -29,7 +29,7 @@ def nice_step(rough: float) -> float:
 
 
 def nice_limits(low: float, high: float, num_ticks: int = 9) -> tuple[float, float]:
-    """Limits on whole ticks that hold `low` to `high`: they move seldom while data stream."""
+    """Limits on whole ticks around `low` to `high`, which seldom move while data stream in."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return 0.0, 1.0
     if high - low < 1e-12 * max(abs(low), abs(high), 1.0):
@@ -50,7 +50,7 @@ def multiples(low: float, high: float, step: float) -> list[float]:
 
 
 def value_ticks(low: float, high: float, max_ticks: int, *, whole: bool = False) -> Ticks:
-    """Ticks of a value axis, all labels in the SI unit of the largest; at `whole` numbers only."""
+    """Ticks of a value axis, all in the SI unit of the largest; with `whole`, at integers only."""
     step = nice_step((high - low) / max(1, max_ticks))
     if whole:
         step = max(step, 1.0)
@@ -60,7 +60,7 @@ def value_ticks(low: float, high: float, max_ticks: int, *, whole: bool = False)
 
 
 def value_label(value: float, step: float, largest: float) -> str:
-    """A tick's label: `0`, `50`, `2.5 k`, `0.02`; as many decimals as `step` demands."""
+    """A tick's label: `0`, `50`, `2.5 k`, `0.02`; with as many decimals as `step` needs."""
     if abs(value) < step * 1e-6:
         return "0"
     size, unit = next(
@@ -73,7 +73,7 @@ def value_label(value: float, step: float, largest: float) -> str:
 
 
 def time_step(span_s: float, max_ticks: int) -> float:
-    """Seconds between ticks."""
+    """The seconds between two ticks of a time axis."""
     rough = span_s / max(1, max_ticks)
     for step in _TIME_STEPS:
         if step >= rough * (1 - _SLACK):
@@ -88,7 +88,7 @@ def clock_ticks(low_s: float, high_s: float, max_ticks: int) -> Ticks:
 
 
 def clock_label(t_s: float, step_s: float) -> str:
-    """A moment on the run's clock, with tenths of seconds where ticks are that near."""
+    """A time on the run's clock, with tenths of seconds where ticks are that close."""
     if step_s >= 1:
         return words.run_clock(t_s)
     tenths = round(t_s * 10)
@@ -96,9 +96,10 @@ def clock_label(t_s: float, step_s: float) -> str:
 
 
 def step_ticks(count: StepCount, low_s: float, high_s: float, max_ticks: int) -> Ticks:
-    """Ticks at round numbers of env steps, where the run had made them; none nearer than room is.
+    """Ticks at round numbers of env steps, placed at the times when the run had made them.
 
-    They stand evenly where the throughput is even; the first one says the unit.
+    They are evenly spaced where the throughput is even; those that would come too close to the one
+    before are left out. The first label names the unit.
     """
     first, last = (float(steps) for steps in count.at((max(0.0, low_s), high_s)))
     ticks: Ticks = []

@@ -1,6 +1,7 @@
-"""Asks for the detail that a zoomed plot could show: late enough not to ask for each notch.
+"""Ask the engine for the finer history that a zoomed plot could show.
 
-One question is under way at most. Until its answer is there, the coarser history is shown.
+One request is pending at a time, and it is sent only after the user has stopped zooming for a
+moment. Until its reply arrives, the coarser history is shown.
 """
 
 from collections.abc import Callable
@@ -17,18 +18,18 @@ _RENEW_MS = 2000
 
 
 class DetailFetcher(QObject):
-    """Looks at what the plots show together, and asks the session for what they lack."""
+    """Requests finer history from the session when the plots could show more than they have."""
 
     def __init__(
         self, session: Session, scope: PlotScope, width_px: Callable[[], float], parent: QObject
     ) -> None:
-        """Begin to look.
+        """Begin to watch the plots.
 
         Args:
-            session: Asked for history.
+            session: The session that is asked for history.
             scope: What the plots show.
-            width_px: How wide a plot is; 0 while there is none.
-            parent: As of any QObject.
+            width_px: Gives the width of a plot in pixels; 0 while there is no plot.
+            parent: The Qt parent, which deletes this object.
         """
         super().__init__(parent)
         self._session = session
@@ -59,7 +60,7 @@ class DetailFetcher(QObject):
             return
         for asked in self._scope.wanted_details(self._width_px()):
             wish = asked[0]
-            # The engine may have nothing finer: the same question gets the same answer.
+            # The engine may have nothing finer: the same request would get the same reply.
             if asked == self._asked.get(wish.run_id):
                 continue
             self._is_out = True

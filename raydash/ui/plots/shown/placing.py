@@ -1,28 +1,29 @@
-"""Where the moments of a run lie on the axis, which is the clock of the run that is shown. Pure."""
+"""Convert between a run's own clock and the axis, which is the clock of the shown run. Pure."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from raydash.core.history.series import HistorySeries
 from raydash.core.records import Float64
 
 
 class StepCount:
-    """How many env steps a run had made at each moment, and when it had made so many.
+    """Converts between a run's clock and the env steps that it had made by then.
 
-    Between edges of buckets steps are spread evenly. Beyond the end they go on at the run's mean
-    rate, so that every number of steps has its moment.
+    Between the edges of a bucket, steps are spread evenly. Beyond the end they go on at the run's
+    mean rate, so that every number of steps has its time.
     """
 
     def __init__(self, series: HistorySeries, now_s: float) -> None:
         """Count a run's steps.
 
         Args:
-            series: Its history from its start on.
-            now_s: Its clock: the last bucket is cut short there.
+            series: The run's history from its start on.
+            now_s: The run's clock, where the last bucket is cut short.
         """
         edges = series.first_bucket + np.arange(len(series) + 1, dtype=np.float64)
         self._t_s: Float64 = edges * series.bucket_s
@@ -34,13 +35,13 @@ class StepCount:
         self._rate = float(self._steps[-1]) / took_s if took_s > 0 else 1.0
 
     def at(self, t_s: ArrayLike) -> Float64:
-        """Steps made by then."""
+        """The steps made by that time."""
         t_s = np.asarray(t_s, np.float64)
         more = np.maximum(t_s - self._t_s[-1], 0.0) * self._rate
         return np.asarray(np.interp(t_s, self._t_s, self._steps) + more)
 
     def moment_of(self, steps: ArrayLike) -> Float64:
-        """When it had made so many; of a number at which it paused, the pause's end."""
+        """The time when it had made that many steps; if it paused there, the end of the pause."""
         steps = np.asarray(steps, np.float64)
         known, t_s = self._steps, self._t_s
         before = np.clip(np.searchsorted(known, steps, side="right") - 1, 0, len(known) - 1)
@@ -53,48 +54,48 @@ class StepCount:
 
 
 class Placing(ABC):
-    """Places another run beside the one that is shown."""
+    """Converts between the clock of another run and the axis."""
 
     @abstractmethod
     def onto_axis(self, own_s: ArrayLike) -> Float64:
-        """Where moments of its own clock lie."""
+        """The places on the axis of times on the run's own clock."""
 
     @abstractmethod
     def own(self, axis_s: ArrayLike) -> Float64:
-        """The moments of its own clock that lie there."""
+        """The times on the run's own clock of places on the axis."""
 
     def own_view(self, view: tuple[float, float]) -> tuple[float, float]:
-        """A range of the axis on its own clock."""
+        """The range of the run's own clock that a range of the axis shows."""
         low_s, high_s = self.own(view)
         return float(low_s), float(high_s)
 
 
 @dataclass(frozen=True, slots=True)
 class ByTime(Placing):
-    """Its clock is so many seconds beside that of the run that is shown."""
+    """Places a run by time: its clock began `offset_s` after that of the shown run."""
 
     offset_s: float = 0.0
 
+    @override
     def onto_axis(self, own_s: ArrayLike) -> Float64:
-        """See `Placing`."""
         return np.asarray(own_s, np.float64) + self.offset_s
 
+    @override
     def own(self, axis_s: ArrayLike) -> Float64:
-        """See `Placing`."""
         return np.asarray(axis_s, np.float64) - self.offset_s
 
 
 @dataclass(frozen=True, slots=True)
 class BySteps(Placing):
-    """What it did after so many env steps lies where the shown run had made as many."""
+    """Places a run by env steps: a time lies where the shown run had made as many steps."""
 
     its: StepCount
     shown: StepCount
 
+    @override
     def onto_axis(self, own_s: ArrayLike) -> Float64:
-        """See `Placing`."""
         return self.shown.moment_of(self.its.at(own_s))
 
+    @override
     def own(self, axis_s: ArrayLike) -> Float64:
-        """See `Placing`."""
         return self.its.moment_of(self.shown.at(axis_s))

@@ -1,14 +1,15 @@
-"""What all plots show together: one run and those laid over it, one range of time, one cursor.
+"""What all plots share: the shown run and those laid over it, a time range, and a cursor.
 
 ::
 
     following --zoom, pan--> zoomed --follow--> following        freeze holds the data in both
 
-The axis is the clock of the run that is shown. Others are placed on it by what the axis says: with
-"time ago" where they were at the same moment, with "run clock" from their own start, with "env
-steps" where that run had made as many; a recording has no now, and is placed by its start instead.
+The axis is the clock of the shown run. Overlaid runs are placed on it according to what the axis
+shows: with "time ago" where they were at the same time, with "run clock" from their own start, with
+"env steps" where the shown run had made as many. A recording has no present, so it is placed by its
+start instead.
 
-Plots look at `stamp` on the draw clock; the signal is for buttons and selectors only.
+Plots compare `stamp` on the draw clock; the signal is for buttons and selectors only.
 """
 
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ class Range(StrEnum):
 
     @property
     def span_s(self) -> float:
-        """How much of the run's end, in seconds."""
+        """The seconds at the run's end that are shown."""
         return {"1min": 60.0, "10min": 600.0, "whole": float("inf")}[self.value]
 
 
@@ -55,9 +56,9 @@ class DrawnRun:
     """A run whose curves are drawn.
 
     Attributes:
-        run: Its store.
-        label: What it is called in the legend.
-        number: Its colour (`run_style`).
+        run: The run's data.
+        label: The run's name in the legend.
+        number: The number from which its colour follows (`run_style`).
     """
 
     run: RunStore
@@ -67,15 +68,15 @@ class DrawnRun:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """The visible part of a run that is laid over the one shown.
+    """The visible part of a run that is laid over the shown one.
 
     Attributes:
-        label: What it is called in the legend.
-        number: Its colour.
-        run_id: Which run.
+        label: The run's name in the legend.
+        number: The number from which its colour follows.
+        run_id: Id of the run.
         part: Its buckets, on its own clock.
-        placing: Where its clock lies on the axis.
-        generations: All that it has learnt in; empty if it does not learn.
+        placing: Converts between its clock and the axis.
+        generations: All its generations; empty if it does not learn.
     """
 
     label: str
@@ -87,18 +88,18 @@ class Overlay:
 
 
 class PlotScope(QObject):
-    """What all plots show together.
+    """Holds what all plots show: runs, time range, axis and cursor.
 
     Attributes:
-        stamp: Counts changes of anything here but the cursor; new data of the runs do not count.
+        stamp: Counts changes of anything here except the cursor; new data of the runs do not count.
         following: The right edge is now; False after the user zoomed or panned.
-        frozen: Data stand still.
-        is_starting: A run has been asked for, and is not there yet.
-        range: The part that is followed.
+        frozen: The data stand still.
+        is_starting: A run has been requested and has not started yet.
+        range: The part of the run that is followed.
         time_axis: What the ticks say while following.
-        cursor: Where the mouse is, as a fraction of the range's width; None: over no plot.
-        label: What the run that is shown is called in legends.
-        number: Its colour.
+        cursor: Where the mouse is, as a fraction of the range's width; None outside of all plots.
+        label: Name of the shown run in legends.
+        number: The number from which the shown run's colour follows.
 
     Signals:
         changed: Range, following, freeze, axis or runs changed (not the cursor).
@@ -125,26 +126,26 @@ class PlotScope(QObject):
     # --- what is shown ---
 
     def set_run(self, run: RunStore | None) -> None:
-        """Show another run, from its end."""
+        """Show another run, beginning with its end."""
         if run is not (self._shown.live if self._shown else None):
             self._shown = SeenRun(run, frozen=self.frozen) if run is not None else None
             self.following = True
             self._change()
 
     def set_starting(self, is_starting: bool) -> None:
-        """A run has been asked for, and is not there yet."""
+        """Set whether a run has been requested that has not started yet."""
         if is_starting != self.is_starting:
             self.is_starting = is_starting
             self._change()
 
     def set_look(self, label: str, number: int) -> None:
-        """What the run that is shown is called, and its colour."""
+        """Set the name and the colour of the shown run."""
         if (label, number) != (self.label, self.number):
             self.label, self.number = label, number
             self._change()
 
     def set_overlaid(self, drawn: Sequence[DrawnRun]) -> None:
-        """Lay these runs over the one that is shown."""
+        """Lay these runs over the shown one."""
         if tuple(drawn) != self._drawn:
             seen = {each.live.run_id: each for each in self._overlaid}
             self._drawn = tuple(drawn)
@@ -158,37 +159,37 @@ class PlotScope(QObject):
 
     @property
     def has_overlays(self) -> bool:
-        """More than one run is drawn: colours stand for runs."""
+        """Whether more than one run is drawn, so that colours stand for runs."""
         return bool(self._overlaid)
 
     @property
     def run(self) -> RunStore | None:
-        """The run; while frozen, as it was then."""
+        """The shown run; while frozen, as it was then."""
         return self._shown.frozen if self._shown else None
 
     @property
     def latest(self) -> RunUpdate | None:
-        """The newest update; while frozen, of then."""
+        """The newest update of the shown run; while frozen, the one from then."""
         return self._shown.latest if self._shown else None
 
     @property
     def now_s(self) -> float:
-        """The run's clock."""
+        """The clock of the shown run."""
         return self._shown.now_s if self._shown else 0.0
 
     @property
     def has_now(self) -> bool:
-        """The axis is about how long ago. Not so in a recording, where nothing is now."""
+        """Whether the axis says how long ago something was; a recording has no present."""
         recorded = self._shown is not None and self._shown.live.is_recording
         return self.time_axis is TimeAxis.AGO and not recorded
 
     @property
     def counts_back(self) -> bool:
-        """Ticks say how long ago."""
+        """Whether the ticks say how long ago something was."""
         return self.following and self.has_now
 
     def extent(self) -> tuple[float, float]:
-        """From the first to the last moment of all that is drawn, on the axis."""
+        """The first and the last time of everything that is drawn, on the axis."""
         first_s, last_s = 0.0, self.now_s
         for seen in self._overlaid:
             begin_s, end_s = self._placing(seen).onto_axis((0.0, seen.now_s)).tolist()
@@ -198,11 +199,11 @@ class PlotScope(QObject):
         return first_s, last_s
 
     def view(self) -> tuple[float, float]:
-        """The visible range on the run's clock."""
+        """The visible range, on the clock of the shown run."""
         if not self.following:
             return self._zoomed
         last_s, now_s, begun_s = self.extent()[1], self.now_s, self._begun_s()
-        # A young run fills the width as it grows; a very young one is not blown up.
+        # A young run fills the width as it grows; a very young one is not magnified.
         youngest_s = _YOUNG_SPAN_S
         ended_s = self._ended_s()
         if ended_s is not None:
@@ -211,29 +212,29 @@ class PlotScope(QObject):
         return low_s, last_s if self.range is Range.WHOLE else now_s
 
     def _begun_s(self) -> float:
-        """When the first of the runs made its first step, on the axis: before there is nothing."""
+        """When the first of the runs made its first step, on the axis; nothing is drawn before."""
         if self._shown is None:
             return 0.0
         others = (float(self._placing(seen).onto_axis(seen.begun_s)) for seen in self._overlaid)
         return min(self._shown.begun_s, *others) if self._overlaid else self._shown.begun_s
 
     def _ended_s(self) -> float | None:
-        """When the run that is shown ended; None: it goes on."""
+        """When the shown run ended; None while it goes on."""
         if self._shown is None or self._shown.live.recorded_until_s is not None:
             return self._shown.live.recorded_until_s if self._shown else None
         latest = self.latest
         return latest.t_s if latest is not None and latest.state.is_over else None
 
     def series(self) -> HistorySeries | None:
-        """The finest history of the run that reaches back to the left edge."""
+        """The finest history of the shown run that reaches back to the left edge."""
         return self._shown.series(self.view()) if self._shown else None
 
     def part(self) -> Part | None:
-        """The buckets to draw; None while there is no run."""
+        """The visible buckets of the shown run; None without a run."""
         return self._shown.part(self.view()) if self._shown else None
 
     def overlays(self) -> list[Overlay]:
-        """What is laid over the run, in the order in which it was asked for."""
+        """The visible parts of the overlaid runs, in the order in which they were added."""
         view = self.view()
         made = []
         for drawn, seen in zip(self._drawn, self._overlaid, strict=True):
@@ -245,12 +246,12 @@ class PlotScope(QObject):
 
     @property
     def step_count(self) -> StepCount | None:
-        """Of the run that is shown, if the axis says env steps."""
+        """The env steps of the shown run over time, if the axis shows env steps."""
         counts = self._shown is not None and self.time_axis is TimeAxis.ENV_STEPS
         return self._shown.step_count if counts and self._shown is not None else None
 
     def _placing(self, seen: SeenRun) -> Placing:
-        """Where a run's clock lies on the clock of the run that is shown."""
+        """The mapping between a run's clock and the axis."""
         shown_count = self.step_count
         if shown_count is not None:
             return BySteps(seen.step_count, shown_count)
@@ -260,7 +261,7 @@ class PlotScope(QObject):
         return ByTime(offset_s if offset_s == offset_s else 0.0)
 
     def wanted_details(self, width_px: float) -> list[tuple[DetailWish, float]]:
-        """What plots of that width lack, run by run, with the clock of each."""
+        """The finer history that plots of this width lack, with the clock of each run."""
         view = self.view()
         found = []
         for seen in (*((self._shown,) if self._shown else ()), *self._overlaid):
@@ -271,12 +272,12 @@ class PlotScope(QObject):
         return found
 
     def marks(self) -> list[Event]:
-        """Events of the run that are drawn as lines, oldest first."""
+        """The events of the shown run that are drawn as lines, oldest first."""
         run = self.run
         return [event for event in run.events if event.kind.is_mark] if run else []
 
     def progress(self, px_s: float) -> tuple[int, int, int]:
-        """Changes whenever following moves the picture by a pixel of `px_s` seconds."""
+        """A value that changes when following moves the picture by a pixel of `px_s` seconds."""
         if self._shown is None:
             return (0, -1, 0)
         view = self.view()
@@ -284,10 +285,10 @@ class PlotScope(QObject):
         return (self._shown.end_bucket(view), moved, self._shown.data_version)
 
     def overlay_progress(self, px_s: float) -> tuple[tuple[int, int], ...]:
-        """Changes when there is more to see of what is laid over the run.
+        """A value that changes when overlaid runs have more to show.
 
-        While that goes on its own buckets have the plots drawn twice a second, and those of all
-        others are drawn along: five overlays cost no more drawings than none.
+        While the shown run goes on, its own buckets trigger two drawings a second, and the overlays
+        are drawn along with it: five overlays cost no more drawings than none.
         """
         latest = self.latest
         if latest is not None and not (latest.state.is_over or latest.last):
@@ -315,7 +316,7 @@ class PlotScope(QObject):
             self._change()
 
     def set_frozen(self, frozen: bool) -> None:
-        """Hold the data of all runs, or let them go on."""
+        """Freeze the data of all runs, or let them go on."""
         if frozen != self.frozen:
             self.frozen = frozen
             if self._shown is not None:
@@ -324,7 +325,7 @@ class PlotScope(QObject):
             self._change()
 
     def zoom_to(self, low_s: float, high_s: float) -> None:
-        """Show that range until `follow`; it is kept to lengths and places that make sense."""
+        """Show this range until `follow`, within sensible limits of length and place."""
         first_s, last_s = self.extent()
         longest = max((last_s - first_s) * 1.2, 60.0)
         span = min(max(high_s - low_s, MIN_SPAN_S), longest)
@@ -335,7 +336,7 @@ class PlotScope(QObject):
         self._change()
 
     def zoom(self, factor: float, at: float) -> None:
-        """Make the range `factor` times as long; the moment at fraction `at` stays in place."""
+        """Make the range `factor` times as long; the time at fraction `at` stays in place."""
         low_s, high_s = self.view()
         span = high_s - low_s
         longer = max(span * factor, MIN_SPAN_S)
@@ -343,23 +344,23 @@ class PlotScope(QObject):
         self.zoom_to(fixed - at * longer, fixed + (1 - at) * longer)
 
     def pan(self, fraction: float) -> None:
-        """Move later by a fraction of the range."""
+        """Move the range later by a fraction of its width."""
         low_s, high_s = self.view()
         shift = fraction * (high_s - low_s)
         self.zoom_to(low_s + shift, high_s + shift)
 
     def follow(self) -> None:
-        """Back to now."""
+        """Follow the run's present again."""
         if not self.following:
             self.following = True
             self._change()
 
     def set_cursor(self, fraction: float | None) -> None:
-        """The mouse is there (or gone)."""
+        """Set where the mouse is, or None when it has left the plots."""
         self.cursor = fraction
 
     def cursor_s(self) -> float | None:
-        """The moment under the mouse."""
+        """The time under the mouse, if it is over a plot."""
         if self.cursor is None:
             return None
         low_s, high_s = self.view()

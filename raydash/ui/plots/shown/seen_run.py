@@ -1,6 +1,6 @@
-"""One run as plots see it: the buckets of a range, and which detail they lack. QtCore-free.
+"""One run as plots show it: the buckets of a range, and the finer history that they lack.
 
-All times here are on the run's own clock; the scope knows where that lies on the axis.
+All times here are on the run's own clock; the scope knows where they lie on the axis. Free of Qt.
 """
 
 import copy
@@ -19,10 +19,10 @@ from raydash.ui.plots.shown.placing import StepCount
 
 View = tuple[float, float]
 
-# A plot of so many pixels a bucket still looks smooth.
+# A plot with this many pixels per bucket still looks smooth.
 _PX_PER_BUCKET = 2.0
 _MAX_BUCKETS = 4096
-# How much older than the run a detail may be while the run goes on.
+# How far a detail may lag behind the run while the run goes on.
 _DETAIL_LAG_S = 2.0
 
 
@@ -31,11 +31,11 @@ class Part:
     """The complete buckets of a series in (and just beside) the visible range.
 
     Attributes:
-        series: Where the columns are.
-        rows: Which rows of them.
+        series: The history whose columns hold the buckets.
+        rows: The rows of these columns.
         first_bucket: Number of the first of these rows.
         edges_s: Where the buckets begin, and where the last one ends, on the run's clock.
-        version: Another one: the same buckets hold other values (never so in a live run).
+        version: Changes when the same buckets hold other values; in a live run they never do.
     """
 
     series: HistorySeries
@@ -53,10 +53,10 @@ class Part:
         return np.asarray((self.edges_s[:-1] + self.edges_s[1:]) / 2)
 
     def grouped(self, num_groups: float) -> tuple[NDArray[np.intp], Float64]:
-        """Rows at which about `num_groups` groups of buckets begin, and the groups' edges.
+        """The rows at which about `num_groups` groups of buckets begin, and the groups' edges.
 
-        Groups hang on bucket numbers, not on the left edge, so that they do not flicker while the
-        plot moves on.
+        Groups begin at multiples of the bucket number rather than at the left edge, so that they do
+        not flicker while the plot moves on.
         """
         every = max(1, round(len(self) / max(num_groups, 1.0)))
         offset = (-self.first_bucket) % every
@@ -66,20 +66,20 @@ class Part:
         return starts, np.append(self.edges_s[starts], self.edges_s[-1])
 
     def index_at(self, t_s: float) -> int | None:
-        """The bucket that holds that moment, or None."""
+        """The bucket that holds this time, or None."""
         index = int(np.searchsorted(self.edges_s, t_s, side="right")) - 1
         return index if 0 <= index < len(self) else None
 
 
 @dataclass(frozen=True, slots=True)
 class DetailWish:
-    """A part of the history that would show more than what is there.
+    """A request for a part of the history in finer buckets.
 
     Attributes:
-        run_id: Of which run.
-        start_s: From here on the run's clock ...
-        end_s: ... to here.
-        num_buckets: In so many steps.
+        run_id: Id of the run.
+        start_s: Where the part begins, on the run's clock.
+        end_s: Where it ends.
+        num_buckets: Into how many buckets it is to be divided.
     """
 
     run_id: str
@@ -89,16 +89,16 @@ class DetailWish:
 
 
 def settle_s(num_workers: int) -> float:
-    """How late a chunk may still arrive for a bucket."""
+    """How many seconds late a chunk may still add to a bucket."""
     return MachineSettings().settle_s(num_workers)
 
 
 class SeenRun:
-    """A run, or how it was when the view was frozen.
+    """A run as the plots show it, which may be frozen while the run goes on.
 
     Attributes:
-        going: The run, which goes on.
-        held: What is drawn: the same, or its copy that stands still.
+        live: The run, which goes on.
+        frozen: What is drawn: the same run, or a copy that stands still.
     """
 
     def __init__(self, run: RunStore, *, frozen: bool) -> None:
@@ -107,17 +107,17 @@ class SeenRun:
 
     @property
     def latest(self) -> RunUpdate | None:
-        """The newest update, or that of when it was frozen."""
+        """The newest update, or the one at which the view was frozen."""
         return self.frozen.latest
 
     @property
     def now_s(self) -> float:
-        """The run's clock."""
+        """The run's clock, as far as it is shown."""
         return self.latest.t_s if self.latest else 0.0
 
     @property
     def begun_s(self) -> float:
-        """About when it made its first step, on its own clock; 0 while it has not."""
+        """About when it made its first step, on its own clock; 0 before that."""
         whole = self.frozen.whole
         stepped = whole.num_env_steps > 0
         first = int(np.argmax(stepped)) if stepped.any() else -whole.first_bucket
@@ -130,7 +130,7 @@ class SeenRun:
 
     @property
     def data_version(self) -> int:
-        """Changes when buckets that were complete hold other values, or others take their place."""
+        """Changes when complete buckets hold other values, or others take their place."""
         number = self._detail.number if self._detail else 0
         return (self.live.version << 20) + number if self.live.is_recording else number
 
@@ -139,12 +139,12 @@ class SeenRun:
         return self.live.detail
 
     def num_complete(self, series: HistorySeries) -> int:
-        """How many buckets can't change any more."""
+        """How many buckets of a series can no longer change."""
         latest = self.latest
         if latest is None:
             return 0
         if latest.state.is_over or latest.last:
-            # Of a recording only what had happened by the moment that is shown.
+            # Of a recording, only what had happened by the time that is shown.
             end = int(np.ceil(latest.t_s / series.bucket_s - 1e-6))
             return min(len(series), max(0, end - series.first_bucket))
         now_s = latest.t_s
@@ -160,7 +160,7 @@ class SeenRun:
         return detail.series if detail.series.bucket_s < coarse.bucket_s else coarse
 
     def part(self, view: View) -> Part:
-        """The buckets to draw."""
+        """The buckets to draw for a range."""
         series = self.series(view)
         low_s, high_s = view
         bucket_s, first = series.bucket_s, series.first_bucket
@@ -169,7 +169,7 @@ class SeenRun:
         end = min(max(int(np.ceil(high_s / bucket_s)) - first + 1, begin), complete)
         edges_s = (first + np.arange(begin, end + 1, dtype=np.float64)) * bucket_s
         if end > begin and (end == len(series) or edges_s[-1] > self.now_s):
-            # The last bucket of a run that is over, or of the moment shown, may be cut short.
+            # The last bucket before the end of a run, or before the time shown, may be cut short.
             edges_s[-1] = min(edges_s[-1], max(self.now_s, edges_s[-2] + 0.05 * bucket_s))
         return Part(series, slice(begin, end), first + begin, edges_s, self.data_version)
 
@@ -179,9 +179,9 @@ class SeenRun:
         return series.first_bucket + self.num_complete(series)
 
     def wanted_detail(self, view: View, width_px: float, *, following: bool) -> DetailWish | None:
-        """What to ask for, so that a plot of that width shows all that it could; None: nothing.
+        """The history to request so that a plot of this width shows all that it could.
 
-        While a live run is followed its updates bring enough.
+        None if it has enough; while a live run is followed, its updates bring enough.
         """
         run, latest = self.live, self.latest
         if latest is None or width_px < 1 or (following and not run.is_recording):
@@ -205,7 +205,7 @@ class SeenRun:
         return DetailWish(run.run_id, start_s, end_s, min(max(num_buckets, 1), _MAX_BUCKETS))
 
     def _coarse(self, view: View) -> HistorySeries:
-        """The finer of the two that travel with updates, if it reaches back to the left edge."""
+        """The finer of the two series of the updates, if it reaches back to the left edge."""
         recent, whole = self.frozen.recent, self.frozen.whole
         # The bucket that is being filled takes the place of the one at the left edge.
         begins_s = (recent.first_bucket - 2) * recent.bucket_s
@@ -213,11 +213,14 @@ class SeenRun:
         return recent if reaches or not len(whole) else whole
 
     def _visible(self, view: View) -> View:
-        """The part of the range that lies within the run's life so far."""
+        """The part of the range between the run's start and its present."""
         return max(0.0, view[0]), min(view[1], self.now_s)
 
     def _covers(self, detail: Detail, view: View) -> bool:
-        """It has all that is visible; while the run goes on, the newest part may be on its way."""
+        """Whether a detail has all that is visible.
+
+        In a live run the newest part may still be coming.
+        """
         (low_s, high_s), latest = self._visible(view), self.latest
         if latest is None or not len(detail.series):
             return False
@@ -226,7 +229,7 @@ class SeenRun:
 
 
 def _frozen_copy(run: RunStore) -> RunStore:
-    """A run that takes no update in. Updates replace arrays, so a shallow copy stands still."""
+    """A copy that takes no updates. Updates replace arrays, so that a shallow copy stands still."""
     frozen = copy.copy(run)
     frozen.recent = copy.copy(run.recent)
     frozen.whole = copy.copy(run.whole)

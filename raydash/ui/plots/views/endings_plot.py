@@ -1,9 +1,10 @@
-"""How episodes end: per second, stacked by kind."""
+"""The plot of how episodes end: rates per second, stacked by kind."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from raydash.core.history.series import HistorySeries
 from raydash.core.records import Float64, Int64
@@ -23,7 +24,7 @@ _PX_PER_BAR = 2.0
 
 
 def endings_of(series: HistorySeries, rows: slice) -> dict[Ending, Int64]:
-    """Episodes per bucket by exclusive kind, in stacking order."""
+    """Episodes per bucket by kind of ending, in stacking order; each counts once."""
     return {
         Ending.TERMINATED: series.num_terminated[rows],
         Ending.TRUNCATED: series.num_truncated[rows],
@@ -33,7 +34,7 @@ def endings_of(series: HistorySeries, rows: slice) -> dict[Ending, Int64]:
 
 
 class EndingsPlot(Plot):
-    """Endings per second."""
+    """Stacked bars of the endings per second."""
 
     def __init__(self, scope: PlotScope | None = None, parent: QWidget | None = None) -> None:
         super().__init__(
@@ -47,8 +48,9 @@ class EndingsPlot(Plot):
         self._edges_s: Float64 = np.zeros(1)
         self._tops: dict[Ending, Float64] = {}
 
+    @override
     def load(self, part: Part) -> str:
-        """Rates of bars that are wide enough to be seen, each on top of the other."""
+        """Compute the stacked rates of bars that are wide enough to be seen."""
         latest = self.scope.latest
         kinds = endings_of(part.series, part.rows)
         if latest is not None and not latest.figures.num_episodes_lifetime:
@@ -64,21 +66,23 @@ class EndingsPlot(Plot):
             self._tops[kind] = top
         return ""
 
+    @override
     def value_limits(self) -> tuple[float, float]:
-        """From nothing to the highest bar."""
         return 0.0, nice_limits(0.0, max(float(self._tops[Ending.ERROR].max()) * 1.04, 1.0))[1]
 
+    @override
     def create_items(self, chart: "Chart") -> None:
-        """One area a kind, the lowest kind in front so that it covers those behind it."""
+        """Create one area per kind; the lowest is in front, so that it covers those behind it."""
         self._areas = {kind: chart.add_area(-number) for number, kind in enumerate(Ending)}
 
+    @override
     def apply_theme(self) -> None:
-        """Each kind in its colour."""
         for kind, area in self._areas.items():
             area.setBrush(self.theme.ending(kind))
 
+    @override
     def set_data(self, chart: "Chart") -> None:
-        """Bars side by side; none where a kind adds nothing to what is in front of it."""
+        """Draw the bars; a kind that adds nothing to those in front of it gets none."""
         under: Float64 = np.zeros(1)
         for kind, top in self._tops.items():
             if np.array_equal(np.broadcast_to(under, top.shape), top):
@@ -87,12 +91,13 @@ class EndingsPlot(Plot):
                 self._areas[kind].setData(*closed(*stairs(self._edges_s, top)))
             under = top
 
+    @override
     def legend(self) -> list[LegendItem]:
-        """The four kinds."""
         return [LegendItem(self.theme.ending(kind), words.ending(kind)) for kind in Ending]
 
+    @override
     def read_out(self, part: Part, index: int) -> str:
-        """Each kind that there was."""
+        """The rates of the kinds that occurred."""
         row = slice(part.rows.start + index, part.rows.start + index + 1)
         width_s = float(part.edges_s[index + 1] - part.edges_s[index])
         said = [
@@ -102,7 +107,7 @@ class EndingsPlot(Plot):
         ]
         return " · ".join(said) or "no episode ended"
 
+    @override
     def columns(self, part: Part) -> Columns:
-        """Episodes by kind."""
         kinds = endings_of(part.series, part.rows)
         return {f"num_episodes_{words.ending(kind)}": counts for kind, counts in kinds.items()}

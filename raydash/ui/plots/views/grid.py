@@ -1,4 +1,4 @@
-"""The plots side by side. A run that learns has one more, and it is the one to look at.
+"""The plots side by side. A run that learns has one more, which is the largest.
 
 ::
 
@@ -12,6 +12,7 @@ from functools import partial
 from PySide6.QtCore import QSize, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QMenu, QSizePolicy, QToolButton, QWidget
+from typing_extensions import override
 
 from raydash.link.store import RunStore
 from raydash.ui.kit.draw_clock import DrawClock
@@ -32,12 +33,12 @@ _REPLACED = "plots/replaced_by_learning"
 
 
 class PlotGrid(QWidget):
-    """Four plots, two by two; of a run that learns the learning curve first.
+    """Four plots, two by two, and the learning curve of a run that learns.
 
-    A view of the draw clock: with the first update of a run it is known whether it learns.
+    It is a view of the draw clock, because only the first update of a run says whether it learns.
 
     Attributes:
-        plots: All that can be seen now or another time.
+        plots: All plots, including those that are hidden now.
 
     Signals:
         scope_changed: Range, following, freeze or axis changed; read them from `scope`.
@@ -75,33 +76,37 @@ class PlotGrid(QWidget):
 
     @property
     def shown(self) -> tuple[Plot, ...]:
-        """Those that have a place now."""
+        """The plots that have a place now."""
         return tuple(plot for plot in self.plots if not plot.isHidden())
 
     @property
     def width_px(self) -> float:
-        """How wide the area of a plot is; 0 while there is none."""
+        """How wide the area of a plot is; 0 while there is no chart."""
         plot = self.episode_return if self.episode_return.isVisibleTo(self) else self.learning
         return plot.canvas.area().width() if plot.has_chart else 0.0
 
     # --- which plot is where ------------------------------------------------------------------
 
     def is_dirty(self) -> bool:
-        """Another run is shown, or it is known by now that it learns."""
+        """Whether the plots need to change places.
+
+        Another run is shown, or it has turned out to learn.
+        """
         return self._wanted() != self._arranged
 
     def draw(self) -> None:
         """Put the plots into their places."""
         self._arrange()
 
+    @override
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """A wide window has room for all of them."""
+        """Arrange the plots again: a wide window has room for all of them."""
         super().resizeEvent(event)
         if self.is_dirty():
             self._arrange()
 
     def replace_by_learning(self, plot: Plot) -> None:
-        """Where there is no room for all, let the learning curve take the place of this one."""
+        """Let the learning curve take the place of this plot where there is no room for all."""
         self._replaced = plot
         settings().setValue(_REPLACED, plot.objectName())
         self._arrange()
@@ -174,13 +179,13 @@ class PlotGrid(QWidget):
         self.scope.set_run(run)
 
     def set_theme(self, theme: Theme) -> None:
-        """Wear other colours."""
+        """Use the colours of another theme."""
         self._swap.setIcon(icon(IconName.SWAP, theme))
         for plot in self.plots:
             plot.set_theme(theme)
 
     def set_selected_workers(self, workers: list[int]) -> None:
-        """Draw curves of these workers."""
+        """Draw the curves of these workers."""
         for plot in self.plots:
             plot.set_selected_workers(workers)
 
@@ -189,20 +194,20 @@ class PlotGrid(QWidget):
         self.scope.set_range(Range(chosen))
 
     def set_time_axis(self, axis: TimeAxis | str) -> None:
-        """Ticks say how long `ago`, or the run's `clock`."""
+        """Let ticks say how long `ago` something was, or show the run's `clock` or `env_steps`."""
         self.scope.set_time_axis(TimeAxis(axis))
 
     def set_frozen(self, frozen: bool) -> None:
-        """Hold the plots' data, or let them go on."""
+        """Freeze the plots' data, or let them go on."""
         self.scope.set_frozen(frozen)
 
     def follow(self) -> None:
-        """Back to now in all plots, with value axes that fit."""
+        """Follow the run again in all plots, with value axes that fit the data."""
         for plot in self.plots:
             plot.follow()
 
     def register_with(self, clock: DrawClock) -> None:
-        """Let the clock place and draw the plots."""
+        """Let the clock arrange and draw the plots."""
         clock.register(self)
         for plot in self.plots:
             clock.register(plot)

@@ -1,4 +1,4 @@
-"""Env steps per second of each worker over time, as colours, with the scale beside them."""
+"""The heatmap: env steps per second of each worker over time, with the colour scale beside it."""
 
 import math
 from typing import TYPE_CHECKING
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtCore import QRectF
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from raydash.core.records import UInt8
 from raydash.ui.kit import words
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class ThroughputHeatmap(Plot):
-    """Env steps per second per worker.
+    """Env steps per second per worker, as colours.
 
     Where there are more workers than pixels, a row stands for several and shows the slowest of
-    them: one stuck worker among a thousand must be seen.
+    them, so that one stuck worker among a thousand is seen.
     """
 
     def __init__(self, scope: PlotScope | None = None, parent: QWidget | None = None) -> None:
@@ -45,8 +46,9 @@ class ThroughputHeatmap(Plot):
         self._taken: tuple[object, ...] | None = None
         self._is_placed = True
 
+    @override
     def load(self, part: Part) -> str:
-        """Reduce to what pixels can show; skipped while the same buckets are shown."""
+        """Reduce the matrix to what pixels can show, unless the same buckets are shown already."""
         area = self.canvas.area()
         steps = part.series.worker_steps
         self._num_workers = steps.shape[1]
@@ -68,23 +70,25 @@ class ThroughputHeatmap(Plot):
         self._workers_per_row = max(1, math.ceil(self._num_workers / area.height()))
         if self._workers_per_row > 1:
             per_s = lowest_of_each(per_s, self._workers_per_row)
-        # The last bars may hold few buckets; one lucky burst must not dim all the others.
+        # The last columns may hold few buckets; one lucky burst must not darken all others.
         self._top_per_s = nice_limits(0.0, max(high_mark(per_s), 1.0), 40)[1]
         scale = np.float32(255.0 / self._top_per_s)
         levels = np.minimum(per_s * scale, np.float32(255.0)).astype(np.uint8)
-        # Always a copy: of a single worker the turned array would count as contiguous as it is, but
-        # with a step from row to row that makes no picture.
+        # Always a copy: NumPy counts the transposed array of a single worker as contiguous, but its
+        # stride from row to row is not that of an image.
         self._pixels = levels.T.copy()
         self._is_placed = False
         self._image_s = (float(edges_s[0]), float(edges_s[-1]))
         return ""
 
+    @override
     def value_limits(self) -> tuple[float, float]:
-        """All workers; half a row beyond the first and the last."""
+        """All workers, with half a row beyond the first and the last."""
         return 0.5, self._num_workers + 0.5
 
+    @override
     def current_subtitle(self) -> str:
-        """What a row is."""
+        """What a row of the picture stands for."""
         if not self._num_workers or self.empty_words:
             return ""
         if self._workers_per_row > 1:
@@ -92,15 +96,17 @@ class ThroughputHeatmap(Plot):
             return f"a row is the slowest of {each}"
         return words.plural(self._num_workers, "worker")
 
+    @override
     def create_items(self, chart: "Chart") -> None:
-        """A picture, and the scale of its colours."""
         self._image = chart.add_image()
 
+    @override
     def apply_theme(self) -> None:
-        """The colours are the same in every theme."""
+        """Do nothing: the colours are the same in every theme."""
 
+    @override
     def set_data(self, chart: "Chart") -> None:
-        """The picture where its buckets and workers are."""
+        """Put the picture to its place between the axes."""
         if self._is_placed:
             return
         self._is_placed = True
@@ -111,12 +117,14 @@ class ThroughputHeatmap(Plot):
         )
         chart.set_scale(self._top_per_s)
 
+    @override
     def legend(self) -> list[LegendItem]:
-        """What the scale of colours counts."""
+        """The unit of the colour scale."""
         return [LegendItem(None, "env steps/s")]
 
+    @override
     def read_out(self, part: Part, index: int) -> str:
-        """The worker under the mouse; without one, the slowest and the fastest."""
+        """The rate of the worker under the mouse, or else of the slowest and the fastest one."""
         width_s = float(part.edges_s[index + 1] - part.edges_s[index])
         per_s = part.series.worker_steps[part.rows.start + index] / width_s
         if not len(per_s):
@@ -131,7 +139,7 @@ class ThroughputHeatmap(Plot):
             f"fastest {words.compact(float(per_s.max()))} env steps/s"
         )
 
+    @override
     def columns(self, part: Part) -> Columns:
-        """The rate of each worker."""
         per_s = part.series.worker_steps[part.rows] / np.diff(part.edges_s)[:, None]
         return {f"env_steps_per_s_worker_{k + 1}": per_s[:, k] for k in range(per_s.shape[1])}

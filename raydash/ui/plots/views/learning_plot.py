@@ -1,4 +1,4 @@
-"""How a run learns: mean, best and worst of each generation, evaluations, and the target."""
+"""The learning curve: mean, best and worst of each generation, evaluations, and the target."""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from raydash.core.history.generation_series import GenerationSeries, grouped
 from raydash.core.records import Float64
@@ -28,18 +29,18 @@ Curve = tuple[Float64, Float64]
 
 _PX_PER_POINT = 1.5
 _PX_PER_EVALUATION = 3.0
-# A few hopeless candidates must not press all others into a line.
+# A few hopeless candidates must not squeeze all others into a line.
 _WORST_SHOWN = 0.1
 _HEADROOM = 0.05
 _NOTHING: Curve = (np.empty(0), np.empty(0))
 
 
 class LearningPlot(Plot):
-    """The learning curve. A point is a generation, at the moment when its last result came in.
+    """The learning curve. Each generation is a point at the time when its last result arrived.
 
-    Where generations lie nearer than a pixel or two, a point stands for several: the mean of their
-    means, the best of their bests, the worst of their worsts. The read-out is of one generation.
-    Of other runs there is the mean.
+    Where generations are closer together than a pixel or two, a point stands for several: the mean
+    of their means, the best of their bests, the worst of their worsts. The read-out is always about
+    one generation. Of other runs, only the mean is drawn.
     """
 
     needs_buckets = False
@@ -75,14 +76,16 @@ class LearningPlot(Plot):
     def _target(self) -> float | None:
         return self._learning.target_return if self._learning else None
 
+    @override
     def data_stamp(self) -> object:
-        """Generations come when they like."""
+        """Changes with each generation, for these do not come with the buckets of the history."""
         learning = self._learning
         waits = None if len(self._series) or learning is None else learning.num_played
         return (self._series.version, self._target, waits)
 
+    @override
     def load(self, part: Part) -> str:
-        """A point every pixel or two."""
+        """Reduce the generations to a point every pixel or two."""
         columns = self._visible()
         known = np.isfinite(columns.return_mean)
         if not known.any():
@@ -95,12 +98,13 @@ class LearningPlot(Plot):
         self._evaluations = _evaluations(columns, _PX_PER_EVALUATION * px_s)
         return ""
 
+    @override
     def take_overlays(self, overlays: list[Overlay]) -> bool:
-        """The population means of the other runs that learn."""
+        """Load the population means of the other runs that learn."""
         return self._overlaid.load([each for each in overlays if len(each.generations)])
 
+    @override
     def clear(self) -> None:
-        """No curve of its own."""
         self._mean = self._best = self._worst = self._evaluations = _NOTHING
 
     def _curve_of(self, overlay: Overlay) -> JoinedCurve:
@@ -130,8 +134,9 @@ class LearningPlot(Plot):
         played = f"{learning.num_played} of {learning.population}"
         return f"the first generation is being played: {played} candidates"
 
+    @override
     def value_limits(self) -> tuple[float, float]:
-        """Means, bests, evaluations and the target; nearly all of the worsts."""
+        """A range for all that is drawn, except for the very worst of the worsts."""
         drawn = (self._mean[1], self._best[1], self._evaluations[1], *self._overlaid.values)
         values = np.concatenate(drawn)
         if len(self._worst[1]):
@@ -145,16 +150,18 @@ class LearningPlot(Plot):
 
     # --- how it looks -------------------------------------------------------------------------
 
+    @override
     def create_items(self, chart: "Chart") -> None:
-        """The band below all, the mean and the evaluations above."""
+        """Create the band at the bottom, the mean and the evaluations on top."""
         self._band_item = chart.add_area()
         self._target_item = chart.add_line(1)
         self._best_item = chart.add_line(2)
         self._mean_item = chart.add_line(4, strong=True)
         self._evaluation_item = chart.add_points(5)
 
+    @override
     def apply_theme(self) -> None:
-        """The population in the run's colour; what is to be reached, and how near, in green."""
+        """Colour the population like the run, and the target and the evaluations green."""
         tint = self.run_colour
         tint.setAlpha(42 if self.theme.is_dark else 30)
         self._band_item.setBrush(tint)
@@ -164,15 +171,16 @@ class LearningPlot(Plot):
         self._evaluation_item.setPen(QColor(self.theme.card))
 
     def _best_colour(self) -> QColor:
-        """Where colours stand for runs, that of its run, only weaker."""
+        """The colour of the bests; where colours stand for runs, a weaker shade of the run's."""
         if not self.scope.has_overlays:
             return QColor(self.theme.series[0])
         colour = self.run_colour
         colour.setAlpha(120)
         return colour
 
+    @override
     def set_data(self, chart: "Chart") -> None:
-        """Lines that are never torn: between two generations another is played."""
+        """Draw lines without gaps: between two generations another is being played."""
         if len(self._worst[0]):
             x, low, joined = self._line(self._worst)
             _, high, _ = self._line(self._best)
@@ -194,10 +202,11 @@ class LearningPlot(Plot):
     def _line(self, curve: Curve) -> tuple[Float64, Float64, np.ndarray]:
         return torn(*curve, max_gap=np.inf, width=self._point_s)
 
+    @override
     def legend(self) -> list[LegendItem]:
-        """What matters most stands first: the last ones may find no room.
+        """The legend, most important items first, for the last ones may not fit.
 
-        While a generation is read its figures stand beside their colours.
+        While a generation is read, its values stand beside their colours.
         """
         band = self.run_colour
         band.setAlpha(90)
@@ -216,7 +225,7 @@ class LearningPlot(Plot):
     # --- what it says -------------------------------------------------------------------------
 
     def _read(self) -> tuple[str, str, str]:
-        """Mean, best and evaluation of the generation under the cursor; empty: none is read."""
+        """Mean, best and evaluation of the generation under the cursor; empty if there is none."""
         at_s = self.scope.cursor_s()
         row = self._series.nearest(at_s) if at_s is not None else None
         if row is None:
@@ -226,8 +235,9 @@ class LearningPlot(Plot):
         mean, best, evaluation = (words.decimal(float(column[row])) for column in figures)
         return mean, best, evaluation
 
+    @override
     def reading(self, part: Part, at_s: float) -> str:
-        """The generation that ended nearest to the cursor: what the legend does not say of it."""
+        """What the legend leaves out about the generation that ended nearest to the cursor."""
         row = self._series.nearest(at_s)
         if row is None:
             return ""
@@ -241,8 +251,9 @@ class LearningPlot(Plot):
             said.append(f"sigma {words.decimal(columns.sigma[row])}")
         return " · ".join(said)
 
+    @override
     def csv(self) -> str:
-        """The visible generations, one a line; unknown values are empty."""
+        """The visible generations, one per line; unknown values are empty."""
         columns = self._visible()
         low_s, high_s = self.scope.view()
         columns = _where(columns, (columns.end_s >= low_s) & (columns.end_s <= high_s))
@@ -258,24 +269,24 @@ def _where(columns: Generations, chosen: np.ndarray) -> Generations:
 
 
 def _steady_width_s(width_s: float) -> float:
-    """A power of two, so that points do not flicker while the run goes on."""
+    """Round up to a power of two, so that points do not flicker while the run goes on."""
     return float(2.0 ** np.ceil(np.log2(width_s)))
 
 
 def _starts(columns: Generations, width_s: float) -> NDArray[np.intp]:
-    """First rows of groups that ended within the same stretch of time; at least one row."""
+    """First rows of groups that ended within the same stretch of time; needs at least one row."""
     number = np.floor(columns.end_s / width_s)
     return np.flatnonzero(np.diff(number, prepend=number[0] - 1))
 
 
 def _mean_at(overlay: Overlay, index: int) -> float:
-    """Of the generation that ended nearest to a bucket's middle."""
+    """The mean of the generation that ended nearest to a bucket's middle."""
     row = overlay.generations.nearest(float(overlay.part.middles_s[index]))
     return float(overlay.generations.columns.return_mean[row]) if row is not None else np.nan
 
 
 def _evaluations(columns: Generations, apart_s: float) -> Curve:
-    """Evaluations as points; those that would lie on each other as their mean, by episodes."""
+    """Evaluations as points; those that would overlap become their mean, weighted by episodes."""
     chosen = _where(columns, np.isfinite(columns.evaluation_mean))
     if not len(chosen):
         return _NOTHING

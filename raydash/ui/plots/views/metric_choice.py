@@ -1,4 +1,4 @@
-"""A heading that is a choice: which metric a plot shows. Only where there is more than one."""
+"""A heading that is a menu: which metric a plot shows. It appears where there is more than one."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ EPISODE_RETURN = ""
 
 
 def metric_words(metric: str) -> str:
-    """A metric's name for people."""
+    """A metric's name as people see it."""
     if metric == EPISODE_RETURN:
         return "Episode return"
     prefix, slash, agent = metric.partition("/")
@@ -21,7 +21,7 @@ def metric_words(metric: str) -> str:
 
 
 def metrics_of(names: tuple[str, ...]) -> tuple[str, ...]:
-    """All that can be shown: the return, success, agents, and the other keys of info."""
+    """All metrics that can be shown: return, success, those of agents, then other keys of info."""
     agents = [name for name in names if name.startswith(f"{AGENT_RETURN_MEAN}/")]
     others = [name for name in names if name not in agents and name != IS_SUCCESS]
     success = [IS_SUCCESS] if IS_SUCCESS in names else []
@@ -29,10 +29,10 @@ def metrics_of(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class MetricChoice(QToolButton):
-    """Names the metric that is shown, and offers the others.
+    """A button that names the metric that is shown and offers the others.
 
     Signals:
-        chosen: Another metric.
+        chosen: The user chose another metric.
     """
 
     chosen = Signal(str)
@@ -41,7 +41,7 @@ class MetricChoice(QToolButton):
         super().__init__(parent)
         self.setObjectName(object_name)
         self.setToolTip("Which metric the plot shows")
-        # As high as a title: a style sheet's height is that between the borders.
+        # As high as a title; the height in a style sheet does not include the borders.
         self.setStyleSheet(
             "QToolButton { font-weight: 600; padding: 0 18px 0 6px;"
             " min-height: 18px; max-height: 18px; }"
@@ -55,14 +55,14 @@ class MetricChoice(QToolButton):
         self.hide()
 
     def show_metric(self, metric: str, names: tuple[str, ...]) -> None:
-        """Name what is shown, and keep what else there is."""
+        """Name the metric that is shown, and offer the others."""
         self._shown, self._offered = metric, metrics_of(names)
         self.setText(metric_words(metric))
         self.setAccessibleName(f"Metric of the plot: {metric_words(metric)}")
 
     @property
     def has_choice(self) -> bool:
-        """There is another metric than the one that every run has."""
+        """Whether there is another metric than the one that every run has."""
         return len(self._offered) > 1
 
     def _fill(self, menu: QMenu) -> None:

@@ -1,10 +1,10 @@
-"""A plot on a card: heading, read-out, chart, and what is common to all four.
+"""The base class of plots: a card with heading, read-out and chart.
 
-A plot is a `View` of the draw clock: `is_dirty` compares what was drawn last with what is there;
-`draw` takes the visible part of the run over and gives it to the chart's items.
+A plot is a `View` of the draw clock: `is_dirty` compares what was drawn last with what there is
+now; `draw` loads the visible part of the run and gives it to the chart's items.
 
-The chart comes right after the card was painted for the first time, and never before: it needs
-pyqtgraph, whose import would keep the window from its user for a third of a second.
+The chart is created right after the card was first painted, never before: it needs pyqtgraph, whose
+import would delay the window by a third of a second.
 """
 
 from pathlib import Path
@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
     QToolButton,
     QWidget,
 )
+from typing_extensions import override
 
 from raydash.link.store import RunStore
 from raydash.ui.kit import words
@@ -47,7 +48,7 @@ NO_STEP = "no env step yet: workers are starting"
 
 
 class _Words(QLabel):
-    """Words in the middle of a chart; as large as a chart, and nothing to the mouse."""
+    """A message in the middle of a chart; it is as large as the chart and ignores the mouse."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -58,8 +59,9 @@ class _Words(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumSize(180, 70)
 
+    @override
     def sizeHint(self) -> QSize:
-        """As of a chart."""
+        """The size of a chart."""
         return QSize(420, 200)
 
 
@@ -67,19 +69,18 @@ class Plot(Card):
     """A plot over time. Subclasses say what they draw.
 
     Attributes:
-        needs_buckets: Until the first bucket of the run's history is complete there is nothing to
-            draw.
-        draws_overlays: Other runs are laid over the one that is shown.
+        needs_buckets: There is nothing to draw until the first bucket of the history is complete.
+        draws_overlays: Other runs are laid over the shown one.
 
     Args:
-        title: What is shown.
+        title: What the plot shows.
         subtitle: How it is shown.
-        object_name: Of the card; its parts derive theirs from it.
-        unit: Of the values.
-        labelled: Marks have labels here.
-        whole_numbers: Ticks of the value axis are at whole numbers only.
-        scope: What it shows together with others.
-        parent: As of any widget.
+        object_name: Name of the card, from which its parts derive theirs.
+        unit: Unit of the values.
+        labelled: The event marks have labels here.
+        whole_numbers: The value axis has ticks at whole numbers only.
+        scope: The range, cursor and runs that it shares with other plots; None: its own.
+        parent: The Qt parent.
     """
 
     needs_buckets = True
@@ -125,7 +126,7 @@ class Plot(Card):
         self._follow.clicked.connect(self.follow)
         self._follow.hide()
         self.add_corner(self._follow)
-        # The words lie over the chart, so that they can be seen before there is one.
+        # The message lies over the chart, so that it can be seen before the chart exists.
         self._stage = QGridLayout()
         self._stage.addWidget(self._words, 0, 0)
         self.body.setSpacing(0)
@@ -136,11 +137,14 @@ class Plot(Card):
     # --- what subclasses say ---
 
     def load(self, part: Part) -> str:
-        """Take the data over; give the words to show instead if there are none yet."""
+        """Load the visible data of the run.
+
+        Gives the message to show instead if there are none yet.
+        """
         raise NotImplementedError
 
     def value_limits(self) -> tuple[float, float]:
-        """The range of values that holds what was taken."""
+        """The range of values that holds what was loaded."""
         raise NotImplementedError
 
     def read_out(self, part: Part, index: int) -> str:
@@ -152,7 +156,7 @@ class Plot(Card):
         raise NotImplementedError
 
     def create_items(self, chart: "Chart") -> None:
-        """Make the items that show the data."""
+        """Create the items that show the data."""
         raise NotImplementedError
 
     def apply_theme(self) -> None:
@@ -160,32 +164,32 @@ class Plot(Card):
         raise NotImplementedError
 
     def set_data(self, chart: "Chart") -> None:
-        """Give the items what was taken; the chart's ranges are as they will be shown."""
+        """Give the items what was loaded; the chart has the ranges that it will show."""
         raise NotImplementedError
 
     def legend(self) -> list[LegendItem]:
-        """None, in plots of one thing."""
+        """The items of the legend; a plot of a single curve has none."""
         return []
 
     def data_stamp(self) -> object:
-        """Changes with data that do not come with the history's buckets."""
+        """A value that changes with data that do not come with the history's buckets."""
         return None
 
     def reading(self, part: Part, at_s: float) -> str:
-        """The values at a moment, in words; empty: there are none."""
+        """The values at a time, in words; empty if there are none."""
         index = part.index_at(at_s)
         return self.read_out(part, index) if index is not None else ""
 
     def take_overlays(self, overlays: list[Overlay]) -> bool:
-        """Take the data of the other runs over; whether there are any to be seen."""
+        """Load the data of the other runs; gives whether there is anything to see."""
         return False
 
     def clear(self) -> None:
-        """Of the run that is shown there is nothing in this range, but others are seen."""
+        """Draw nothing of the shown run: it has no data in this range, but others have."""
 
     @property
     def run_colour(self) -> QColor:
-        """The colour of the run that is shown."""
+        """The colour of the shown run."""
         return QColor(line_colour(self.scope.number, self.theme))
 
     # --- what the window sets ---
@@ -195,7 +199,7 @@ class Plot(Card):
         self.scope.set_run(run)
 
     def set_theme(self, theme: Theme) -> None:
-        """Wear other colours."""
+        """Use the colours of another theme."""
         self.theme = theme
         self._key.set_theme(theme)
         if self._chart is not None:
@@ -204,7 +208,7 @@ class Plot(Card):
         self._on_touched()
 
     def set_selected_workers(self, workers: list[int]) -> None:
-        """Stress these workers, where the plot knows workers."""
+        """Highlight these workers, in plots that show single workers."""
         if workers != self.selected_workers:
             self.selected_workers = list(workers)
             self._on_touched()
@@ -214,11 +218,11 @@ class Plot(Card):
         self.scope.set_range(Range(chosen))
 
     def set_frozen(self, frozen: bool) -> None:
-        """Hold the data, or let them go on."""
+        """Freeze the data, or let them go on."""
         self.scope.set_frozen(frozen)
 
     def follow(self) -> None:
-        """Back to now, with a value axis that fits."""
+        """Follow the run again, with a value axis that fits the data."""
         if self._chart is not None:
             self._chart.reset()
         else:
@@ -228,19 +232,19 @@ class Plot(Card):
 
     @property
     def canvas(self) -> "Chart":
-        """The chart; made when it is first asked for."""
+        """The chart, which is created when it is first needed."""
         if self._chart is None:
             self._chart = self._make_chart()
         return self._chart
 
     @property
     def has_chart(self) -> bool:
-        """Whether the chart is there; before that there is nothing to draw."""
+        """Whether the chart exists; before that there is nothing to draw."""
         return self._chart is not None
 
     @property
     def empty_words(self) -> str:
-        """Shown in the middle instead of data; empty: there are data."""
+        """The message shown instead of data; empty if there are data."""
         return self._words.text()
 
     def _make_chart(self) -> "Chart":
@@ -265,8 +269,9 @@ class Plot(Card):
         self._stage.activate()  # what is drawn next needs its size
         return chart
 
+    @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Once the card was seen, the chart may take its time."""
+        """Create the chart once the card has been seen, for that takes a while."""
         super().paintEvent(event)
         if not self._was_painted:
             self._was_painted = True
@@ -279,7 +284,7 @@ class Plot(Card):
         return self._chart is not None and self._state(self._chart) != self._drawn
 
     def draw(self) -> None:
-        """Take the visible data over and show them."""
+        """Load the visible data and show them."""
         chart = self.canvas
         self._drawn = self._state(chart)
         part = self.scope.part()
@@ -291,11 +296,11 @@ class Plot(Card):
         self.set_subtitle(self._heading(chart, part))
 
     def take_paint_s(self) -> float:
-        """Seconds spent painting since the last call."""
+        """The seconds spent painting since the last call."""
         return self._chart.take_paint_s() if self._chart is not None else 0.0
 
     def current_subtitle(self) -> str:
-        """What stands beside the title while nothing is read."""
+        """The subtitle to show while no values are read."""
         return self._plain_subtitle
 
     def _show(self, chart: "Chart", part: Part | None) -> None:
@@ -323,7 +328,7 @@ class Plot(Card):
         chart.show_data(has_data=has_data)
 
     def _state(self, chart: "Chart") -> tuple[object, ...]:
-        """What a drawing depends on; the last two concern the read-out only."""
+        """Everything a drawing depends on; the last two values concern the read-out only."""
         latest = self.scope.latest
         return (
             self.scope.stamp,
@@ -367,11 +372,11 @@ class Plot(Card):
     # --- export ---
 
     def save_picture(self, path: Path) -> bool:
-        """Write the card as it looks now; the ending of the name says the format."""
+        """Write the card as it looks now; the file name's ending gives the format."""
         return self.grab().save(str(path))
 
     def csv(self) -> str:
-        """What is visible, one line a bucket; unknown values are empty."""
+        """The visible data as CSV, one line per bucket; unknown values are empty."""
         part = self.scope.part()
         if part is None or not len(part):
             return ""

@@ -1,4 +1,4 @@
-"""Episode returns over time: mean, 10-90 % band, curves of selected workers and of other runs."""
+"""The plot of episode returns: mean, 10-90 % band, curves of selected workers and of other runs."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from raydash.core.records import Float64
 from raydash.ui.kit import words
@@ -29,11 +30,11 @@ _EMPTY: Curve = (np.empty(0), np.empty(0))
 
 
 class ReturnPlot(Plot):
-    """Episode return, or another metric of the episodes, which has a mean only.
+    """Episode return, or another metric of the episodes, of which there is only a mean.
 
-    A point of the mean speaks of all episodes that ended in its buckets (two pixels' worth); points
-    of the band, of workers and of other metrics are averages of their buckets' figures. The
-    read-out is exact. Of other runs there is the mean.
+    A point of the mean stands for all episodes that ended in its buckets (two pixels' worth).
+    Points of the band, of workers and of other metrics are averages of their buckets' values. The
+    read-out is exact. Of other runs, only the mean is drawn.
     """
 
     draws_overlays = True
@@ -61,7 +62,7 @@ class ReturnPlot(Plot):
 
     @property
     def shown_metric(self) -> str:
-        """What is shown: `EPISODE_RETURN`, or a named scalar that the run has."""
+        """The metric that is shown: `EPISODE_RETURN`, or a named scalar that the run has."""
         return self._wanted if self._wanted in self._names else EPISODE_RETURN
 
     @property
@@ -70,7 +71,7 @@ class ReturnPlot(Plot):
         return run.whole.scalar_names if run is not None else ()
 
     def show_metric(self, metric: str) -> None:
-        """Show another one, in every run that has it."""
+        """Show another metric in every run that has it."""
         self._wanted = metric
         self._own_stamp += 1
         self._offer_metrics()
@@ -81,21 +82,24 @@ class ReturnPlot(Plot):
         self.offer_title(self._choice, offered=self._choice.has_choice)
         self._key.set_unit("return" if metric == EPISODE_RETURN else metric_words(metric))
 
+    @override
     def data_stamp(self) -> object:
-        """Names come to be when an episode has them."""
+        """Changes when the first episode with another named scalar has ended."""
         return self.shown_metric, self._names
 
+    @override
     def current_subtitle(self) -> str:
-        """How it is shown."""
         return self._plain_subtitle if self.shown_metric == EPISODE_RETURN else "mean over episodes"
 
+    @override
     def draw(self) -> None:
-        """Offer what there is, and draw."""
+        """Offer the metrics of the run, then draw."""
         self._offer_metrics()
         super().draw()
 
+    @override
     def load(self, part: Part) -> str:
-        """Keep the points where episodes ended."""
+        """Reduce the buckets in which episodes ended to a point every two pixels."""
         if self.shown_metric != EPISODE_RETURN:
             return self._take_scalar(part)
         series, rows = part.series, part.rows
@@ -117,12 +121,12 @@ class ReturnPlot(Plot):
                 self._curves[worker] = _averaged(middles_s, starts, values, np.isfinite(values))
         return ""
 
+    @override
     def take_overlays(self, overlays: list[Overlay]) -> bool:
-        """The means of the other runs."""
         return self._overlaid.load(overlays)
 
+    @override
     def clear(self) -> None:
-        """No band, no mean."""
         self._mean = self._low = self._high = _EMPTY
         self._curves = {}
 
@@ -161,22 +165,25 @@ class ReturnPlot(Plot):
         steps = words.count(latest.figures.num_env_steps_sampled_lifetime)
         return f"no episode finished yet, {steps} steps so far"
 
+    @override
     def value_limits(self) -> tuple[float, float]:
-        """All of the band, and of the curves."""
+        """A range for the whole band and the curves."""
         own = (self._low, self._high, self._mean, *self._coloured())
         drawn = [values for _, values in own if len(values)] + self._overlaid.values
         lows, highs = zip(*((values.min(), values.max()) for values in drawn), strict=True)
         return nice_limits(float(min(lows)), float(max(highs)))
 
+    @override
     def create_items(self, chart: "Chart") -> None:
-        """The band, many workers as one grey line, a few in colour, the mean above all."""
+        """Create the band, one grey line for many workers, a few in colour, and the mean on top."""
         self._band_item = chart.add_area()
         self._others_item = chart.add_line(1)
         self._coloured_items = [chart.add_line(2) for _ in self.theme.series]
         self._mean_item = chart.add_line(4, strong=True)
 
+    @override
     def apply_theme(self) -> None:
-        """The mean in the run's colour, workers in those of the series."""
+        """Colour the mean like the run, and workers like series."""
         tint = self.run_colour
         tint.setAlpha(64 if self.theme.is_dark else 48)
         self._band_item.setBrush(tint)
@@ -187,8 +194,9 @@ class ReturnPlot(Plot):
             item.setPen(colour)
         self._mean_item.setPen(self.run_colour)
 
+    @override
     def set_data(self, chart: "Chart") -> None:
-        """Torn where no episode ended for long."""
+        """Draw curves that are broken where no episode ended for a long time."""
         if len(self._low[0]):
             x, low, joined = self._torn(self._low)
             _, high, _ = self._torn(self._high)
@@ -216,8 +224,8 @@ class ReturnPlot(Plot):
     def _coloured(self) -> list[Curve]:
         return list(self._curves.values())[: len(self.theme.series)]
 
+    @override
     def legend(self) -> list[LegendItem]:
-        """The mean, the band, other runs, the workers in colour."""
         name = self.scope.label if self.scope.has_overlays else "mean"
         mean = LegendItem(self.run_colour, name, elides=self.scope.has_overlays)
         others = self._overlaid.legend(self.theme, self.scope.cursor_s())
@@ -234,8 +242,8 @@ class ReturnPlot(Plot):
             items.append(LegendItem(QColor(self.theme.disabled), f"{rest} more"))
         return items
 
+    @override
     def read_out(self, part: Part, index: int) -> str:
-        """Mean, band, n, and the selected workers."""
         series, row = part.series, part.rows.start + index
         if self.shown_metric != EPISODE_RETURN:
             mean = float(series.scalar(self.shown_metric)[row])
@@ -255,8 +263,8 @@ class ReturnPlot(Plot):
                 said.append(f"worker {worker}: {words.decimal(mean)}")
         return " · ".join(said)
 
+    @override
     def columns(self, part: Part) -> Columns:
-        """The figures of each bucket, and the selected workers' means."""
         series, rows = part.series, part.rows
         columns: Columns = {
             "episode_return_n": series.return_n[rows],

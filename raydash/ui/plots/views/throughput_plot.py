@@ -1,9 +1,10 @@
-"""Env steps per second, all workers of a run together, and those of other runs."""
+"""The throughput plot: env steps per second, all workers of a run together."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtWidgets import QWidget
+from typing_extensions import override
 
 from raydash.core.records import Float64
 from raydash.ui.kit import words
@@ -39,8 +40,9 @@ class ThroughputPlot(Plot):
         self._per_s: Float64 = np.empty(0)
         self._overlaid = OverlaidCurves(self._curve_of, _per_s_at)
 
+    @override
     def load(self, part: Part) -> str:
-        """A point every pixel or two: the mean rate of its buckets."""
+        """Compute a point every pixel or two: the mean rate of its buckets."""
         self._edges_s, self._per_s = self._rates(part)
         if not self._per_s.any():
             latest = self.scope.latest
@@ -53,12 +55,12 @@ class ThroughputPlot(Plot):
         steps = np.add.reduceat(part.series.num_env_steps[part.rows], starts)
         return edges_s, steps / np.diff(edges_s)
 
+    @override
     def take_overlays(self, overlays: list[Overlay]) -> bool:
-        """The rates of the other runs."""
         return self._overlaid.load(overlays)
 
+    @override
     def clear(self) -> None:
-        """No point."""
         self._edges_s, self._per_s = np.zeros(1), np.empty(0)
 
     def _curve_of(self, overlay: Overlay) -> Curve:
@@ -67,26 +69,27 @@ class ThroughputPlot(Plot):
         edges_s, per_s = self._rates(overlay.part)
         return (edges_s[:-1] + edges_s[1:]) / 2, per_s, np.ones(len(per_s), np.bool_)
 
+    @override
     def value_limits(self) -> tuple[float, float]:
-        """From nothing to the best."""
         best = max(
             float(values.max(initial=0.0)) for values in (self._per_s, *self._overlaid.values)
         )
         return 0.0, nice_limits(0.0, max(best * 1.04, 1.0))[1]
 
+    @override
     def create_items(self, chart: "Chart") -> None:
-        """A line over a tinted ground."""
+        """Create a line above a tinted area."""
         self._ground, self._line = chart.add_area(), chart.add_line(2, strong=True)
 
+    @override
     def apply_theme(self) -> None:
-        """In the run's colour."""
         ground = self.run_colour
         ground.setAlpha(38 if self.theme.is_dark else 30)
         self._ground.setBrush(ground)
         self._line.setPen(self.run_colour)
 
+    @override
     def set_data(self, chart: "Chart") -> None:
-        """The same points for both."""
         middles_s = (self._edges_s[:-1] + self._edges_s[1:]) / 2
         if len(self._per_s):
             self._ground.setData(*closed(middles_s, self._per_s))
@@ -95,6 +98,7 @@ class ThroughputPlot(Plot):
         self._line.setData(middles_s, self._per_s)
         self._overlaid.set_data(chart, self.theme, 1)
 
+    @override
     def legend(self) -> list[LegendItem]:
         """The runs, if there are several."""
         if not self.scope.has_overlays:
@@ -102,14 +106,14 @@ class ThroughputPlot(Plot):
         own = LegendItem(self.run_colour, self.scope.label, elides=True)
         return [own, *self._overlaid.legend(self.theme, self.scope.cursor_s())]
 
+    @override
     def read_out(self, part: Part, index: int) -> str:
-        """The rate of the bucket."""
         width_s = float(part.edges_s[index + 1] - part.edges_s[index])
         steps = float(part.series.num_env_steps[part.rows.start + index])
         return f"{words.count(steps / width_s)} env steps/s"
 
+    @override
     def columns(self, part: Part) -> Columns:
-        """Steps of each bucket and their rate."""
         steps = part.series.num_env_steps[part.rows]
         own: Columns = {"num_env_steps": steps, "env_steps_per_s": steps / np.diff(part.edges_s)}
         return own | self._overlaid.columns("env_steps_per_s", part.middles_s)
