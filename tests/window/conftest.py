@@ -17,8 +17,8 @@ from raydash.ui.kit.theme import Appearance, ThemeManager, apply
 from tests.fakes.engines.engine import FakeEngine, summary
 
 
-class Hands:
-    """A clock whose hands a test turns."""
+class ManualClock:
+    """A clock that stands still until a test sets it."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -28,8 +28,8 @@ class Hands:
 
 
 @pytest.fixture
-def hands() -> Hands:
-    return Hands()
+def hands() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from typing_extensions import override
 
 from raydash.core.analysis.compare import XAxis
 from raydash.core.records import Float64
-from raydash.ui.compare.curves import Line
+from raydash.ui.compare.curves import CompareLine
 from raydash.ui.compare.labels import axis_ticks
 from raydash.ui.kit.run_style import is_dashed, is_strong, line_colour
 from raydash.ui.kit.theme import LIGHT, Theme
-from raydash.ui.plots.chart.geometry import Bool, band, bundled
+from raydash.ui.plots.chart.geometry import Bool, band_outline, concatenated
 from raydash.ui.plots.chart.items import Axis, StrongLine
 from raydash.ui.plots.chart.ticks import nice_limits, value_ticks
 
@@ -81,8 +81,8 @@ class CompareChart(pg.PlotWidget):
         self.hover: QPointF | None = None
         self._theme = LIGHT
         self._axis = XAxis.TIME
-        self._lines: list[Line] = []
-        self._stressed = ""
+        self._lines: list[CompareLine] = []
+        self._highlighted = ""
         self._origin = 0.0
         self._painted_s = 0.0
         self._shown_ticks: dict[str, object] = {}
@@ -132,17 +132,19 @@ class CompareChart(pg.PlotWidget):
 
     # --- what is shown ---
 
-    def show_lines(self, lines: Sequence[Line], axis: XAxis, *, stressed: str = "") -> None:
+    def show_lines(
+        self, lines: Sequence[CompareLine], axis: XAxis, *, highlighted: str = ""
+    ) -> None:
         """Show other lines; the view follows them unless the user chose it.
 
         Args:
             lines: The lines to draw.
             axis: What their x values are.
-            stressed: The id of a run whose line lies on top of all others; empty for none.
+            highlighted: The id of a run whose line lies on top of all others; empty for none.
         """
         if axis is not self._axis:
             self.is_zoomed = False
-        self._axis, self._lines, self._stressed = axis, list(lines), stressed
+        self._axis, self._lines, self._highlighted = axis, list(lines), highlighted
         # A painter's floats cannot hold seconds since 1970 to the precision of a pixel.
         self._origin = min((line.x[0] for line in lines), default=0.0)
         if axis is not XAxis.WALL_CLOCK:
@@ -206,14 +208,14 @@ class CompareChart(pg.PlotWidget):
                 if is_dashed(line.number):
                     pen.setDashPattern([6, 4])
                 item.setPen(pen)
-                item.setZValue(20 if self._stressed in line.run_ids else 10)
+                item.setZValue(20 if self._highlighted in line.run_ids else 10)
                 item.setOpacity(
-                    1.0 if not self._stressed or self._stressed in line.run_ids else 0.45
+                    1.0 if not self._highlighted or self._highlighted in line.run_ids else 0.45
                 )
                 item.setData(line.x - self._origin, line.y, connect=_joined(line))
 
-    def _is_thick(self, line: Line) -> bool:
-        return is_strong(line.number) or self._stressed in line.run_ids
+    def _is_thick(self, line: CompareLine) -> bool:
+        return is_strong(line.number) or self._highlighted in line.run_ids
 
     def _pool(
         self, items: list[pg.PlotCurveItem], count: int, *, strong: bool
@@ -341,7 +343,7 @@ class CompareChart(pg.PlotWidget):
         self.touched.emit()
 
 
-def _joined(line: Line) -> Bool:
+def _joined(line: CompareLine) -> Bool:
     """Which points are joined to the next one.
 
     The line is broken where a run of the group begins or ends: a jump there would mean nothing.
@@ -353,7 +355,7 @@ def _joined(line: Line) -> Bool:
     return joined
 
 
-def _band_path(line: Line) -> tuple[Float64, Float64, Bool]:
+def _band_path(line: CompareLine) -> tuple[Float64, Float64, Bool]:
     """The outlines of a band, piece by piece where there is one."""
     known = np.isfinite(line.low)
     edges = np.flatnonzero(~_joined(line)[:-1]) + 1
@@ -362,5 +364,5 @@ def _band_path(line: Line) -> tuple[Float64, Float64, Bool]:
         if len(rows) and known[rows[0]]:
             joined = np.ones(len(rows), np.bool_)
             joined[-1] = False
-            pieces.append(band(line.x[rows], line.low[rows], line.high[rows], joined))
-    return bundled(pieces)
+            pieces.append(band_outline(line.x[rows], line.low[rows], line.high[rows], joined))
+    return concatenated(pieces)

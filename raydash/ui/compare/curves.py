@@ -26,12 +26,12 @@ from raydash.core.records import Float64, Int64
 from raydash.core.spec import RunSpec
 from raydash.link.store import RunStore
 from raydash.ui.compare.labels import AnyMetric, spec_value
-from raydash.ui.kit.run_names import told_apart
-from raydash.ui.plots.shown.seen_run import settle_s
+from raydash.ui.kit.run_names import distinct_names
+from raydash.ui.plots.shown.plotted_run import settle_s
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class CompareChoice:
     """What the user chose to see.
 
     Attributes:
@@ -48,7 +48,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ComparedRun:
     """A run of the comparison.
 
     Attributes:
@@ -65,7 +65,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CompareLine:
     """The curve of a run, or the centre of several runs with its band.
 
     Attributes:
@@ -101,14 +101,14 @@ _NO_DIFFERENCE = ("name", "rollout.seed")
 _NO_BAND = (np.empty(0), np.empty(0), np.empty(0, np.int64))
 
 
-class CurveBook:
+class CurveCache:
     """Computes lines, and keeps those that have not changed."""
 
     def __init__(self) -> None:
         self._curves: dict[tuple[object, ...], Curve] = {}
         self._groups: dict[tuple[object, ...], GroupCurve] = {}
 
-    def lines(self, entries: Sequence[Entry], choice: Choice) -> list[Line]:
+    def lines(self, entries: Sequence[ComparedRun], choice: CompareChoice) -> list[CompareLine]:
         """The lines of the runs that are shown, in the order of the list, without empty ones."""
         shown = [entry for entry in entries if entry.shown and entry.run.latest is not None]
         used: set[tuple[object, ...]] = set()
@@ -119,11 +119,11 @@ class CurveBook:
             first = members[0]
             run_ids = tuple(entry.run.run_id for entry in members)
             if len(members) == 1 or choice.centre is None:
-                line = Line(label, first.number, run_ids, made[0].x, made[0].y, *_NO_BAND)
+                line = CompareLine(label, first.number, run_ids, made[0].x, made[0].y, *_NO_BAND)
             else:
                 group = self._group(members, made, choice, used)
                 band = (group.low, group.high, group.n)
-                line = Line(label, first.number, run_ids, group.x, group.y, *band)
+                line = CompareLine(label, first.number, run_ids, group.x, group.y, *band)
             if len(line.x):
                 lines.append(line)
         for book in (self._curves, self._groups):
@@ -131,7 +131,9 @@ class CurveBook:
                 del book[key]
         return lines
 
-    def _curve(self, entry: Entry, choice: Choice, used: set[tuple[object, ...]]) -> Curve:
+    def _curve(
+        self, entry: ComparedRun, choice: CompareChoice, used: set[tuple[object, ...]]
+    ) -> Curve:
         run = entry.run
         key = ("run", run.run_id, run.version, choice.metric, choice.axis, choice.num_points)
         used.add(key)
@@ -141,9 +143,9 @@ class CurveBook:
 
     def _group(
         self,
-        members: Sequence[Entry],
+        members: Sequence[ComparedRun],
         curves: Sequence[Curve],
-        choice: Choice,
+        choice: CompareChoice,
         used: set[tuple[object, ...]],
     ) -> GroupCurve:
         versions = tuple((entry.run.run_id, entry.run.version) for entry in members)
@@ -156,7 +158,7 @@ class CurveBook:
         return self._groups[key]
 
 
-def groups_of(entries: Sequence[Entry], choice: Choice) -> list[list[Entry]]:
+def groups_of(entries: Sequence[ComparedRun], choice: CompareChoice) -> list[list[ComparedRun]]:
     """Which runs become one line: each on its own, or those that differ only in their seed."""
     if choice.centre is None:
         return [[entry] for entry in entries]
@@ -170,7 +172,7 @@ def _known_spec(run: RunStore) -> RunSpec | None:
     return run.spec if is_ours else None
 
 
-def group_labels(groups: Sequence[Sequence[Entry]]) -> list[str]:
+def group_labels(groups: Sequence[Sequence[ComparedRun]]) -> list[str]:
     """Labels such as `cartpole · n = 3`, with what tells groups of the same name apart.
 
     A run alone keeps its name.
@@ -185,17 +187,17 @@ def group_labels(groups: Sequence[Sequence[Entry]]) -> list[str]:
         if len(group) == 1:
             labels.append(group[0].label)
             continue
-        twins = [other for other, name in enumerate(names) if name == names[number]]
-        told_apart = [
-            f" · {each.key.rpartition('.')[2]} {spec_value(each.values[twins.index(number)])}"
-            for each in spec_differences([specs[twin] for twin in twins])
+        same_named = [other for other, name in enumerate(names) if name == names[number]]
+        differences = [
+            f" · {each.key.rpartition('.')[2]} {spec_value(each.values[same_named.index(number)])}"
+            for each in spec_differences([specs[twin] for twin in same_named])
             if each.key not in _NO_DIFFERENCE
         ]
-        labels.append(f"{names[number]}{''.join(told_apart[:1])} · n = {len(group)}")
+        labels.append(f"{names[number]}{''.join(differences[:1])} · n = {len(group)}")
     return labels
 
 
-def run_curve(run: RunStore, choice: Choice) -> Curve:
+def run_curve(run: RunStore, choice: CompareChoice) -> Curve:
     """The curve of a run, as far as its history can no longer change."""
     latest = run.latest
     started_s = started_utc_s(run)
@@ -235,7 +237,7 @@ def started_utc_s(run: RunStore) -> float | None:
 
 def labels_of(runs: Sequence[RunStore], title: Callable[[RunStore], str]) -> list[str]:
     """Names of runs, all different."""
-    return told_apart(
+    return distinct_names(
         [title(run) for run in runs],
         [run.spec.rollout.seed if run.spec else None for run in runs],
         [run.run_id for run in runs],

@@ -27,7 +27,7 @@ from raydash.core.analysis.learning_curve import LearningMetric
 from raydash.link.session import Session
 from raydash.link.store import RunStore
 from raydash.ui.compare import labels
-from raydash.ui.compare.curves import Choice, Entry, groups_of, labels_of
+from raydash.ui.compare.curves import CompareChoice, ComparedRun, groups_of, labels_of
 from raydash.ui.compare.plot import REDRAW_S, ComparePlot
 from raydash.ui.compare.run_list import CompareRunList
 from raydash.ui.compare.tables_card import TablesCard
@@ -81,8 +81,8 @@ class ComparePage(QWidget):
         self._run_ids: tuple[str, ...] = ()
         self._hidden: set[str] = set()
         self._numbers: dict[str, int] = {}
-        self._choice = Choice()
-        self._entries: tuple[Entry, ...] = ()
+        self._choice = CompareChoice()
+        self._entries: tuple[ComparedRun, ...] = ()
         self._listed: object = None
         self._listed_s = float("-inf")
         self.plot = ComparePlot(self._store.clock)
@@ -96,12 +96,12 @@ class ComparePage(QWidget):
         for box in (self.metric_box, self.axis_box, self.group_box, self.smooth_box):
             box.currentIndexChanged.connect(self._on_choice)
         self.list.shown_changed.connect(self._on_shown_changed)
-        self.list.stressed.connect(self._on_stressed)
+        self.list.highlighted.connect(self._on_highlighted)
         self.list.removal_wanted.connect(self._on_remove)
-        self._store.runs_changed.connect(self._renew)
+        self._store.runs_changed.connect(self._rebuild)
         themes.changed.connect(self._on_theme)
         self._on_theme()
-        self._renew()
+        self._rebuild()
 
     # --- the parts ---
 
@@ -210,7 +210,7 @@ class ComparePage(QWidget):
                 if wanted is None or wanted in used or wanted >= MAX_RUNS:
                     wanted = next(n for n in range(MAX_RUNS) if n not in used)
                 self._numbers[run_id] = wanted
-        self._renew()
+        self._rebuild()
 
     @property
     def run_ids(self) -> tuple[str, ...]:
@@ -240,7 +240,7 @@ class ComparePage(QWidget):
             entry.run.spec is not None and entry.label == entry.run.run_id
             for entry in self._entries
         ):
-            self._renew()
+            self._rebuild()
         self._refresh_list()
 
     def _list_state(self) -> object:
@@ -257,7 +257,7 @@ class ComparePage(QWidget):
             [numbers[entry.run.run_id] for entry in self._entries],
             self._themes.theme,
         )
-        self._offer()
+        self._enable_choices()
         self.runs_card.set_subtitle(words.count(len(self._entries)) if self._entries else "")
         has_spec = self._selected_spec_run() is not None
         self.run_again.setEnabled(has_spec)
@@ -265,12 +265,12 @@ class ComparePage(QWidget):
         for button in (self.picture, self.report):
             button.setEnabled(bool(self._entries))
 
-    def _renew(self) -> None:
+    def _rebuild(self) -> None:
         """Pass the runs and what the user chose to the list, the plot and the tables."""
         known = [self._store.runs[each] for each in self._run_ids if each in self._store.runs]
         named = labels_of(known, self._title_of)
         self._entries = tuple(
-            Entry(run, label, self._numbers[run.run_id], run.run_id not in self._hidden)
+            ComparedRun(run, label, self._numbers[run.run_id], run.run_id not in self._hidden)
             for run, label in zip(known, named, strict=True)
         )
         self.plot.set_entries(self._entries)
@@ -288,7 +288,7 @@ class ComparePage(QWidget):
 
     # --- what the user does ---
 
-    def _offer(self) -> None:
+    def _enable_choices(self) -> None:
         """Enable the choices that make sense: those about generations need a run that learns."""
         learns = any(entry.run.learns for entry in self._entries)
         for metric in LearningMetric:
@@ -300,27 +300,27 @@ class ComparePage(QWidget):
 
     def _on_choice(self) -> None:
         centre = self.group_box.currentData()  # Qt stores an enumeration as plain text
-        self._choice = Choice(
+        self._choice = CompareChoice(
             metric=labels.metric_of(self.metric_box.currentData()),
             axis=XAxis(self.axis_box.currentData()),
             centre=Centre(centre) if centre is not None else None,
             num_points=self.smooth_box.currentData(),
         )
-        self._renew()
+        self._rebuild()
 
     def _on_shown_changed(self, run_id: str, shown: bool) -> None:
         (self._hidden.discard if shown else self._hidden.add)(run_id)
-        self._renew()
+        self._rebuild()
 
-    def _on_stressed(self, run_id: str) -> None:
-        self.plot.set_stressed(run_id)
+    def _on_highlighted(self, run_id: str) -> None:
+        self.plot.set_highlighted(run_id)
         self._refresh_list()
 
     def _on_remove(self) -> None:
         gone = self.list.current_run_id()
         if gone:
             self.set_runs([each for each in self._run_ids if each != gone], self._titles)
-            self._on_stressed(self.list.current_run_id())
+            self._on_highlighted(self.list.current_run_id())
             self.runs_changed.emit(self._run_ids)
 
     def _on_run_again(self) -> None:

@@ -16,13 +16,13 @@ from typing_extensions import override
 from raydash.core.analysis.compare import Metric
 from raydash.core.clock import Clock
 from raydash.ui.compare import labels
-from raydash.ui.compare.curves import Choice, CurveBook, Entry, Line
+from raydash.ui.compare.curves import CompareChoice, ComparedRun, CompareLine, CurveCache
 from raydash.ui.compare.read_out import Reading, ReadOut
 from raydash.ui.kit.card import Card
 from raydash.ui.kit.icons import IconName, icon
 from raydash.ui.kit.run_style import line_colour
 from raydash.ui.kit.theme import LIGHT, Theme
-from raydash.ui.plots.chart.key_row import KeyRow, LegendItem
+from raydash.ui.plots.chart.legend_row import LegendItem, LegendRow
 
 if TYPE_CHECKING:
     from raydash.ui.compare.chart import CompareChart
@@ -44,12 +44,12 @@ class ComparePlot(Card):
         super().__init__("Curves", "", parent)
         self.setObjectName("compare_plot")
         self.theme = LIGHT
-        self.choice = Choice()
-        self.lines: list[Line] = []
+        self.choice = CompareChoice()
+        self.lines: list[CompareLine] = []
         self._clock = clock
-        self._book = CurveBook()
-        self._entries: tuple[Entry, ...] = ()
-        self._stressed = ""
+        self._cache = CurveCache()
+        self._entries: tuple[ComparedRun, ...] = ()
+        self._highlighted = ""
         self._stamp = 0
         self._drawn: tuple[object, ...] | None = None
         self._drawn_versions: tuple[int, ...] = ()
@@ -57,14 +57,14 @@ class ComparePlot(Card):
         self._drawn_s = -np.inf
         self._chart: CompareChart | None = None
         self._was_painted = False
-        self._key = KeyRow(labels.UNITS[self.choice.metric])
-        self._words = QLabel(NO_RUNS)
-        self._words.setProperty("role", "muted")
-        self._words.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._words.setWordWrap(True)
-        self._words.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self._words.setMinimumSize(240, 120)
+        self._legend_row = LegendRow(labels.UNITS[self.choice.metric])
+        self._message = QLabel(NO_RUNS)
+        self._message.setProperty("role", "muted")
+        self._message.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._message.setWordWrap(True)
+        self._message.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._message.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self._message.setMinimumSize(240, 120)
         self._fit = QToolButton()
         self._fit.setObjectName("compare_fit")
         self._fit.setText("All")
@@ -77,21 +77,21 @@ class ComparePlot(Card):
         self._fit.clicked.connect(lambda: self.canvas.fit())
         self._fit.hide()
         self.add_corner(self._fit)
-        self._stage = QGridLayout()
-        self._stage.addWidget(self._words, 0, 0)
+        self._chart_layout = QGridLayout()
+        self._chart_layout.addWidget(self._message, 0, 0)
         self.body.setSpacing(0)
-        self.body.addWidget(self._key)
-        self.body.addLayout(self._stage, 1)
+        self.body.addWidget(self._legend_row)
+        self.body.addLayout(self._chart_layout, 1)
         self._read_out = ReadOut(self)
 
     # --- what the page sets ---
 
-    def set_entries(self, entries: Sequence[Entry]) -> None:
+    def set_entries(self, entries: Sequence[ComparedRun]) -> None:
         """Show other runs, or hide some."""
         self._entries = tuple(entries)
         self._stamp += 1
 
-    def set_choice(self, choice: Choice) -> None:
+    def set_choice(self, choice: CompareChoice) -> None:
         """Show another metric or axis, or group or smooth differently."""
         if choice != self.choice:
             if self._chart is not None and choice.metric is not self.choice.metric:
@@ -99,16 +99,16 @@ class ComparePlot(Card):
             self.choice = choice
             self._stamp += 1
 
-    def set_stressed(self, run_id: str) -> None:
+    def set_highlighted(self, run_id: str) -> None:
         """Draw the line of this run on top of all others; an empty id resets that."""
-        if run_id != self._stressed:
-            self._stressed = run_id
+        if run_id != self._highlighted:
+            self._highlighted = run_id
             self._stamp += 1
 
     def set_theme(self, theme: Theme) -> None:
         """Use the colours of another theme."""
         self.theme = theme
-        self._key.set_theme(theme)
+        self._legend_row.set_theme(theme)
         self._read_out.set_theme(theme)
         self._fit.setIcon(icon(IconName.FOLLOW, theme))
         self._stamp += 1
@@ -125,9 +125,9 @@ class ComparePlot(Card):
         return self._chart
 
     @property
-    def empty_words(self) -> str:
+    def empty_text(self) -> str:
         """The message shown instead of lines; empty if there are lines."""
-        return "" if self._words.isHidden() else self._words.text()
+        return "" if self._message.isHidden() else self._message.text()
 
     @property
     def read_out(self) -> str:
@@ -145,10 +145,10 @@ class ComparePlot(Card):
         )
         chart.set_theme(self.theme)
         chart.touched.connect(self._on_touched)
-        self._stage.addWidget(chart, 0, 0)
+        self._chart_layout.addWidget(chart, 0, 0)
         chart.show()
-        self._words.raise_()
-        self._stage.activate()
+        self._message.raise_()
+        self._chart_layout.activate()
         return chart
 
     @override
@@ -192,21 +192,21 @@ class ComparePlot(Card):
         return self._chart.take_paint_s() if self._chart is not None else 0.0
 
     def _show(self, chart: "CompareChart") -> None:
-        self.lines = self._book.lines(self._entries, self.choice)
+        self.lines = self._cache.lines(self._entries, self.choice)
         said = ""
         if not self.lines:
             said = NO_POINTS if any(entry.shown for entry in self._entries) else NOTHING_SHOWN
             said = said if self._entries else NO_RUNS
-        self._words.setText(said)
-        self._words.setVisible(bool(said))
-        self._key.set_unit(labels.UNITS[self.choice.metric])
+        self._message.setText(said)
+        self._message.setVisible(bool(said))
+        self._legend_row.set_unit(labels.UNITS[self.choice.metric])
         legend = [
             LegendItem(QColor(line_colour(line.number, self.theme)), line.label)
             for line in self.lines
         ]
-        self._key.show_items(legend or None)
+        self._legend_row.show_items(legend or None)
         chart.show_lines(
-            _scaled(self.lines, self.choice), self.choice.axis, stressed=self._stressed
+            _scaled(self.lines, self.choice), self.choice.axis, highlighted=self._highlighted
         )
         self.set_subtitle(self._heading())
 
@@ -242,7 +242,7 @@ class ComparePlot(Card):
         heading = labels.axis_value(self.choice.axis, x) if x is not None else ""
         self._read_out.read(heading, readings, at_px, area)
 
-    def _value(self, line: Line, index: int) -> str:
+    def _value(self, line: CompareLine, index: int) -> str:
         metric = self.choice.metric
         said = labels.metric_value(metric, float(line.y[index]))
         if not len(line.n):
@@ -255,7 +255,7 @@ class ComparePlot(Card):
         return f"{said}  n = {line.n[index]}"
 
     def _state(self, chart: "CompareChart") -> tuple[object, ...]:
-        return (self._stamp, self.choice, self._stressed, chart.size())
+        return (self._stamp, self.choice, self._highlighted, chart.size())
 
     def _versions(self) -> tuple[int, ...]:
         return tuple(entry.run.version for entry in self._entries)
@@ -264,12 +264,12 @@ class ComparePlot(Card):
         self._fit.setVisible(self._chart is not None and self._chart.is_zoomed)
 
 
-def _scaled(lines: Sequence[Line], choice: Choice) -> list[Line]:
+def _scaled(lines: Sequence[CompareLine], choice: CompareChoice) -> list[CompareLine]:
     """The lines as they are drawn: shares become percentages."""
     if choice.metric is not Metric.TERMINATED_SHARE:
         return list(lines)
     return [
-        Line(
+        CompareLine(
             *(line.label, line.number, line.run_ids, line.x),
             *(100 * line.y, 100 * line.low, 100 * line.high, line.n),
         )

@@ -7,7 +7,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
 from typing_extensions import override
 
-from raydash.ui.compare.curves import Entry
+from raydash.ui.compare.curves import ComparedRun
 from raydash.ui.kit import words
 from raydash.ui.kit.run_style import line_icon
 from raydash.ui.kit.theme import Theme
@@ -20,12 +20,12 @@ class CompareRunList(QListWidget):
 
     Signals:
         shown_changed(run_id, shown): A box was ticked or unticked.
-        stressed(run_id): Another run is selected; empty: none.
+        highlighted(run_id): Another run is selected; empty: none.
         removal_wanted: Delete was pressed.
     """
 
     shown_changed = Signal(str, bool)
-    stressed = Signal(str)
+    highlighted = Signal(str)
     removal_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -43,7 +43,7 @@ class CompareRunList(QListWidget):
     def sizeHint(self) -> QSize:
         return QSize(240, 200)
 
-    def refresh(self, entries: Sequence[Entry], numbers: Sequence[int], theme: Theme) -> None:
+    def refresh(self, entries: Sequence[ComparedRun], numbers: Sequence[int], theme: Theme) -> None:
         """Bring the entries up to date in place.
 
         Args:
@@ -94,10 +94,10 @@ class CompareRunList(QListWidget):
         self.shown_changed.emit(item.data(_RUN_ID), is_shown)
 
     def _on_current(self, item: QListWidgetItem | None) -> None:
-        self.stressed.emit(str(item.data(_RUN_ID)) if item is not None else "")
+        self.highlighted.emit(str(item.data(_RUN_ID)) if item is not None else "")
 
 
-def _state(entry: Entry) -> str:
+def _state(entry: ComparedRun) -> str:
     latest = entry.run.latest
     if latest is None:
         return "is being opened…"
@@ -105,7 +105,7 @@ def _state(entry: Entry) -> str:
     return f"{state} · {words.span(latest.figures.elapsed_s)}"
 
 
-def _tip(entry: Entry) -> str:
+def _tip(entry: ComparedRun) -> str:
     run = entry.run
     lines = [run.run_id]
     if run.spec is not None:

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 from raydash.core.analysis.compare import Centre, figures_table, interval, spec_differences
 from raydash.core.spec import FIELDS
 from raydash.ui.compare import labels
-from raydash.ui.compare.curves import Choice, Entry, group_labels, groups_of
+from raydash.ui.compare.curves import CompareChoice, ComparedRun, group_labels, groups_of
 from raydash.ui.kit import words
 from raydash.ui.kit.run_style import line_icon
 from raydash.ui.kit.theme import LIGHT, Theme
@@ -55,7 +55,7 @@ class Table:
     rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]
 
 
-def figures_of(entries: Sequence[Entry], choice: Choice) -> Table:
+def figures_of(entries: Sequence[ComparedRun], choice: CompareChoice) -> Table:
     """The figures of the runs that are shown; for groups the centre with its interval."""
     groups = groups_of([entry for entry in entries if entry.shown], choice)
     latest = [entry.run.latest for group in groups for entry in group]
@@ -100,7 +100,7 @@ def _interval_cell(key: str, values: Sequence[float], centre: Centre) -> Cell:
     )
 
 
-def differences_of(entries: Sequence[Entry]) -> Table:
+def differences_of(entries: Sequence[ComparedRun]) -> Table:
     """The keys in which the specs of the runs that are shown differ."""
     shown = [entry for entry in entries if entry.shown]
     found = spec_differences([entry.run.spec for entry in shown])

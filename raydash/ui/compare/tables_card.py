@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QLabel, QPushButton, QStackedWidget, QTabBar
 
 from raydash.core.clock import Clock
 from raydash.ui.compare import labels
-from raydash.ui.compare.curves import Choice, Entry
+from raydash.ui.compare.curves import CompareChoice, ComparedRun
 from raydash.ui.compare.plot import REDRAW_S
 from raydash.ui.compare.tables import CompareTable, differences_of, figures_of
 from raydash.ui.kit.card import Card
@@ -24,8 +24,8 @@ class TablesCard(Card):
         super().__init__()
         self._themes = themes
         self._clock = clock
-        self._entries: tuple[Entry, ...] = ()
-        self._choice = Choice()
+        self._entries: tuple[ComparedRun, ...] = ()
+        self._choice = CompareChoice()
         self._stamp = 0
         self._drawn: object = None
         self._drawn_versions: tuple[int, ...] = ()
@@ -58,7 +58,7 @@ class TablesCard(Card):
         self.tabs.currentChanged.connect(self._on_tab)
         self.copy.clicked.connect(self._on_copy)
 
-    def set_entries(self, entries: Sequence[Entry], choice: Choice) -> None:
+    def set_entries(self, entries: Sequence[ComparedRun], choice: CompareChoice) -> None:
         """Show other runs, or group them differently."""
         self._entries, self._choice = tuple(entries), choice
         self._stamp += 1

@@ -65,9 +65,9 @@ class EnvCheckDialog(QDialog):
         self._name = ElidedLabel(min_chars=20)
         self._name.setObjectName("check_env_name")
         self._name.setProperty("role", "title")
-        self._how = ElidedLabel(min_chars=20)
-        self._how.setObjectName("check_env_how")
-        self._how.setProperty("role", "muted")
+        self._conditions = ElidedLabel(min_chars=20)
+        self._conditions.setObjectName("check_env_how")
+        self._conditions.setProperty("role", "muted")
         self._verdict = QLabel()
         self._verdict.setObjectName("check_env_verdict")
         self._pages = QStackedWidget()
@@ -93,7 +93,7 @@ class EnvCheckDialog(QDialog):
         head = QVBoxLayout()
         head.setSpacing(2)
         head.addLayout(title)
-        head.addWidget(self._how)
+        head.addWidget(self._conditions)
         row = QHBoxLayout()
         row.addWidget(self._copy)
         row.addStretch(1)
@@ -121,8 +121,8 @@ class EnvCheckDialog(QDialog):
     def check(self, spec: RunSpec) -> None:
         """Start to check a spec's environment, in place of an earlier check."""
         self._name.set_text(spec.env.id)
-        self._how.set_text(_how(spec, len(self._session.store.live_runs)))
-        self._how.setVisible(bool(self._how.full_text()))
+        self._conditions.set_text(_conditions(spec, len(self._session.store.live_runs)))
+        self._conditions.setVisible(bool(self._conditions.full_text()))
         self._verdict.setText("")
         self._text = ""
         self._began_s = self._session.store.clock()
@@ -180,7 +180,7 @@ class EnvCheckDialog(QDialog):
         self.said.emit(f"copied: what the check of {self._name.full_text()} found")
 
 
-def _how(spec: RunSpec, num_live_runs: int) -> str:
+def _conditions(spec: RunSpec, num_live_runs: int) -> str:
     """What is checked besides the id, and what to bear in mind about its timings."""
     env, rollout = spec.env, spec.rollout
     together = rollout.chosen_vectorization

@@ -10,19 +10,21 @@ from raydash.core.trust import WHAT_IT_DOES, needs_trust, trusted
 from raydash.ui.dialogs.fault_banner import widen_for_bold
 
 
-def when_trusted(policy: PolicySpec, go: Callable[[PolicySpec], object], parent: QWidget) -> None:
-    """Call `go` with a policy: at once, or after the user has agreed to load its file.
+def when_trusted(
+    policy: PolicySpec, proceed: Callable[[PolicySpec], object], parent: QWidget
+) -> None:
+    """Call `proceed` with a policy: at once, or after the user has agreed to load its file.
 
     Args:
         policy: The policy to load.
-        go: Called with the policy as it may be loaded; not called if the user declines.
+        proceed: Called with the policy as it may be loaded; not called if the user declines.
         parent: The widget over which the question appears.
     """
     if not needs_trust(policy):
-        go(policy)
+        proceed(policy)
         return
     dialog = TrustDialog(policy, parent)
-    dialog.accepted.connect(lambda: go(trusted(policy)))
+    dialog.accepted.connect(lambda: proceed(trusted(policy)))
     dialog.open()
 
 

@@ -3,7 +3,7 @@
 import math
 
 from raydash.core.updates import LearningFigures, RunUpdate
-from raydash.ui.figures.tile_text import TileText, joined, steady
+from raydash.ui.figures.tile_text import TileText, join_parts, with_steady_width
 from raydash.ui.kit import words
 
 
@@ -17,18 +17,18 @@ def evaluation_text(learning: LearningFigures) -> TileText:
         waiting = "no evaluation yet"
         return TileText(
             words.UNKNOWN,
-            (joined(waiting, aim, best_words), joined(waiting, aim), waiting),
+            (join_parts(waiting, aim, best_words), join_parts(waiting, aim), waiting),
             "muted",
         )
     is_reached = target is not None and mean >= target
     over = f"{words.plural(learning.evaluation_n, 'episode')}"
     return TileText(
-        steady(mean),
+        with_steady_width(mean),
         (
-            joined(f"mean of {over} of the best guess", aim, best_words),
-            joined(f"mean of {over}", aim, best_words),
-            joined(f"n = {words.count(learning.evaluation_n)}", aim, best_words),
-            joined(f"n = {words.count(learning.evaluation_n)}", aim),
+            join_parts(f"mean of {over} of the best guess", aim, best_words),
+            join_parts(f"mean of {over}", aim, best_words),
+            join_parts(f"n = {words.count(learning.evaluation_n)}", aim, best_words),
+            join_parts(f"n = {words.count(learning.evaluation_n)}", aim),
         ),
         "good" if is_reached else "text",
     )
@@ -46,11 +46,11 @@ def generation_text(update: RunUpdate, learning: LearningFigures) -> TileText:
         )
         if number
     ]
-    extras = [joined(*extra), joined(*extra[:1]), ""]
+    extras = [join_parts(*extra), join_parts(*extra[:1]), ""]
     if update.state.is_over:
         said = words.plural(learning.num_generations, "finished generation")
         parameters = words.plural(learning.num_parameters, "parameter")
-        longest = [joined(said, parameters, text) for text in extras]
+        longest = [join_parts(said, parameters, text) for text in extras]
         return TileText(words.count(learning.num_generations), (*longest, said))
     age = f"{words.span(learning.weights_age_s)} old"
     played = (
@@ -60,5 +60,5 @@ def generation_text(update: RunUpdate, learning: LearningFigures) -> TileText:
     )
     return TileText(
         words.count(learning.weights_seq_no),
-        (*(joined(age, played, text) for text in extras), played or age),
+        (*(join_parts(age, played, text) for text in extras), played or age),
     )

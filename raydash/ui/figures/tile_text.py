@@ -20,7 +20,7 @@ class TileText:
     tone: str = "text"
 
 
-def steady(value: float) -> str:
+def with_steady_width(value: float) -> str:
     """A mean, always with one decimal, so that its width stays the same as it changes."""
     return (
         f"{value:.1f}".replace("-", words.MINUS)
@@ -29,7 +29,7 @@ def steady(value: float) -> str:
     )
 
 
-def joined(*parts: str) -> str:
+def join_parts(*parts: str) -> str:
     """Join parts with dots, breaking lines only after a dot; long parts may break inside."""
     held = [part if len(part) > 24 else part.replace(" ", words.NBSP) for part in parts if part]
     return f"{words.NBSP}· ".join(held)

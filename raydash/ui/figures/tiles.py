@@ -18,7 +18,7 @@ from raydash.core.states import Activity, RunState
 from raydash.core.updates import LearningFigures, RunFigures, RunUpdate, ScalarFigures
 from raydash.link.store import RunStore
 from raydash.ui.figures.learning_tiles import evaluation_text, generation_text
-from raydash.ui.figures.tile_text import TileText, joined, steady
+from raydash.ui.figures.tile_text import TileText, join_parts, with_steady_width
 from raydash.ui.kit import words
 from raydash.ui.kit.card import ElidedLabel
 from raydash.ui.kit.theme import LIGHT, Theme
@@ -142,14 +142,14 @@ def _episode_return(figures: RunFigures, scalars: ScalarFigures) -> TileText:
     if IS_SUCCESS in scalars.names:
         rate = float(scalars.recent_mean[scalars.names.index(IS_SUCCESS)])
         success = f"success {words.percent(rate)}"
-    figures_text = joined(success, f"n = {n}", f"min {low}", f"max {high}")
+    figures_text = join_parts(success, f"n = {n}", f"min {low}", f"max {high}")
     return TileText(
-        steady(figures.recent_return_mean),
+        with_steady_width(figures.recent_return_mean),
         (
-            joined("last 100 episodes by finish time, all workers pooled", figures_text),
-            joined("last 100 episodes, all workers pooled", figures_text),
-            joined("last 100 episodes", figures_text),
-            joined(f"n = {n}", f"{low} to {high}"),
+            join_parts("last 100 episodes by finish time, all workers pooled", figures_text),
+            join_parts("last 100 episodes, all workers pooled", figures_text),
+            join_parts("last 100 episodes", figures_text),
+            join_parts(f"n = {n}", f"{low} to {high}"),
         ),
     )
 
@@ -162,7 +162,7 @@ def _env_steps(update: RunUpdate) -> TileText:
         over = f"mean of the whole run, {words.clock_time(figures.elapsed_s)}"
         return TileText(
             words.count(mean),
-            (joined(over, f"{words.count(total)} steps"), over, "whole run"),
+            (join_parts(over, f"{words.count(total)} steps"), over, "whole run"),
         )
     last_second = f"1{words.NBSP}s: {words.count(figures.env_steps_per_s_1s)}"
     last_minute = f"60{words.NBSP}s: {words.count(figures.env_steps_per_s_60s)}"
@@ -170,10 +170,10 @@ def _env_steps(update: RunUpdate) -> TileText:
     return TileText(
         words.count(figures.env_steps_per_s_10s),
         (
-            joined(span, last_second, last_minute, f"{words.count(total)} steps in total"),
-            joined(span, last_second, last_minute, f"{words.compact(total)} in total"),
-            joined(span, last_second, last_minute),
-            joined(span, last_minute),
+            join_parts(span, last_second, last_minute, f"{words.count(total)} steps in total"),
+            join_parts(span, last_second, last_minute, f"{words.compact(total)} in total"),
+            join_parts(span, last_second, last_minute),
+            join_parts(span, last_minute),
             span,
         ),
     )
@@ -188,12 +188,14 @@ def _episodes(figures: RunFigures) -> TileText:
         if both and figures.num_episodes_both_lifetime:
             said.append(f"both {number.of(figures.num_episodes_both_lifetime)}")
         said.append(f"error {number.of(figures.num_episodes_error_lifetime)}")
-        return joined(*said)
+        return join_parts(*said)
 
     return TileText(
         words.count(figures.num_episodes_lifetime),
         (
-            joined(kinds(_Exact, both=True), f"{words.compact(figures.episodes_per_s_10s)} per s"),
+            join_parts(
+                kinds(_Exact, both=True), f"{words.compact(figures.episodes_per_s_10s)} per s"
+            ),
             kinds(_Exact, both=True),
             kinds(_Exact, both=False),
             kinds(_Short, both=False),
@@ -214,7 +216,7 @@ class _Short:
 
 
 _TROUBLE = (Activity.STALLED, Activity.UNREACHABLE, Activity.FAILED, Activity.RESTARTING)
-_TALK_ORDER = (
+_ACTIVITY_ORDER = (
     *_TROUBLE,
     Activity.PAUSED,
     Activity.PAUSING,
@@ -234,15 +236,15 @@ def _workers(update: RunUpdate) -> TileText:
     activities[activities == Activity.RESETTING] = Activity.STEPPING
     counts = {
         activity: int(np.count_nonzero(activities == activity))
-        for activity in (Activity.STEPPING, *_TALK_ORDER)
+        for activity in (Activity.STEPPING, *_ACTIVITY_ORDER)
     }
     main = (
         Activity.STEPPING
         if counts[Activity.STEPPING]
-        else max(_TALK_ORDER, key=lambda activity: counts[activity])
+        else max(_ACTIVITY_ORDER, key=lambda activity: counts[activity])
     )
     others: list[str] = []
-    for activity in _TALK_ORDER:
+    for activity in _ACTIVITY_ORDER:
         if activity is main or not counts[activity]:
             continue
         age_s = float(np.max(ages_s[activities == activity]))
@@ -260,9 +262,9 @@ def _workers(update: RunUpdate) -> TileText:
     if len(activities) == 1:
         everyone = "the only worker"
     small = (
-        (joined(*others, restarts), joined(*others), others[0])
+        (join_parts(*others, restarts), join_parts(*others), others[0])
         if others
-        else (joined(everyone, restarts), everyone)
+        else (join_parts(everyone, restarts), everyone)
     )
     return TileText(f"{words.count(counts[main])} {main.word}", small, tone)
 
@@ -282,7 +284,7 @@ def _time_share(update: RunUpdate) -> TileText:
     said = [f"{name} {words.percent(share)}" for name, share in shares.items() if name != main]
     return TileText(
         f"{main} {words.percent(shares[main])}",
-        (joined(*said, f"last 10{words.NBSP}s"), joined(*said)),
+        (join_parts(*said, f"last 10{words.NBSP}s"), join_parts(*said)),
     )
 
 
@@ -447,5 +449,5 @@ class TilesRow(QWidget):
         latest = self._run.latest if self._run else None
         if latest is None:
             return (self._run, self._theme, self._is_starting)
-        beat = int(latest.t_s * _DRAWINGS_PER_S)
-        return (self._run, self._theme, beat, latest.state, latest.paused, latest.num_workers)
+        tick = int(latest.t_s * _DRAWINGS_PER_S)
+        return (self._run, self._theme, tick, latest.state, latest.paused, latest.num_workers)

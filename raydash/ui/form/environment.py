@@ -86,12 +86,12 @@ class EnvironmentPart(FormPart):
     def hints(self) -> Mapping[str, str]:
         """Hints for names that resemble a known one; the engine decides whether they are wrong."""
         hints = {}
-        near = _near(self._env.currentText().strip(), self._store.env_ids)
+        near = _closest_name(self._env.currentText().strip(), self._store.env_ids)
         if near:
             hints["env.id"] = f"Not registered; did you mean {near}?"
         wrappers, _ = wrappers_in(self._wrappers.text())
         for each in wrappers:
-            near = _near(each["name"], self._store.wrapper_names)
+            near = _closest_name(each["name"], self._store.wrapper_names)
             if near:
                 hints["env.wrappers"] = f"No wrapper {each['name']}; did you mean {near}?"
         return hints
@@ -107,7 +107,7 @@ class EnvironmentPart(FormPart):
         self._wrappers.set_names(self._store.wrapper_names)
 
 
-def _near(name: str, known: tuple[str, ...]) -> str:
+def _closest_name(name: str, known: tuple[str, ...]) -> str:
     """The known name that was perhaps meant; empty if `name` is known, or resembles none."""
     if ":" in name or name in known:
         return ""

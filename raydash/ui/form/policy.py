@@ -81,7 +81,7 @@ class PolicyPart(FormPart):
         """The chosen kind."""
         return self._kind.currentText().strip()
 
-    def be_learnable(self) -> None:
+    def choose_learnable_kind(self) -> None:
         """Choose the simplest learnable kind, if the chosen one has no parameters to learn."""
         if self.kind not in LEARNED_POLICY_KINDS:
             self._kind.setEditText(LEARNED_POLICY_KINDS[0])
@@ -146,7 +146,7 @@ class PolicyPart(FormPart):
         present = run.spec.policy if run and run.spec else None
         if run is not None and run.latest is not None:
             present = run.latest.policy or present
-        differs = bool(chosen and present) and _substance(chosen) != _substance(present)
+        differs = bool(chosen and present) and _without_trust(chosen) != _without_trust(present)
         pending = self._session.pending_verb(Verb.SWAP)
         self._apply.setVisible(pending or (differs and not self._why_cannot_swap()))
         self._apply.setEnabled(not pending)
@@ -159,12 +159,12 @@ class PolicyPart(FormPart):
             return
         run_id = self._store.shown_run_id
 
-        def go(policy: PolicySpec) -> None:
+        def proceed(policy: PolicySpec) -> None:
             self._session.command(
                 Verb.SWAP, policy=policy, run_id=run_id, callback=self._on_swap_answered
             )
 
-        when_trusted(chosen, go, self)
+        when_trusted(chosen, proceed, self)
 
     def _on_swap_answered(self, answer: Answer) -> None:
         fault = answer.fault
@@ -189,7 +189,7 @@ class PolicyPart(FormPart):
         dialog.open()
 
 
-def _substance(policy: PolicySpec | None) -> tuple[Any, ...]:
+def _without_trust(policy: PolicySpec | None) -> tuple[Any, ...]:
     """What makes it another policy: neither who trusts it, nor what a learner needs."""
     return () if policy is None else (policy.kind, policy.path, policy.action)
 

@@ -53,8 +53,8 @@ class RolloutPart(FormPart):
         self._mode_words.setProperty("role", "small")
         self.add_row("Execution", self._mode, "rollout.mode", "form_mode")
         self.rows.addWidget(self._mode_words, self.rows.rowCount(), 0, 1, 2)
-        self._mode.currentTextChanged.connect(self._say_mode)
-        self._say_mode(self._mode.currentText())
+        self._mode.currentTextChanged.connect(self._show_mode_help)
+        self._show_mode_help(self._mode.currentText())
         self._envs = QSpinBox(minimum=1, maximum=MAX_ENVS_PER_WORKER)
         self._envs.setAccelerated(True)
         self._envs.lineEdit().setTextMargins(5, 0, 0, 0)
@@ -123,7 +123,7 @@ class RolloutPart(FormPart):
         is_chosen = self._vectorization.currentData() is not None
         self.set_row_visible(_VECTORIZATION, visible=is_chosen or self._envs.value() > 1)
 
-    def _say_mode(self, mode: str) -> None:
+    def _show_mode_help(self, mode: str) -> None:
         self._mode_words.setText(_EXECUTIONS[mode])
 
     # --- changing the number of workers of a live run -----------------------------------------

@@ -51,7 +51,7 @@ class RunForm(QWidget):
             RolloutPart(session),
             StopPart(),
         )
-        self._learning.learner_chosen.connect(self._policy.be_learnable)
+        self._learning.learner_chosen.connect(self._policy.choose_learnable_kind)
         self._part_of = {key: part for part in self.parts for key in part.keys}
         # Problems with keys that have no field here: these came with a spec file.
         self._problem = QLabel(wordWrap=True)
@@ -151,9 +151,9 @@ class RunForm(QWidget):
             for key in part.keys:
                 part.show_problem(key, words.get(key) or hints.get(key, ""))
             part.refresh_heading()
-        homeless = [v.sentence() for v in self._violations if v.key not in self._part_of]
-        self._problem.setText("\n".join(homeless))
-        self._problem.setVisible(bool(homeless))
+        without_field = [v.sentence() for v in self._violations if v.key not in self._part_of]
+        self._problem.setText("\n".join(without_field))
+        self._problem.setVisible(bool(without_field))
         self.changed.emit()
 
 

@@ -18,17 +18,17 @@ from raydash.ui.runs.run_verbs import (
     PAUSE,
     RESUME,
     STOP,
-    Moment,
-    run_moment,
+    RunContext,
+    run_context,
     why_start_cannot,
     why_verb_cannot,
 )
 
 
-def moment_of(session: Session, form: RunForm) -> Moment:
+def action_context(session: Session, form: RunForm) -> RunContext:
     """What the enabled actions depend on: the shown run and the form."""
-    moment = run_moment(session, session.store.shown_run_id)
-    return replace(moment, form_mistakes=keys_of(form.violations))
+    context = run_context(session, session.store.shown_run_id)
+    return replace(context, form_mistakes=keys_of(form.violations))
 
 
 _CHECK_HELP = "Try it, look for mistakes and time it, in a process of its own"
@@ -108,16 +108,16 @@ class Actions(QObject):
 
     def refresh(self) -> None:
         """Enable what can be done now; the tool tips of the others say why not."""
-        moment = moment_of(self._session, self._form)
-        self.start.setText("Starting…" if moment.starting else "Start")
-        self._allow(self.start, why_start_cannot(moment), self._start_help())
+        context = action_context(self._session, self._form)
+        self.start.setText("Starting…" if context.starting else "Start")
+        self._allow(self.start, why_start_cannot(context), self._start_help())
         self._allow(self.check_env, self._why_cannot_check(), _CHECK_HELP)
         name = self._name_among_several()
         for each in _SHOWN_RUN_VERBS:
             action = self.verbs[each.verb]
-            action.setText(each.doing if each.verb in moment.pending else each.text)
+            action.setText(each.doing if each.verb in context.pending else each.text)
             help_text = f"{name}: {each.help[:1].lower()}{each.help[1:]}" if name else each.help
-            self._allow(action, why_verb_cannot(each.verb, moment), help_text)
+            self._allow(action, why_verb_cannot(each.verb, context), help_text)
 
     def _why_cannot_check(self) -> str:
         if self._session.store.engine_state != "ready":

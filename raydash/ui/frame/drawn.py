@@ -5,7 +5,7 @@ from PySide6.QtCore import QObject
 from raydash.link.session import Session
 from raydash.link.store import RunStore
 from raydash.ui.frame.overview import Overview
-from raydash.ui.kit.run_names import told_apart
+from raydash.ui.kit.run_names import distinct_names
 from raydash.ui.plots.shown.scope import DrawnRun
 from raydash.ui.runs.numbers import RunNumbers
 
@@ -34,7 +34,7 @@ class DrawnRuns(QObject):
         shown = store.shown
         others = [store.runs[run_id] for run_id in store.overlaid if run_id in store.runs]
         runs: list[RunStore] = [*([shown] if shown is not None else []), *others]
-        labels = told_apart(
+        labels = distinct_names(
             [run.name for run in runs],
             [run.spec.rollout.seed if run.spec else None for run in runs],
             [run.run_id for run in runs],

@@ -40,10 +40,10 @@ class StatusBar(QWidget):
         row.addStretch(1)
         self._said = self._label("status_said", "Done")
         row.addWidget(self._said)
-        self._hush = QTimer(self)
-        self._hush.setSingleShot(True)
-        self._hush.setInterval(8000)
-        self._hush.timeout.connect(lambda: self._said.set_text(""))
+        self._clear_timer = QTimer(self)
+        self._clear_timer.setSingleShot(True)
+        self._clear_timer.setInterval(8000)
+        self._clear_timer.timeout.connect(lambda: self._said.set_text(""))
         self._timer = QTimer(self)
         self._timer.setInterval(500)
         self._timer.timeout.connect(self.refresh)
@@ -55,7 +55,7 @@ class StatusBar(QWidget):
     def say(self, text: str) -> None:
         """Show one line about what was done, for a few seconds."""
         self._said.set_text(text)
-        self._hush.start()
+        self._clear_timer.start()
 
     def refresh(self) -> None:
         """Bring the figures up to date."""

@@ -106,7 +106,7 @@ class Card(QFrame):
         """The muted text beside the title, in full."""
         return self._subtitle.full_text()
 
-    def offer_title(self, choice: QWidget, *, offered: bool) -> None:
+    def show_title_control(self, choice: QWidget, *, offered: bool) -> None:
         """Show a control in place of the title, or the title again."""
         if self.header.indexOf(choice) < 0:
             self.header.insertWidget(0, choice)

@@ -30,7 +30,7 @@ class View(Protocol):
 
 
 @runtime_checkable
-class TimesItsPaint(Protocol):
+class ReportsPaintTime(Protocol):
     """A view that paints a lot, and reports how long that took."""
 
     def take_paint_s(self) -> float:
@@ -87,7 +87,7 @@ class DrawClock(QObject):
         """Draw what is visible and has changed, and record the cost of the previous frame."""
         now_s = self._clock()
         painted_s = sum(
-            view.take_paint_s() for view in self._views if isinstance(view, TimesItsPaint)
+            view.take_paint_s() for view in self._views if isinstance(view, ReportsPaintTime)
         )
         if self._drawn_s or painted_s:
             self._frames.append((now_s, (self._drawn_s + painted_s) * 1000.0))

@@ -133,20 +133,20 @@ def _pixmap(size: int, colour: QColor, paint: Callable[[QPainter, QColor], None]
 
 # --- shapes, on a square of 16 by 16 -----------------------------------------------------------
 
-Points = list[tuple[float, float]]
+Polyline = list[tuple[float, float]]
 
 
-def _polygon(points: Points) -> QPolygonF:
+def _polygon(points: Polyline) -> QPolygonF:
     return QPolygonF([QPointF(x, y) for x, y in points])
 
 
-def _fill(painter: QPainter, colour: QColor, points: Points) -> None:
+def _fill(painter: QPainter, colour: QColor, points: Polyline) -> None:
     painter.setPen(QPen(colour, 1, j=Qt.PenJoinStyle.RoundJoin))
     painter.setBrush(colour)
     painter.drawPolygon(_polygon(points))
 
 
-def _stroke(painter: QPainter, colour: QColor, *lines: Points, width: float = 1.6) -> None:
+def _stroke(painter: QPainter, colour: QColor, *lines: Polyline, width: float = 1.6) -> None:
     pen = QPen(colour, width, c=Qt.PenCapStyle.RoundCap, j=Qt.PenJoinStyle.RoundJoin)
     painter.setPen(pen)
     painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -234,7 +234,7 @@ def _sun(painter: QPainter, colour: QColor) -> None:
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(colour)
     painter.drawEllipse(QPointF(8, 8), 3.1, 3.1)
-    rays: list[Points] = []
+    rays: list[Polyline] = []
     for eighth in range(8):
         x, y = math.cos(eighth * math.pi / 4), math.sin(eighth * math.pi / 4)
         rays.append([(8 + 5.1 * x, 8 + 5.1 * y), (8 + 6.7 * x, 8 + 6.7 * y)])
@@ -260,7 +260,7 @@ def _system(painter: QPainter, colour: QColor) -> None:
 
 
 def _freeze(painter: QPainter, colour: QColor) -> None:
-    arms: list[Points] = []
+    arms: list[Polyline] = []
     for sixth in range(6):
         turn = sixth * math.pi / 3 + math.pi / 6
         x, y = math.cos(turn), math.sin(turn)

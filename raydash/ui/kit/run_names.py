@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-def told_apart(
+def distinct_names(
     names: Sequence[str], seeds: Sequence[int | None], run_ids: Sequence[str]
 ) -> list[str]:
     """Make names distinct: where several are the same, add the seed or the end of the id.
@@ -12,10 +12,10 @@ def told_apart(
     """
     labels = []
     for name, seed, run_id in zip(names, seeds, run_ids, strict=True):
-        twins = [other for same, other in zip(names, seeds, strict=True) if same == name]
-        if len(twins) == 1:
+        same_named = [other for same, other in zip(names, seeds, strict=True) if same == name]
+        if len(same_named) == 1:
             labels.append(name)
-        elif seed is not None and twins.count(seed) == 1:
+        elif seed is not None and same_named.count(seed) == 1:
             labels.append(f"{name} · seed {seed}")
         else:
             labels.append(f"{name} · {run_id[-4:]}")

@@ -254,7 +254,7 @@ class ThemeManager(QObject):
         QDir.setSearchPaths("raydash", [str(_ASSETS)])
         app.setStyle("Fusion")
         app.styleHints().colorSchemeChanged.connect(self._on_scheme_changed)
-        self._wear()
+        self._apply_theme()
 
     def set_appearance(self, appearance: Appearance) -> None:
         """Follow the system, or always be light or dark."""
@@ -286,10 +286,10 @@ class ThemeManager(QObject):
         wanted = self._wanted()
         if wanted is not self.theme:
             self.theme = wanted
-            self._wear()
+            self._apply_theme()
             self.changed.emit(wanted)
 
-    def _wear(self) -> None:
+    def _apply_theme(self) -> None:
         self._app.setPalette(palette(self.theme))
         self._app.setStyleSheet(stylesheet(self.theme))
 

@@ -190,7 +190,7 @@ def run_state(state: RunState | None, *, paused: bool = False) -> str:
     return state.value
 
 
-def ways(mode: str, policy: str, learner: str | None) -> str:
+def execution(mode: str, policy: str, learner: str | None) -> str:
     """How a run is executed: `random`, `linear · cmaes`, `mlp · lockstep`.
 
     The usual mode is left out; of a class or function of the user's own only the name is given.

@@ -21,7 +21,7 @@ from typing_extensions import override
 from raydash.core.library import MAX_NOTE, MAX_TAG, MAX_TAGS, MAX_TITLE, Notes
 from raydash.ui.kit import words
 from raydash.ui.kit.card import Card, ElidedLabel
-from raydash.ui.library.lines import Line, source_words
+from raydash.ui.library.lines import RecordingLine, source_words
 
 _SAVE_AFTER_MS = 1000
 _FIGURES = (
@@ -54,7 +54,7 @@ def why_tags_cannot(tags: tuple[str, ...]) -> str:
     return f"{long[:12]}… is too long; allowed: {MAX_TAG} characters" if long else ""
 
 
-def figures_of(line: Line, now: datetime) -> dict[str, str]:
+def figures_of(line: RecordingLine, now: datetime) -> dict[str, str]:
     """The figures of a recording in words, by key."""
     run, known = line.run, line.figures_known
     ended = words.outcome(run.state, run.ended_by) if not line.is_live else line.state_words
@@ -87,7 +87,7 @@ class RunDetails(Card):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Details", parent=parent)
         self.setObjectName("library_details")
-        self._line: Line | None = None
+        self._line: RecordingLine | None = None
         self._notes = Notes()
         self.title = QLineEdit()
         self.title.setObjectName("library_title")
@@ -177,7 +177,7 @@ class RunDetails(Card):
         """The id of the recording that is shown; empty if there is none."""
         return self._line.run.run_id if self._line else ""
 
-    def show_line(self, line: Line | None, otherwise: str) -> None:
+    def show_line(self, line: RecordingLine | None, otherwise: str) -> None:
         """Show a recording, or a message instead; save what was written about the one before."""
         if line is None or line.run.run_id != self.run_id:
             self.save()
@@ -190,7 +190,7 @@ class RunDetails(Card):
         if line is None:
             self.set_subtitle("")
             return
-        self._take_notes(line.run.notes)
+        self._load_notes(line.run.notes)
         self.title.setPlaceholderText(line.run.name or line.run.env_id or line.run.run_id)
         for key, text in figures_of(line, datetime.now().astimezone()).items():
             self._values[key].set_text(text)
@@ -199,7 +199,7 @@ class RunDetails(Card):
         self.fault.setVisible(bool(line.run.fault))
         self.set_subtitle(line.run.run_id)
 
-    def _take_notes(self, notes: Notes) -> None:
+    def _load_notes(self, notes: Notes) -> None:
         """Show the stored notes; leave a field alone that the user is changing."""
         before, self._notes = self._notes, notes
         if self.title.text() == before.title and notes.title != before.title:

@@ -23,7 +23,7 @@ from raydash.core.library import ExportFormat, LibrarySettings
 from raydash.ui.dialogs.fault_banner import widen_for_bold
 from raydash.ui.kit import words
 from raydash.ui.kit.card import ElidedLabel
-from raydash.ui.library.lines import Line
+from raydash.ui.library.lines import RecordingLine
 
 MAX_NAMED = 12
 _GB = 10**9
@@ -90,7 +90,7 @@ class DeleteDialog(_Dialog):
 
     confirmed = Signal()
 
-    def __init__(self, chosen: Sequence[Line], parent: QWidget | None = None) -> None:
+    def __init__(self, chosen: Sequence[RecordingLine], parent: QWidget | None = None) -> None:
         count, size = len(chosen), sum(line.run.size_bytes for line in chosen)
         heading = f"Delete {words.plural(count, 'recording')}, {words.disk_size(size)}?"
         super().__init__("library_delete_dialog", "Delete recordings", heading, parent)
@@ -125,7 +125,7 @@ class ExportDialog(_Dialog):
 
     chosen = Signal(object, str)
 
-    def __init__(self, line: Line, folder: Path, parent: QWidget | None = None) -> None:
+    def __init__(self, line: RecordingLine, folder: Path, parent: QWidget | None = None) -> None:
         super().__init__("library_export_dialog", "Export", f"Export {line.run.title}", parent)
         self._stem = line.run.run_id
         self._folder = folder

@@ -20,7 +20,7 @@ _SOURCES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RecordingLine:
     """One recording in the table.
 
     Attributes:
@@ -56,10 +56,10 @@ class Line:
         return self.state is not None
 
     @property
-    def ways(self) -> str:
+    def execution(self) -> str:
         """How it is executed; empty if that is not known."""
         run = self.live or self.run
-        return words.ways(run.mode, run.policy, run.learner)
+        return words.execution(run.mode, run.policy, run.learner)
 
     @property
     def elapsed_s(self) -> float:
@@ -84,21 +84,21 @@ class Line:
         return self.live is not None or (self.is_readable and not self.run.fault)
 
 
-def lines_of(runs: Iterable[RecordedRun], live: Iterable[RunSummary]) -> list[Line]:
+def lines_of(runs: Iterable[RecordedRun], live: Iterable[RunSummary]) -> list[RecordingLine]:
     """A line for each recording, in the library's order."""
-    going = {summary.run_id: summary for summary in live}
-    return [Line(run, going.get(run.run_id), _search_text(run)) for run in runs]
+    live_by_id = {summary.run_id: summary for summary in live}
+    return [RecordingLine(run, live_by_id.get(run.run_id), _search_text(run)) for run in runs]
 
 
 def _search_text(run: RecordedRun) -> str:
     notes = run.notes
-    ways = (run.policy, run.learner, run.mode)
+    execution = (run.policy, run.learner, run.mode)
     own = (notes.title, run.name, run.env_id, run.run_id, *notes.tags, notes.text, run.owner)
-    parts = (*own, *ways)
+    parts = (*own, *execution)
     return "\n".join(parts).lower()
 
 
-def matches(line: Line, search: str) -> bool:
+def matches(line: RecordingLine, search: str) -> bool:
     """Whether every word of the search matches the line.
 
     A word may be found in any text of it, or be of the form `tag:x`, `env:y`, `state:z` and so on.
@@ -114,10 +114,10 @@ def matches(line: Line, search: str) -> bool:
     return True
 
 
-_HEADS: dict[str, Callable[[Line, str], bool]] = {
+_HEADS: dict[str, Callable[[RecordingLine, str], bool]] = {
     "tag": lambda line, rest: any(rest in tag.lower() for tag in line.run.notes.tags),
     "env": lambda line, rest: rest in line.run.env_id.lower(),
-    "policy": lambda line, rest: rest in line.ways.lower(),
+    "policy": lambda line, rest: rest in line.execution.lower(),
     "state": lambda line, rest: rest in line.state_words,
     "owner": lambda line, rest: rest in line.run.owner.lower(),
     "is": lambda line, rest: rest == "pinned" and line.run.notes.pinned,
@@ -128,7 +128,7 @@ _HEADS: dict[str, Callable[[Line, str], bool]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class LibraryColumn:
     """A column of the table.
 
     Attributes:
@@ -145,23 +145,23 @@ class Column:
     key: str
     title: str
     help: str
-    text: Callable[[Line, datetime], str]
-    sort: Callable[[Line], "float | str | None"]
+    text: Callable[[RecordingLine, datetime], str]
+    sort: Callable[[RecordingLine], "float | str | None"]
     longest: str
     is_number: bool = False
     grows: bool = False
 
 
-def _known(text: str, line: Line) -> str:
+def _known(text: str, line: RecordingLine) -> str:
     return text if line.figures_known else words.UNKNOWN
 
 
-def _figure(value: float, line: Line) -> float | None:
+def _figure(value: float, line: RecordingLine) -> float | None:
     return value if line.figures_known and math.isfinite(value) else None
 
 
-COLUMNS: tuple[Column, ...] = (
-    Column(
+COLUMNS: tuple[LibraryColumn, ...] = (
+    LibraryColumn(
         "title",
         "Title",
         "What you called it, or else the run's name",
@@ -170,7 +170,7 @@ COLUMNS: tuple[Column, ...] = (
         "lunarlander-cmaes",
         grows=True,
     ),
-    Column(
+    LibraryColumn(
         "state",
         "State",
         "How the run is, or how it ended",
@@ -178,7 +178,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda line: line.state_words,
         "mm interrupted",
     ),
-    Column(
+    LibraryColumn(
         "env",
         "Environment",
         "The environment's id",
@@ -187,16 +187,16 @@ COLUMNS: tuple[Column, ...] = (
         "MountainCar-v0",
         grows=True,
     ),
-    Column(
+    LibraryColumn(
         "policy",
         "Policy",
         "What chooses the actions, what improves it, and the mode unless it is the usual one",
-        lambda line, _now: line.ways or words.UNKNOWN,
-        lambda line: line.ways.lower() or None,
+        lambda line, _now: line.execution or words.UNKNOWN,
+        lambda line: line.execution.lower() or None,
         "linear · cmaes",
         grows=True,
     ),
-    Column(
+    LibraryColumn(
         "started",
         "Started",
         "When it began, in local time",
@@ -204,7 +204,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda line: line.run.started_utc or None,
         "22 Nov 12:50",
     ),
-    Column(
+    LibraryColumn(
         "duration",
         "Duration",
         "Stepping time: without pauses",
@@ -213,7 +213,7 @@ COLUMNS: tuple[Column, ...] = (
         "00:03:12",
         True,
     ),
-    Column(
+    LibraryColumn(
         "env_steps",
         "Env steps",
         "Env steps of the whole run",
@@ -222,7 +222,7 @@ COLUMNS: tuple[Column, ...] = (
         "1.20 M",
         True,
     ),
-    Column(
+    LibraryColumn(
         "episodes",
         "Episodes",
         "Episodes that ended, of the whole run",
@@ -231,7 +231,7 @@ COLUMNS: tuple[Column, ...] = (
         "1 204 331",
         True,
     ),
-    Column(
+    LibraryColumn(
         "episode_return",
         "Return",
         "Mean return of all episodes of the run that ended well",
@@ -240,7 +240,7 @@ COLUMNS: tuple[Column, ...] = (
         "-1 234",
         True,
     ),
-    Column(
+    LibraryColumn(
         "tags",
         "Tags",
         "Your tags",
@@ -249,7 +249,7 @@ COLUMNS: tuple[Column, ...] = (
         "baseline",
         grows=True,
     ),
-    Column(
+    LibraryColumn(
         "size",
         "Size",
         "On disk, with what lies beside it",
@@ -262,7 +262,9 @@ COLUMNS: tuple[Column, ...] = (
 COLUMN_OF = {column.key: number for number, column in enumerate(COLUMNS)}
 
 
-def ordered(lines: Sequence[Line], column: Column, *, descending: bool) -> list[Line]:
+def ordered(
+    lines: Sequence[RecordingLine], column: LibraryColumn, *, descending: bool
+) -> list[RecordingLine]:
     """The lines sorted by a column.
 
     Equal ones are sorted by id, the newest first; those without a value come last.
@@ -278,12 +280,12 @@ def ordered(lines: Sequence[Line], column: Column, *, descending: bool) -> list[
 # --- what may be done -----------------------------------------------------------------------------
 
 
-def why_cannot_open(chosen: Sequence[Line]) -> str:
+def why_cannot_open(chosen: Sequence[RecordingLine]) -> str:
     """Why the selection can't be shown; empty if it can."""
     return _why_not_one(chosen) or _why_unreadable(chosen)
 
 
-def why_cannot_run_again(chosen: Sequence[Line]) -> str:
+def why_cannot_run_again(chosen: Sequence[RecordingLine]) -> str:
     """Why the spec of the selection can't be put into the form; empty if it can."""
     if reason := why_cannot_open(chosen):
         return reason
@@ -292,7 +294,7 @@ def why_cannot_run_again(chosen: Sequence[Line]) -> str:
     return ""
 
 
-def why_cannot_compare(chosen: Sequence[Line]) -> str:
+def why_cannot_compare(chosen: Sequence[RecordingLine]) -> str:
     """Why the selection can't be compared; empty if it can."""
     if len(chosen) < 2:
         return "select two runs or more"
@@ -301,12 +303,12 @@ def why_cannot_compare(chosen: Sequence[Line]) -> str:
     return _why_unreadable(chosen)
 
 
-def why_cannot_export(chosen: Sequence[Line]) -> str:
+def why_cannot_export(chosen: Sequence[RecordingLine]) -> str:
     """Why the selection can't be written in another format; empty if it can."""
     return _why_not_one(chosen) or _why_unreadable(chosen)
 
 
-def why_cannot_report(chosen: Sequence[Line]) -> str:
+def why_cannot_report(chosen: Sequence[RecordingLine]) -> str:
     """Why no report about the selection can be written; empty if one can."""
     if not chosen:
         return "no recording is selected"
@@ -315,7 +317,7 @@ def why_cannot_report(chosen: Sequence[Line]) -> str:
     return _why_unreadable(chosen)
 
 
-def why_cannot_delete(chosen: Sequence[Line]) -> str:
+def why_cannot_delete(chosen: Sequence[RecordingLine]) -> str:
     """Why the selection can't be deleted; empty if it can."""
     if not chosen:
         return "no recording is selected"
@@ -325,18 +327,18 @@ def why_cannot_delete(chosen: Sequence[Line]) -> str:
     return f"{_named(pinned)} pinned; unpin first" if pinned else ""
 
 
-def _why_not_one(chosen: Sequence[Line]) -> str:
+def _why_not_one(chosen: Sequence[RecordingLine]) -> str:
     if not chosen:
         return "no recording is selected"
     return "" if len(chosen) == 1 else "select one recording only"
 
 
-def _why_unreadable(chosen: Sequence[Line]) -> str:
+def _why_unreadable(chosen: Sequence[RecordingLine]) -> str:
     bad = next((line for line in chosen if not line.is_readable), None)
     return f"{bad.run.title} cannot be read: {bad.run.fault}".rstrip(": ") if bad else ""
 
 
-def _why_live(chosen: Sequence[Line]) -> str:
+def _why_live(chosen: Sequence[RecordingLine]) -> str:
     live = [line.run.title for line in chosen if line.is_live]
     return f"{_named(live)} still going on" if live else ""
 

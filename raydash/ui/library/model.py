@@ -18,7 +18,7 @@ from raydash.core.messages import RunSummary
 from raydash.ui.kit import words
 from raydash.ui.kit.icons import IconName, icon, run_state_icon
 from raydash.ui.kit.theme import ThemeManager
-from raydash.ui.library.lines import COLUMN_OF, COLUMNS, Line, matches, ordered
+from raydash.ui.library.lines import COLUMN_OF, COLUMNS, RecordingLine, matches, ordered
 
 Index = QModelIndex | QPersistentModelIndex
 
@@ -38,8 +38,8 @@ class LibraryModel(QAbstractTableModel):
     def __init__(self, themes: ThemeManager, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._themes = themes
-        self._lines: Sequence[Line] = ()
-        self._rows: list[Line] = []
+        self._lines: Sequence[RecordingLine] = ()
+        self._rows: list[RecordingLine] = []
         self._row_of: dict[str, int] = {}
         self._texts: dict[int, list[str]] = {}  # by row, only of rows that were painted
         self._search = ""
@@ -52,22 +52,22 @@ class LibraryModel(QAbstractTableModel):
         return len(self._lines)
 
     @property
-    def rows(self) -> Sequence[Line]:
+    def rows(self) -> Sequence[RecordingLine]:
         """The recordings that are shown, from top to bottom."""
         return self._rows
 
-    def set_lines(self, lines: Sequence[Line]) -> None:
+    def set_lines(self, lines: Sequence[RecordingLine]) -> None:
         """Show other recordings, or the same ones with newer figures."""
         self._lines = lines
         self._arrange()
 
     def set_live(self, live: Iterable[RunSummary]) -> None:
         """Update the figures of live runs; rows keep their places until the library changes."""
-        going = {summary.run_id: summary for summary in live}
+        live_by_id = {summary.run_id: summary for summary in live}
         changed = {
-            line.run.run_id: replace(line, live=going.get(line.run.run_id))
+            line.run.run_id: replace(line, live=live_by_id.get(line.run.run_id))
             for line in self._lines
-            if line.live != going.get(line.run.run_id)
+            if line.live != live_by_id.get(line.run.run_id)
         }
         if not changed:
             return
@@ -169,7 +169,7 @@ class LibraryModel(QAbstractTableModel):
             case _:
                 return None
 
-    def _tool_tip(self, line: Line, number: int) -> str:
+    def _tool_tip(self, line: RecordingLine, number: int) -> str:
         match number:
             case _ if number == _STARTED:
                 return words.since(line.run.started_utc, _now())

@@ -52,7 +52,7 @@ from raydash.ui.library.cells import LibraryCells
 from raydash.ui.library.details import RunDetails
 from raydash.ui.library.dialogs import DeleteDialog, ExportDialog, LimitsDialog
 from raydash.ui.library.disk_bar import DiskBar
-from raydash.ui.library.lines import COLUMN_OF, COLUMNS, Line
+from raydash.ui.library.lines import COLUMN_OF, COLUMNS, RecordingLine
 from raydash.ui.library.model import LibraryModel
 
 _ROW_HEIGHT = 26
@@ -100,7 +100,7 @@ class _Table(QTableView):
     def __init__(self, themes: ThemeManager) -> None:
         super().__init__()
         self._themes = themes
-        self.empty_words = ""
+        self.empty_text = ""
         self._user_sized = False
         self.horizontalHeader().sectionResized.connect(self._on_section_resized)
 
@@ -130,12 +130,12 @@ class _Table(QTableView):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint the rows, or say why there are none."""
         super().paintEvent(event)
-        if self.empty_words and not self.model().rowCount():
+        if self.empty_text and not self.model().rowCount():
             painter = QPainter(self.viewport())
             painter.setPen(self._themes.theme.muted)
             box = self.viewport().rect().adjusted(20, 0, -20, 0)
             flags = int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap)
-            painter.drawText(box, flags, self.empty_words)
+            painter.drawText(box, flags, self.empty_text)
             painter.end()
 
 
@@ -160,19 +160,21 @@ class LibraryPage(QWidget):
         self._library = session.library
         self._themes = themes
         self._selected: tuple[str, ...] = ()
-        self._has_begun = False
+        self._has_preselected = False
         self._restoring = False
         self._scroll = 0
         self.model = LibraryModel(themes, self)
         self.details = RunDetails()
         self.disk = DiskBar()
-        self._buttons: dict[QPushButton, tuple[Callable[[list[Line]], str], str, IconName]] = {}
+        self._buttons: dict[
+            QPushButton, tuple[Callable[[list[RecordingLine]], str], str, IconName]
+        ] = {}
         self._compose()
-        self._renew = QTimer(self)
-        self._renew.setSingleShot(True)
-        self._renew.setInterval(_SEARCH_AFTER_MS)
-        self._renew.timeout.connect(lambda: self.model.set_search(self.search.text()))
-        self.search.textChanged.connect(self._renew.start)
+        self._search_timer = QTimer(self)
+        self._search_timer.setSingleShot(True)
+        self._search_timer.setInterval(_SEARCH_AFTER_MS)
+        self._search_timer.timeout.connect(lambda: self.model.set_search(self.search.text()))
+        self.search.textChanged.connect(self._search_timer.start)
         self.model.modelAboutToBeReset.connect(self._keep_scroll)
         self.model.modelReset.connect(self._restore_selection)
         self.model.dataChanged.connect(self._refresh)
@@ -324,9 +326,9 @@ class LibraryPage(QWidget):
     def refresh(self) -> None:
         """Show the library and the live runs, if the page is visible."""
         library = self._store.library
-        self.table.empty_words = _LOOKING if library is None else _NOTHING
+        self.table.empty_text = _LOOKING if library is None else _NOTHING
         if library is not None and library.runs:
-            self.table.empty_words = _NO_MATCH
+            self.table.empty_text = _NO_MATCH
         if not self.isVisible():
             return
         runs = library.runs if library else ()
@@ -372,7 +374,7 @@ class LibraryPage(QWidget):
         """The ids of the selected recordings, from top to bottom."""
         return self._selected
 
-    def selected_lines(self) -> list[Line]:
+    def selected_lines(self) -> list[RecordingLine]:
         """The selected recordings, from top to bottom."""
         rows = (self.model.row_of(run_id) for run_id in self._selected)
         return [self.model.rows[row] for row in sorted(rows) if row >= 0]
@@ -404,9 +406,9 @@ class LibraryPage(QWidget):
     def _restore_selection(self) -> None:
         """Select the same recordings again, except for those that are out of sight now."""
         scroll = self._scroll if self._restoring else None
-        if self.model.rows and not self._has_begun:
+        if self.model.rows and not self._has_preselected:
             # Select the topmost one, which is the newest, so that there is something to look at.
-            self._has_begun = True
+            self._has_preselected = True
             self._selected = self._selected or (self.model.rows[0].run.run_id,)
         selection = QItemSelection()
         last = len(COLUMNS) - 1

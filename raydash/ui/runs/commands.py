@@ -18,7 +18,7 @@ from raydash.ui.runs.run_verbs import (
     RESUME,
     STOP,
     RunVerb,
-    run_moment,
+    run_context,
     why_verb_cannot,
 )
 
@@ -64,7 +64,7 @@ class RunCommands(QObject):
         """Why a run stays on the list; empty if it can be closed."""
         if run_id in self._session.library.opened:
             return ""
-        state = run_moment(self._session, run_id).state
+        state = run_context(self._session, run_id).state
         if run_id not in self._store.runs:
             return "it goes on, somewhere on the cluster"
         is_over = state is not None and state.is_over
@@ -114,13 +114,13 @@ class RunCommands(QObject):
         return menu
 
     def _add_verb(self, menu: QMenu, each: RunVerb, run_id: str) -> None:
-        moment = run_moment(self._session, run_id)
+        context = run_context(self._session, run_id)
         self._add(
             menu,
             each.verb.value,
-            each.doing if each.verb in moment.pending else each.text,
+            each.doing if each.verb in context.pending else each.text,
             lambda: self._session.command(each.verb, run_id=run_id),
-            why_not=why_verb_cannot(each.verb, moment),
+            why_not=why_verb_cannot(each.verb, context),
             tip=each.help,
             picture=each.icon,
         )

@@ -9,7 +9,7 @@ from raydash.core.states import RunState
 from raydash.link.session import Session
 from raydash.link.store import RunStore
 from raydash.ui.kit import words
-from raydash.ui.kit.run_names import told_apart
+from raydash.ui.kit.run_names import distinct_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class RunLine:
         detail: Environment, workers, how it ended.
         is_own: It was started in this window.
         is_recording: It is shown from its file.
-        ways: What chooses the actions, what improves that, and an unusual mode.
+        execution: What chooses the actions, what improves that, and an unusual mode.
         paused: It has been asked to pause.
         return_mean: Mean of the last 100 episodes; NaN if there is none yet, or it is not known
             here.
@@ -43,7 +43,7 @@ class RunLine:
     detail: str
     is_own: bool
     is_recording: bool = False
-    ways: str = ""
+    execution: str = ""
     paused: bool = False
     return_mean: float = math.nan
     steps_per_s: float = math.nan
@@ -77,7 +77,7 @@ class RunLine:
     @property
     def tip(self) -> str:
         """Everything known of it, with what the figures mean, for a tool tip."""
-        lines = [self.name, self.run_id, self.detail, self.ways]
+        lines = [self.name, self.run_id, self.detail, self.execution]
         if self.return_words:
             lines.append(f"mean return of the last 100 episodes: {self.return_words}")
         if math.isfinite(self.steps_per_s):
@@ -99,7 +99,7 @@ class RunLine:
             f"{self.pace_words}" if self.pace_words else "",
             "on screen" if self.is_shown else "overlaid" if self.is_drawn else "",
         )
-        parts = (self.name, self.ways, self.state_words, *figures)
+        parts = (self.name, self.execution, self.state_words, *figures)
         return ", ".join(part for part in parts if part)
 
 
@@ -118,7 +118,7 @@ def run_lines(session: Session) -> tuple[RunLine, ...]:
     ordered = sorted(lines.values(), key=lambda line: line.run_id, reverse=True)
     known = [store.runs.get(line.run_id) for line in ordered]
     specs = [run.spec if run is not None else None for run in known]
-    names = told_apart(
+    names = distinct_names(
         [line.name for line in ordered],
         [spec.rollout.seed if spec else None for spec in specs],
         [line.run_id for line in ordered],
@@ -143,16 +143,16 @@ def _live_line(live: RunSummary, *, is_own: bool) -> RunLine:
         live.owner,
         f"{live.env_id}, {words.plural(live.num_workers, 'worker')}, since {live.started_utc}",
         is_own,
-        ways=words.ways(live.mode, live.policy, live.learner),
+        execution=words.execution(live.mode, live.policy, live.learner),
         num_env_steps=live.num_env_steps_sampled_lifetime,
     )
 
 
-def _ways(run: RunStore) -> str:
+def _execution(run: RunStore) -> str:
     is_ours = run.info is not None and run.info.source is RunSource.RAYDASH
     if run.spec is None or not is_ours:
         return ""
-    return words.ways(run.spec.rollout.mode, run.spec.policy.kind, run.spec.learner.kind)
+    return words.execution(run.spec.rollout.mode, run.spec.policy.kind, run.spec.learner.kind)
 
 
 def _known_line(run: RunStore, *, is_own: bool) -> RunLine:
@@ -183,7 +183,7 @@ def _known_line(run: RunStore, *, is_own: bool) -> RunLine:
         detail,
         is_own,
         run.is_recording,
-        ways=_ways(run),
+        execution=_execution(run),
         paused=latest.paused,
         return_mean=return_mean,
         steps_per_s=per_s,

@@ -125,8 +125,8 @@ class RunLinePainter(QStyledItemDelegate):
         Glyph, state and pace below.
         """
         theme = self._themes.theme
-        plain, stressed = QFont(option.font), QFont(option.font)
-        stressed.setBold(line.is_shown)
+        plain, highlighted = QFont(option.font), QFont(option.font)
+        highlighted.setBold(line.is_shown)
         painter.setFont(plain)
         painter.setPen(QColor(theme.text))
         upper.setRight(_left_of_figure(painter, upper, line.return_words))
@@ -136,14 +136,14 @@ class RunLinePainter(QStyledItemDelegate):
         run_state_icon(line.state, theme).paint(painter, glyph)
         lower.setLeft(lower.left() + _GLYPH + 4)
         _draw_elided(painter, lower, line.state_words)
-        painter.setFont(stressed)
+        painter.setFont(highlighted)
         painter.setPen(QColor(theme.text))
         _draw_elided(painter, upper, line.name)
         upper.setLeft(upper.left() + painter.fontMetrics().horizontalAdvance(line.name) + _GAP)
         if upper.width() > _SHORTEST:
             painter.setFont(plain)
             painter.setPen(QColor(theme.muted))
-            _draw_elided(painter, upper, line.ways)
+            _draw_elided(painter, upper, line.execution)
 
 
 def _left_of_figure(painter: QPainter, row: QRect, figure: str) -> int:

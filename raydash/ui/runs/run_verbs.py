@@ -53,7 +53,7 @@ KEEP = RunVerb(
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class RunContext:
     """What decides which run buttons are enabled.
 
     Attributes:
@@ -83,37 +83,37 @@ class Moment:
     can_connect: bool = False
 
 
-def why_start_cannot(moment: Moment) -> str:
+def why_start_cannot(context: RunContext) -> str:
     """Why the form's run cannot be started now; empty if it can."""
-    if not moment.engine_ready:
+    if not context.engine_ready:
         return "the engine is not there yet"
-    if reason := why_cannot_start(cluster_up=moment.connected or moment.can_connect):
+    if reason := why_cannot_start(cluster_up=context.connected or context.can_connect):
         return reason
-    if moment.starting:
+    if context.starting:
         return "a run is being started"
-    return f"the form has a mistake in {moment.form_mistakes}" if moment.form_mistakes else ""
+    return f"the form has a mistake in {context.form_mistakes}" if context.form_mistakes else ""
 
 
-def why_verb_cannot(verb: Verb, moment: Moment) -> str:
+def why_verb_cannot(verb: Verb, context: RunContext) -> str:
     """Why this verb cannot be sent to a run now; empty if it can."""
-    if moment.recording:
+    if context.recording:
         return "this is a recording"
-    if moment.state is None or moment.state.is_over:
-        return why_run_cannot(verb, moment.state, paused=moment.paused)
-    if not moment.engine_ready:
+    if context.state is None or context.state.is_over:
+        return why_run_cannot(verb, context.state, paused=context.paused)
+    if not context.engine_ready:
         return "the engine is being started again; the run itself is not affected"
-    if not moment.connected:
+    if not context.connected:
         return "the cluster is not connected"
-    if moment.foreign_version and verb is not Verb.STOP:
-        return f"it runs raydash {moment.foreign_version}, which takes only stop from this one"
-    if verb in moment.pending:
+    if context.foreign_version and verb is not Verb.STOP:
+        return f"it runs raydash {context.foreign_version}, which takes only stop from this one"
+    if verb in context.pending:
         return "it has been asked already"
-    if verb is Verb.KEEP and moment.kept:
+    if verb is Verb.KEEP and context.kept:
         return "it is kept already"
-    return why_run_cannot(verb, moment.state, paused=moment.paused)
+    return why_run_cannot(verb, context.state, paused=context.paused)
 
 
-def run_moment(session: Session, run_id: str) -> Moment:
+def run_context(session: Session, run_id: str) -> RunContext:
     """What the session knows of a run, on screen or not; an empty id stands for no run."""
     store = session.store
     run = store.runs.get(run_id)
@@ -122,7 +122,7 @@ def run_moment(session: Session, run_id: str) -> Moment:
     spoken = info or live
     foreign = spoken is not None and spoken.protocol_version != PROTOCOL_VERSION
     state = latest.state if latest else live.state if live else None
-    return Moment(
+    return RunContext(
         engine_ready=store.engine_state == "ready",
         connected=session.is_connected,
         can_connect=session.can_connect,

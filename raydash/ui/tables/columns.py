@@ -12,7 +12,7 @@ from raydash.ui.kit import words
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class WorkerRows:
     """What the cells are made from: the workers of one update, and how old it is.
 
     Attributes:
@@ -40,7 +40,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class WorkerColumn:
     """One column.
 
     Attributes:
@@ -52,18 +52,18 @@ class Column:
         sample: A wide cell's text: the column becomes as wide as that, or as its title.
         is_number: It is right-aligned.
         is_hidden: It is not shown until the user chooses it.
-        concerns: Whether the column says anything of a run; if not, it is left out.
+        applies_to: Whether the column says anything of a run; if not, it is left out.
     """
 
     key: str
     title: str
     help: str
-    text: Callable[[Rows, int], str]
-    sort_by: Callable[[Rows], NDArray[np.generic]]
+    text: Callable[[WorkerRows, int], str]
+    sort_by: Callable[[WorkerRows], NDArray[np.generic]]
     sample: str = ""
     is_number: bool = True
     is_hidden: bool = False
-    concerns: Callable[[RunUpdate], bool] | None = None
+    applies_to: Callable[[RunUpdate], bool] | None = None
 
 
 # Workers that need attention come first; stepping, resetting and, where something learns, idling
@@ -87,8 +87,8 @@ for _rank, _activities in enumerate(
         _SEVERITY[_activity] = _rank
 
 
-def _share(part: str) -> Callable[[Rows], NDArray[np.generic]]:
-    def shares(rows: Rows) -> NDArray[np.generic]:
+def _share(part: str) -> Callable[[WorkerRows], NDArray[np.generic]]:
+    def shares(rows: WorkerRows) -> NDArray[np.generic]:
         whole = rows.workers.num_episodes.astype(np.float64)
         parts = getattr(rows.workers, part)
         return np.where(whole > 0, parts / np.maximum(whole, 1), np.nan)
@@ -96,31 +96,31 @@ def _share(part: str) -> Callable[[Rows], NDArray[np.generic]]:
     return shares
 
 
-def _share_text(part: str) -> Callable[[Rows, int], str]:
+def _share_text(part: str) -> Callable[[WorkerRows, int], str]:
     return lambda rows, row: words.percent_of(
         float(getattr(rows.workers, part)[row]), float(rows.workers.num_episodes[row])
     )
 
 
-def _nodes_in_order(rows: Rows) -> NDArray[np.generic]:
+def _nodes_in_order(rows: WorkerRows) -> NDArray[np.generic]:
     rank = {node: number for number, node in enumerate(sorted(rows.nodes))}
     ranks = np.array([rank[node] for node in rows.nodes] + [-1], np.int32)
     return ranks[np.clip(rows.workers.node, -1, len(rows.nodes))]
 
 
-def _versions(rows: Rows) -> NDArray[np.generic]:
+def _versions(rows: WorkerRows) -> NDArray[np.generic]:
     """The versions of the policy, all 0 in a run whose policy has never changed."""
     versions = rows.workers.weights_seq_no
     return versions if len(versions) else np.zeros(len(rows.workers), np.int32)
 
 
-def _mean_return(rows: Rows, row: int) -> str:
+def _mean_return(rows: WorkerRows, row: int) -> str:
     n = int(rows.workers.return_n[row])
     mean = words.decimal(float(rows.workers.return_mean[row]))
     return f"{mean}{words.NBSP}·{words.NBSP}{n}" if n else words.UNKNOWN
 
 
-def _partial(rows: Rows, row: int) -> str:
+def _partial(rows: WorkerRows, row: int) -> str:
     steps = int(rows.workers.partial_len[row])
     if not steps:
         return words.UNKNOWN
@@ -128,8 +128,8 @@ def _partial(rows: Rows, row: int) -> str:
     return f"{so_far}{words.NBSP}in{words.NBSP}{words.count(steps)}"
 
 
-COLUMNS: tuple[Column, ...] = (
-    Column(
+COLUMNS: tuple[WorkerColumn, ...] = (
+    WorkerColumn(
         "worker",
         "Worker",
         "Number of the worker within its run, from 1.",
@@ -137,7 +137,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows: rows.workers.worker_index,
         sample="9999",
     ),
-    Column(
+    WorkerColumn(
         "activity",
         "Activity",
         "What the worker is doing; a silent worker is stalled, with the time since its last word; "
@@ -147,7 +147,7 @@ COLUMNS: tuple[Column, ...] = (
         sample="stalled 999 s",
         is_number=False,
     ),
-    Column(
+    WorkerColumn(
         "node",
         "Node",
         "Address of the machine that it runs on.",
@@ -156,7 +156,7 @@ COLUMNS: tuple[Column, ...] = (
         sample="10.0.0.111",
         is_number=False,
     ),
-    Column(
+    WorkerColumn(
         "pid",
         "Pid",
         "Its process id on that machine.",
@@ -164,7 +164,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows: rows.workers.pid,
         sample="481234",
     ),
-    Column(
+    WorkerColumn(
         "env_steps_per_s",
         "Steps/s",
         "Environment steps per second, over the last 10 s.",
@@ -172,7 +172,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows: rows.workers.env_steps_per_s,
         sample="3.16 k",
     ),
-    Column(
+    WorkerColumn(
         "version",
         "Version",
         "Version of the parameters that its newest data were played with: the generation of a "
@@ -180,9 +180,9 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows, row: words.count(float(_versions(rows)[row])),
         _versions,
         sample="9 999",
-        concerns=lambda update: update.weights_seq_no > 0 or update.learning is not None,
+        applies_to=lambda update: update.weights_seq_no > 0 or update.learning is not None,
     ),
-    Column(
+    WorkerColumn(
         "return_mean",
         "Return · n",
         "Mean return of its last 100 episodes, and over how many episodes that is.",
@@ -190,7 +190,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows: rows.workers.return_mean,
         sample="185.1 · 100",
     ),
-    Column(
+    WorkerColumn(
         "last_return",
         "Last",
         "Return of its newest finished episode: the undiscounted sum of its rewards.",
@@ -198,7 +198,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows: rows.workers.last_return,
         sample="1 204.5",
     ),
-    Column(
+    WorkerColumn(
         "partial",
         "So far",
         "Return so far of the unfinished episode of its first environment, in how many steps.",
@@ -206,7 +206,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows: rows.workers.partial_len,
         sample="165 in 520",
     ),
-    Column(
+    WorkerColumn(
         "episodes",
         "Episodes",
         "Episodes that ended, all its incarnations together, errors included.",
@@ -214,7 +214,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows: rows.workers.num_episodes,
         sample="1 204 331",
     ),
-    Column(
+    WorkerColumn(
         "terminated",
         "Term.",
         "Share of its episodes with the flag terminated, alone or with the other.",
@@ -222,7 +222,7 @@ COLUMNS: tuple[Column, ...] = (
         _share("num_terminated"),
         sample="98.2 %",
     ),
-    Column(
+    WorkerColumn(
         "truncated",
         "Trunc.",
         "Share of its episodes with the flag truncated, alone or with the other.",
@@ -230,7 +230,7 @@ COLUMNS: tuple[Column, ...] = (
         _share("num_truncated"),
         sample="98.2 %",
     ),
-    Column(
+    WorkerColumn(
         "errors",
         "Errors",
         "Episodes that ended in an exception.",
@@ -238,7 +238,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows: rows.workers.num_error,
         sample="9 999",
     ),
-    Column(
+    WorkerColumn(
         "restarts",
         "Restarts",
         "Lives before this one: ended by a death or a restart, a change of scale, or with an "
@@ -247,7 +247,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows: rows.workers.incarnation,
         sample="99",
     ),
-    Column(
+    WorkerColumn(
         "step_time_p95",
         "Step p95",
         "95 % of its sampled calls of env.step were faster than this. In the modes lockstep and "
@@ -256,7 +256,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows: rows.workers.step_time_p95_s,
         sample="99.8 µs",
     ),
-    Column(
+    WorkerColumn(
         "cpu",
         "CPU",
         "Of one core.",
@@ -264,7 +264,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows: rows.workers.cpu_percent,
         sample="100 %",
     ),
-    Column(
+    WorkerColumn(
         "memory",
         "Memory",
         "Resident memory of its process.",
@@ -272,7 +272,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows: rows.workers.rss_bytes,
         sample="112 MiB",
     ),
-    Column(
+    WorkerColumn(
         "data_age",
         "Age",
         "Time since its newest data came.",
@@ -280,7 +280,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda rows: rows.workers.data_age_s,
         sample="999 s",
     ),
-    Column(
+    WorkerColumn(
         "seed",
         "Seed",
         "Seed of the first reset of this incarnation.",

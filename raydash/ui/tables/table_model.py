@@ -19,7 +19,7 @@ from typing_extensions import override
 from raydash.core.updates import RunUpdate
 from raydash.ui.kit.icons import activity_icon
 from raydash.ui.kit.theme import ThemeManager
-from raydash.ui.tables.columns import COLUMN_OF, COLUMNS, Rows
+from raydash.ui.tables.columns import COLUMN_OF, COLUMNS, WorkerRows
 
 Index = QModelIndex | QPersistentModelIndex
 
@@ -36,7 +36,7 @@ class WorkerTableModel(QAbstractTableModel):
         super().__init__(parent)
         self._themes = themes
         self._update: RunUpdate | None = None
-        self._rows: Rows | None = None
+        self._rows: WorkerRows | None = None
         self._order = _NONE
         self._num_arranged = 0
         self._sort_column = COLUMN_OF["activity"]
@@ -51,7 +51,7 @@ class WorkerTableModel(QAbstractTableModel):
         return len(self._rows.workers) if self._rows else 0
 
     @property
-    def rows(self) -> Rows | None:
+    def rows(self) -> WorkerRows | None:
         """What the cells are made from."""
         return self._rows
 
@@ -64,11 +64,11 @@ class WorkerTableModel(QAbstractTableModel):
             sort: Sort the rows again; rows that jump 10 times a second cannot be read.
         """
         self._update = update
-        self._rows = Rows(update.workers, update.nodes, since_s) if update else None
+        self._rows = WorkerRows(update.workers, update.nodes, since_s) if update else None
         if sort or self.num_workers != self._num_arranged:
             self._arrange()
         else:
-            self._tell_all_changed()
+            self._emit_all_changed()
 
     def set_filter(self, text: str) -> None:
         """Show only workers that match every word: `stalled`, `node:10.0`, `12`."""
@@ -169,7 +169,7 @@ class WorkerTableModel(QAbstractTableModel):
         order = self._wanted_order()
         self._num_arranged = self.num_workers
         if np.array_equal(order, self._order):
-            self._tell_all_changed()
+            self._emit_all_changed()
         elif len(order) == len(self._order) and np.array_equal(
             np.sort(order), np.sort(self._order)
         ):
@@ -190,7 +190,7 @@ class WorkerTableModel(QAbstractTableModel):
         ranked = np.lexsort((rows.workers.worker_index[shown], values))
         return shown[ranked]
 
-    def _mask(self, rows: Rows) -> NDArray[np.bool_]:
+    def _mask(self, rows: WorkerRows) -> NDArray[np.bool_]:
         mask = np.ones(len(rows.workers), np.bool_)
         for word in self._filter.split():
             key, colon, part = word.partition(":")
@@ -221,7 +221,7 @@ class WorkerTableModel(QAbstractTableModel):
         self.changePersistentIndexList(before, after)
         self.layoutChanged.emit()
 
-    def _tell_all_changed(self) -> None:
+    def _emit_all_changed(self) -> None:
         if len(self._order):
             self.dataChanged.emit(
                 self.index(0, 0), self.index(len(self._order) - 1, len(COLUMNS) - 1)

@@ -69,8 +69,8 @@ class WorkerTable(QWidget):
         self._selected: tuple[int, ...] = ()
         self._restoring = False
         self._user_sized = False
-        self._summary_told = ""
-        self._concerned: dict[int, bool] = {}
+        self._last_summary = ""
+        self._applicable: dict[int, bool] = {}
         self.model = WorkerTableModel(themes, self)
 
         self.filter = QLineEdit()
@@ -182,23 +182,23 @@ class WorkerTable(QWidget):
             self._sorted_s = now_s
         self._choose_columns(latest)
         self.model.set_update(latest, since_s, sort=sort)
-        self._tell_summary(self._summary(latest))
+        self._emit_summary(self._summary(latest))
 
     def _choose_columns(self, latest: RunUpdate | None) -> None:
         """Hide columns that say nothing of this run; the user may still choose them."""
-        concerned = {
-            number: latest is not None and column.concerns(latest)
+        applicable = {
+            number: latest is not None and column.applies_to(latest)
             for number, column in enumerate(COLUMNS)
-            if column.concerns is not None
+            if column.applies_to is not None
         }
-        if concerned != self._concerned:
-            self._concerned = concerned
-            for number, shown in concerned.items():
+        if applicable != self._applicable:
+            self._applicable = applicable
+            for number, shown in applicable.items():
                 self._show_column(number, shown)
 
-    def _tell_summary(self, summary: str) -> None:
-        if summary != self._summary_told:
-            self._summary_told = summary
+    def _emit_summary(self, summary: str) -> None:
+        if summary != self._last_summary:
+            self._last_summary = summary
             self.summary_changed.emit(summary)
 
     def _summary(self, latest: RunUpdate | None) -> str:
@@ -244,7 +244,7 @@ class WorkerTable(QWidget):
     def _on_filter(self, text: str) -> None:
         self.model.set_filter(text)
         run = self._store.shown
-        self._tell_summary(self._summary(run.latest if run else None))
+        self._emit_summary(self._summary(run.latest if run else None))
 
     # --- commands -----------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.runs.numbers import RunNumbers
 from tests.fakes.updates.learning import make_generations, make_learning_update
 from tests.fakes.updates.updates import make_update
-from tests.window.conftest import Hands
+from tests.window.conftest import ManualClock
 
 LEARNS, OTHER = "20261122-101500-cartpole-v1-0001", "20261122-101501-cartpole-v1-0002"
 
@@ -32,7 +32,9 @@ def page(session: Session, themes: ThemeManager, qtbot: QtBot) -> ComparePage:
 
 
 @pytest.fixture
-def compare(page: ComparePage, session: Session, hands: Hands) -> Callable[[str], ComparePage]:
+def compare(
+    page: ComparePage, session: Session, hands: ManualClock
+) -> Callable[[str], ComparePage]:
     """A comparison of a run that learns and another, or of the other alone."""
 
     def make(*run_ids: str) -> ComparePage:
@@ -61,7 +63,7 @@ def is_offered(page: ComparePage, name: str, text: str) -> bool:
     return bool(combo.model().flags(index) & Qt.ItemFlag.ItemIsEnabled)
 
 
-def draw(page: ComparePage, hands: Hands) -> None:
+def draw(page: ComparePage, hands: ManualClock) -> None:
     hands.now_s += 1.0
     page.plot.draw()
 
@@ -75,7 +77,7 @@ def test_figures_of_learning_are_offered_where_something_learns(
 
 
 def test_evaluations_are_drawn_over_generations(
-    compare: Callable[..., ComparePage], hands: Hands
+    compare: Callable[..., ComparePage], hands: ManualClock
 ) -> None:
     page = compare(LEARNS, OTHER)
     choose(page, "compare_metric", "evaluation return")
@@ -91,7 +93,7 @@ def test_evaluations_are_drawn_over_generations(
 
 @pytest.mark.parametrize("axis", ["time since start", "env steps", "episodes", "wall clock"])
 def test_population_is_drawn_over_every_other_axis(
-    compare: Callable[..., ComparePage], hands: Hands, axis: str
+    compare: Callable[..., ComparePage], hands: ManualClock, axis: str
 ) -> None:
     page = compare(LEARNS)
     choose(page, "compare_metric", "population best")
@@ -103,7 +105,7 @@ def test_population_is_drawn_over_every_other_axis(
 
 
 def test_what_has_no_generations_goes_back_to_time(
-    compare: Callable[..., ComparePage], hands: Hands
+    compare: Callable[..., ComparePage], hands: ManualClock
 ) -> None:
     page = compare(LEARNS)
     assert not is_offered(page, "compare_axis", "generations")
@@ -117,7 +119,7 @@ def test_what_has_no_generations_goes_back_to_time(
 
 
 def test_generations_that_come_are_drawn_a_second_later(
-    compare: Callable[..., ComparePage], session: Session, hands: Hands
+    compare: Callable[..., ComparePage], session: Session, hands: ManualClock
 ) -> None:
     page = compare(LEARNS)
     choose(page, "compare_metric", "population mean")

@@ -18,7 +18,7 @@ from raydash.core.library import RunSource
 from raydash.core.spec import EnvSpec, RunSpec
 from raydash.core.states import RunState
 from raydash.link.session import Session
-from raydash.ui.compare.curves import Choice, CurveBook, Entry
+from raydash.ui.compare.curves import CompareChoice, ComparedRun, CurveCache
 from raydash.ui.compare.labels import axis_ticks, axis_value, metric_value, wall_ticks
 from raydash.ui.compare.page import MAX_RUNS, ComparePage
 from raydash.ui.compare.plot import NO_RUNS, NOTHING_SHOWN
@@ -27,7 +27,7 @@ from raydash.ui.kit.run_style import is_dashed, is_strong, line_colour
 from raydash.ui.kit.theme import DARK, LIGHT, Theme, ThemeManager
 from raydash.ui.runs.numbers import RunNumbers
 from tests.fakes.updates.updates import make_update
-from tests.window.conftest import Hands
+from tests.window.conftest import ManualClock
 from tests.window.kit.test_theme import _DEUTAN, _PROTAN, contrast, lab, linear
 
 Recorded = Callable[..., str]
@@ -73,7 +73,7 @@ def page(session: Session, themes: ThemeManager, qtbot: QtBot) -> ComparePage:
 
 
 @pytest.fixture
-def draw(page: ComparePage, hands: Hands) -> Callable[[], None]:
+def draw(page: ComparePage, hands: ManualClock) -> Callable[[], None]:
     """A second goes by on the draw clock."""
     clock = DrawClock(clock=hands)
     page.register_with(clock)
@@ -122,7 +122,7 @@ def test_runs_lie_over_one_another_with_their_figures_side_by_side(
     draw()
     assert [line.run_ids for line in page.plot.lines] == [(runs[0],), (runs[1],)]
     assert [round(line.x[-1]) for line in page.plot.lines] == [300, 200]
-    assert page.plot.empty_words == ""
+    assert page.plot.empty_text == ""
     figures = session.store.runs[runs[0]].latest.figures  # type: ignore[union-attr]
     assert cells(page, "env steps")[0].replace("\u202f", "") == str(
         figures.num_env_steps_sampled_lifetime
@@ -149,13 +149,13 @@ def test_an_empty_page_says_where_runs_come_from(
     page: ComparePage, recorded: Recorded, draw: Callable[[], None]
 ) -> None:
     draw()
-    assert page.plot.empty_words == NO_RUNS
+    assert page.plot.empty_text == NO_RUNS
     for name in ("compare_save_picture", "compare_report", "compare_run_again", "compare_remove"):
         assert not control(page, QPushButton, name).isEnabled(), name
     page.set_runs([recorded(0)])
     page.list.item(0).setCheckState(Qt.CheckState.Unchecked)
     draw()
-    assert page.plot.empty_words == NOTHING_SHOWN
+    assert page.plot.empty_text == NOTHING_SHOWN
 
 
 def test_a_run_that_is_opened_later_appears_by_itself(
@@ -347,7 +347,7 @@ def test_a_zoom_stays_until_all_is_asked_for(
 
 
 def test_live_runs_are_drawn_again_once_a_second_and_recordings_never(
-    page: ComparePage, recorded: Recorded, draw: Callable[[], None], hands: Hands
+    page: ComparePage, recorded: Recorded, draw: Callable[[], None], hands: ManualClock
 ) -> None:
     page.set_runs([recorded(0, t_s=100.0, state=RunState.RUNNING), recorded(1)])
     draw()
@@ -523,8 +523,8 @@ def test_a_share_is_said_in_percent() -> None:
 
 
 def test_only_what_changed_is_computed_anew(session: Session, recorded: Recorded) -> None:
-    entries = [Entry(session.store.runs[recorded(n)], f"run {n}", n) for n in range(3)]
-    book, choice = CurveBook(), Choice(centre=Centre.MEDIAN)
+    entries = [ComparedRun(session.store.runs[recorded(n)], f"run {n}", n) for n in range(3)]
+    book, choice = CurveCache(), CompareChoice(centre=Centre.MEDIAN)
     (first,) = book.lines(entries, choice)
     (again,) = book.lines(entries, choice)
     assert again.y is first.y

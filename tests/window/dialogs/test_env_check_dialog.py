@@ -20,7 +20,7 @@ from raydash.link.session import Session
 from raydash.ui.frame.main_window import MainWindow
 from raydash.ui.kit.theme import ThemeManager
 from tests.fakes.engines.engine import FakeEngine
-from tests.window.conftest import Hands
+from tests.window.conftest import ManualClock
 
 FOUND = EnvCheck(
     "Mine-v0",
@@ -132,7 +132,7 @@ def test_runs_that_slow_the_check_down_are_told(
 
 
 def test_phases_and_seconds_are_told_while_it_runs(
-    ready: MainWindow, engine: FakeEngine, hands: Hands
+    ready: MainWindow, engine: FakeEngine, hands: ManualClock
 ) -> None:
     asked = begun(ready, engine)
     assert "Starting a process · 0\u00a0s" in words(ready)

@@ -25,7 +25,7 @@ from raydash.core.states import Activity, ClusterPhase, RunState
 from raydash.link.session import Session
 from raydash.ui.form.command_line import command_from_spec
 from raydash.ui.frame.main_window import MainWindow
-from raydash.ui.runs.run_verbs import Moment, why_start_cannot, why_verb_cannot
+from raydash.ui.runs.run_verbs import RunContext, why_start_cannot, why_verb_cannot
 from tests.fakes.engines.engine import FakeEngine, summary
 from tests.fakes.updates.updates import RUN_ID
 
@@ -37,47 +37,49 @@ def action(window: MainWindow, name: str) -> QAction:
 
 
 @pytest.mark.parametrize(
-    ("moment", "words"),
+    ("context", "words"),
     [
-        (Moment(), ""),
-        (Moment(state=RunState.FINISHED), ""),
-        (Moment(engine_ready=False), "engine"),
-        (Moment(connected=False), "cluster is not up"),
-        (Moment(connected=False, can_connect=True), ""),
-        (Moment(state=RunState.RUNNING), ""),
-        (Moment(starting=True), "being started"),
-        (Moment(form_mistakes="env.id"), "mistake in env.id"),
+        (RunContext(), ""),
+        (RunContext(state=RunState.FINISHED), ""),
+        (RunContext(engine_ready=False), "engine"),
+        (RunContext(connected=False), "cluster is not up"),
+        (RunContext(connected=False, can_connect=True), ""),
+        (RunContext(state=RunState.RUNNING), ""),
+        (RunContext(starting=True), "being started"),
+        (RunContext(form_mistakes="env.id"), "mistake in env.id"),
     ],
 )
-def test_start_says_why_it_cannot_be_pressed(moment: Moment, words: str) -> None:
-    reason = why_start_cannot(moment)
+def test_start_says_why_it_cannot_be_pressed(context: RunContext, words: str) -> None:
+    reason = why_start_cannot(context)
     assert words in reason
     assert bool(reason) == bool(words)
 
 
 @pytest.mark.parametrize(
-    ("verb", "moment", "words"),
+    ("verb", "context", "words"),
     [
-        (Verb.PAUSE, Moment(state=RunState.RUNNING), ""),
-        (Verb.RESUME, Moment(state=RunState.PAUSED, paused=True), ""),
-        (Verb.STOP, Moment(state=RunState.PAUSED, paused=True), ""),
-        (Verb.PAUSE, Moment(), "there is no run"),
-        (Verb.PAUSE, Moment(state=RunState.PAUSED, paused=True), "paused already"),
-        (Verb.RESUME, Moment(state=RunState.RUNNING), "not paused"),
-        (Verb.STOP, Moment(state=RunState.STOPPED), "the run is stopped"),
-        (Verb.STOP, Moment(state=RunState.RUNNING, connected=False), "not connected"),
-        (Verb.STOP, Moment(state=RunState.RUNNING, engine_ready=False), "engine"),
+        (Verb.PAUSE, RunContext(state=RunState.RUNNING), ""),
+        (Verb.RESUME, RunContext(state=RunState.PAUSED, paused=True), ""),
+        (Verb.STOP, RunContext(state=RunState.PAUSED, paused=True), ""),
+        (Verb.PAUSE, RunContext(), "there is no run"),
+        (Verb.PAUSE, RunContext(state=RunState.PAUSED, paused=True), "paused already"),
+        (Verb.RESUME, RunContext(state=RunState.RUNNING), "not paused"),
+        (Verb.STOP, RunContext(state=RunState.STOPPED), "the run is stopped"),
+        (Verb.STOP, RunContext(state=RunState.RUNNING, connected=False), "not connected"),
+        (Verb.STOP, RunContext(state=RunState.RUNNING, engine_ready=False), "engine"),
         (
             Verb.PAUSE,
-            Moment(state=RunState.RUNNING, pending=frozenset({Verb.PAUSE})),
+            RunContext(state=RunState.RUNNING, pending=frozenset({Verb.PAUSE})),
             "asked already",
         ),
-        (Verb.PAUSE, Moment(state=RunState.RUNNING, foreign_version="9.9"), "raydash 9.9"),
-        (Verb.STOP, Moment(state=RunState.RUNNING, foreign_version="9.9"), ""),
+        (Verb.PAUSE, RunContext(state=RunState.RUNNING, foreign_version="9.9"), "raydash 9.9"),
+        (Verb.STOP, RunContext(state=RunState.RUNNING, foreign_version="9.9"), ""),
     ],
 )
-def test_run_buttons_say_why_they_cannot_be_pressed(verb: Verb, moment: Moment, words: str) -> None:
-    reason = why_verb_cannot(verb, moment)
+def test_run_buttons_say_why_they_cannot_be_pressed(
+    verb: Verb, context: RunContext, words: str
+) -> None:
+    reason = why_verb_cannot(verb, context)
     assert words in reason
     assert bool(reason) == bool(words)
 

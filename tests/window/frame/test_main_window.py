@@ -278,7 +278,7 @@ def test_a_run_that_was_asked_for_is_said_to_start_everywhere(
     def said() -> set[str]:
         plot.draw()
         window.overview.tiles.draw()
-        return {plot.empty_words, tile.small.full_text()}
+        return {plot.empty_text, tile.small.full_text()}
 
     engine.come_up()
     assert said() == {"no run yet: press Start"}

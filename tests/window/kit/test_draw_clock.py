@@ -5,14 +5,14 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from raydash.ui.kit.draw_clock import DrawClock, DrawFigures
-from tests.window.conftest import Hands
+from tests.window.conftest import ManualClock
 
 
 @dataclass(eq=False)
 class FakeView:
     """A view that counts, and takes its time."""
 
-    hands: Hands
+    hands: ManualClock
     visible: bool = True
     dirty: bool = True
     cost_s: float = 0.004
@@ -35,7 +35,7 @@ class FakeView:
         return painted_s
 
 
-def test_only_visible_and_changed_views_are_drawn(qapp: QApplication, hands: Hands) -> None:
+def test_only_visible_and_changed_views_are_drawn(qapp: QApplication, hands: ManualClock) -> None:
     clock = DrawClock(clock=hands)
     changed, hidden, same = (
         FakeView(hands),
@@ -49,7 +49,9 @@ def test_only_visible_and_changed_views_are_drawn(qapp: QApplication, hands: Han
     assert (changed.drawings, hidden.drawings, same.drawings) == (1, 0, 0)
 
 
-def test_view_that_was_hidden_is_drawn_when_it_is_shown(qapp: QApplication, hands: Hands) -> None:
+def test_view_that_was_hidden_is_drawn_when_it_is_shown(
+    qapp: QApplication, hands: ManualClock
+) -> None:
     clock = DrawClock(clock=hands)
     view = FakeView(hands, visible=False)
     clock.register(view)
@@ -60,7 +62,7 @@ def test_view_that_was_hidden_is_drawn_when_it_is_shown(qapp: QApplication, hand
 
 
 def test_view_is_drawn_once_a_tick_however_often_it_is_registered(
-    qapp: QApplication, hands: Hands
+    qapp: QApplication, hands: ManualClock
 ) -> None:
     clock = DrawClock(clock=hands)
     view = FakeView(hands)
@@ -75,7 +77,7 @@ def test_view_is_drawn_once_a_tick_however_often_it_is_registered(
 
 
 def test_figures_hold_drawing_and_painting_of_the_last_second(
-    qapp: QApplication, hands: Hands
+    qapp: QApplication, hands: ManualClock
 ) -> None:
     clock = DrawClock(clock=hands)
     view = FakeView(hands)
@@ -94,7 +96,7 @@ def test_figures_hold_drawing_and_painting_of_the_last_second(
     assert clock.figures() == DrawFigures()
 
 
-def test_started_clock_ticks_until_it_is_stopped(qtbot: QtBot, hands: Hands) -> None:
+def test_started_clock_ticks_until_it_is_stopped(qtbot: QtBot, hands: ManualClock) -> None:
     parent = QObject()
     clock = DrawClock(parent, clock=hands)
     view = FakeView(hands)

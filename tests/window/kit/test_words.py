@@ -167,7 +167,7 @@ def test_everything_that_can_be_said_has_words() -> None:
 def test_ways_name_policy_learner_and_an_unusual_mode(
     mode: str, policy: str, learner: str | None, said: str
 ) -> None:
-    assert words.ways(mode, policy, learner) == said
+    assert words.execution(mode, policy, learner) == said
 
 
 def test_mark_labels_are_short() -> None:

@@ -30,7 +30,7 @@ from raydash.ui.frame.main_window import MainWindow
 from raydash.ui.library import lines
 from raydash.ui.library.details import tags_of, why_tags_cannot
 from raydash.ui.library.dialogs import DeleteDialog, ExportDialog, LimitsDialog
-from raydash.ui.library.lines import COLUMN_OF, COLUMNS, Line, lines_of, matches, ordered
+from raydash.ui.library.lines import COLUMN_OF, COLUMNS, RecordingLine, lines_of, matches, ordered
 from raydash.ui.library.page import LibraryPage, can_be_imported, shared_widths
 from tests.fakes.engines.engine import FakeEngine, summary
 from tests.fakes.recordings.library import DISK, make_library, opened, recorded
@@ -129,7 +129,7 @@ def test_a_line_of_a_live_run_has_the_clusters_figures() -> None:
 @pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.key)
 @pytest.mark.parametrize("descending", [False, True])
 def test_lines_without_a_value_come_last_whichever_way_they_are_ordered(
-    column: lines.Column, descending: bool
+    column: lines.LibraryColumn, descending: bool
 ) -> None:
     made = lines_of([recorded(number) for number in range(8)], [])
     broken = lines_of(
@@ -178,7 +178,7 @@ IMPORTED = recorded(5, source=RunSource.RLLIB)
     ],
 )
 def test_what_cannot_be_done_has_its_reason(why: object, runs: list[object], reason: str) -> None:
-    made: list[Line] = lines_of(runs, [summary(LIVE_HERE.run_id)])  # type: ignore[arg-type]
+    made: list[RecordingLine] = lines_of(runs, [summary(LIVE_HERE.run_id)])  # type: ignore[arg-type]
     said = why(made)  # type: ignore[operator]
     assert (reason in said) if reason else said == ""
 
@@ -239,7 +239,7 @@ def test_a_search_narrows_the_list_and_lets_go_of_what_is_out_of_sight(
     assert page.selected == (recorded(0).run_id,)
     search.setText("no such thing")
     qtbot.waitUntil(lambda: not page.model.rows, timeout=30_000)
-    assert "matches the search" in page.table.empty_words
+    assert "matches the search" in page.table.empty_text
 
 
 def test_a_newer_library_leaves_selection_scroll_and_what_is_being_typed(
@@ -481,7 +481,7 @@ def test_the_disk_bar_warns_in_words(page: LibraryPage, engine: FakeEngine) -> N
 
 def test_an_empty_library_says_what_to_do(page: LibraryPage, engine: FakeEngine) -> None:
     engine.say(make_library(0))
-    assert page.table.empty_words.startswith("No recordings yet")
+    assert page.table.empty_text.startswith("No recordings yet")
     assert page.details.run_id == ""
 
 

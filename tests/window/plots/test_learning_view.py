@@ -205,12 +205,12 @@ def test_curve_without_a_target_has_no_line_for_it(show: Show) -> None:
 
 def test_before_the_first_generation_its_progress_is_said(show: Show) -> None:
     overview, store, _ = show(t_s=0.25)
-    assert overview.plots.learning.empty_words == (
+    assert overview.plots.learning.empty_text == (
         "the first generation is being played: 8 of 16 candidates"
     )
     store.receive(make_learning_update(seq=2, since_seq=1, t_s=0.5, since_s=0.25))
     draw(overview)
-    assert overview.plots.learning.empty_words == ""
+    assert overview.plots.learning.empty_text == ""
 
 
 def test_run_whose_learner_is_not_there_yet_says_so(show: Show) -> None:
@@ -218,7 +218,7 @@ def test_run_whose_learner_is_not_there_yet_says_so(show: Show) -> None:
     update = make_learning_update(seq=2, since_seq=1, t_s=0.3, since_s=0.25)
     store.receive(replace(update, learning=LearningFigures()))
     draw(overview)
-    assert overview.plots.learning.empty_words == "the learner is starting"
+    assert overview.plots.learning.empty_text == "the learner is starting"
 
 
 def test_generation_that_comes_makes_the_curve_dirty_without_a_new_bucket(show: Show) -> None:
@@ -301,7 +301,7 @@ def test_run_without_generations_yet_shows_those_of_the_others(show: Show) -> No
     overview.set_range("whole")
     overview.set_drawn(DrawnRun(run, "mine", 0), [DrawnRun(store.runs["other"], "other", 1)])
     draw(overview)
-    assert overview.plots.learning.empty_words == ""
+    assert overview.plots.learning.empty_text == ""
     assert len(overview.plots.learning._overlaid.curves) == 1
 
 

@@ -79,7 +79,7 @@ def test_title_becomes_a_choice_and_the_plot_shows_what_is_chosen(show: Show) ->
         "Episode return", "is_success", "walker_0 return", "walker_1 return", "score",
     ]  # fmt: skip
     choose(plot, "is_success")
-    assert (choice_of(plot).text(), plot.empty_words) == ("is_success", "")
+    assert (choice_of(plot).text(), plot.empty_text) == ("is_success", "")
     assert plot.value_limits()[1] <= 1.25
     assert [item.text for item in plot.legend()] == ["mean"]
     part = plot.scope.part()

@@ -15,12 +15,12 @@ from raydash.ui.frame.view_controls import ViewControls
 from raydash.ui.kit import words
 from raydash.ui.kit.run_style import line_colour
 from raydash.ui.kit.theme import DARK, LIGHT, ThemeManager
-from raydash.ui.plots.chart.key_row import LegendItem, _fitted
+from raydash.ui.plots.chart.legend_row import LegendItem, _fitted
 from raydash.ui.plots.shown.placing import ByTime
 from raydash.ui.plots.shown.scope import DrawnRun
 from raydash.ui.plots.views.plot_base import Plot
 from tests.fakes.updates.updates import make_update
-from tests.window.conftest import Hands
+from tests.window.conftest import ManualClock
 
 SHOWN, OTHER, RECORDED = "shown", "other", "recorded"
 
@@ -28,7 +28,7 @@ SHOWN, OTHER, RECORDED = "shown", "other", "recorded"
 class Scene:
     """An overview, and runs that a test feeds."""
 
-    def __init__(self, overview: Overview, hands: Hands) -> None:
+    def __init__(self, overview: Overview, hands: ManualClock) -> None:
         self.overview = overview
         self.scope = overview.scope
         self.hands = hands
@@ -73,7 +73,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene(qtbot: QtBot, hands: Hands) -> Iterator[Scene]:
+def scene(qtbot: QtBot, hands: ManualClock) -> Iterator[Scene]:
     overview = Overview()
     qtbot.addWidget(overview)
     overview.set_theme(LIGHT)
@@ -103,14 +103,14 @@ def begins_at(scene: Scene) -> list[float]:
 
 def test_with_time_ago_runs_lie_where_they_were_at_the_same_moment(two: Scene) -> None:
     (overlay,) = two.scope.overlays()
-    assert overlay.placing == ByTime(100.0)
+    assert overlay.placement == ByTime(100.0)
     assert begins_at(two)[0] == pytest.approx(100.25, abs=0.5)
 
 
 def test_with_run_clock_runs_lie_at_their_own_start(two: Scene) -> None:
     two.overview.set_time_axis("clock")
     two.draw()
-    assert two.scope.overlays()[0].placing == ByTime()
+    assert two.scope.overlays()[0].placement == ByTime()
     assert begins_at(two)[0] == pytest.approx(0.25, abs=0.5)
 
 
@@ -126,7 +126,7 @@ def test_with_env_steps_runs_lie_where_the_shown_one_had_made_as_many(two: Scene
     edges_s = (shown.first_bucket + np.arange(len(own_steps))) * shown.bucket_s
     expected = float(np.interp(steps, own_steps, edges_s))
     (overlay,) = two.scope.overlays()
-    assert overlay.placing.onto_axis(middle_s) == pytest.approx(expected, abs=1e-6)
+    assert overlay.placement.to_axis(middle_s) == pytest.approx(expected, abs=1e-6)
     assert curve.x[0] >= 0.0
     assert (np.diff(curve.x) >= 0.0).all()
 
@@ -136,7 +136,7 @@ def test_env_steps_are_read_beside_the_clock(two: Scene) -> None:
     two.scope.set_cursor(0.5)
     two.draw()
     assert two.scope.step_count is not None
-    steps = float(two.scope.step_count.at(two.scope.cursor_s() or 0.0))
+    steps = float(two.scope.step_count.steps_at(two.scope.cursor_s() or 0.0))
     said = two.overview.plots.throughput.subtitle()
     assert said.startswith(f"{words.compact(steps)} steps · 2:30 · ")
 
@@ -145,10 +145,10 @@ def test_a_recording_has_no_now_and_lies_at_its_start(scene: Scene) -> None:
     scene.feed(SHOWN, 300.0)
     scene.feed(RECORDED, 120.0, recorded_until_s=120.0, state=RunState.FINISHED)
     scene.show(SHOWN, RECORDED)
-    assert scene.scope.overlays()[0].placing == ByTime()
+    assert scene.scope.overlays()[0].placement == ByTime()
     assert begins_at(scene)[0] == pytest.approx(0.25, abs=0.5)
     scene.show(RECORDED, SHOWN)
-    assert scene.scope.overlays()[0].placing == ByTime()
+    assert scene.scope.overlays()[0].placement == ByTime()
     assert not scene.scope.counts_back
 
 
@@ -180,8 +180,8 @@ def test_a_run_that_ended_here_stays_at_its_moment(two: Scene) -> None:
     two.hands.now_s += 50.0
     two.feed(SHOWN, 350.0)
     (overlay,) = two.scope.overlays()
-    assert overlay.placing == ByTime(100.0)
-    assert overlay.placing.onto_axis(overlay.part.edges_s[-1]) == pytest.approx(300.0)
+    assert overlay.placement == ByTime(100.0)
+    assert overlay.placement.to_axis(overlay.part.edges_s[-1]) == pytest.approx(300.0)
 
 
 def test_a_young_run_leaves_room_for_an_older_one_laid_over_it(scene: Scene) -> None:
@@ -201,7 +201,7 @@ def test_zoom_and_pan_hold_for_all_and_reach_as_far_as_any(two: Scene) -> None:
     two.scope.zoom_to(120.0, 150.0)
     two.draw()
     (overlay,) = two.scope.overlays()
-    edges_s = overlay.placing.onto_axis(overlay.part.edges_s)
+    edges_s = overlay.placement.to_axis(overlay.part.edges_s)
     assert edges_s[0] <= 120.0
     assert edges_s[-1] >= 150.0
     assert edges_s[-1] < 155.0
@@ -230,9 +230,9 @@ def test_detail_is_wanted_of_every_run_that_is_zoomed_into(scene: Scene) -> None
         scene.feed(run_id, 4000.0, recorded_until_s=4000.0, state=RunState.FINISHED)
     scene.show(SHOWN, RECORDED)
     scene.scope.zoom_to(100.0, 160.0)
-    wishes = [wish for wish, _ in scene.scope.wanted_details(600)]
-    assert [wish.run_id for wish in wishes] == [SHOWN, RECORDED]
-    assert all(wish.start_s <= 100.0 and wish.end_s >= 160.0 for wish in wishes)
+    wishes = [request for request, _ in scene.scope.wanted_details(600)]
+    assert [request.run_id for request in wishes] == [SHOWN, RECORDED]
+    assert all(request.start_s <= 100.0 and request.end_s >= 160.0 for request in wishes)
 
 
 # --- what is seen ---------------------------------------------------------------------------------
@@ -286,12 +286,12 @@ def test_another_run_is_seen_while_the_one_shown_has_nothing_yet(scene: Scene) -
     scene.feed(OTHER, 200.0, seed=1)
     scene.show(SHOWN)
     plot = scene.overview.plots.episode_return
-    assert plot.empty_words.startswith("no episode finished yet")
+    assert plot.empty_text.startswith("no episode finished yet")
     scene.show(SHOWN, OTHER)
-    assert plot.empty_words == ""
+    assert plot.empty_text == ""
     assert plot.value_limits()[1] > 0
     scene.show(SHOWN)
-    assert plot.empty_words.startswith("no episode finished yet")
+    assert plot.empty_text.startswith("no episode finished yet")
 
 
 def test_endings_and_heatmap_stay_with_the_run_that_is_shown(two: Scene) -> None:

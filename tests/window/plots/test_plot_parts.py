@@ -8,8 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raydash.ui.kit import words
-from raydash.ui.plots.chart.geometry import band, bundled, closed, stairs, torn, widest_gap
-from raydash.ui.plots.chart.reduce import group_sums, high_mark, lowest_of_each
+from raydash.ui.plots.chart.geometry import (
+    area_outline,
+    band_outline,
+    bar_outline,
+    concatenated,
+    split_at_gaps,
+    widest_gap,
+)
+from raydash.ui.plots.chart.reduce import group_sums, lowest_of_groups, upper_quantile
 from raydash.ui.plots.chart.ticks import (
     ago_ticks,
     clock_ticks,
@@ -86,13 +93,13 @@ def test_ticks_are_never_too_many(span_s: float, most: int) -> None:
 
 def test_line_is_torn_at_wide_gaps_only() -> None:
     x = np.array([0.0, 1.0, 2.0, 100.0, 101.0])
-    assert torn(x, x, 20.0, 1.0)[2].tolist() == [True, True, False, True, False]
-    assert torn(x, x, 200.0, 1.0)[2].tolist() == [True, True, True, True, False]
-    assert [len(part) for part in torn(x[:0], x[:0], 1.0, 1.0)] == [0, 0, 0]
+    assert split_at_gaps(x, x, 20.0, 1.0)[2].tolist() == [True, True, False, True, False]
+    assert split_at_gaps(x, x, 200.0, 1.0)[2].tolist() == [True, True, True, True, False]
+    assert [len(part) for part in split_at_gaps(x[:0], x[:0], 1.0, 1.0)] == [0, 0, 0]
 
 
 def test_point_that_is_alone_gets_an_extent() -> None:
-    x, y, joined = torn(np.array([0.0, 50.0, 100.0, 101.0]), np.arange(4.0), 20.0, 2.0)
+    x, y, joined = split_at_gaps(np.array([0.0, 50.0, 100.0, 101.0]), np.arange(4.0), 20.0, 2.0)
     assert x.tolist() == [-1.0, 1.0, 49.0, 51.0, 100.0, 101.0]
     assert y.tolist() == [0.0, 0.0, 1.0, 1.0, 2.0, 3.0]
     assert joined.tolist() == [True, False, True, False, True, False]
@@ -100,13 +107,13 @@ def test_point_that_is_alone_gets_an_extent() -> None:
 
 def test_rare_episodes_are_still_joined() -> None:
     x = np.arange(10, dtype=np.float64) * 60.0
-    assert torn(x, x, widest_gap(x, 0.5), 0.5)[2].tolist() == [True] * 9 + [False]
+    assert split_at_gaps(x, x, widest_gap(x, 0.5), 0.5)[2].tolist() == [True] * 9 + [False]
 
 
 def test_band_goes_along_the_lows_and_back_along_the_highs() -> None:
     x = np.array([0.0, 1.0, 50.0, 51.0])
     joined = np.array([True, False, True, False])
-    across, up, together = band(x, x + 1, x + 2, joined)
+    across, up, together = band_outline(x, x + 1, x + 2, joined)
     assert across.tolist() == [0, 1, 1, 0, 50, 51, 51, 50]
     assert up.tolist() == [1, 2, 3, 2, 51, 52, 53, 52]
     assert together.tolist() == [True, True, True, False] * 2
@@ -114,19 +121,19 @@ def test_band_goes_along_the_lows_and_back_along_the_highs() -> None:
 
 def test_bundle_of_lines_keeps_them_apart() -> None:
     line = (np.array([0.0, 1.0]), np.array([2.0, 3.0]), np.array([True, False]))
-    x, y, joined = bundled([line, line])
+    x, y, joined = concatenated([line, line])
     assert (x.tolist(), y.tolist()) == ([0, 1, 0, 1], [2, 3, 2, 3])
     assert joined.tolist() == [True, False, True, False]
-    assert [len(part) for part in bundled([])] == [0, 0, 0]
+    assert [len(part) for part in concatenated([])] == [0, 0, 0]
 
 
 def test_outline_of_an_area_ends_on_zero() -> None:
-    x, y = closed(np.array([1.0, 2.0]), np.array([5.0, 6.0]))
+    x, y = area_outline(np.array([1.0, 2.0]), np.array([5.0, 6.0]))
     assert (x.tolist(), y.tolist()) == ([1, 2, 2, 1], [5, 6, 0, 0])
 
 
 def test_stairs_outline_bars() -> None:
-    x, y = stairs(np.array([0.0, 1.0, 2.0]), np.array([5.0, 7.0]))
+    x, y = bar_outline(np.array([0.0, 1.0, 2.0]), np.array([5.0, 7.0]))
     assert x.tolist() == [0, 1, 1, 2]
     assert y.tolist() == [5, 5, 7, 7]
 
@@ -144,11 +151,11 @@ def test_group_sums_equal_numpys(count: int, every: int, first_bucket: int) -> N
 def test_lowest_of_each_finds_the_stuck_one(workers: int, each: int) -> None:
     matrix = np.random.default_rng(workers).random((4, workers)).astype(np.float32)
     rows = np.arange(0, workers, each)
-    assert np.array_equal(lowest_of_each(matrix, each), np.minimum.reduceat(matrix, rows, axis=1))
+    assert np.array_equal(lowest_of_groups(matrix, each), np.minimum.reduceat(matrix, rows, axis=1))
 
 
 def test_high_mark_ignores_a_single_burst() -> None:
     matrix = np.ones((100, 100), np.float32)
     matrix[0, 0] = 1e6
-    assert high_mark(matrix) == 1.0
-    assert high_mark(matrix[:0]) == 0.0
+    assert upper_quantile(matrix) == 1.0
+    assert upper_quantile(matrix[:0]) == 0.0

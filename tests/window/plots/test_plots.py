@@ -16,10 +16,10 @@ from raydash.core.states import Ending, RunState
 from raydash.link.store import RunStore, Store
 from raydash.ui.frame.overview import Overview
 from raydash.ui.kit import words
-from raydash.ui.kit.draw_clock import DrawClock, TimesItsPaint
+from raydash.ui.kit.draw_clock import DrawClock, ReportsPaintTime
 from raydash.ui.kit.theme import DARK, LIGHT
+from raydash.ui.plots.shown.plotted_run import settle_s
 from raydash.ui.plots.shown.scope import PlotScope, Range, TimeAxis
-from raydash.ui.plots.shown.seen_run import settle_s
 from raydash.ui.plots.views.heatmap import ThroughputHeatmap
 from raydash.ui.plots.views.plot_base import NO_RUN, NO_STEP, Plot
 from raydash.ui.plots.views.return_plot import ReturnPlot
@@ -69,7 +69,7 @@ def test_plots_can_be_found_and_are_named(show: Show) -> None:
         assert plot.accessibleName()
         assert plot.canvas.accessibleName()
         assert "Escape follows" in plot.canvas.accessibleDescription()
-        assert isinstance(plot, TimesItsPaint)
+        assert isinstance(plot, ReportsPaintTime)
 
 
 def test_plot_without_a_run_says_what_to_do(qtbot: QtBot) -> None:
@@ -77,7 +77,7 @@ def test_plot_without_a_run_says_what_to_do(qtbot: QtBot) -> None:
     qtbot.addWidget(plot)
     plot.set_theme(LIGHT)
     plot.draw()
-    assert plot.empty_words == NO_RUN
+    assert plot.empty_text == NO_RUN
     assert not plot.grab().isNull()
 
 
@@ -93,7 +93,7 @@ def test_chart_comes_once_the_plot_was_seen(qtbot: QtBot) -> None:
     assert not plot.is_dirty()
     plot.show()
     qtbot.waitUntil(lambda: plot.has_chart, timeout=30_000)
-    assert plot.empty_words == ""
+    assert plot.empty_text == ""
     assert plot.canvas.backgroundBrush().color() == QColor(DARK.card)
 
 
@@ -113,13 +113,13 @@ def test_before_the_first_episode_the_steps_so_far_are_said(show: Show) -> None:
     assert run.latest is not None
     steps = words.count(run.latest.figures.num_env_steps_sampled_lifetime)
     for plot in (overview.plots.episode_return, overview.plots.endings):
-        assert plot.empty_words == f"no episode finished yet, {steps} steps so far"
-    assert overview.plots.throughput.empty_words == ""
+        assert plot.empty_text == f"no episode finished yet, {steps} steps so far"
+    assert overview.plots.throughput.empty_text == ""
 
 
 def test_run_whose_first_bucket_is_not_complete_says_so(show: Show) -> None:
     overview, _, _ = show(4, t_s=0.4)
-    assert "first seconds" in overview.plots.throughput.empty_words
+    assert "first seconds" in overview.plots.throughput.empty_text
 
 
 def test_only_complete_buckets_are_drawn(show: Show) -> None:
@@ -395,7 +395,7 @@ def test_other_run_is_shown_from_its_end(show: Show) -> None:
     assert overview.scope.view() == (0.0, 300.0)
     overview.set_run(None)
     draw(overview)
-    assert overview.plots.heatmap.empty_words == NO_RUN
+    assert overview.plots.heatmap.empty_text == NO_RUN
 
 
 def test_selected_workers_get_curves(show: Show) -> None:
@@ -555,7 +555,7 @@ def test_heatmap_of_a_run_without_a_step_says_so(qtbot: QtBot) -> None:
     plot.resize(500, 300)
     plot.set_run(store.run(update.run_id))
     plot.draw()
-    assert plot.empty_words == NO_STEP
+    assert plot.empty_text == NO_STEP
 
 
 def test_a_single_worker_is_seen_in_the_heatmap(show: Show) -> None:

@@ -24,19 +24,19 @@ from raydash.link.session import Session
 from raydash.ui.frame.main_window import MainWindow
 from raydash.ui.kit import words
 from raydash.ui.kit.draw_clock import View
+from raydash.ui.plots.shown.plotted_run import DetailRequest
 from raydash.ui.plots.shown.scope import PlotScope, Range
-from raydash.ui.plots.shown.seen_run import DetailWish
 from raydash.ui.runs.lines import run_lines
 from tests.fakes.engines.engine import UP, FakeEngine
 from tests.fakes.recordings.library import NEWEST, history_range, opened, recorded
 from tests.fakes.updates.updates import RUN_ID, make_store_with_run
-from tests.window.conftest import Hands
+from tests.window.conftest import ManualClock
 
 RUN = recorded().run_id
 Widget = TypeVar("Widget", bound=QWidget)
 
 
-def wanted(scope: PlotScope) -> DetailWish | None:
+def wanted(scope: PlotScope) -> DetailRequest | None:
     """What plots of 600 pixels lack."""
     found = scope.wanted_details(600)
     return found[0][0] if found else None
@@ -140,7 +140,7 @@ def test_the_end_of_the_slider_is_the_end_of_the_recording(
 
 
 def test_playing_goes_on_at_its_speed_and_stops_at_the_end(
-    reopened: MainWindow, engine: FakeEngine, hands: Hands
+    reopened: MainWindow, engine: FakeEngine, hands: ManualClock
 ) -> None:
     strip, slider = reopened.strip, slider_of(reopened)
     strip.draw()
@@ -282,11 +282,11 @@ def long_scope(t_s: float = 20_000.0) -> PlotScope:
 
 
 def take(scope: PlotScope, **changes: float) -> None:
-    wish = wanted(scope)
-    assert wish is not None
+    request = wanted(scope)
+    assert request is not None
     assert scope.run is not None
     answer = history_range(
-        QueryHistory(1, wish.run_id, wish.start_s, wish.end_s, wish.num_buckets),
+        QueryHistory(1, request.run_id, request.start_s, request.end_s, request.num_buckets),
         until_s=scope.now_s,
         num_workers=2,
     )
@@ -305,17 +305,17 @@ def test_a_zoom_into_coarse_buckets_asks_for_the_view_and_half_of_it_on_each_sid
 ) -> None:
     scope = long_scope()
     scope.zoom_to(5000.0, 5600.0)
-    wish = wanted(scope)
-    assert wish is not None
-    assert (wish.start_s, wish.end_s, wish.num_buckets) == (4700.0, 5900.0, 1200)
+    request = wanted(scope)
+    assert request is not None
+    assert (request.start_s, request.end_s, request.num_buckets) == (4700.0, 5900.0, 1200)
 
 
 def test_a_zoom_never_asks_for_more_than_was_measured(qapp: object) -> None:
     scope = long_scope()
     scope.zoom_to(5000.0, 5010.0)
-    wish = wanted(scope)
-    assert wish is not None
-    assert (wish.end_s - wish.start_s) / wish.num_buckets == 0.5
+    request = wanted(scope)
+    assert request is not None
+    assert (request.end_s - request.start_s) / request.num_buckets == 0.5
 
 
 def test_a_zoom_that_fine_buckets_can_show_asks_for_nothing(qapp: object) -> None:

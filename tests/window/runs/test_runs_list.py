@@ -75,7 +75,7 @@ def test_lines_are_newest_first_and_say_state_time_figures_and_whose_run_it_is(
     assert [line.run_id for line in lines] == [OTHERS, SECOND, FIRST]
     theirs, second, _ = lines
     assert theirs.state_words == "running · 10:00 · eve@there"
-    assert (theirs.ways, second.ways) == ("random", "random")
+    assert (theirs.execution, second.execution) == ("random", "random")
     assert theirs.pace_words == f"1{words.NBSP}M steps"
     assert second.state_words == "running · 10:00"
     assert second.pace_words.endswith("k/s")

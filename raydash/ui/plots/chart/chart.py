@@ -28,7 +28,7 @@ from typing_extensions import override
 
 from raydash.core.events import Event
 from raydash.ui.kit.theme import LIGHT, Theme
-from raydash.ui.plots.chart.items import Axis, Points, StrongLine
+from raydash.ui.plots.chart.items import Axis, RoundPoints, StrongLine
 from raydash.ui.plots.chart.marks import Marks
 from raydash.ui.plots.chart.ticks import Ticks, ago_ticks, clock_ticks, step_ticks, value_ticks
 from raydash.ui.plots.shown.scope import PlotScope
@@ -162,7 +162,7 @@ class Chart(pg.PlotWidget):
 
     def add_points(self, z: int = 0) -> pg.ScatterPlotItem:
         """Add round points, the same size at any zoom."""
-        return self._add(Points(_POINT_PX), z)
+        return self._add(RoundPoints(_POINT_PX), z)
 
     def add_image(self) -> pg.ImageItem:
         """Add an image of bytes in the heatmap's colours, with a colour scale beside the axes."""

@@ -23,17 +23,19 @@ def widest_gap(x: Float64, bucket_s: float) -> float:
     return max(20.0 * bucket_s, 5.0 * float(np.median(np.diff(x))))
 
 
-def stairs(edges: Float64, heights: Float64) -> tuple[Float64, Float64]:
+def bar_outline(edges: Float64, heights: Float64) -> tuple[Float64, Float64]:
     """The outline of bars that stand side by side; `edges` has one more value than `heights`."""
     return np.repeat(edges, 2)[1:-1], np.repeat(heights, 2)
 
 
-def closed(x: Float64, y: Float64) -> tuple[Float64, Float64]:
+def area_outline(x: Float64, y: Float64) -> tuple[Float64, Float64]:
     """The outline of what lies between a line and zero."""
     return np.concatenate([x, x[-1:], x[:1]]), np.concatenate([y, [0.0, 0.0]])
 
 
-def torn(x: Float64, y: Float64, max_gap: float, width: float) -> tuple[Float64, Float64, Bool]:
+def split_at_gaps(
+    x: Float64, y: Float64, max_gap: float, width: float
+) -> tuple[Float64, Float64, Bool]:
     """Break a line at wide gaps; gives x, y, and which points are joined to the next one.
 
     A point that stands alone between two gaps would be invisible, so it becomes two.
@@ -57,14 +59,16 @@ def torn(x: Float64, y: Float64, max_gap: float, width: float) -> tuple[Float64,
     return x, y, joined
 
 
-def band(x: Float64, low: Float64, high: Float64, joined: Bool) -> tuple[Float64, Float64, Bool]:
+def band_outline(
+    x: Float64, low: Float64, high: Float64, joined: Bool
+) -> tuple[Float64, Float64, Bool]:
     """The outlines of a band, piece by piece: along the lower edge and back along the upper one.
 
     Args:
         x: Positions, ascending.
         low: Lower edge, as many values as `x`.
         high: Upper edge, as many values as `x`.
-        joined: Which points are joined to the next one, as from `torn`.
+        joined: Which points are joined to the next one, as from `split_at_gaps`.
     """
     bounds = [0, *(np.flatnonzero(~joined) + 1).tolist()]
     xs, ys, joins = [], [], []
@@ -75,7 +79,7 @@ def band(x: Float64, low: Float64, high: Float64, joined: Bool) -> tuple[Float64
     return np.concatenate(xs), np.concatenate(ys), np.concatenate(joins)
 
 
-def bundled(lines: list[tuple[Float64, Float64, Bool]]) -> tuple[Float64, Float64, Bool]:
+def concatenated(lines: list[tuple[Float64, Float64, Bool]]) -> tuple[Float64, Float64, Bool]:
     """Concatenate many lines into one path, which costs a chart no more than one line."""
     if not lines:
         return np.empty(0), np.empty(0), np.empty(0, np.bool_)

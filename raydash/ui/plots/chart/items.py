@@ -47,7 +47,7 @@ class StrongLine(pg.PlotCurveItem):
         super().paint(painter, option, widget)
 
 
-class Points(pg.ScatterPlotItem):
+class RoundPoints(pg.ScatterPlotItem):
     """Round points, the same size at any zoom.
 
     Charts move their items while the view stands still. pyqtgraph skips points that it believes to

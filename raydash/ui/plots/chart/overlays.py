@@ -13,7 +13,7 @@ from raydash.core.records import Float64
 from raydash.ui.kit import words
 from raydash.ui.kit.run_style import is_dashed, is_strong, line_colour
 from raydash.ui.kit.theme import Theme
-from raydash.ui.plots.chart.key_row import LegendItem
+from raydash.ui.plots.chart.legend_row import LegendItem
 from raydash.ui.plots.shown.scope import Overlay
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from raydash.ui.plots.chart.chart import Chart
 
-Curve = tuple[Float64, Float64, NDArray[np.bool_]]
+JoinedCurve = tuple[Float64, Float64, NDArray[np.bool_]]
 """x on the run's own clock, y, and which points are joined to the next one."""
 
 
@@ -52,7 +52,7 @@ class OverlaidCurves:
 
     def __init__(
         self,
-        curve_of: Callable[[Overlay], Curve],
+        curve_of: Callable[[Overlay], JoinedCurve],
         value_of: Callable[[Overlay, int], float],
     ) -> None:
         self.curves: list[OverlaidCurve] = []
@@ -65,7 +65,7 @@ class OverlaidCurves:
         self.curves = []
         for overlay in overlays:
             x, y, joined = self._curve_of(overlay)
-            self.curves.append(OverlaidCurve(overlay, overlay.placing.onto_axis(x), y, joined))
+            self.curves.append(OverlaidCurve(overlay, overlay.placement.to_axis(x), y, joined))
         return any(len(curve.y) for curve in self.curves)
 
     @property
@@ -77,13 +77,13 @@ class OverlaidCurves:
         """Give the line items their data, in front of everything below `z`."""
         while len(self._items) < len(self.curves):
             self._items.append((chart.add_line(z, strong=True), ()))
-        for number, (item, worn) in enumerate(self._items):
+        for number, (item, applied) in enumerate(self._items):
             if number >= len(self.curves):
                 item.clear()
                 continue
             curve = self.curves[number]
             look = (theme.name, curve.overlay.number)
-            if look != worn:
+            if look != applied:
                 self._items[number] = (item, look)
                 item.setPen(_pen(curve.overlay.number, theme))
             item.setData(curve.x, curve.y, connect=curve.joined)
@@ -101,7 +101,7 @@ class OverlaidCurves:
         ]
 
     def _read(self, overlay: Overlay, at_s: float) -> str:
-        index = overlay.part.index_at(float(overlay.placing.own(at_s)))
+        index = overlay.part.index_at(float(overlay.placement.from_axis(at_s)))
         return words.decimal(self._value_of(overlay, index)) if index is not None else words.UNKNOWN
 
     def columns(self, name: str, middles_s: Float64) -> dict[str, Float64]:
@@ -109,7 +109,7 @@ class OverlaidCurves:
         made = {}
         for curve in self.curves:
             overlay = curve.overlay
-            own_s = overlay.placing.own(middles_s)
+            own_s = overlay.placement.from_axis(middles_s)
             found = [overlay.part.index_at(t_s) for t_s in own_s.tolist()]
             values = [
                 self._value_of(overlay, index) if index is not None else np.nan for index in found

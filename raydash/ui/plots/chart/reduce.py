@@ -29,7 +29,7 @@ def group_sums(matrix: Float32, starts: NDArray[np.intp]) -> Float32:
     return sums
 
 
-def lowest_of_each(matrix: Float32, count: int) -> Float32:
+def lowest_of_groups(matrix: Float32, count: int) -> Float32:
     """The lowest value of each `count` neighbouring columns; the last group may be smaller."""
     lowest = matrix[:, ::count].copy()
     for offset in range(1, count):
@@ -39,7 +39,7 @@ def lowest_of_each(matrix: Float32, count: int) -> Float32:
     return lowest
 
 
-def high_mark(matrix: Float32, share: float = 0.998) -> float:
+def upper_quantile(matrix: Float32, share: float = 0.998) -> float:
     """A quantile near the maximum, estimated from a sample; 0 for an empty matrix."""
     if not matrix.size:
         return 0.0

@@ -101,10 +101,10 @@ def step_ticks(count: StepCount, low_s: float, high_s: float, max_ticks: int) ->
     They are evenly spaced where the throughput is even; those that would come too close to the one
     before are left out. The first label names the unit.
     """
-    first, last = (float(steps) for steps in count.at((max(0.0, low_s), high_s)))
+    first, last = (float(steps) for steps in count.steps_at((max(0.0, low_s), high_s)))
     ticks: Ticks = []
     for steps, label in value_ticks(first, last, max_ticks, whole=True):
-        t_s = float(count.moment_of(steps))
+        t_s = float(count.time_of(steps))
         is_near = ticks and t_s - ticks[-1][0] < _NEAREST * (high_s - low_s) / max(1, max_ticks)
         if low_s <= t_s <= high_s and not is_near:
             ticks.append((t_s, label if ticks else f"{label}{words.NBSP}steps"))

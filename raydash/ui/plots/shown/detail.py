@@ -10,8 +10,8 @@ from PySide6.QtCore import QObject, QTimer
 
 from raydash.core.messages import Answer
 from raydash.link.session import Session
+from raydash.ui.plots.shown.plotted_run import DetailRequest
 from raydash.ui.plots.shown.scope import PlotScope
-from raydash.ui.plots.shown.seen_run import DetailWish
 
 _SETTLE_MS = 150
 _RENEW_MS = 2000
@@ -35,17 +35,17 @@ class DetailFetcher(QObject):
         self._session = session
         self._scope = scope
         self._width_px = width_px
-        self._is_out = False
-        self._asked: dict[str, tuple[DetailWish, float]] = {}
+        self._is_pending = False
+        self._last_requests: dict[str, tuple[DetailRequest, float]] = {}
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SETTLE_MS)
         self._timer.timeout.connect(self._ask)
         # A live run grows into the range that is shown.
-        self._renew = QTimer(self)
-        self._renew.setInterval(_RENEW_MS)
-        self._renew.timeout.connect(self._ask)
-        self._renew.start()
+        self._repeat_timer = QTimer(self)
+        self._repeat_timer.setInterval(_RENEW_MS)
+        self._repeat_timer.timeout.connect(self._ask)
+        self._repeat_timer.start()
         scope.changed.connect(self._timer.start)
         session.store.run_updated.connect(self._on_update)
 
@@ -56,20 +56,20 @@ class DetailFetcher(QObject):
             self._timer.start()
 
     def _ask(self) -> None:
-        if self._is_out:
+        if self._is_pending:
             return
         for asked in self._scope.wanted_details(self._width_px()):
-            wish = asked[0]
+            request = asked[0]
             # The engine may have nothing finer: the same request would get the same reply.
-            if asked == self._asked.get(wish.run_id):
+            if asked == self._last_requests.get(request.run_id):
                 continue
-            self._is_out = True
-            self._asked[wish.run_id] = asked
+            self._is_pending = True
+            self._last_requests[request.run_id] = asked
             self._session.library.query_history(
-                wish.run_id, wish.start_s, wish.end_s, wish.num_buckets, self._on_answer
+                request.run_id, request.start_s, request.end_s, request.num_buckets, self._on_answer
             )
             return
 
     def _on_answer(self, _answer: Answer) -> None:
-        self._is_out = False
+        self._is_pending = False
         self._timer.start()

@@ -34,13 +34,13 @@ class StepCount:
         took_s = float(self._t_s[-1] - self._t_s[begun])
         self._rate = float(self._steps[-1]) / took_s if took_s > 0 else 1.0
 
-    def at(self, t_s: ArrayLike) -> Float64:
+    def steps_at(self, t_s: ArrayLike) -> Float64:
         """The steps made by that time."""
         t_s = np.asarray(t_s, np.float64)
         more = np.maximum(t_s - self._t_s[-1], 0.0) * self._rate
         return np.asarray(np.interp(t_s, self._t_s, self._steps) + more)
 
-    def moment_of(self, steps: ArrayLike) -> Float64:
+    def time_of(self, steps: ArrayLike) -> Float64:
         """The time when it had made that many steps; if it paused there, the end of the pause."""
         steps = np.asarray(steps, np.float64)
         known, t_s = self._steps, self._t_s
@@ -53,49 +53,49 @@ class StepCount:
         return np.asarray(np.where(steps >= known[-1], t_s[-1] + more, inside))
 
 
-class Placing(ABC):
+class AxisPlacement(ABC):
     """Converts between the clock of another run and the axis."""
 
     @abstractmethod
-    def onto_axis(self, own_s: ArrayLike) -> Float64:
+    def to_axis(self, own_s: ArrayLike) -> Float64:
         """The places on the axis of times on the run's own clock."""
 
     @abstractmethod
-    def own(self, axis_s: ArrayLike) -> Float64:
+    def from_axis(self, axis_s: ArrayLike) -> Float64:
         """The times on the run's own clock of places on the axis."""
 
     def own_view(self, view: tuple[float, float]) -> tuple[float, float]:
         """The range of the run's own clock that a range of the axis shows."""
-        low_s, high_s = self.own(view)
+        low_s, high_s = self.from_axis(view)
         return float(low_s), float(high_s)
 
 
 @dataclass(frozen=True, slots=True)
-class ByTime(Placing):
+class ByTime(AxisPlacement):
     """Places a run by time: its clock began `offset_s` after that of the shown run."""
 
     offset_s: float = 0.0
 
     @override
-    def onto_axis(self, own_s: ArrayLike) -> Float64:
+    def to_axis(self, own_s: ArrayLike) -> Float64:
         return np.asarray(own_s, np.float64) + self.offset_s
 
     @override
-    def own(self, axis_s: ArrayLike) -> Float64:
+    def from_axis(self, axis_s: ArrayLike) -> Float64:
         return np.asarray(axis_s, np.float64) - self.offset_s
 
 
 @dataclass(frozen=True, slots=True)
-class BySteps(Placing):
+class BySteps(AxisPlacement):
     """Places a run by env steps: a time lies where the shown run had made as many steps."""
 
     its: StepCount
     shown: StepCount
 
     @override
-    def onto_axis(self, own_s: ArrayLike) -> Float64:
-        return self.shown.moment_of(self.its.at(own_s))
+    def to_axis(self, own_s: ArrayLike) -> Float64:
+        return self.shown.time_of(self.its.steps_at(own_s))
 
     @override
-    def own(self, axis_s: ArrayLike) -> Float64:
-        return self.its.moment_of(self.shown.at(axis_s))
+    def from_axis(self, axis_s: ArrayLike) -> Float64:
+        return self.its.time_of(self.shown.steps_at(axis_s))

@@ -23,8 +23,8 @@ from raydash.core.history.generation_series import GenerationSeries
 from raydash.core.history.series import HistorySeries
 from raydash.core.updates import RunUpdate
 from raydash.link.store import RunStore
-from raydash.ui.plots.shown.placing import BySteps, ByTime, Placing, StepCount
-from raydash.ui.plots.shown.seen_run import DetailWish, Part, SeenRun
+from raydash.ui.plots.shown.placing import AxisPlacement, BySteps, ByTime, StepCount
+from raydash.ui.plots.shown.plotted_run import DetailRequest, Part, PlottedRun
 
 MIN_SPAN_S = 2.0
 _YOUNG_SPAN_S = 5.0
@@ -75,7 +75,7 @@ class Overlay:
         number: The number from which its colour follows.
         run_id: Id of the run.
         part: Its buckets, on its own clock.
-        placing: Converts between its clock and the axis.
+        placement: Converts between its clock and the axis.
         generations: All its generations; empty if it does not learn.
     """
 
@@ -83,7 +83,7 @@ class Overlay:
     number: int
     run_id: str
     part: Part
-    placing: Placing
+    placement: AxisPlacement
     generations: GenerationSeries
 
 
@@ -119,16 +119,16 @@ class PlotScope(QObject):
         self.label = ""
         self.number = 0
         self._zoomed: tuple[float, float] = (0.0, 1.0)
-        self._shown: SeenRun | None = None
+        self._shown: PlottedRun | None = None
         self._drawn: tuple[DrawnRun, ...] = ()
-        self._overlaid: tuple[SeenRun, ...] = ()
+        self._overlaid: tuple[PlottedRun, ...] = ()
 
     # --- what is shown ---
 
     def set_run(self, run: RunStore | None) -> None:
         """Show another run, beginning with its end."""
         if run is not (self._shown.live if self._shown else None):
-            self._shown = SeenRun(run, frozen=self.frozen) if run is not None else None
+            self._shown = PlottedRun(run, frozen=self.frozen) if run is not None else None
             self.following = True
             self._change()
 
@@ -147,12 +147,12 @@ class PlotScope(QObject):
     def set_overlaid(self, drawn: Sequence[DrawnRun]) -> None:
         """Lay these runs over the shown one."""
         if tuple(drawn) != self._drawn:
-            seen = {each.live.run_id: each for each in self._overlaid}
+            plotted = {each.live.run_id: each for each in self._overlaid}
             self._drawn = tuple(drawn)
             self._overlaid = tuple(
                 known
-                if (known := seen.get(each.run.run_id)) and known.live is each.run
-                else SeenRun(each.run, frozen=self.frozen)
+                if (known := plotted.get(each.run.run_id)) and known.live is each.run
+                else PlottedRun(each.run, frozen=self.frozen)
                 for each in drawn
             )
             self._change()
@@ -191,8 +191,8 @@ class PlotScope(QObject):
     def extent(self) -> tuple[float, float]:
         """The first and the last time of everything that is drawn, on the axis."""
         first_s, last_s = 0.0, self.now_s
-        for seen in self._overlaid:
-            begin_s, end_s = self._placing(seen).onto_axis((0.0, seen.now_s)).tolist()
+        for plotted in self._overlaid:
+            begin_s, end_s = self._placement(plotted).to_axis((0.0, plotted.now_s)).tolist()
             first_s = min(first_s, begin_s)
             if not self.has_now:
                 last_s = max(last_s, end_s)
@@ -215,7 +215,9 @@ class PlotScope(QObject):
         """When the first of the runs made its first step, on the axis; nothing is drawn before."""
         if self._shown is None:
             return 0.0
-        others = (float(self._placing(seen).onto_axis(seen.begun_s)) for seen in self._overlaid)
+        others = (
+            float(self._placement(plotted).to_axis(plotted.begun_s)) for plotted in self._overlaid
+        )
         return min(self._shown.begun_s, *others) if self._overlaid else self._shown.begun_s
 
     def _ended_s(self) -> float | None:
@@ -237,11 +239,11 @@ class PlotScope(QObject):
         """The visible parts of the overlaid runs, in the order in which they were added."""
         view = self.view()
         made = []
-        for drawn, seen in zip(self._drawn, self._overlaid, strict=True):
-            placing = self._placing(seen)
-            part = seen.part(placing.own_view(view))
+        for drawn, plotted in zip(self._drawn, self._overlaid, strict=True):
+            placement = self._placement(plotted)
+            part = plotted.part(placement.own_view(view))
             look = (drawn.label, drawn.number, drawn.run.run_id)
-            made.append(Overlay(*look, part, placing, seen.frozen.generations))
+            made.append(Overlay(*look, part, placement, plotted.frozen.generations))
         return made
 
     @property
@@ -250,25 +252,25 @@ class PlotScope(QObject):
         counts = self._shown is not None and self.time_axis is TimeAxis.ENV_STEPS
         return self._shown.step_count if counts and self._shown is not None else None
 
-    def _placing(self, seen: SeenRun) -> Placing:
+    def _placement(self, plotted: PlottedRun) -> AxisPlacement:
         """The mapping between a run's clock and the axis."""
         shown_count = self.step_count
         if shown_count is not None:
-            return BySteps(seen.step_count, shown_count)
-        if self._shown is None or not self.has_now or seen.live.is_recording:
+            return BySteps(plotted.step_count, shown_count)
+        if self._shown is None or not self.has_now or plotted.live.is_recording:
             return ByTime()
-        offset_s = seen.frozen.began_s - self._shown.frozen.began_s
+        offset_s = plotted.frozen.began_s - self._shown.frozen.began_s
         return ByTime(offset_s if offset_s == offset_s else 0.0)
 
-    def wanted_details(self, width_px: float) -> list[tuple[DetailWish, float]]:
+    def wanted_details(self, width_px: float) -> list[tuple[DetailRequest, float]]:
         """The finer history that plots of this width lack, with the clock of each run."""
         view = self.view()
         found = []
-        for seen in (*((self._shown,) if self._shown else ()), *self._overlaid):
-            own_view = view if seen is self._shown else self._placing(seen).own_view(view)
-            wish = seen.wanted_detail(own_view, width_px, following=self.following)
-            if wish is not None:
-                found.append((wish, seen.now_s))
+        for plotted in (*((self._shown,) if self._shown else ()), *self._overlaid):
+            own_view = view if plotted is self._shown else self._placement(plotted).own_view(view)
+            request = plotted.wanted_detail(own_view, width_px, following=self.following)
+            if request is not None:
+                found.append((request, plotted.now_s))
         return found
 
     def marks(self) -> list[Event]:
@@ -295,10 +297,10 @@ class PlotScope(QObject):
             return ()
         view = self.view()
         made = []
-        for seen in self._overlaid:
-            own_view = self._placing(seen).own_view(view)
-            end_s = seen.end_bucket(own_view) * seen.series(own_view).bucket_s
-            made.append((int(end_s / px_s) if px_s > 0 else 0, seen.data_version))
+        for plotted in self._overlaid:
+            own_view = self._placement(plotted).own_view(view)
+            end_s = plotted.end_bucket(own_view) * plotted.series(own_view).bucket_s
+            made.append((int(end_s / px_s) if px_s > 0 else 0, plotted.data_version))
         return tuple(made)
 
     # --- what the user does ---
@@ -320,8 +322,8 @@ class PlotScope(QObject):
         if frozen != self.frozen:
             self.frozen = frozen
             if self._shown is not None:
-                self._shown = SeenRun(self._shown.live, frozen=frozen)
-            self._overlaid = tuple(SeenRun(each.live, frozen=frozen) for each in self._overlaid)
+                self._shown = PlottedRun(self._shown.live, frozen=frozen)
+            self._overlaid = tuple(PlottedRun(each.live, frozen=frozen) for each in self._overlaid)
             self._change()
 
     def zoom_to(self, low_s: float, high_s: float) -> None:

@@ -10,11 +10,11 @@ from raydash.core.history.series import HistorySeries
 from raydash.core.records import Float64, Int64
 from raydash.core.states import Ending
 from raydash.ui.kit import words
-from raydash.ui.plots.chart.geometry import closed, stairs
-from raydash.ui.plots.chart.key_row import LegendItem
+from raydash.ui.plots.chart.geometry import area_outline, bar_outline
+from raydash.ui.plots.chart.legend_row import LegendItem
 from raydash.ui.plots.chart.ticks import nice_limits
+from raydash.ui.plots.shown.plotted_run import Part
 from raydash.ui.plots.shown.scope import PlotScope
-from raydash.ui.plots.shown.seen_run import Part
 from raydash.ui.plots.views.plot_base import Columns, Plot
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class EndingsPlot(Plot):
             if np.array_equal(np.broadcast_to(under, top.shape), top):
                 self._areas[kind].clear()
             else:
-                self._areas[kind].setData(*closed(*stairs(self._edges_s, top)))
+                self._areas[kind].setData(*area_outline(*bar_outline(self._edges_s, top)))
             under = top
 
     @override

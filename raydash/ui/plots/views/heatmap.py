@@ -10,11 +10,11 @@ from typing_extensions import override
 
 from raydash.core.records import UInt8
 from raydash.ui.kit import words
-from raydash.ui.plots.chart.key_row import LegendItem
-from raydash.ui.plots.chart.reduce import group_sums, high_mark, lowest_of_each
+from raydash.ui.plots.chart.legend_row import LegendItem
+from raydash.ui.plots.chart.reduce import group_sums, lowest_of_groups, upper_quantile
 from raydash.ui.plots.chart.ticks import nice_limits
+from raydash.ui.plots.shown.plotted_run import Part
 from raydash.ui.plots.shown.scope import PlotScope
-from raydash.ui.plots.shown.seen_run import Part
 from raydash.ui.plots.views.plot_base import NO_STEP, Columns, Plot
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ThroughputHeatmap(Plot):
         self._top_per_s = 1.0
         self._num_workers = 0
         self._workers_per_row = 1
-        self._taken: tuple[object, ...] | None = None
+        self._loaded: tuple[object, ...] | None = None
         self._is_placed = True
 
     @override
@@ -61,17 +61,17 @@ class ThroughputHeatmap(Plot):
             *(id(part.series), part.version, part.series.bucket_s, part.first_bucket, len(part)),
             *(self._num_workers, area.width(), area.height()),
         )
-        if wanted == self._taken:
+        if wanted == self._loaded:
             return ""
-        self._taken = wanted
+        self._loaded = wanted
         starts, edges_s = part.grouped(area.width())
         widths_s = np.diff(edges_s).astype(np.float32)
         per_s = group_sums(steps[part.rows], starts) / widths_s[:, None]
         self._workers_per_row = max(1, math.ceil(self._num_workers / area.height()))
         if self._workers_per_row > 1:
-            per_s = lowest_of_each(per_s, self._workers_per_row)
+            per_s = lowest_of_groups(per_s, self._workers_per_row)
         # The last columns may hold few buckets; one lucky burst must not darken all others.
-        self._top_per_s = nice_limits(0.0, max(high_mark(per_s), 1.0), 40)[1]
+        self._top_per_s = nice_limits(0.0, max(upper_quantile(per_s), 1.0), 40)[1]
         scale = np.float32(255.0 / self._top_per_s)
         levels = np.minimum(per_s * scale, np.float32(255.0)).astype(np.uint8)
         # Always a copy: NumPy counts the transposed array of a single worker as contiguous, but its
@@ -89,7 +89,7 @@ class ThroughputHeatmap(Plot):
     @override
     def current_subtitle(self) -> str:
         """What a row of the picture stands for."""
-        if not self._num_workers or self.empty_words:
+        if not self._num_workers or self.empty_text:
             return ""
         if self._workers_per_row > 1:
             each = words.plural(self._workers_per_row, "worker")

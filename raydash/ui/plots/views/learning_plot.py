@@ -13,13 +13,12 @@ from raydash.core.history.generation_series import GenerationSeries, grouped
 from raydash.core.records import Float64
 from raydash.core.updates import Generations, LearningFigures
 from raydash.ui.kit import words
-from raydash.ui.plots.chart.geometry import band, torn
-from raydash.ui.plots.chart.key_row import LegendItem
-from raydash.ui.plots.chart.overlays import Curve as JoinedCurve
-from raydash.ui.plots.chart.overlays import OverlaidCurves
+from raydash.ui.plots.chart.geometry import band_outline, split_at_gaps
+from raydash.ui.plots.chart.legend_row import LegendItem
+from raydash.ui.plots.chart.overlays import JoinedCurve, OverlaidCurves
 from raydash.ui.plots.chart.ticks import nice_limits
+from raydash.ui.plots.shown.plotted_run import Part
 from raydash.ui.plots.shown.scope import Overlay, PlotScope
-from raydash.ui.plots.shown.seen_run import Part
 from raydash.ui.plots.views.plot_base import Plot, csv_of
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ class LearningPlot(Plot):
         return ""
 
     @override
-    def take_overlays(self, overlays: list[Overlay]) -> bool:
+    def load_overlays(self, overlays: list[Overlay]) -> bool:
         """Load the population means of the other runs that learn."""
         return self._overlaid.load([each for each in overlays if len(each.generations)])
 
@@ -108,7 +107,7 @@ class LearningPlot(Plot):
         self._mean = self._best = self._worst = self._evaluations = _NOTHING
 
     def _curve_of(self, overlay: Overlay) -> JoinedCurve:
-        low_s, high_s = overlay.placing.own_view(self.scope.view())
+        low_s, high_s = overlay.placement.own_view(self.scope.view())
         series = overlay.generations
         columns = _rows(series.columns, series.rows_between(low_s, high_s))
         columns = _where(columns, np.isfinite(columns.return_mean))
@@ -116,7 +115,7 @@ class LearningPlot(Plot):
             return (*_NOTHING, np.empty(0, np.bool_))
         width_s = _steady_width_s(_PX_PER_POINT * self.canvas.px_s())
         t_s, mean, _, _ = grouped(columns, _starts(columns, width_s))
-        return torn(t_s, mean, max_gap=np.inf, width=width_s)
+        return split_at_gaps(t_s, mean, max_gap=np.inf, width=width_s)
 
     def _visible(self) -> Generations:
         series = self._series
@@ -184,7 +183,7 @@ class LearningPlot(Plot):
         if len(self._worst[0]):
             x, low, joined = self._line(self._worst)
             _, high, _ = self._line(self._best)
-            x, y, joined = band(x, low, high, joined)
+            x, y, joined = band_outline(x, low, high, joined)
             self._band_item.setData(x, y, connect=joined)
         else:
             self._band_item.clear()
@@ -200,7 +199,7 @@ class LearningPlot(Plot):
             self._target_item.setData(np.array(self.scope.view()), np.full(2, self._target))
 
     def _line(self, curve: Curve) -> tuple[Float64, Float64, np.ndarray]:
-        return torn(*curve, max_gap=np.inf, width=self._point_s)
+        return split_at_gaps(*curve, max_gap=np.inf, width=self._point_s)
 
     @override
     def legend(self) -> list[LegendItem]:

@@ -32,9 +32,9 @@ from raydash.ui.kit.card import Card
 from raydash.ui.kit.icons import IconName, icon
 from raydash.ui.kit.run_style import line_colour
 from raydash.ui.kit.theme import LIGHT, Theme
-from raydash.ui.plots.chart.key_row import KeyRow, LegendItem
+from raydash.ui.plots.chart.legend_row import LegendItem, LegendRow
+from raydash.ui.plots.shown.plotted_run import Part
 from raydash.ui.plots.shown.scope import Overlay, PlotScope, Range
-from raydash.ui.plots.shown.seen_run import Part
 
 if TYPE_CHECKING:
     from raydash.ui.plots.chart.chart import Chart
@@ -47,7 +47,7 @@ FIRST_SECONDS = "the first seconds are being gathered"
 NO_STEP = "no env step yet: workers are starting"
 
 
-class _Words(QLabel):
+class _Message(QLabel):
     """A message in the middle of a chart; it is as large as the chart and ignores the mouse."""
 
     def __init__(self, text: str) -> None:
@@ -107,13 +107,13 @@ class Plot(Card):
         self._own_stamp = 0
         self._placed: tuple[object, ...] | None = None
         self._drawn: tuple[object, ...] | None = None
-        self._worn: tuple[object, ...] = ()
+        self._applied_look: tuple[object, ...] = ()
         self._labelled = labelled
         self._whole_numbers = whole_numbers
         self._chart: Chart | None = None
         self._was_painted = False
-        self._key = KeyRow(unit)
-        self._words = _Words(NO_RUN)
+        self._legend_row = LegendRow(unit)
+        self._message = _Message(NO_RUN)
         self._follow = QToolButton()
         self._follow.setObjectName(f"{object_name}_follow")
         self._follow.setText("Follow")
@@ -127,11 +127,11 @@ class Plot(Card):
         self._follow.hide()
         self.add_corner(self._follow)
         # The message lies over the chart, so that it can be seen before the chart exists.
-        self._stage = QGridLayout()
-        self._stage.addWidget(self._words, 0, 0)
+        self._chart_layout = QGridLayout()
+        self._chart_layout.addWidget(self._message, 0, 0)
         self.body.setSpacing(0)
-        self.body.addWidget(self._key)
-        self.body.addLayout(self._stage, 1)
+        self.body.addWidget(self._legend_row)
+        self.body.addLayout(self._chart_layout, 1)
         self.scope.changed.connect(self._show_follow)
 
     # --- what subclasses say ---
@@ -180,7 +180,7 @@ class Plot(Card):
         index = part.index_at(at_s)
         return self.read_out(part, index) if index is not None else ""
 
-    def take_overlays(self, overlays: list[Overlay]) -> bool:
+    def load_overlays(self, overlays: list[Overlay]) -> bool:
         """Load the data of the other runs; gives whether there is anything to see."""
         return False
 
@@ -201,7 +201,7 @@ class Plot(Card):
     def set_theme(self, theme: Theme) -> None:
         """Use the colours of another theme."""
         self.theme = theme
-        self._key.set_theme(theme)
+        self._legend_row.set_theme(theme)
         if self._chart is not None:
             self._chart.set_theme(theme)
         self._follow.setIcon(icon(IconName.FOLLOW, theme))
@@ -243,9 +243,9 @@ class Plot(Card):
         return self._chart is not None
 
     @property
-    def empty_words(self) -> str:
+    def empty_text(self) -> str:
         """The message shown instead of data; empty if there are data."""
-        return self._words.text()
+        return self._message.text()
 
     def _make_chart(self) -> "Chart":
         from raydash.ui.plots.chart.chart import Chart
@@ -263,10 +263,10 @@ class Plot(Card):
         chart.touched.connect(self._on_touched)
         self.create_items(chart)
         chart.set_theme(self.theme)
-        self._stage.addWidget(chart, 0, 0)
+        self._chart_layout.addWidget(chart, 0, 0)
         chart.show()
-        self._words.raise_()
-        self._stage.activate()  # what is drawn next needs its size
+        self._message.raise_()
+        self._chart_layout.activate()  # what is drawn next needs its size
         return chart
 
     @override
@@ -291,8 +291,8 @@ class Plot(Card):
         if self._drawn[:-2] != self._placed:
             self._placed = self._drawn[:-2]
             self._show(chart, part)
-        self._key.show_items(None if self.empty_words else self.legend())
-        chart.show_cursor(has_data=not self.empty_words)
+        self._legend_row.show_items(None if self.empty_text else self.legend())
+        chart.show_cursor(has_data=not self.empty_text)
         self.set_subtitle(self._heading(chart, part))
 
     def take_paint_s(self) -> float:
@@ -304,9 +304,9 @@ class Plot(Card):
         return self._plain_subtitle
 
     def _show(self, chart: "Chart", part: Part | None) -> None:
-        worn = (self.theme.name, self.scope.number)
-        if worn != self._worn:
-            self._worn = worn
+        look = (self.theme.name, self.scope.number)
+        if look != self._applied_look:
+            self._applied_look = look
             self.apply_theme()
         if part is None:
             said = STARTING if self.scope.is_starting else NO_RUN
@@ -315,14 +315,14 @@ class Plot(Card):
         else:
             said = self.load(part)
         overlays = self.scope.overlays() if self.draws_overlays and part is not None else []
-        if self.take_overlays(overlays) and said:
+        if self.load_overlays(overlays) and said:
             self.clear()
             said = ""
         has_data = not said
         if has_data and not chart.y_locked:
             chart.y_range = self.value_limits()
-        self._words.setText(said)
-        self._words.setVisible(not has_data)
+        self._message.setText(said)
+        self._message.setVisible(not has_data)
         if has_data:
             self.set_data(chart)
         chart.show_data(has_data=has_data)
@@ -346,14 +346,14 @@ class Plot(Card):
 
     def _heading(self, chart: "Chart", part: Part | None) -> str:
         at_s = self.scope.cursor_s()
-        if part is not None and at_s is not None and not self.empty_words:
+        if part is not None and at_s is not None and not self.empty_text:
             mark = chart.mark_at_cursor()
             if mark is not None:
                 return f"{words.run_clock(mark.t_s)} · {mark.text}"
             count = self.scope.step_count
             clock = words.run_clock(max(at_s, 0.0))
             if count is not None:
-                clock = f"{words.compact(float(count.at(at_s)))} steps · {clock}"
+                clock = f"{words.compact(float(count.steps_at(at_s)))} steps · {clock}"
             said = self.reading(part, at_s)
             return f"{clock} · {said}" if said else clock
         if self.scope.frozen:

@@ -10,13 +10,12 @@ from typing_extensions import override
 
 from raydash.core.records import Float64
 from raydash.ui.kit import words
-from raydash.ui.plots.chart.geometry import band, bundled, torn, widest_gap
-from raydash.ui.plots.chart.key_row import LegendItem
-from raydash.ui.plots.chart.overlays import Curve as JoinedCurve
-from raydash.ui.plots.chart.overlays import OverlaidCurves
+from raydash.ui.plots.chart.geometry import band_outline, concatenated, split_at_gaps, widest_gap
+from raydash.ui.plots.chart.legend_row import LegendItem
+from raydash.ui.plots.chart.overlays import JoinedCurve, OverlaidCurves
 from raydash.ui.plots.chart.ticks import nice_limits
+from raydash.ui.plots.shown.plotted_run import Part
 from raydash.ui.plots.shown.scope import Overlay, PlotScope
-from raydash.ui.plots.shown.seen_run import Part
 from raydash.ui.plots.views.metric_choice import EPISODE_RETURN, MetricChoice, metric_words
 from raydash.ui.plots.views.plot_base import Columns, Plot
 
@@ -56,7 +55,7 @@ class ReturnPlot(Plot):
         self._wanted = EPISODE_RETURN
         self._choice = MetricChoice("plot_episode_return_metric")
         self._choice.chosen.connect(self.show_metric)
-        self.offer_title(self._choice, offered=False)
+        self.show_title_control(self._choice, offered=False)
 
     # --- which metric ---
 
@@ -79,8 +78,8 @@ class ReturnPlot(Plot):
     def _offer_metrics(self) -> None:
         metric = self.shown_metric
         self._choice.show_metric(metric, self._names)
-        self.offer_title(self._choice, offered=self._choice.has_choice)
-        self._key.set_unit("return" if metric == EPISODE_RETURN else metric_words(metric))
+        self.show_title_control(self._choice, offered=self._choice.has_choice)
+        self._legend_row.set_unit("return" if metric == EPISODE_RETURN else metric_words(metric))
 
     @override
     def data_stamp(self) -> object:
@@ -101,7 +100,7 @@ class ReturnPlot(Plot):
     def load(self, part: Part) -> str:
         """Reduce the buckets in which episodes ended to a point every two pixels."""
         if self.shown_metric != EPISODE_RETURN:
-            return self._take_scalar(part)
+            return self._load_scalar(part)
         series, rows = part.series, part.rows
         has = series.return_n[rows] > 0
         if not has.any():
@@ -122,7 +121,7 @@ class ReturnPlot(Plot):
         return ""
 
     @override
-    def take_overlays(self, overlays: list[Overlay]) -> bool:
+    def load_overlays(self, overlays: list[Overlay]) -> bool:
         return self._overlaid.load(overlays)
 
     @override
@@ -143,9 +142,9 @@ class ReturnPlot(Plot):
             n = np.isfinite(mean).astype(np.int64)
         t_s, values = _averaged(middles_s, starts, mean, n)
         point_s = float(np.median(np.diff(edges_s)))
-        return torn(t_s, values, widest_gap(t_s, point_s), point_s)
+        return split_at_gaps(t_s, values, widest_gap(t_s, point_s), point_s)
 
-    def _take_scalar(self, part: Part) -> str:
+    def _load_scalar(self, part: Part) -> str:
         values = part.series.scalar(self.shown_metric)[part.rows]
         known = np.isfinite(values)
         if not known.any():
@@ -198,9 +197,9 @@ class ReturnPlot(Plot):
     def set_data(self, chart: "Chart") -> None:
         """Draw curves that are broken where no episode ended for a long time."""
         if len(self._low[0]):
-            x, low, joined = self._torn(self._low)
-            _, high, _ = self._torn(self._high)
-            x, y, joined = band(x, low, high, joined)
+            x, low, joined = self._split(self._low)
+            _, high, _ = self._split(self._high)
+            x, y, joined = band_outline(x, low, high, joined)
             self._band_item.setData(x, y, connect=joined)
         else:
             self._band_item.clear()
@@ -208,18 +207,18 @@ class ReturnPlot(Plot):
         for item in self._coloured_items[len(coloured) :]:
             item.clear()
         for item, curve in zip(self._coloured_items, coloured, strict=False):
-            x, y, joined = self._torn(curve)
+            x, y, joined = self._split(curve)
             item.setData(x, y, connect=joined)
         others = list(self._curves.values())[len(coloured) :]
-        x, y, joined = bundled([self._torn(curve) for curve in others])
+        x, y, joined = concatenated([self._split(curve) for curve in others])
         self._others_item.setData(x, y, connect=joined)
-        x, y, joined = self._torn(self._mean)
+        x, y, joined = self._split(self._mean)
         self._mean_item.setData(x, y, connect=joined)
         self._overlaid.set_data(chart, self.theme, 3)
 
-    def _torn(self, curve: Curve) -> tuple[Float64, Float64, NDArray[np.bool_]]:
+    def _split(self, curve: Curve) -> tuple[Float64, Float64, NDArray[np.bool_]]:
         t_s, values = curve
-        return torn(t_s, values, widest_gap(t_s, self._point_s), self._point_s)
+        return split_at_gaps(t_s, values, widest_gap(t_s, self._point_s), self._point_s)
 
     def _coloured(self) -> list[Curve]:
         return list(self._curves.values())[: len(self.theme.series)]

@@ -8,12 +8,12 @@ from typing_extensions import override
 
 from raydash.core.records import Float64
 from raydash.ui.kit import words
-from raydash.ui.plots.chart.geometry import closed
-from raydash.ui.plots.chart.key_row import LegendItem
-from raydash.ui.plots.chart.overlays import Curve, OverlaidCurves
+from raydash.ui.plots.chart.geometry import area_outline
+from raydash.ui.plots.chart.legend_row import LegendItem
+from raydash.ui.plots.chart.overlays import JoinedCurve, OverlaidCurves
 from raydash.ui.plots.chart.ticks import nice_limits
+from raydash.ui.plots.shown.plotted_run import Part
 from raydash.ui.plots.shown.scope import Overlay, PlotScope
-from raydash.ui.plots.shown.seen_run import Part
 from raydash.ui.plots.views.plot_base import NO_STEP, Columns, Plot
 
 if TYPE_CHECKING:
@@ -56,14 +56,14 @@ class ThroughputPlot(Plot):
         return edges_s, steps / np.diff(edges_s)
 
     @override
-    def take_overlays(self, overlays: list[Overlay]) -> bool:
+    def load_overlays(self, overlays: list[Overlay]) -> bool:
         return self._overlaid.load(overlays)
 
     @override
     def clear(self) -> None:
         self._edges_s, self._per_s = np.zeros(1), np.empty(0)
 
-    def _curve_of(self, overlay: Overlay) -> Curve:
+    def _curve_of(self, overlay: Overlay) -> JoinedCurve:
         if not len(overlay.part):
             return np.empty(0), np.empty(0), np.empty(0, np.bool_)
         edges_s, per_s = self._rates(overlay.part)
@@ -92,7 +92,7 @@ class ThroughputPlot(Plot):
     def set_data(self, chart: "Chart") -> None:
         middles_s = (self._edges_s[:-1] + self._edges_s[1:]) / 2
         if len(self._per_s):
-            self._ground.setData(*closed(middles_s, self._per_s))
+            self._ground.setData(*area_outline(middles_s, self._per_s))
         else:
             self._ground.clear()
         self._line.setData(middles_s, self._per_s)

@@ -29,7 +29,7 @@ class LegendItem:
     elides: bool = False
 
 
-class KeyRow(QWidget):
+class LegendRow(QWidget):
     """Shows the unit and the legend; what does not fit is left out from the legend's end."""
 
     def __init__(self, unit: str, parent: QWidget | None = None) -> None:

@@ -72,7 +72,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class DetailWish:
+class DetailRequest:
     """A request for a part of the history in finer buckets.
 
     Attributes:
@@ -93,7 +93,7 @@ def settle_s(num_workers: int) -> float:
     return MachineSettings().settle_s(num_workers)
 
 
-class SeenRun:
+class PlottedRun:
     """A run as the plots show it, which may be frozen while the run goes on.
 
     Attributes:
@@ -178,7 +178,9 @@ class SeenRun:
         series = self.series(view)
         return series.first_bucket + self.num_complete(series)
 
-    def wanted_detail(self, view: View, width_px: float, *, following: bool) -> DetailWish | None:
+    def wanted_detail(
+        self, view: View, width_px: float, *, following: bool
+    ) -> DetailRequest | None:
         """The history to request so that a plot of this width shows all that it could.
 
         None if it has enough; while a live run is followed, its updates bring enough.
@@ -202,7 +204,7 @@ class SeenRun:
         start_s = max(0.0, view_low_s - span_s / 2)
         end_s = min(view_high_s + span_s / 2, run.recorded_until_s or np.inf)
         num_buckets = int(np.ceil((end_s - start_s) / max(BUCKET_S, px_s)))
-        return DetailWish(run.run_id, start_s, end_s, min(max(num_buckets, 1), _MAX_BUCKETS))
+        return DetailRequest(run.run_id, start_s, end_s, min(max(num_buckets, 1), _MAX_BUCKETS))
 
     def _coarse(self, view: View) -> HistorySeries:
         """The finer of the two series of the updates, if it reaches back to the left edge."""
