@@ -1,4 +1,4 @@
-"""A session on an engine that only keeps what was sent; settings that touch nobody's."""
+"""Fixtures: a session on an engine that only records what was sent, and private settings."""
 
 from collections.abc import Iterator
 from pathlib import Path

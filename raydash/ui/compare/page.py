@@ -342,8 +342,8 @@ class ComparePage(QWidget):
 
     def _on_picture_chosen(self, path: str) -> None:
         if not self.save_picture(Path(path)):
-            said = f"{path} was not saved: no picture can be written there."
-            box = QMessageBox(QMessageBox.Icon.Warning, "Not saved", said)
+            text = f"{path} was not saved: no picture can be written there."
+            box = QMessageBox(QMessageBox.Icon.Warning, "Not saved", text)
             box.setParent(self, Qt.WindowType.Dialog)
             box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
             box.open()

@@ -193,12 +193,12 @@ class ComparePlot(Card):
 
     def _show(self, chart: "CompareChart") -> None:
         self.lines = self._cache.lines(self._entries, self.choice)
-        said = ""
+        message = ""
         if not self.lines:
-            said = NO_POINTS if any(entry.shown for entry in self._entries) else NOTHING_SHOWN
-            said = said if self._entries else NO_RUNS
-        self._message.setText(said)
-        self._message.setVisible(bool(said))
+            message = NO_POINTS if any(entry.shown for entry in self._entries) else NOTHING_SHOWN
+            message = message if self._entries else NO_RUNS
+        self._message.setText(message)
+        self._message.setVisible(bool(message))
         self._legend_row.set_unit(labels.UNITS[self.choice.metric])
         legend = [
             LegendItem(QColor(line_colour(line.number, self.theme)), line.label)
@@ -244,15 +244,15 @@ class ComparePlot(Card):
 
     def _value(self, line: CompareLine, index: int) -> str:
         metric = self.choice.metric
-        said = labels.metric_value(metric, float(line.y[index]))
+        text = labels.metric_value(metric, float(line.y[index]))
         if not len(line.n):
-            return said
+            return text
         if np.isfinite(line.low[index]):
             low, high = (
                 labels.metric_value(metric, float(end[index])) for end in (line.low, line.high)
             )
-            said += f"  [{low}, {high}]"
-        return f"{said}  n = {line.n[index]}"
+            text += f"  [{low}, {high}]"
+        return f"{text}  n = {line.n[index]}"
 
     def _state(self, chart: "CompareChart") -> tuple[object, ...]:
         return (self._stamp, self.choice, self._highlighted, chart.size())

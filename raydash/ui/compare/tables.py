@@ -89,12 +89,12 @@ def _figure_cell(key: str, value: float, *, best: bool) -> Cell:
 
 def _interval_cell(key: str, values: Sequence[float], centre: Centre) -> Cell:
     middle, low, high, n = interval(values, centre)
-    said = labels.figure_value(key, middle)
+    text = labels.figure_value(key, middle)
     if n < 2:
-        return Cell(said, "" if middle != middle else f"{middle:.10g}")
+        return Cell(text, "" if middle != middle else f"{middle:.10g}")
     ends = f"{labels.figure_value(key, low)}, {labels.figure_value(key, high)}"
     return Cell(
-        f"{said}  [{ends}]",
+        f"{text}  [{ends}]",
         f"{middle:.10g} [{low:.10g}, {high:.10g}]",
         tip=f"{labels.CENTRES[centre]} of {n} runs, bootstrap 95 % interval",
     )

@@ -48,10 +48,10 @@ def generation_text(update: RunUpdate, learning: LearningFigures) -> TileText:
     ]
     extras = [join_parts(*extra), join_parts(*extra[:1]), ""]
     if update.state.is_over:
-        said = words.plural(learning.num_generations, "finished generation")
+        finished = words.plural(learning.num_generations, "finished generation")
         parameters = words.plural(learning.num_parameters, "parameter")
-        longest = [join_parts(said, parameters, text) for text in extras]
-        return TileText(words.count(learning.num_generations), (*longest, said))
+        longest = [join_parts(finished, parameters, text) for text in extras]
+        return TileText(words.count(learning.num_generations), (*longest, finished))
     age = f"{words.span(learning.weights_age_s)} old"
     played = (
         f"{words.count(learning.num_played)} of {words.count(learning.population)} played"

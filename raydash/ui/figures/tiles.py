@@ -5,6 +5,7 @@ longest wording that fits.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,10 +115,10 @@ TILES = (
 def tile_texts(update: RunUpdate | None, *, is_starting: bool = False) -> dict[str, TileText]:
     """The text of each tile, by key; `is_starting` when a run has been requested."""
     if update is None:
-        said = (
+        text = (
             ("the run is starting",) if is_starting else ("no run yet: press Start", "no run yet")
         )
-        nothing = TileText(words.UNKNOWN, said, "muted")
+        nothing = TileText(words.UNKNOWN, text, "muted")
         return {tile.key: nothing for tile in TILES}
     learning = update.learning or LearningFigures()
     return {
@@ -180,39 +181,27 @@ def _env_steps(update: RunUpdate) -> TileText:
 
 
 def _episodes(figures: RunFigures) -> TileText:
-    def kinds(number: "type[_Exact] | type[_Short]", *, both: bool) -> str:
-        said = [
-            f"terminated {number.of(figures.num_episodes_terminated_lifetime)}",
-            f"truncated {number.of(figures.num_episodes_truncated_lifetime)}",
+    def kinds(number_words: Callable[[float], str], *, both: bool) -> str:
+        parts = [
+            f"terminated {number_words(figures.num_episodes_terminated_lifetime)}",
+            f"truncated {number_words(figures.num_episodes_truncated_lifetime)}",
         ]
         if both and figures.num_episodes_both_lifetime:
-            said.append(f"both {number.of(figures.num_episodes_both_lifetime)}")
-        said.append(f"error {number.of(figures.num_episodes_error_lifetime)}")
-        return join_parts(*said)
+            parts.append(f"both {number_words(figures.num_episodes_both_lifetime)}")
+        parts.append(f"error {number_words(figures.num_episodes_error_lifetime)}")
+        return join_parts(*parts)
 
     return TileText(
         words.count(figures.num_episodes_lifetime),
         (
             join_parts(
-                kinds(_Exact, both=True), f"{words.compact(figures.episodes_per_s_10s)} per s"
+                kinds(words.count, both=True), f"{words.compact(figures.episodes_per_s_10s)} per s"
             ),
-            kinds(_Exact, both=True),
-            kinds(_Exact, both=False),
-            kinds(_Short, both=False),
+            kinds(words.count, both=True),
+            kinds(words.count, both=False),
+            kinds(words.compact, both=False),
         ),
     )
-
-
-class _Exact:
-    @staticmethod
-    def of(number: int) -> str:
-        return words.count(number)
-
-
-class _Short:
-    @staticmethod
-    def of(number: int) -> str:
-        return words.compact(number)
 
 
 _TROUBLE = (Activity.STALLED, Activity.UNREACHABLE, Activity.FAILED, Activity.RESTARTING)
@@ -281,10 +270,10 @@ def _time_share(update: RunUpdate) -> TileText:
         why = "the run is over" if update.state.is_over else "nothing stepped in the last 10 s"
         return TileText(words.UNKNOWN, (why,), "muted")
     main = max(shares, key=lambda name: shares[name])
-    said = [f"{name} {words.percent(share)}" for name, share in shares.items() if name != main]
+    parts = [f"{name} {words.percent(share)}" for name, share in shares.items() if name != main]
     return TileText(
         f"{main} {words.percent(shares[main])}",
-        (join_parts(*said, f"last 10{words.NBSP}s"), join_parts(*said)),
+        (join_parts(*parts, f"last 10{words.NBSP}s"), join_parts(*parts)),
     )
 
 
@@ -379,9 +368,9 @@ class Tile(QFrame):
         if colour != self._colour:
             self._colour = colour
             self.value.setStyleSheet(f"color: {colour}")
-        said = f"{self._label}: {text.value}, {text.small[0]}"
-        if said != self.accessibleDescription():
-            self.setAccessibleDescription(said)
+        description = f"{self._label}: {text.value}, {text.small[0]}"
+        if description != self.accessibleDescription():
+            self.setAccessibleDescription(description)
 
 
 class TilesRow(QWidget):

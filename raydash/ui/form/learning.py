@@ -174,8 +174,8 @@ class SearchPart(FormPart):
         """The population, and sigma if it is not the default."""
         population = self._numbers["learner.population"].text().strip() or "automatic"
         sigma = self._numbers["learner.sigma"].text().strip()
-        said = [f"population {population}", f"sigma {sigma}" if sigma else ""]
-        return " · ".join(text for text in said if text)
+        parts = [f"population {population}", f"sigma {sigma}" if sigma else ""]
+        return " · ".join(text for text in parts if text)
 
 
 def _sizes(sizes: tuple[int, ...]) -> str:

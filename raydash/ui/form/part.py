@@ -143,7 +143,7 @@ class FormPart(QWidget):
         self._body.setVisible(self._heading.isChecked())
         self._heading.clicked.connect(self._on_heading)
 
-    # --- what subclasses say ------------------------------------------------------------------
+    # --- for subclasses ------------------------------------------------------------------
 
     def values(self) -> Mapping[str, object]:
         """The values of its fields, by dotted key."""

@@ -40,7 +40,7 @@ class StopPart(FormPart):
     @override
     def summary(self) -> str:
         units = {"stop.seconds": "s", "stop.env_steps": "steps", "stop.episodes": "episodes"}
-        said = [
+        parts = [
             f"{text} {units[key]}" for key, line in self._lines.items() if (text := line.text())
         ]
-        return " · ".join(said) or _NO_LIMIT
+        return " · ".join(parts) or _NO_LIMIT

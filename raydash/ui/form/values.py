@@ -74,12 +74,12 @@ def wrappers_in(text: str) -> tuple[list[dict[str, Any]], tuple[Violation, ...]]
 
 def wrappers_text(wrappers: Sequence[WrapperSpec]) -> str:
     """The text that means these wrappers."""
-    said = []
+    parts = []
     for wrapper in wrappers:
         is_plain = _NAME.fullmatch(wrapper.name) is not None
         name = wrapper.name if is_plain else json.dumps(wrapper.name)
-        said.append(f"{name} {json.dumps(dict(wrapper.kwargs))}" if wrapper.kwargs else name)
-    return ", ".join(said)
+        parts.append(f"{name} {json.dumps(dict(wrapper.kwargs))}" if wrapper.kwargs else name)
+    return ", ".join(parts)
 
 
 def _name_at(text: str, at: int) -> tuple[str, int]:

@@ -100,10 +100,10 @@ class BottomPanel(Card):
         run = self._store.shown
         match self.tabs.currentIndex():
             case 0:
-                said = self._summary
+                text = self._summary
             case 1:
-                said = words.plural(len(run.events) if run else 0, "event")
+                text = words.plural(len(run.events) if run else 0, "event")
             case _:
-                said = self.agents.summary()
+                text = self.agents.summary()
         is_one_of_many = run is not None and len(self._store.runs) > 1
-        self.set_subtitle(f"{run.name} · {said}" if run and is_one_of_many else said)
+        self.set_subtitle(f"{run.name} · {text}" if run and is_one_of_many else text)

@@ -219,7 +219,7 @@ class RunDetails(Card):
             self.text.setPlainText(notes.text)
         self.pin.setChecked(notes.pinned)
 
-    # --- what the user writes -----------------------------------------------------------------
+    # --- writing notes -----------------------------------------------------------------
 
     def save(self) -> None:
         """Save what was written, if it differs from what is stored and is allowed."""

@@ -1,4 +1,4 @@
-"""Updates of a run that learns, as a supervisor would send them, made by hand.
+"""Handmade updates of a run that learns, as a supervisor would send them.
 
 Deterministic, like `updates.py`: CMA-ES on CartPole, two generations a second. The mean
 of the population rises from 20 to nearly 500 within a minute; every fifth generation is evaluated.
@@ -46,7 +46,7 @@ def make_generations(end: int, first: int = 1) -> Generations:
 
 
 def make_learning(t_s: float, since_s: float = 0.0) -> LearningFigures:
-    """How the learning stands at that moment, with the generations since another."""
+    """The figures of the learning at a time, with the generations since `since_s`."""
     finished = int(t_s / GENERATION_S)
     known = make_generations(finished)
     evaluated = np.flatnonzero(np.isfinite(known.evaluation_mean))
@@ -72,7 +72,7 @@ def make_learning(t_s: float, since_s: float = 0.0) -> LearningFigures:
 
 
 def learning_spec(num_workers: int = 2, seed: int = 0) -> RunSpec:
-    """CartPole learnt by CMA-ES over a linear policy."""
+    """The spec of CartPole, learnt by CMA-ES with a linear policy."""
     return replace(
         make_spec(num_workers, seed),
         name="cartpole-cmaes",
@@ -94,12 +94,12 @@ def make_learning_update(
     """One update; a snapshot when `since_seq` is 0.
 
     Args:
-        num_workers: As of `make_update`, like the next three.
-        seq: The state it leads to.
-        since_seq: The state it starts from.
+        num_workers: Number of workers, 1 or more.
+        seq: Sequence number of the state to which the update leads.
+        since_seq: Sequence number of the state from which it starts.
         t_s: The run's clock.
-        since_s: The clock of the state that it starts from.
-        state: Of the run.
+        since_s: The clock of the state from which it starts.
+        state: State of the run.
     """
     made = make_update(num_workers, seq, since_seq, t_s, state=state, troubles=False)
     learning = make_learning(t_s, since_s)

@@ -1,4 +1,4 @@
-"""Updates of a run whose episodes have named scalars, and agents; made by hand."""
+"""Handmade updates of a run whose episodes have named scalars and agents."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ AGENTS = ("walker_0", "walker_1")
 def with_names(
     update: RunUpdate, scalars: Sequence[str] = ("is_success", "score"), agents: Sequence[str] = ()
 ) -> RunUpdate:
-    """Success grows with the returns; agents share them; any other scalar is a tenth of them."""
+    """Add scalars: success grows with the return, agents share it, others are a tenth of it."""
     names = (*scalars, *(agent_return_name(agent) for agent in agents))
 
     def column(delta: HistoryDelta, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Updates of a run as a supervisor would send them, made by hand: CartPole while it is learnt.
+"""Handmade updates of a run, as a supervisor would send them: CartPole while it is learnt.
 
 Deterministic: the same arguments give the same arrays, and a longer run begins with a shorter
 one's buckets, so that a store can be fed a snapshot and then update after update. Anything else a
@@ -39,7 +39,7 @@ Number = TypeVar("Number", bound=np.generic)
 
 @dataclass(frozen=True, slots=True)
 class Troubles:
-    """Which workers get into which trouble; 0: none."""
+    """The index of the worker with each kind of trouble; 0 if there is none."""
 
     restarted: int = 0
     paused: int = 0
@@ -50,7 +50,7 @@ RESTARTED_AT_S, PAUSED_AT_S, STALLED_AT_S = 390.0, 540.0, 586.0
 
 
 def troubles_of(num_workers: int) -> Troubles:
-    """Workers 23, 7 and 41, or smaller numbers in a smaller run."""
+    """Workers 23, 7 and 41 have trouble, or ones with smaller indices in a smaller run."""
     if num_workers < 4:
         return Troubles()
     if num_workers < 41:
@@ -60,7 +60,7 @@ def troubles_of(num_workers: int) -> Troubles:
 
 @dataclass(frozen=True, slots=True)
 class _History:
-    """All buckets of a run, in columns as `HistoryDelta` has them."""
+    """All buckets of a run, in the columns of `HistoryDelta`."""
 
     worker_steps: NDArray[np.float32]
     worker_return_mean: NDArray[np.float32]
@@ -69,7 +69,7 @@ class _History:
     kinds: NDArray[np.int64]
 
     def delta(self, first: int, end: int, oldest: int, every: int) -> HistoryDelta:
-        """Buckets `first` to `end`, `every` of the fine ones joined to one."""
+        """Buckets `first` to `end`, each made of `every` fine ones."""
         rows = slice(first * every, end * every)
 
         def joined(column: NDArray[Number], how: Callable[..., object]) -> NDArray[Number]:
@@ -155,14 +155,14 @@ def make_update(
     """One update; a snapshot when `since_seq` is 0, else the last four buckets of each series.
 
     Args:
-        num_workers: 1 or more.
-        seq: The state it leads to.
-        since_seq: The state it starts from.
+        num_workers: Number of workers, 1 or more.
+        seq: Sequence number of the state to which the update leads.
+        since_seq: Sequence number of the state from which it starts.
         t_s: The run's clock.
-        seed: Of all noise.
-        state: Of the run.
+        seed: Seed of all noise.
+        state: State of the run.
         learns: Returns grow from 22 to 190 within 10 minutes; otherwise they stay at 22.
-        troubles: See the module.
+        troubles: Some workers have the troubles that the module describes.
         episodes: False: no episode finished yet, whatever the clock says.
     """
     trouble = troubles_of(num_workers) if troubles else Troubles()
@@ -224,7 +224,7 @@ def make_info() -> RunInfo:
 
 
 def make_spec(num_workers: int, seed: int = 0) -> RunSpec:
-    """CartPole-v1 with so many workers."""
+    """The spec of CartPole-v1 with this number of workers."""
     return RunSpec(name="cartpole-random", rollout=RolloutSpec(num_workers=num_workers, seed=seed))
 
 
@@ -234,10 +234,10 @@ def make_store_with_run(
     """A store that shows one run, whose snapshot it has just received.
 
     Args:
-        num_workers: As for `make_update`, like the next two.
+        num_workers: Number of workers, 1 or more.
         t_s: The run's clock.
-        seed: Of all noise.
-        changes: The keyword-only arguments of `make_update`.
+        seed: Seed of all noise.
+        changes: Keyword-only arguments of `make_update`.
     """
     store = Store(clock=lambda: t_s)
     store.receive(make_update(num_workers, t_s=t_s, seed=seed, **changes))  # type: ignore[arg-type]
@@ -248,7 +248,7 @@ def make_store_with_run(
 
 
 def make_series(num_workers: int = 8, t_s: float = 600.0) -> HistorySeries:
-    """The fine history of such a run alone."""
+    """Only the fine history of the run that `make_update` describes."""
     series = HistorySeries()
     series.apply(make_update(num_workers, t_s=t_s).recent)
     return series

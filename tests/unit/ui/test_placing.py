@@ -1,4 +1,4 @@
-"""Env steps over a run's clock, and where another run lies beside the one that is shown."""
+"""How env steps map to a run's clock, and another run's clock to the axis."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ STEPS = st.lists(st.integers(0, 1000), min_size=1, max_size=30).filter(any)
 
 
 def counted(steps: list[int], bucket_s: float = 1.0, now_s: float | None = None) -> StepCount:
-    """A run that made so many steps in each of its buckets."""
+    """The step count of a run that made these numbers of steps in its buckets."""
     series = HistorySeries()
     series.bucket_s = bucket_s
     series.num_env_steps = np.array(steps, np.float64)

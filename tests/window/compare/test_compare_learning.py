@@ -1,4 +1,4 @@
-"""Runs that learn beside each other: figures of generations, over generations too."""
+"""The compare page with runs that learn: metrics of generations, also over generations."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +35,7 @@ def page(session: Session, themes: ThemeManager, qtbot: QtBot) -> ComparePage:
 def compare(
     page: ComparePage, session: Session, hands: ManualClock
 ) -> Callable[[str], ComparePage]:
-    """A comparison of a run that learns and another, or of the other alone."""
+    """Compares a run that learns with one that does not, or shows the other one alone."""
 
     def make(*run_ids: str) -> ComparePage:
         learning = make_learning_update(t_s=40.0, state=RunState.FINISHED)

@@ -1,4 +1,4 @@
-"""The page on which runs are compared, on real stores."""
+"""The compare page, on real stores."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,7 +74,7 @@ def page(session: Session, themes: ThemeManager, qtbot: QtBot) -> ComparePage:
 
 @pytest.fixture
 def draw(page: ComparePage, hands: ManualClock) -> Callable[[], None]:
-    """A second goes by on the draw clock."""
+    """Lets a second pass on the draw clock."""
     clock = DrawClock(clock=hands)
     page.register_with(clock)
 

@@ -1,4 +1,4 @@
-"""Check environment: what is asked of the engine, and what the dialog says meanwhile and after."""
+"""Check environment: what is sent to the engine, and what the dialog shows."""
 
 import time
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ FOUND = EnvCheck(
 
 @pytest.fixture
 def ready(window: MainWindow, engine: FakeEngine) -> MainWindow:
-    """A window whose engine is there, and no cluster."""
+    """A window with a ready engine and without a cluster."""
     engine.become("ready")
     engine.sent.clear()
     return window
@@ -76,7 +76,7 @@ def button(window: MainWindow, name: str) -> QAbstractButton:
 
 
 def words(window: MainWindow) -> list[str]:
-    """All that stands in the dialog and can be seen."""
+    """The texts that are visible in the dialog."""
     shown = [label for label in dialog(window).findChildren(QLabel) if label.isVisible()]
     return [label.text() for label in shown if label.text()]
 
@@ -280,7 +280,7 @@ def test_engine_that_dies_meanwhile_is_told(ready: MainWindow, engine: FakeEngin
 
 @pytest.fixture
 def real(themes: ThemeManager, qtbot: QtBot, private_dirs: Path) -> Iterator[MainWindow]:
-    """A window with a real engine, and no cluster."""
+    """A window with a real engine and without a cluster."""
     session = Session(EngineProcess(time.monotonic), time.monotonic)
     session.start()
     made = MainWindow(session, themes)

@@ -1,4 +1,4 @@
-"""The form's parts about learning: what they build, and what they leave out of sight."""
+"""The form's parts for learning: what they build, and what they hide."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ OWN = RunSpec(
 
 
 def violations(form: RunForm) -> tuple[Violation, ...]:
-    # mypy takes what was asserted of an attribute for lasting, but not what a function gave.
+    # A function, because mypy believes that an attribute keeps the value that was asserted.
     return form.violations
 
 

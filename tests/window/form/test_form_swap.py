@@ -1,4 +1,4 @@
-"""The form's policy is applied to the run on screen: when that is offered, and what is sent."""
+"""Applying the form's policy to the shown run: when that is offered, and what is sent."""
 
 from dataclasses import replace
 
@@ -50,7 +50,7 @@ def test_another_policy_is_applied_to_the_live_run(
     engine.update(policy=command.policy, snapshot=False)
     assert not button(form).isVisibleTo(form)
     choose(form, PolicySpec())
-    assert button(form).isVisibleTo(form)  # back to the one of the spec
+    assert button(form).isVisibleTo(form)  # back to the policy of the spec
 
 
 def test_policy_that_lacks_something_is_not_offered(running: Session, form: RunForm) -> None:

@@ -1,4 +1,4 @@
-"""The form: what it builds, what it refuses and in which words, and how it scales a live run."""
+"""The form: what it builds, what it refuses and how it says so, and how it scales a live run."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Buttons: when they can be pressed, what they say when not, and exactly what they send."""
+"""Buttons: when they are enabled, why they are not, and exactly what they send."""
 
 import argparse
 import json
@@ -186,7 +186,7 @@ def test_relaunch_after_the_cluster_was_lost_starts_another_engine(
 
 
 def parsed_back(command: str) -> RunSpec:
-    """What the command line means, read by an independent parser."""
+    """The meaning of a command line, read by an independent parser."""
     words = shlex.split(command)
     assert words[:2] == ["raydash", "run"]
     parser = argparse.ArgumentParser()

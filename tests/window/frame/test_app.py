@@ -1,4 +1,4 @@
-"""The program of the window as a process: how it starts, ends, and what it never imports."""
+"""The window's program as a process: how it starts and ends, and what it never imports."""
 
 import json
 import os
@@ -31,7 +31,7 @@ class NotedSession(app.Session):
         sessions.append(self)
 
 class PatientTimer(QTimer):
-    # Time is not up before what has to be seen then: the machine may be slow.
+    # Time is not up before the expected state is reached, for the machine may be slow.
     @staticmethod
     def singleShot(after_ms, then):
         def look():

@@ -1,4 +1,4 @@
-"""What a window offers once a policy was learnt, and the examples that get one there."""
+"""What a window offers once a policy was learnt, and the examples that lead there."""
 
 import pytest
 from PySide6.QtGui import QAction, QGuiApplication
@@ -17,7 +17,7 @@ from tests.fakes.updates.updates import RUN_ID, make_update
 
 @pytest.fixture
 def learning(window: MainWindow, session: Session, engine: FakeEngine) -> MainWindow:
-    """A window that shows a live run which has a best policy."""
+    """A window that shows a live run with a best policy."""
     engine.come_up(summary())
     engine.answer()
     engine.say(make_learning_update(t_s=40.0))

@@ -1,4 +1,4 @@
-"""Closing: asked only when something would be lost, and each of the three ways out."""
+"""Closing: the user is asked only if something would be lost, and has three choices."""
 
 import pytest
 from PySide6.QtWidgets import QAbstractButton, QLabel

@@ -1,4 +1,4 @@
-"""The whole window: what arrives is on the screen, and what was chosen is remembered."""
+"""The whole window: it shows what arrives, and remembers what was chosen."""
 
 import sys
 import time
@@ -272,7 +272,7 @@ def test_events_are_listed_newest_first_with_their_traceback_behind_them(
 def test_a_run_that_was_asked_for_is_said_to_start_everywhere(
     session: Session, window: MainWindow, engine: FakeEngine
 ) -> None:
-    """Nobody is to press Start again while the cluster comes up and the environment is tried."""
+    """Otherwise users would press Start again while the cluster comes up and the trial runs."""
     plot, tile = window.overview.plots.episode_return, window.overview.tiles.tiles["env_steps"]
 
     def said() -> set[str]:
@@ -306,7 +306,7 @@ def test_the_number_beside_the_tabs_says_what_it_counts(
 def test_events_of_a_snapshot_replace_those_that_its_supervisor_never_recorded(
     running: Session, window: MainWindow
 ) -> None:
-    """It was restarted from its recording, and gave the number of the lost one to another."""
+    """A supervisor that was restarted gave another event the number of the lost one."""
     run = running.store.shown
     assert run is not None
     assert run.latest is not None

@@ -10,7 +10,7 @@ from tests.window.conftest import ManualClock
 
 @dataclass(eq=False)
 class FakeView:
-    """A view that counts, and takes its time."""
+    """A view that counts its drawings, and takes some time for each."""
 
     hands: ManualClock
     visible: bool = True

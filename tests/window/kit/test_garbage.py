@@ -1,4 +1,4 @@
-"""Garbage is collected between events only: while Qt paints nothing goes under its hands."""
+"""Garbage is collected between events only: nothing is destroyed while Qt paints."""
 
 import gc
 import weakref
@@ -16,7 +16,7 @@ from tests.fakes.updates.named_updates import AGENTS, make_named_store
 
 
 class Knot:
-    """Refers to itself: only the cyclic collector can free it."""
+    """An object that refers to itself, so that only the cyclic collector can free it."""
 
     def __init__(self) -> None:
         self.itself = self
@@ -42,7 +42,7 @@ def test_the_event_loop_collects_what_is_due(collector: GarbageCollector, qtbot:
     kept: list[object] = []
 
     def is_gone() -> bool:
-        # Every time: what is freed meanwhile, of earlier tests, makes a collection less due.
+        # Each time again, because freeing what earlier tests left makes a collection less due.
         kept.append([[] for _ in range(gc.get_threshold()[0])])
         return knot() is None
 
@@ -78,7 +78,7 @@ def test_older_generations_are_collected_more_rarely(collector: GarbageCollector
 
 @pytest.fixture
 def collects_while_painting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How often Python's collector began while a curve was painted, as it may at any allocation."""
+    """How often Python's collector began while a curve was painted; it may at any allocation."""
     import pyqtgraph
 
     begun: list[int] = []
@@ -102,7 +102,7 @@ def has_chart(plot: ReturnPlot) -> bool:
 def test_a_plot_that_nobody_holds_any_more_is_painted_to_its_end(
     collector: GarbageCollector, qtbot: QtBot, collects_while_painting: list[int]
 ) -> None:
-    """Metrics and overlays change, plots are let go of while they are visible, Qt paints them."""
+    """Metrics and overlays change, and visible plots lose their last reference while Qt paints."""
     store, run = make_named_store(agents=AGENTS)
     for number in range(12):
         plot = ReturnPlot()
@@ -118,7 +118,7 @@ def test_a_plot_that_nobody_holds_any_more_is_painted_to_its_end(
             plot.canvas.viewport().repaint()
         plot.canvas.viewport().update()
         del plot
-        QApplication.processEvents()  # paints it: with a collection in there the process ends
+        QApplication.processEvents()  # paints; a collection in between would crash
         gc.collect()
     assert set(collects_while_painting) == {-1}
     assert store.shown is run

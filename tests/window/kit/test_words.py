@@ -10,7 +10,7 @@ from raydash.ui.kit import words
 
 
 def plain(text: str) -> str:
-    """With ordinary spaces and hyphens, to be read in a test."""
+    """The text with ordinary spaces and hyphens, so that tests are readable."""
     return text.replace(words.THIN, " ").replace(words.NBSP, " ").replace(words.MINUS, "-")
 
 

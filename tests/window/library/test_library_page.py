@@ -1,4 +1,4 @@
-"""The library on the screen: what is listed, found, ordered, allowed and asked."""
+"""The library page: what is listed, found, sorted, allowed and asked."""
 
 import math
 from dataclasses import replace
@@ -40,7 +40,7 @@ NAN = float("nan")
 
 @pytest.fixture
 def page(window: MainWindow, session: Session, engine: FakeEngine) -> LibraryPage:
-    """The window shows a library of 12."""
+    """A window that shows a library of 12 recordings."""
     engine.come_up()
     window.actions_.library.trigger()
     engine.say(make_library(12))
@@ -354,7 +354,9 @@ def test_what_is_written_to_a_recording_is_kept(page: LibraryPage, engine: FakeE
     sent = [command.notes for command in engine.sent if isinstance(command, EditNotes)]
     assert sent[-1] == Notes("a good one", ("baseline", "best"), "", pinned=True)
     details.text.setPlainText("seen twice")
-    page.select((recorded(2).run_id,))  # at the latest when another is chosen
+    page.select(
+        (recorded(2).run_id,)
+    )  # notes are saved at the latest when another recording is chosen
     last = engine.sent[-1]
     assert isinstance(last, EditNotes)
     assert (last.run_id, last.notes.text) == (run.run_id, "seen twice")

@@ -40,7 +40,7 @@ def plain(text: str) -> str:
 
 @pytest.fixture
 def show(qtbot: QtBot, private_dirs: object) -> Show:
-    """An overview on the screen with a run that learns, drawn."""
+    """A visible overview that has drawn a run that learns."""
 
     def make(t_s: float = 40.0, width: int = 1000) -> tuple[Overview, Store, RunStore]:
         store, run = make_store_that_learns(t_s=t_s)
@@ -397,7 +397,7 @@ def test_version_is_shown_of_runs_whose_parameters_change(
 
 
 def starts_late(run: RunStore, begun_s: float) -> None:
-    """Nothing was stepped before that moment: the workers were starting."""
+    """Nothing was stepped before that time, for the workers were starting."""
     steps = run.whole.num_env_steps
     run.whole.num_env_steps = np.where(run.whole.times_s() < begun_s, 0.0, steps)
 

@@ -1,4 +1,4 @@
-"""The return plot can show another metric of the episodes, where they have any."""
+"""The return plot can show another metric of the episodes, if they have any."""
 
 from collections.abc import Callable
 from dataclasses import replace

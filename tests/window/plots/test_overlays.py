@@ -1,4 +1,4 @@
-"""Curves of several runs in one plot: where they lie, what is read of them, what they cost."""
+"""Curves of several runs in one plot: where they lie, what is read from them, their cost."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -45,7 +45,7 @@ class Scene:
         state: RunState = RunState.RUNNING,
         episodes: bool = True,
     ) -> RunStore:
-        """A snapshot of a run at that age."""
+        """Add a run with a snapshot from when it was that old."""
         self._seq += 1
         made = make_update(4, self._seq, 0, t_s, seed, state=state, episodes=episodes)
         assert made.info is not None
@@ -55,7 +55,7 @@ class Scene:
         return self.store.runs[run_id]
 
     def show(self, run_id: str, *others: str) -> None:
-        """Draw these."""
+        """Draw these runs: the first one is shown, the others are laid over it."""
         first, *rest = (
             DrawnRun(self.store.runs[each], each, number)
             for number, each in enumerate((run_id, *others))
@@ -85,7 +85,7 @@ def scene(qtbot: QtBot, hands: ManualClock) -> Iterator[Scene]:
 
 @pytest.fixture
 def two(scene: Scene) -> Scene:
-    """A run of 300 s, and over it one that is 100 s younger."""
+    """A run of 300 s, overlaid with one that is 100 s younger."""
     scene.feed(SHOWN, 300.0)
     scene.feed(OTHER, 200.0, seed=1)
     scene.show(SHOWN, OTHER)

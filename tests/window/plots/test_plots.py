@@ -31,7 +31,7 @@ Show = Callable[..., tuple[Overview, Store, RunStore]]
 
 @pytest.fixture
 def show(qtbot: QtBot) -> Show:
-    """An overview on the screen with a run, drawn."""
+    """A visible overview that has drawn a run."""
 
     def make(num_workers: int = 8, **changes: object) -> tuple[Overview, Store, RunStore]:
         store, run = make_store_with_run(num_workers, **changes)  # type: ignore[arg-type]
@@ -512,7 +512,7 @@ def test_overview_is_drawn_by_the_clock_and_costs_are_known(show: Show, qtbot: Q
     clock = DrawClock()
     overview.register_with(clock)
     clock.tick()
-    clock.tick()  # what was drawn and painted before is noted
+    clock.tick()  # records what was drawn and painted before
     before = clock.figures().frames_per_s
     store.receive(make_update(64, seq=2, since_seq=1, t_s=605.0))
     clock.tick()
@@ -545,7 +545,7 @@ def test_heatmap_alone_is_a_whole_widget(qtbot: QtBot) -> None:
 
 
 def test_heatmap_of_a_run_without_a_step_says_so(qtbot: QtBot) -> None:
-    """Darkness would say that all workers are stuck."""
+    """Dark colours would say that all workers are stuck."""
     update = make_update()
     figures = replace(update.figures, num_env_steps_sampled_lifetime=0)
     store = Store(clock=lambda: 600.0)

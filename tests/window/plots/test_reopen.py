@@ -1,4 +1,4 @@
-"""A recording in the run view: read-only, with a slider over its time, in detail where zoomed."""
+"""A recording in the run view: read-only, with a time slider, and in detail where zoomed."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -37,7 +37,7 @@ Widget = TypeVar("Widget", bound=QWidget)
 
 
 def wanted(scope: PlotScope) -> DetailRequest | None:
-    """What plots of 600 pixels lack."""
+    """The finer history that plots of 600 pixels lack."""
     found = scope.wanted_details(600)
     return found[0][0] if found else None
 
@@ -71,7 +71,7 @@ def answer_scrub(engine: FakeEngine, run_id: str = RUN) -> None:
 
 @pytest.fixture
 def reopened(running: Session, engine: FakeEngine, window: MainWindow) -> MainWindow:
-    """The window, beside a live run, shows a recording of 600 s."""
+    """A window that shows a recording of 600 s while a run is live."""
     open_recording(running, engine)
     return window
 

@@ -25,7 +25,7 @@ FIRST, SECOND, OTHERS = "20261122-120000-a", "20261122-120100-b", "20261122-1202
 
 @pytest.fixture
 def several(window: MainWindow, session: Session, engine: FakeEngine) -> MainWindow:
-    """Two runs of this window, the second on screen, and one of somebody else's."""
+    """Two runs of this window, of which the second is shown, and one of another user."""
     engine.come_up()
     for run_id in (FIRST, SECOND):
         session.start_run(RunSpec())
@@ -43,7 +43,7 @@ def line_of(window: MainWindow, run_id: str) -> RunLine:
 
 
 def overlaid(session: Session) -> tuple[str, ...]:
-    # mypy takes what was asserted of an attribute for lasting, but not what a function gave.
+    # A function, because mypy believes that an attribute keeps the value that was asserted.
     return session.store.overlaid
 
 

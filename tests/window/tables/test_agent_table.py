@@ -1,4 +1,4 @@
-"""Multi-agent runs have a tab with their agents; its rows lead to their curves."""
+"""Multi-agent runs have a tab with their agents; choosing one shows its curve."""
 
 from dataclasses import replace
 
@@ -64,7 +64,7 @@ def test_tab_is_there_for_multi_agent_runs_only(
     qtbot.waitUntil(lambda: tabs.tabRect(2).right() < tabs.width(), timeout=30_000)  # it has room
     tabs.setCurrentIndex(2)
     wanted = [["walker_0", "10", "12", "1 000", "50"], ["walker_1", "20", "24", "2 000", "100"]]
-    # Figures run no faster than the eye.
+    # Figures change no faster than people can read.
     qtbot.waitUntil(lambda: cells(window) == wanted, timeout=30_000)
     assert "2 agents · 3 000 agent steps" in (
         window.bottom.subtitle().replace(words.THIN, " ").replace(words.NBSP, " ")

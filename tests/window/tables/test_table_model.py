@@ -1,4 +1,4 @@
-"""The worker table: what it shows, in which order, and that it costs little."""
+"""The worker table: what it shows, in which order, and that it is cheap."""
 
 from dataclasses import replace
 

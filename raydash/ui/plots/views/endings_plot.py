@@ -100,12 +100,12 @@ class EndingsPlot(Plot):
         """The rates of the kinds that occurred."""
         row = slice(part.rows.start + index, part.rows.start + index + 1)
         width_s = float(part.edges_s[index + 1] - part.edges_s[index])
-        said = [
+        parts = [
             f"{words.ending(kind)} {words.rate(float(counts[0]) / width_s)}"
             for kind, counts in endings_of(part.series, row).items()
             if counts[0]
         ]
-        return " · ".join(said) or "no episode ended"
+        return " · ".join(parts) or "no episode ended"
 
     @override
     def columns(self, part: Part) -> Columns:

@@ -207,8 +207,8 @@ class LearningPlot(Plot):
 
         While a generation is read, its values stand beside their colours.
         """
-        band = self.run_colour
-        band.setAlpha(90)
+        band_colour = self.run_colour
+        band_colour.setAlpha(90)
         mean, best, evaluation = self._read()
         name = self.scope.label if self.scope.has_overlays else "mean"
         items = [
@@ -219,7 +219,7 @@ class LearningPlot(Plot):
         ]
         if self._target is not None:
             items.append(LegendItem(None, f"– – target {words.decimal(self._target)}"))
-        return [*items, LegendItem(band, "worst–best")]
+        return [*items, LegendItem(band_colour, "worst–best")]
 
     # --- what it says -------------------------------------------------------------------------
 
@@ -241,14 +241,14 @@ class LearningPlot(Plot):
         if row is None:
             return ""
         columns = self._series.columns
-        said = [f"generation {words.count(columns.number[row])}"]
+        parts = [f"generation {words.count(columns.number[row])}"]
         if columns.evaluation_n[row]:
-            said.append(f"{words.plural(columns.evaluation_n[row], 'episode')} evaluated")
-        said.append(f"worst {words.decimal(columns.return_worst[row])}")
-        said.append(words.plural(columns.num_env_steps[row], "step"))
+            parts.append(f"{words.plural(columns.evaluation_n[row], 'episode')} evaluated")
+        parts.append(f"worst {words.decimal(columns.return_worst[row])}")
+        parts.append(words.plural(columns.num_env_steps[row], "step"))
         if np.isfinite(columns.sigma[row]):
-            said.append(f"sigma {words.decimal(columns.sigma[row])}")
-        return " · ".join(said)
+            parts.append(f"sigma {words.decimal(columns.sigma[row])}")
+        return " · ".join(parts)
 
     @override
     def csv(self) -> str:

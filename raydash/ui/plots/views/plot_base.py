@@ -134,7 +134,7 @@ class Plot(Card):
         self.body.addLayout(self._chart_layout, 1)
         self.scope.changed.connect(self._show_follow)
 
-    # --- what subclasses say ---
+    # --- for subclasses ---
 
     def load(self, part: Part) -> str:
         """Load the visible data of the run.
@@ -309,19 +309,19 @@ class Plot(Card):
             self._applied_look = look
             self.apply_theme()
         if part is None:
-            said = STARTING if self.scope.is_starting else NO_RUN
+            message = STARTING if self.scope.is_starting else NO_RUN
         elif self.needs_buckets and not len(part):
-            said = FIRST_SECONDS if self.scope.following else "nothing here"
+            message = FIRST_SECONDS if self.scope.following else "nothing here"
         else:
-            said = self.load(part)
+            message = self.load(part)
         overlays = self.scope.overlays() if self.draws_overlays and part is not None else []
-        if self.load_overlays(overlays) and said:
+        if self.load_overlays(overlays) and message:
             self.clear()
-            said = ""
-        has_data = not said
+            message = ""
+        has_data = not message
         if has_data and not chart.y_locked:
             chart.y_range = self.value_limits()
-        self._message.setText(said)
+        self._message.setText(message)
         self._message.setVisible(not has_data)
         if has_data:
             self.set_data(chart)
@@ -354,8 +354,8 @@ class Plot(Card):
             clock = words.run_clock(max(at_s, 0.0))
             if count is not None:
                 clock = f"{words.compact(float(count.steps_at(at_s)))} steps · {clock}"
-            said = self.reading(part, at_s)
-            return f"{clock} · {said}" if said else clock
+            message = self.reading(part, at_s)
+            return f"{clock} · {message}" if message else clock
         if self.scope.frozen:
             return f"frozen at {words.run_clock(self.scope.now_s)} · {self.current_subtitle()}"
         return self.current_subtitle()

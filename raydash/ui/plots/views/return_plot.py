@@ -230,9 +230,9 @@ class ReturnPlot(Plot):
         others = self._overlaid.legend(self.theme, self.scope.cursor_s())
         if self.shown_metric != EPISODE_RETURN:
             return [mean, *others]
-        band = self.run_colour
-        band.setAlpha(110)
-        items = [mean, LegendItem(band, "10–90 %"), *others]
+        band_colour = self.run_colour
+        band_colour.setAlpha(110)
+        items = [mean, LegendItem(band_colour, "10–90 %"), *others]
         workers = list(self._curves)
         for colour, worker in zip(self.theme.series, workers, strict=False):
             items.append(LegendItem(QColor(colour), f"worker {worker}"))
@@ -250,7 +250,7 @@ class ReturnPlot(Plot):
         n = int(series.return_n[row])
         if not n:
             return "no episode ended"
-        said = [
+        parts = [
             f"mean {words.decimal(series.return_mean[row])}",
             f"10–90 % {words.decimal(series.return_p10[row])}–"
             f"{words.decimal(series.return_p90[row])}",
@@ -259,8 +259,8 @@ class ReturnPlot(Plot):
         for worker in self.selected_workers[:3]:
             if worker <= series.worker_return_mean.shape[1]:
                 mean = float(series.worker_return_mean[row, worker - 1])
-                said.append(f"worker {worker}: {words.decimal(mean)}")
-        return " · ".join(said)
+                parts.append(f"worker {worker}: {words.decimal(mean)}")
+        return " · ".join(parts)
 
     @override
     def columns(self, part: Part) -> Columns:
