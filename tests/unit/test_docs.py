@@ -110,3 +110,15 @@ def test_page_about_recordings_has_every_column() -> None:
         told = page.partition(f"### `{table}`\n")[2].partition("\n### ")[0]
         columns = re.findall(r"^    \"?(\w+)\"? [A-Z]", body, re.MULTILINE)
         assert re.findall(r"^\| `(\w+)` ", told, re.MULTILINE) == columns, table
+
+
+def test_every_hop_of_a_walk_names_what_is_in_its_files() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    hops = re.findall(r"^\d+\. (.*?)(?=^\d+\. |^$)", page, re.DOTALL | re.MULTILINE)
+    assert len(hops) > 20
+    for hop in hops:
+        quoted = re.findall(r"`([\w./]+)`", hop)
+        files = [ROOT / "raydash" / name for name in quoted if name.endswith(".py")]
+        code = "\n".join(path.read_text() for path in files)
+        names = [name.rpartition(".")[2] for name in quoted if not name.endswith(".py")]
+        assert [name for name in names if not re.search(rf"\b{name}\b", code)] == [], hop
