@@ -22,7 +22,9 @@ from raydash.learn.actor import LearnerProcess
 from raydash.protocol.codec import encode
 from raydash.record.file.folder import best_policy_of, learner_state_of
 from raydash.supervise.account.roster import NoProbes, Probes
+from raydash.supervise.account.run_account import RunAccount
 from raydash.supervise.keeping.recording import NoRecording, Past, open_recording, read_past
+from raydash.supervise.learning import Learning
 from raydash.supervise.placement import SupervisorPlacement
 from raydash.supervise.pools.learner_client import LearnerClient, RayLearner
 from raydash.supervise.pools.pool import WorkerPool
@@ -85,23 +87,29 @@ def compose(start: StartRun, placement: SupervisorPlacement) -> tuple[Supervisor
     # The node's monotonic clock went on between two incarnations, unless the node was rebooted.
     started_s = min(placement.started_s, time.monotonic() - past.last_t_s)
     pool, probes = _pool_and_probes(start, placement, started_s)
-    supervisor = Supervisor(
+    learner = None if spec.learner.kind is None else _learner_client(start, placement)
+    learning = Learning(machine.plan, learner, past.generations)
+    account = RunAccount(
         spec,
         info,
+        machine,
+        learning,
+        ledger=past.ledger,
+        history=past.history,
+        events=past.events,
+    )
+    supervisor = Supervisor(
+        account,
         machine=machine,
+        learning=learning,
         pool=pool,
         probes=probes,
         recording=recording,
         clock=time.monotonic,
         started_s=started_s,
-        ledger=past.ledger,
-        history=past.history,
-        events=past.events,
         health=SupervisorHealth(pid=pid, incarnation=past.supervisor_incarnation),
         earlier_fault=past.fault,
         sinks=None if past.is_closed else open_sinks(spec, info),
-        learner=None if spec.learner.kind is None else _learner_client(start, placement),
-        generations=past.generations,
     )
     return supervisor, past.is_closed
 

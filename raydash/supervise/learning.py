@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from raydash.core.machine.generation_plan import GenerationPlan
-from raydash.core.machine.stimuli import AskLearner, CreateLearner, SavePolicy
+from raydash.core.machine.stimuli import AskLearner, CreateLearner, LearnerNews, SavePolicy
 from raydash.core.records import PlayedWork, RolloutChunk, WorkerReady
 from raydash.core.updates import Generations, LearningFigures
-from raydash.supervise.pools.learner_client import LearnerClient, LearnerReport
+from raydash.supervise.account.backlog import FIRST_SEQ
+from raydash.supervise.pools.learner_client import LearnerClient, NoLearner
 
 LEARNING_TURN_S = 0.02
 """How long a turn waits for the first answer of a worker or of the learner."""
@@ -30,35 +31,31 @@ class Learning:
 
     def __init__(
         self,
-        plan: GenerationPlan | None,
-        client: LearnerClient | None,
-        past: Generations,
-        *,
-        seq: int,
+        plan: GenerationPlan | None = None,
+        client: LearnerClient | None = None,
+        past: Generations | None = None,
     ) -> None:
         """Connect both; a run that does not learn has neither plan nor client.
 
-        `past` are the run's generations so far, which belong to the version `seq`.
+        `past` are the run's generations so far, which belong to the account's first version.
         """
         self.is_on = client is not None
         self._plan = plan
-        self._client = client
-        self._log = GenerationLog(past, seq=seq)
+        self._client = client or NoLearner()
+        self._log = GenerationLog(past or Generations(), seq=FIRST_SEQ)
 
     # --- the learner -------------------------------------------------------------------------
 
     def on_worker_ready(self, ready: WorkerReady) -> None:
         """Tell the learner how long observations and actions are, which a ready worker knows."""
-        if self._client is not None:
-            self._client.on_worker_ready(ready)
+        self._client.on_worker_ready(ready)
 
-    def collect(self, t_s: float) -> list[LearnerReport]:
+    def collect(self) -> list[LearnerNews]:
         """Return what the learner reported since the last call. Never waits."""
-        return self._client.collect(t_s) if self._client is not None else []
+        return self._client.collect()
 
     def perform(self, instruction: CreateLearner | AskLearner | SavePolicy) -> None:
         """Carry out an instruction of the plan."""
-        assert self._client is not None
         match instruction:
             case CreateLearner():
                 self._client.create()
@@ -69,18 +66,15 @@ class Learning:
 
     def parameters(self) -> Any:
         """Return the newest generation's parameters, in the form that a pool's `play` takes."""
-        assert self._client is not None
         return self._client.parameters()
 
     def wait(self, other_refs: Sequence[Any]) -> None:
         """Wait for the learner's reply or one of the pool's refs, for a turn at most."""
-        assert self._client is not None
         self._client.wait(other_refs, LEARNING_TURN_S)
 
     def shut_down(self) -> None:
         """End the learner."""
-        if self._client is not None:
-            self._client.shut_down()
+        self._client.shut_down()
 
     # --- what is learnt ----------------------------------------------------------------------
 

@@ -24,7 +24,9 @@ from raydash.core.updates import RunInfo, SupervisorHealth
 from raydash.record.file.rows import IncarnationRow, RunRow
 from raydash.record.write.recorder import Recorder
 from raydash.supervise.account.roster import NoProbes
+from raydash.supervise.account.run_account import RunAccount
 from raydash.supervise.keeping.recording import DuckRecording
+from raydash.supervise.learning import Learning
 from raydash.supervise.pools.simulated import SimulatedPool
 from raydash.supervise.supervisor import Supervisor
 
@@ -76,14 +78,17 @@ def _simulate_day(path: Path) -> tuple[dict[int, float], dict[int, float], int, 
     spec = RunSpec()
     recorder = Recorder(path, clock=time.monotonic, commit_interval_s=0.02)
     recorder.begin(RunRow("bench", spec, "bench", ""), IncarnationRow(0, 0.0, "", "", os.getpid()))
-    supervisor = Supervisor(
+    machine = RunMachine(
         spec,
-        RunInfo("bench", "bench", "", str(path), "", "", "", PROTOCOL_VERSION),
-        machine=RunMachine(
-            spec,
-            RequestedState(num_workers=NUM_WORKERS, keep=True),
-            settings=MachineSettings(budget_min_s=SLICE_S, budget_max_s=SLICE_S),
-        ),
+        RequestedState(num_workers=NUM_WORKERS, keep=True),
+        settings=MachineSettings(budget_min_s=SLICE_S, budget_max_s=SLICE_S),
+    )
+    info = RunInfo("bench", "bench", "", str(path), "", "", "", PROTOCOL_VERSION)
+    learning = Learning()
+    supervisor = Supervisor(
+        RunAccount(spec, info, machine, learning),
+        machine=machine,
+        learning=learning,
         pool=SimulatedPool(clock),
         probes=NoProbes(),
         recording=DuckRecording(recorder),

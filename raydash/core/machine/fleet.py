@@ -15,14 +15,13 @@ from raydash.core.machine.stimuli import (
     HurryWorker,
     Instruction,
     KillWorker,
-    PolicyAnswered,
     PolicyVersion,
     ProgressSeen,
     RecordEvent,
     RequestRollout,
-    WorkerBecameReady,
     WorkerClosed,
     WorkerDied,
+    WorkerNews,
 )
 from raydash.core.machine.worker_record import (
     GONE,
@@ -32,12 +31,9 @@ from raydash.core.machine.worker_record import (
     WorkerPhase,
     WorkerRecord,
 )
-from raydash.core.records import Work
+from raydash.core.messages import Verb
+from raydash.core.records import PolicySet, Work, WorkerReady
 from raydash.core.spec import RolloutSpec
-
-WorkerStimulus = (
-    WorkerBecameReady | ChunkArrived | WorkerDied | WorkerClosed | PolicyAnswered | ProgressSeen
-)
 
 
 class Fleet:
@@ -158,6 +154,47 @@ class Fleet:
             case WorkerPhase.LIVE if worker.in_flight == 0:
                 self._close(worker)
 
+    def command(self, worker: WorkerRecord, verb: Verb) -> None:
+        """Do what a command asks of one worker, which permits it."""
+        number = worker.index
+        match verb:
+            case Verb.PAUSE:
+                worker.paused = True
+                self._event(EventKind.WORKER_PAUSED, f"worker {number} paused", number)
+            case Verb.RESUME:
+                worker.paused = False
+                self._event(EventKind.WORKER_RESUMED, f"worker {number} resumed", number)
+            case Verb.DRAIN:
+                self.drain(worker)
+            case Verb.STOP:
+                self.stop(worker)
+            case Verb.KILL:
+                self.kill(worker, AfterExit.STOP)
+            case Verb.RESTART:
+                worker.failures = 0
+                worker.paused = worker.draining = worker.stopping = False
+                if worker.is_gone or worker.phase is WorkerPhase.BACKOFF:
+                    self.restart(worker)
+                else:
+                    self.kill(worker, AfterExit.RESTART)
+            case Verb.SCALE | Verb.KEEP | Verb.SWAP:
+                pass  # they concern the whole run
+
+    def scale(self, wanted: int) -> None:
+        """Stop the workers with the highest indices, or start stopped ones and then new ones."""
+        staying = self.staying()
+        for worker in sorted(staying, key=lambda w: -w.index)[: max(0, len(staying) - wanted)]:
+            self.stop(worker)
+        missing = wanted - len(staying)
+        for worker in sorted(self.workers.values(), key=lambda w: w.index):
+            if missing > 0 and worker.phase is WorkerPhase.STOPPED:
+                worker.failures = 0
+                self.recreate(worker)
+                missing -= 1
+        for _ in range(missing):
+            self.create()
+        self._event(EventKind.WORKERS_SCALED, f"{len(staying)} → {wanted} workers")
+
     def kill(self, worker: WorkerRecord, fate: AfterExit) -> None:
         """End a worker's process at once; `fate` says what to do with the worker after that."""
         if worker.phase is WorkerPhase.BACKOFF:
@@ -168,20 +205,19 @@ class Fleet:
             self._set_phase(worker, WorkerPhase.KILLING)
             self._instructions.append(KillWorker(worker.index, worker.incarnation))
 
-    def handle(self, stimulus: WorkerStimulus, *, run_stops: bool) -> WorkerRecord | None:
+    def handle(self, stimulus: WorkerNews, *, run_stops: bool) -> WorkerRecord | None:
         """Take in what happened to a worker. While `run_stops`, no worker is restarted.
 
         Returns:
             The worker, or None if this is about an earlier incarnation.
         """
-        worker = self.workers.get(stimulus.worker_index)
-        if worker is None or worker.incarnation != stimulus.incarnation:
+        worker = self._note_sign_of_life(stimulus.worker_index, stimulus.incarnation)
+        if worker is None:
             return None
-        worker.heard_s = self.t_s
         match stimulus:
             case ProgressSeen():
                 pass
-            case WorkerBecameReady():
+            case WorkerReady():
                 if worker.phase is WorkerPhase.STARTING:
                     worker.ready_s = self.t_s
                     self._set_phase(worker, WorkerPhase.LIVE)
@@ -189,9 +225,7 @@ class Fleet:
                     if worker.incarnation:
                         text = f"worker {worker.index} restarted"
                         self._event(EventKind.WORKER_RESTARTED, text, worker.index)
-            case ChunkArrived():
-                self._on_chunk(worker, stimulus)
-            case PolicyAnswered():
+            case PolicySet():
                 self.swap.on_answer(worker, stimulus)
             case WorkerClosed():
                 self._reclaim_work(worker, is_gone=True)
@@ -201,6 +235,33 @@ class Fleet:
                 self._reclaim_work(worker, is_gone=True)
                 if not worker.is_gone and worker.phase is not WorkerPhase.BACKOFF:
                     self._on_died(worker, stimulus, run_stops=run_stops)
+        return worker
+
+    def on_chunk(self, chunk: ChunkArrived) -> WorkerRecord | None:
+        """Take in that a worker answered one request; as `handle`."""
+        worker = self._note_sign_of_life(chunk.worker_index, chunk.incarnation)
+        if worker is None:
+            return None
+        if worker.in_flight:
+            worker.in_flight -= 1
+            self.in_flight -= 1
+        if self.t_s - worker.ready_s > self._settings.healthy_after_s:
+            worker.failures = 0
+        if chunk.error:
+            worker.last_error = chunk.error
+        if chunk.failures_in_a_row >= self._settings.max_failures_in_a_row:
+            worker.fate = AfterExit.FAIL if worker.fate is not AfterExit.STOP else AfterExit.STOP
+            worker.stopping = True
+            worker.stopping_since_s = self.t_s
+        elif chunk.drained and worker.draining:
+            self.stop(worker)
+        return worker
+
+    def _note_sign_of_life(self, worker_index: int, incarnation: int) -> WorkerRecord | None:
+        worker = self.workers.get(worker_index)
+        if worker is None or worker.incarnation != incarnation:
+            return None
+        worker.heard_s = self.t_s
         return worker
 
     def tick(self, budget_s: float) -> None:
@@ -307,21 +368,6 @@ class Fleet:
         worker.in_flight = 0
         worker.stopping = worker.draining = False
         self._set_phase(worker, phase)
-
-    def _on_chunk(self, worker: WorkerRecord, chunk: ChunkArrived) -> None:
-        if worker.in_flight:
-            worker.in_flight -= 1
-            self.in_flight -= 1
-        if self.t_s - worker.ready_s > self._settings.healthy_after_s:
-            worker.failures = 0
-        if chunk.error:
-            worker.last_error = chunk.error
-        if chunk.failures_in_a_row >= self._settings.max_failures_in_a_row:
-            worker.fate = AfterExit.FAIL if worker.fate is not AfterExit.STOP else AfterExit.STOP
-            worker.stopping = True
-            worker.stopping_since_s = self.t_s
-        elif chunk.drained and worker.draining:
-            self.stop(worker)
 
     def _on_closed(self, worker: WorkerRecord) -> None:
         if worker.fate is AfterExit.FAIL:

@@ -29,8 +29,7 @@ from raydash.core.machine.stimuli import (
     Instruction,
     LearnerDied,
     LearnerFaulted,
-    ParametersArrived,
-    PolicySaved,
+    LearnerNews,
     RecordEvent,
     SavePolicy,
 )
@@ -241,19 +240,17 @@ class GenerationPlan:
         self._state = _State.OVER
         self._release_row()
 
-    def on_learner(
-        self, stimulus: ParametersArrived | LearnerFaulted | LearnerDied | PolicySaved
-    ) -> None:
-        """Take in what happened to the learner."""
+    def on_learner(self, stimulus: LearnerNews, t_s: float) -> None:
+        """Take in what happened to the learner at `t_s`, on the run's clock."""
         match stimulus:
-            case ParametersArrived(ready=ready):
-                self._on_parameters(ready, stimulus.t_s)
+            case ParametersReady():
+                self._on_parameters(stimulus, t_s)
             case LearnerFaulted(fault=fault):
                 self._fail(fault)
             case LearnerDied():
                 self._on_learner_died(stimulus)
-            case PolicySaved(written=written):
-                self._on_policy_saved(written)
+            case PolicyWritten():
+                self._on_policy_saved(stimulus)
 
     def _ask_learner(self, results: GenerationResults | None = None) -> None:
         self._state = _State.ASKING

@@ -1,11 +1,11 @@
 """The pure state machine of a run: stimuli in, instructions out. It decides everything.
 
-It uses no clock, threads, files or Ray. Time comes in with each stimulus. The caller (the
-supervisor, the simulated pool, a test) performs the instructions and reports with more stimuli.
+It uses no clock, threads, files or Ray. Time comes in with each stimulus, and never goes back. The
+caller (the supervisor, a test) performs the instructions and reports with more stimuli.
 
     machine = RunMachine(spec, RequestedState(num_workers=8))
     instructions = machine.start(t_s=0.0)
-    instructions = machine.handle(WorkerBecameReady(1.2, worker_index=1, incarnation=0))
+    instructions = machine.handle(WorkerClosed(worker_index=1, incarnation=0), t_s=1.2)
 
 It keeps these rules, which `validate` checks: a worker has at most two requests in flight, and none
 unless it is live; every command is answered exactly once; a run that is over has no worker.
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
 from raydash.core.machine.active_clock import ActiveClock
-from raydash.core.machine.fleet import Fleet, WorkerStimulus
+from raydash.core.machine.fleet import Fleet
 from raydash.core.machine.generation_plan import GenerationPlan, PastLearning
 from raydash.core.machine.pending_commands import PendingCommand, PendingCommands, refusal
 from raydash.core.machine.permissions import why_run_cannot, why_worker_cannot
@@ -24,26 +24,27 @@ from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.stimuli import (
     AnswerCommand,
     ChunkArrived,
+    ChunkBatch,
     CommandReceived,
+    CostFound,
     EndRun,
     Instruction,
     LearnerDied,
     LearnerFaulted,
-    ParametersArrived,
-    PolicySaved,
     PolicyVersion,
     ReadersCounted,
     RecordEvent,
     Stimulus,
     Ticked,
+    WorkerNews,
 )
 from raydash.core.machine.worker_record import (
-    AfterExit,
     MachineSettings,
     WorkerPhase,
     WorkerRecord,
 )
-from raydash.core.messages import CommandRun, Verb
+from raydash.core.messages import Verb
+from raydash.core.records import ParametersReady, PolicyWritten
 from raydash.core.spec import MAX_WORKERS, RunSpec
 from raydash.core.states import Activity, EndedBy, RunState
 
@@ -218,24 +219,31 @@ class RunMachine:
             self._update_run_state()
         return self._take_instructions()
 
-    def handle(self, stimulus: Stimulus) -> list[Instruction]:
-        """Take in what happened and return what to do."""
-        self._t_s = self._fleet.t_s = max(self._t_s, stimulus.t_s)
+    def handle(self, stimulus: Stimulus, t_s: float) -> list[Instruction]:
+        """Take in what happened at `t_s`, on the run's clock, and return what to do."""
+        self._t_s = self._fleet.t_s = max(self._t_s, t_s)
         self._clock.advance(self._t_s, running=self._is_active())
         if self.is_over:
             self._handle_when_over(stimulus)
             return self._take_instructions()
         match stimulus:
+            case ChunkBatch():
+                for chunk in stimulus.rows():
+                    if not self.is_over:
+                        self._on_chunk(chunk)
+                return self._take_instructions()
             case CommandReceived():
-                self._commands.note_received(stimulus.token)
-                self._on_command(stimulus.token, stimulus.command)
+                self._commands.note_received()
+                self._on_command(stimulus)
+            case CostFound(text=text):
+                self._event(EventKind.COST_FOUND, text)
             case ReadersCounted(count=count):
                 self._on_readers(count)
             case Ticked():
                 self._on_tick()
-            case ParametersArrived() | LearnerFaulted() | LearnerDied() | PolicySaved():
+            case ParametersReady() | LearnerFaulted() | LearnerDied() | PolicyWritten():
                 if self.plan is not None:
-                    self.plan.on_learner(stimulus)
+                    self.plan.on_learner(stimulus, self._t_s)
             case _:
                 self._on_worker(stimulus)
                 return self._take_instructions()
@@ -257,27 +265,29 @@ class RunMachine:
 
     def _handle_when_over(self, stimulus: Stimulus) -> None:
         if isinstance(stimulus, CommandReceived):
-            self._commands.note_received(stimulus.token)
-            reason = self._why_cannot(stimulus.command.verb)
-            done = stimulus.command.verb in (Verb.STOP, Verb.KEEP)
-            self._answer(stimulus.token, None if done else refusal(stimulus.command.verb, reason))
+            verb = stimulus.command.verb
+            self._commands.note_received()
+            done = verb in (Verb.STOP, Verb.KEEP)
+            self._answer(stimulus, None if done else refusal(verb, self._why_cannot(verb)))
 
     # --- commands ----------------------------------------------------------------------------
 
-    def _on_command(self, token: int, command: CommandRun) -> None:
-        if command.workers is None:
-            self._on_run_command(token, command)
+    def _on_command(self, received: CommandReceived) -> None:
+        workers = received.command.workers
+        if workers is None:
+            self._on_run_command(received)
         else:
-            self._on_worker_command(token, command.verb, command.workers)
+            self._on_worker_command(received, workers)
 
-    def _on_run_command(self, token: int, command: CommandRun) -> None:
+    def _on_run_command(self, received: CommandReceived) -> None:
+        command = received.command
         verb = command.verb
         reason = self._why_cannot(verb)
         if verb is Verb.STOP and self.state is RunState.STOPPING:
-            self._commands.add(PendingCommand(token, verb))
+            self._commands.add(PendingCommand(received))
             return
         if reason:
-            self._answer(token, refusal(verb, reason))
+            self._answer(received, refusal(verb, reason))
             return
         match verb:
             case Verb.PAUSE:
@@ -295,22 +305,27 @@ class RunMachine:
                 self.ended_by = EndedBy.DRAINED
                 self._event(EventKind.RUN_STOPPING, "draining: every episode is finished first")
             case Verb.SCALE:
-                if not self._scale(token, command.num_workers):
+                wanted = command.num_workers
+                if wanted is None or not 1 <= wanted <= MAX_WORKERS:
+                    self._answer(received, _impossible_scale(wanted))
                     return
+                self.num_workers = wanted
+                self._fleet.scale(wanted)
             case Verb.KEEP:
                 self.keep = True
             case Verb.SWAP:
                 if command.policy is None:
-                    self._answer(token, refusal(verb, "no policy is given"))
+                    self._answer(received, refusal(verb, "no policy is given"))
                     return
                 self._fleet.swap.begin(command.policy, self.workers.values())
             case Verb.KILL | Verb.RESTART:
                 targets = tuple(i for i, worker in self.workers.items() if not worker.is_gone)
-                self._on_worker_command(token, verb, targets)
+                self._on_worker_command(received, targets)
                 return
-        self._commands.add(PendingCommand(token, verb))
+        self._commands.add(PendingCommand(received))
 
-    def _on_worker_command(self, token: int, verb: Verb, indices: Iterable[int]) -> None:
+    def _on_worker_command(self, received: CommandReceived, indices: Iterable[int]) -> None:
+        verb = received.command.verb
         targets: list[WorkerRecord] = []
         reasons: list[str] = []
         for index in dict.fromkeys(indices):
@@ -326,64 +341,12 @@ class RunMachine:
         if self.state is RunState.STOPPING and verb is not Verb.KILL:
             targets, reasons = [], ["the run is stopping"]
         if not targets:
-            self._answer(token, refusal(verb, "; ".join(reasons[:5]) or "no worker is meant"))
+            self._answer(received, refusal(verb, "; ".join(reasons[:5]) or "no worker is meant"))
             return
         incarnations = {worker.index: worker.incarnation for worker in targets}
         for worker in targets:
-            self._command_worker(worker, verb)
-        self._commands.add(PendingCommand(token, verb, tuple(incarnations), incarnations))
-
-    def _command_worker(self, worker: WorkerRecord, verb: Verb) -> None:
-        number = worker.index
-        match verb:
-            case Verb.PAUSE:
-                worker.paused = True
-                self._event(EventKind.WORKER_PAUSED, f"worker {number} paused", number)
-            case Verb.RESUME:
-                worker.paused = False
-                self._event(EventKind.WORKER_RESUMED, f"worker {number} resumed", number)
-            case Verb.DRAIN:
-                self._fleet.drain(worker)
-            case Verb.STOP:
-                self._fleet.stop(worker)
-            case Verb.KILL:
-                self._fleet.kill(worker, AfterExit.STOP)
-            case Verb.RESTART:
-                worker.failures = 0
-                worker.paused = worker.draining = worker.stopping = False
-                if worker.is_gone or worker.phase is WorkerPhase.BACKOFF:
-                    self._fleet.restart(worker)
-                else:
-                    self._fleet.kill(worker, AfterExit.RESTART)
-            case Verb.SCALE | Verb.KEEP | Verb.SWAP:
-                pass
-
-    def _scale(self, token: int, wanted: int | None) -> bool:
-        if wanted is None or not 1 <= wanted <= MAX_WORKERS:
-            allowed = f"a whole number from 1 to {MAX_WORKERS}"
-            fault = Fault(
-                f"The run cannot have {wanted} workers",
-                f"allowed is {allowed}",
-                "Choose another number",
-                keys=("rollout.num_workers",),
-                bad_input=True,
-            )
-            self._answer(token, fault)
-            return False
-        staying = self._fleet.staying()
-        self.num_workers = wanted
-        for worker in sorted(staying, key=lambda w: -w.index)[: max(0, len(staying) - wanted)]:
-            self._fleet.stop(worker)
-        missing = wanted - len(staying)
-        for worker in sorted(self.workers.values(), key=lambda w: w.index):
-            if missing > 0 and worker.phase is WorkerPhase.STOPPED:
-                worker.failures = 0
-                self._fleet.recreate(worker)
-                missing -= 1
-        for _ in range(missing):
-            self._fleet.create()
-        self._event(EventKind.WORKERS_SCALED, f"{len(staying)} → {wanted} workers")
-        return True
+            self._fleet.command(worker, verb)
+        self._commands.add(PendingCommand(received, tuple(incarnations), incarnations))
 
     def _why_cannot(self, verb: Verb) -> str:
         learns = self._spec.learner.kind is not None
@@ -393,12 +356,12 @@ class RunMachine:
         return reason
 
     def _fail_overtaken(self, verb: Verb, reason: str) -> None:
-        for token in self._commands.withdraw(verb):
-            self._answer(token, refusal(verb, reason))
+        for received in self._commands.withdraw(verb):
+            self._answer(received, refusal(verb, reason))
 
-    def _answer(self, token: int, fault: Fault | None = None) -> None:
-        self._commands.note_answered(token)
-        self._instructions.append(AnswerCommand(token, fault))
+    def _answer(self, received: CommandReceived, fault: Fault | None = None) -> None:
+        self._commands.note_answered()
+        self._instructions.append(AnswerCommand(received, fault))
 
     # --- the run -----------------------------------------------------------------------------
 
@@ -408,19 +371,28 @@ class RunMachine:
         elif self._orphan_since_s is None:
             self._orphan_since_s = self._t_s
 
-    def _on_worker(self, stimulus: WorkerStimulus) -> None:
-        """Take in news of one worker without looking at all: there may be thousands."""
+    def _on_worker(self, stimulus: WorkerNews) -> None:
+        """Take in news of one worker. Nothing here looks at all of them: there may be thousands."""
         worker = self._fleet.handle(stimulus, run_stops=self.state is RunState.STOPPING)
+        if worker is not None:
+            self._go_on_with(worker)
+
+    def _on_chunk(self, chunk: ChunkArrived) -> None:
+        worker = self._fleet.on_chunk(chunk)
         if worker is None:
             return
-        if isinstance(stimulus, ChunkArrived):
-            self._num_env_steps = max(self._num_env_steps, stimulus.num_env_steps)
-            self._num_episodes = max(self._num_episodes, stimulus.num_episodes)
-            self._clock.note_chunk(self._t_s, stimulus.duration_s, stimulus.first_step_offset_s)
-            if self.plan is not None and stimulus.played is not None:
-                self.plan.on_played(worker.index, stimulus.played, self._t_s, self._num_env_steps)
+        self._num_env_steps = max(self._num_env_steps, chunk.num_env_steps)
+        self._num_episodes = max(self._num_episodes, chunk.num_episodes)
+        self._clock.note_chunk(self._t_s, chunk.duration_s, chunk.first_step_offset_s)
+        if self.plan is not None and chunk.played is not None:
+            self.plan.on_played(worker.index, chunk.played, self._t_s, self._num_env_steps)
+        self._go_on_with(worker)
+
+    def _go_on_with(self, worker: WorkerRecord) -> None:
+        """Do what follows from a worker's news: for the run, for this worker, for idle others."""
         self._stop_if_due()
-        self._send_requests(self.workers.values() if self.state is RunState.STOPPING else (worker,))
+        stops = self.state is RunState.STOPPING
+        self._send_requests(self.workers.values() if stops else (worker,))
         if self.plan is not None and self.plan.has_work:
             self._send_requests([self.workers[index] for index in sorted(self._fleet.starved)])
         self._update_run_state()
@@ -482,10 +454,10 @@ class RunMachine:
             coming = (Activity.STARTING, Activity.RESTARTING)
             others_are_coming = any(self.activity_of(w) in coming for w in self.workers.values())
             fault = fleet.swap.close(others_are_coming=others_are_coming)
-            for token in self._commands.withdraw(Verb.SWAP):
-                self._answer(token, fault)
-        for token, fault in self._commands.pop_settled(self.workers, is_over=self.is_over):
-            self._answer(token, fault)
+            for received in self._commands.withdraw(Verb.SWAP):
+                self._answer(received, fault)
+        for received, fault in self._commands.pop_settled(self.workers, is_over=self.is_over):
+            self._answer(received, fault)
 
     def _waits_for_saving(self) -> bool:
         """Tell whether the end must wait for the best policy; give it up once its time is over."""
@@ -538,3 +510,13 @@ class RunMachine:
             assert all(worker.is_gone for worker in self.workers.values())
             assert self._commands.is_empty
             assert self.ended_by is not None
+
+
+def _impossible_scale(wanted: int | None) -> Fault:
+    return Fault(
+        f"The run cannot have {wanted} workers",
+        f"allowed is a whole number from 1 to {MAX_WORKERS}",
+        "Choose another number",
+        keys=("rollout.num_workers",),
+        bad_input=True,
+    )

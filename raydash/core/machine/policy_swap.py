@@ -11,12 +11,12 @@ from raydash.core.events import EventKind
 from raydash.core.faults import Fault
 from raydash.core.machine.stimuli import (
     Instruction,
-    PolicyAnswered,
     PolicyVersion,
     RecordEvent,
     SetPolicy,
 )
 from raydash.core.machine.worker_record import WorkerPhase, WorkerRecord
+from raydash.core.records import PolicySet
 from raydash.core.spec import PolicySpec
 
 _MAX_REFUSALS_SHOWN = 3
@@ -55,19 +55,21 @@ class PolicySwap:
             self._num_unanswered += 1
             self._instructions.append(SetPolicy(worker.index, worker.incarnation, self._offered))
 
-    def on_answer(self, worker: WorkerRecord, answer: PolicyAnswered) -> None:
+    def on_answer(self, worker: WorkerRecord, answer: PolicySet) -> None:
         """Take in whether a worker could take the policy that it was offered."""
         if worker.offered_seq_no != answer.weights_seq_no:
             return
         self.withdraw(worker)
-        if not answer.refusal:
+        fault = answer.fault
+        if fault is None:
             worker.weights_seq_no = answer.weights_seq_no
             self._commit()
             return
-        self._refusals[worker.index] = answer.refusal
-        text = f"worker {worker.index} keeps the policy that it has: {answer.refusal}"
+        refusal = ": ".join(words for words in (fault.what, fault.why) if words)
+        self._refusals[worker.index] = refusal
+        text = f"worker {worker.index} keeps the policy that it has: {refusal}"
         self._instructions.append(
-            RecordEvent(EventKind.POLICY_REFUSED, text, worker.index, answer.detail)
+            RecordEvent(EventKind.POLICY_REFUSED, text, worker.index, fault.detail)
         )
 
     def withdraw(self, worker: WorkerRecord) -> None:

@@ -1,21 +1,30 @@
 """What goes into and out of the state machine: stimuli and instructions.
 
-A stimulus says what happened, an instruction says what to do. Every stimulus carries `t_s`, in
-seconds on the run's clock, which must never go back.
+A stimulus says what happened, an instruction says what to do. What a pool or a learner reports is
+a stimulus as it is; the supervisor says when, in seconds on the run's clock.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
 
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
 from raydash.core.messages import CommandRun
 from raydash.core.records import (
+    Float64,
     GenerationResults,
+    Int32,
+    Int64,
     ParametersReady,
     PlayedWork,
+    PolicySet,
     PolicyWritten,
     Work,
+    WorkerReady,
 )
 from raydash.core.spec import PolicySpec
 from raydash.core.states import EndedBy, RunState
@@ -25,33 +34,28 @@ from raydash.core.states import EndedBy, RunState
 
 @dataclass(frozen=True, slots=True)
 class CommandReceived:
-    """A command came in; `token` is unique and identifies its answer."""
+    """A reader asked for something; the answer comes back with this stimulus.
 
-    t_s: float
-    token: int
+    Attributes:
+        reader_id: Who asked, unique per engine; empty if nobody waits for the answer.
+        command: What was asked. Its id is unique among the commands of one reader.
+    """
+
+    reader_id: str
     command: CommandRun
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerBecameReady:
-    """A new worker has made and reset its environment."""
-
-    t_s: float
-    worker_index: int
-    incarnation: int
-
-
-@dataclass(frozen=True, slots=True)
 class ChunkArrived:
-    """A worker answered one request.
+    """What the machine needs to know of one chunk: a row of a `ChunkBatch`.
 
     Attributes:
         num_env_steps: Steps of the whole run, this chunk included.
         num_episodes: Episodes of the whole run, this chunk included.
+        error: The last exception of its episodes, in words; empty if there was none.
         played: What the chunk tells the learner; None: nothing learns.
     """
 
-    t_s: float
     worker_index: int
     incarnation: int
     duration_s: float
@@ -62,6 +66,64 @@ class ChunkArrived:
     error: str = ""
     drained: bool = False
     played: PlayedWork | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkBatch:
+    """Chunks that were collected together, in columns; the attributes are those of `ChunkArrived`.
+
+    All columns have one entry per chunk, in the order in which the chunks arrived.
+    """
+
+    worker_index: Int32
+    incarnation: Int32
+    duration_s: Float64
+    first_step_offset_s: Float64
+    num_env_steps: Int64
+    num_episodes: Int64
+    failures_in_a_row: Int32
+    error: tuple[str, ...]
+    drained: NDArray[np.bool_]
+    played: tuple[PlayedWork | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.worker_index)
+
+    @staticmethod
+    def of(chunks: Sequence[ChunkArrived]) -> "ChunkBatch":
+        """Put chunks into columns."""
+        return ChunkBatch(
+            worker_index=np.array([chunk.worker_index for chunk in chunks], np.int32),
+            incarnation=np.array([chunk.incarnation for chunk in chunks], np.int32),
+            duration_s=np.array([chunk.duration_s for chunk in chunks], np.float64),
+            first_step_offset_s=np.array(
+                [chunk.first_step_offset_s for chunk in chunks], np.float64
+            ),
+            num_env_steps=np.array([chunk.num_env_steps for chunk in chunks], np.int64),
+            num_episodes=np.array([chunk.num_episodes for chunk in chunks], np.int64),
+            failures_in_a_row=np.array([chunk.failures_in_a_row for chunk in chunks], np.int32),
+            error=tuple(chunk.error for chunk in chunks),
+            drained=np.array([chunk.drained for chunk in chunks], np.bool_),
+            played=tuple(chunk.played for chunk in chunks),
+        )
+
+    def rows(self) -> Iterator[ChunkArrived]:
+        """Yield the chunks one after the other."""
+        columns = zip(
+            self.worker_index.tolist(),
+            self.incarnation.tolist(),
+            self.duration_s.tolist(),
+            self.first_step_offset_s.tolist(),
+            self.num_env_steps.tolist(),
+            self.num_episodes.tolist(),
+            self.failures_in_a_row.tolist(),
+            self.error,
+            self.drained.tolist(),
+            self.played,
+            strict=True,
+        )
+        for row in columns:
+            yield ChunkArrived(*row)
 
 
 class DeathCause(StrEnum):
@@ -78,7 +140,6 @@ class DeathCause(StrEnum):
 class WorkerDied:
     """A worker's process ended, or never started; its requests in flight are lost."""
 
-    t_s: float
     worker_index: int
     incarnation: int
     cause: DeathCause
@@ -88,47 +149,31 @@ class WorkerDied:
 
 @dataclass(frozen=True, slots=True)
 class WorkerClosed:
-    """A worker closed its environment and ended, as it was asked to."""
+    """A worker closed its environment and is ending, as it was asked to."""
 
-    t_s: float
     worker_index: int
     incarnation: int
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyAnswered:
-    """A worker took the policy that it was offered, or says why it could not."""
-
-    t_s: float
-    worker_index: int
-    incarnation: int
-    weights_seq_no: int
-    refusal: str = ""
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressSeen:
     """A worker with a request in flight made progress."""
 
-    t_s: float
     worker_index: int
     incarnation: int
 
 
 @dataclass(frozen=True, slots=True)
-class ParametersArrived:
-    """The learner has the parameters of a generation ready."""
+class CostFound:
+    """The run's mode costs something that users should know, in words."""
 
-    t_s: float
-    ready: ParametersReady
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class LearnerFaulted:
     """The learner raised, or gave unusable parameters. It would do so again, so the run fails."""
 
-    t_s: float
     fault: Fault
 
 
@@ -136,48 +181,26 @@ class LearnerFaulted:
 class LearnerDied:
     """The learner's process ended."""
 
-    t_s: float
     text: str
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PolicySaved:
-    """The best policy is on disk, or could not be written."""
-
-    t_s: float
-    written: PolicyWritten
 
 
 @dataclass(frozen=True, slots=True)
 class ReadersCounted:
     """How many engines read this run now."""
 
-    t_s: float
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """Time passed."""
-
-    t_s: float
+    """Nothing happened but time."""
 
 
+WorkerNews = WorkerReady | PolicySet | WorkerClosed | WorkerDied | ProgressSeen
+LearnerNews = ParametersReady | LearnerFaulted | LearnerDied | PolicyWritten
 Stimulus = (
-    CommandReceived
-    | WorkerBecameReady
-    | ChunkArrived
-    | WorkerDied
-    | WorkerClosed
-    | PolicyAnswered
-    | ProgressSeen
-    | ParametersArrived
-    | LearnerFaulted
-    | LearnerDied
-    | PolicySaved
-    | ReadersCounted
-    | Ticked
+    CommandReceived | ChunkBatch | WorkerNews | CostFound | LearnerNews | ReadersCounted | Ticked
 )
 
 # --- instructions -----------------------------------------------------------------------------
@@ -297,9 +320,9 @@ class RecordEvent:
 
 @dataclass(frozen=True, slots=True)
 class AnswerCommand:
-    """Answer the command that came with `token`; this happens exactly once per command."""
+    """Answer a command; this happens exactly once per command. Without a fault it was done."""
 
-    token: int
+    received: CommandReceived
     fault: Fault | None = None
 
 

@@ -1,5 +1,6 @@
 """What is known of each worker beside its totals: where it runs, what it does, and since when."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -104,7 +105,7 @@ class Roster:
         return self._ready.get(worker_index)
 
     def columns(
-        self, machine: RunMachine, ledger: Ledger, vitals: dict[int, WorkerVitals], t_s: float
+        self, machine: RunMachine, ledger: Ledger, vitals: Mapping[int, WorkerVitals], t_s: float
     ) -> WorkerColumns:
         """Return the columns of all workers at `t_s`."""
         workers = [machine.workers[index] for index in sorted(machine.workers)]
@@ -152,7 +153,7 @@ class Roster:
         )
 
     def update_activities(
-        self, machine: RunMachine, vitals: dict[int, WorkerVitals], t_s: float
+        self, machine: RunMachine, vitals: Mapping[int, WorkerVitals], t_s: float
     ) -> None:
         """Note what each worker is doing at `t_s`, and since when.
 

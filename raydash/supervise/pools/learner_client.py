@@ -11,12 +11,7 @@ import ray
 from typing_extensions import override
 
 from raydash.core.clock import Clock
-from raydash.core.machine.stimuli import (
-    LearnerDied,
-    LearnerFaulted,
-    ParametersArrived,
-    PolicySaved,
-)
+from raydash.core.machine.stimuli import LearnerDied, LearnerFaulted, LearnerNews
 from raydash.core.records import (
     GenerationResults,
     LearnerFault,
@@ -29,8 +24,6 @@ from raydash.supervise.pools.ray_pool import died_from
 
 PING_AFTER_S = 1.0
 
-LearnerReport = ParametersArrived | LearnerFaulted | LearnerDied | PolicySaved
-
 
 class LearnerClient(Protocol):
     """Carries out the machine's instructions on a learner."""
@@ -42,10 +35,10 @@ class LearnerClient(Protocol):
         """Tell the learner how long observations and actions are, which a ready worker knows."""
 
     def request_generation(self, weights_seq_no: int, results: GenerationResults) -> None:
-        """Ask for the next generation: reports `ParametersArrived`, `LearnerFaulted` or a death."""
+        """Ask for the next generation: reports `ParametersReady`, `LearnerFaulted` or a death."""
 
     def save_policy(self, weights_seq_no: int) -> None:
-        """Write the best policy to disk: reports `PolicySaved` or a death."""
+        """Write the best policy to disk: reports `PolicyWritten` or a death."""
 
     def parameters(self) -> Any:
         """Return the newest generation's parameters, in the form that a pool's `play` takes."""
@@ -53,11 +46,47 @@ class LearnerClient(Protocol):
     def wait(self, other_refs: Sequence[Any], timeout_s: float) -> None:
         """Wait until the learner replies or one of a pool's refs is ready, or the time is up."""
 
-    def collect(self, t_s: float) -> list[LearnerReport]:
+    def collect(self) -> list[LearnerNews]:
         """Return everything that has come in since the last call. Never waits."""
 
     def shut_down(self) -> None:
         """End the learner."""
+
+
+class NoLearner(LearnerClient):
+    """The learner of a run that does not learn: it is asked for nothing and reports nothing."""
+
+    @override
+    def create(self) -> None:
+        pass
+
+    @override
+    def on_worker_ready(self, ready: WorkerReady) -> None:
+        pass
+
+    @override
+    def request_generation(self, weights_seq_no: int, results: GenerationResults) -> None:
+        pass
+
+    @override
+    def save_policy(self, weights_seq_no: int) -> None:
+        pass
+
+    @override
+    def parameters(self) -> Any:
+        return None
+
+    @override
+    def wait(self, other_refs: Sequence[Any], timeout_s: float) -> None:
+        pass
+
+    @override
+    def collect(self) -> list[LearnerNews]:
+        return []
+
+    @override
+    def shut_down(self) -> None:
+        pass
 
 
 class RayLearner(LearnerClient):
@@ -123,11 +152,11 @@ class RayLearner(LearnerClient):
             time.sleep(timeout_s)
 
     @override
-    def collect(self, t_s: float) -> list[LearnerReport]:
+    def collect(self) -> list[LearnerNews]:
         if self._handle is None:
             return []
         self._ping_if_quiet()
-        reports: list[LearnerReport] = []
+        reports: list[LearnerNews] = []
         refs = list(self._calls)
         ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0) if refs else ([], [])
         for ref in ready:
@@ -138,9 +167,9 @@ class RayLearner(LearnerClient):
             except Exception as error:
                 self._kill()
                 died = died_from(error, 0, 0)
-                return [*reports, LearnerDied(t_s, died.text, died.detail)]
+                return [*reports, LearnerDied(died.text, died.detail)]
             if reply is not None:
-                reports.append(self._report(decode(reply), parameters, t_s))
+                reports.append(self._report(decode(reply), parameters))
         return reports
 
     @override
@@ -148,16 +177,13 @@ class RayLearner(LearnerClient):
         self._kill()
 
     def _report(
-        self, message: ParametersReady | LearnerFault | PolicyWritten, parameters: Any, t_s: float
-    ) -> LearnerReport:
-        match message:
-            case ParametersReady():
-                self._newest_parameters = parameters
-                return ParametersArrived(t_s, message)
-            case LearnerFault(fault=fault):
-                return LearnerFaulted(t_s, fault)
-            case PolicyWritten():
-                return PolicySaved(t_s, message)
+        self, message: ParametersReady | LearnerFault | PolicyWritten, parameters: Any
+    ) -> LearnerNews:
+        if isinstance(message, LearnerFault):
+            return LearnerFaulted(message.fault)
+        if isinstance(message, ParametersReady):
+            self._newest_parameters = parameters
+        return message
 
     def _ping_if_quiet(self) -> None:
         """Ping a quiet learner: while a generation is played, nothing else would show its death."""

@@ -5,40 +5,13 @@ an exception. `collect` gives each report once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from raydash.core.machine.stimuli import DeathCause, PolicyVersion
+from raydash.core.machine.stimuli import CostFound, PolicyVersion, WorkerClosed, WorkerDied
 from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerReady
 
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """A worker has closed its environment, and its process is ending."""
-
-    worker_index: int
-    incarnation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Died:
-    """A worker is gone, or could not be created."""
-
-    worker_index: int
-    incarnation: int
-    cause: DeathCause
-    text: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CostFound:
-    """The run's mode costs something that users should know, in words."""
-
-    text: str
-
-
-WorkerReport = WorkerReady | RolloutChunk | PolicySet | Closed | Died
+WorkerReport = WorkerReady | RolloutChunk | PolicySet | WorkerClosed | WorkerDied
+"""But for the chunks, which are counted first, each is a stimulus of the machine as it is."""
 Report = WorkerReport | CostFound
 
 
@@ -46,31 +19,35 @@ class WorkerPool(Protocol):
     """Performs the machine's instructions on workers."""
 
     def create(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
-        """Create a worker and prepare its environment: reports `WorkerReady` or `Died`."""
+        """Create a worker and prepare its environment: reports `WorkerReady` or `WorkerDied`."""
 
     def set_policy(self, worker_index: int, incarnation: int, version: PolicyVersion) -> None:
         """Give a worker another policy after the requests that it has: reports `PolicySet`."""
 
-    def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
-        """Ask for one chunk: reports a `RolloutChunk` or `Died`."""
-
-    def play(
-        self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: Any
+    def request(
+        self,
+        worker_index: int,
+        incarnation: int,
+        budget_s: float,
+        *,
+        drain: bool,
+        work: Work | None = None,
+        parameters: Any = None,
     ) -> None:
-        """Ask for one chunk of a learner's candidates: reports as `request` does.
+        """Ask for one chunk, which may take `budget_s`: reports a `RolloutChunk` or `WorkerDied`.
 
-        The chunk may take `budget_s`. `parameters` are those of the work's generation, as
-        `LearnerClient.parameters` returns them.
+        In a run that learns, `work` names the candidates to play, and `parameters` are those of
+        its generation, as `LearnerClient.parameters` returns them. Such runs have the mode actors.
         """
 
     def hurry(self, worker_index: int, incarnation: int, *, wanted: bool) -> None:
         """Cut a worker's chunks short where that is possible, or stop doing so."""
 
     def close_worker(self, worker_index: int, incarnation: int) -> None:
-        """Close the environment and end the process: reports `Closed` or `Died`."""
+        """Close the environment and end the process: reports `WorkerClosed` or `WorkerDied`."""
 
     def kill(self, worker_index: int, incarnation: int) -> None:
-        """End the process at once: reports `Died` with cause `KILLED`."""
+        """End the process at once: reports `WorkerDied` with cause `KILLED`."""
 
     def collect(self) -> Sequence[Report]:
         """Return everything that has come in since the last call. Never waits."""

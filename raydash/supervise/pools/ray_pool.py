@@ -23,10 +23,10 @@ from ray.exceptions import (
 from typing_extensions import override
 
 from raydash.core.clock import Clock
-from raydash.core.machine.stimuli import DeathCause, PolicyVersion
+from raydash.core.machine.stimuli import DeathCause, PolicyVersion, WorkerClosed, WorkerDied
 from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerFault, WorkerReady
 from raydash.protocol.codec import CodecError, decode
-from raydash.supervise.pools.pool import Closed, Died, WorkerPool, WorkerReport
+from raydash.supervise.pools.pool import WorkerPool, WorkerReport
 from raydash.worker.node.progress import set_hurry
 from raydash.worker.remote.ray_transport import values_of
 
@@ -82,7 +82,7 @@ class RayPool(WorkerPool):
             # Whatever makes Ray refuse (bad resources, a lost cluster) counts as this worker's end.
             cause = DeathCause.COULD_NOT_START
             self._reports.append(
-                Died(worker_index, incarnation, cause, _first_line(error), str(error))
+                WorkerDied(worker_index, incarnation, cause, _first_line(error), str(error))
             )
             return
         worker = _Worker(handle, worker_index, incarnation, self._clock())
@@ -97,18 +97,23 @@ class RayPool(WorkerPool):
             self._call(worker, "policy", worker.handle.set_policy.remote(policy, number))
 
     @override
-    def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
-        worker = self._workers.get((worker_index, incarnation))
-        if worker is not None:
-            self._call(worker, "rollout", worker.handle.rollout.remote(budget_s, drain))
-
-    @override
-    def play(
-        self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: Any
+    def request(
+        self,
+        worker_index: int,
+        incarnation: int,
+        budget_s: float,
+        *,
+        drain: bool,
+        work: Work | None = None,
+        parameters: Any = None,
     ) -> None:
-        """Ask for a chunk of candidates; Ray moves the parameters straight to the worker."""
+        """Ask for a chunk; Ray moves parameters straight from the learner to the worker."""
         worker = self._workers.get((worker_index, incarnation))
-        if worker is not None:
+        if worker is None:
+            return
+        if work is None:
+            self._call(worker, "rollout", worker.handle.rollout.remote(budget_s, drain))
+        else:
             self._call(worker, "play", worker.handle.play.remote(budget_s, work, parameters))
 
     @override
@@ -133,7 +138,7 @@ class RayPool(WorkerPool):
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             self._end(worker)
-            died = Died(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
+            died = WorkerDied(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
             self._reports.append(died)
 
     @override
@@ -158,7 +163,7 @@ class RayPool(WorkerPool):
             worker.last_reply_s = self._clock()
 
     def report_lost(self, worker_index: int, incarnation: int, error: Exception) -> None:
-        """Report as `Died` a worker whose call from the stepping loop failed with `error`.
+        """Report as `WorkerDied` a worker whose call from the stepping loop failed with `error`.
 
         The worker is pinged first, because Ray tells only an actor's owner why it died.
         """
@@ -226,7 +231,7 @@ class RayPool(WorkerPool):
         match kind:
             case "close":
                 self._end(worker)
-                self._reports.append(Closed(index, incarnation))
+                self._reports.append(WorkerClosed(index, incarnation))
             case "ping" if worker.lost_by is not None:
                 # It is alive although a call of it failed, so its state can't be trusted.
                 self._end(worker)
@@ -239,7 +244,7 @@ class RayPool(WorkerPool):
                 except CodecError as error:
                     self._end(worker)
                     text = f"its answer is no message of ours: {error}"
-                    self._reports.append(Died(index, incarnation, DeathCause.CRASHED, text))
+                    self._reports.append(WorkerDied(index, incarnation, DeathCause.CRASHED, text))
 
     def _on_message(
         self, worker: _Worker, message: WorkerReady | RolloutChunk | PolicySet | WorkerFault
@@ -249,7 +254,9 @@ class RayPool(WorkerPool):
             fault = message.fault
             text = f"{fault.what}: {fault.why}" if fault.why else fault.what
             cause = DeathCause.COULD_NOT_START
-            self._reports.append(Died(worker.index, worker.incarnation, cause, text, fault.detail))
+            self._reports.append(
+                WorkerDied(worker.index, worker.incarnation, cause, text, fault.detail)
+            )
             return
         if isinstance(message, WorkerReady):
             worker.ready = message
@@ -264,7 +271,7 @@ class RayPool(WorkerPool):
         ray.kill(worker.handle, no_restart=True)
 
 
-def died_from(error: Exception, worker_index: int, incarnation: int) -> Died:
+def died_from(error: Exception, worker_index: int, incarnation: int) -> WorkerDied:
     """Turn an exception of Ray into the cause and the words of a worker's end.
 
     The kinds of exceptions are those of assets/docs/internals/ray.md, "How a worker ends".
@@ -297,7 +304,7 @@ def died_from(error: Exception, worker_index: int, incarnation: int) -> Died:
             cause, text = DeathCause.CRASHED, _raised(detail)
         case _:
             cause, text = DeathCause.CRASHED, _first_line(error)
-    return Died(worker_index, incarnation, cause, text[:MAX_TEXT], detail)
+    return WorkerDied(worker_index, incarnation, cause, text[:MAX_TEXT], detail)
 
 
 def _how_it_ended(detail: str) -> str:

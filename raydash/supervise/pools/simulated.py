@@ -14,10 +14,10 @@ from typing_extensions import override
 
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault
-from raydash.core.machine.stimuli import DeathCause, PolicyVersion
+from raydash.core.machine.stimuli import DeathCause, PolicyVersion, WorkerClosed, WorkerDied
 from raydash.core.records import Int64, PolicySet, RolloutChunk, Work, WorkerReady, WorkerTotals
 from raydash.core.states import Ending
-from raydash.supervise.pools.pool import Closed, Died, Report, WorkerPool
+from raydash.supervise.pools.pool import Report, WorkerPool
 
 STEPS_PER_S = 3000.0
 MIN_LENGTH, MAX_LENGTH = 9, 500
@@ -81,19 +81,21 @@ class SimulatedPool(WorkerPool):
         self._reports.append(PolicySet(*key, number))
 
     @override
-    def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
+    def request(
+        self,
+        worker_index: int,
+        incarnation: int,
+        budget_s: float,
+        *,
+        drain: bool,
+        work: Work | None = None,
+        parameters: Any = None,
+    ) -> None:
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             begin = max(self._clock(), worker.free_s)
             worker.free_s = begin + budget_s
             worker.due.append((worker.free_s, budget_s, drain))
-
-    @override
-    def play(
-        self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: object
-    ) -> None:
-        """Never called: a simulated run that learns is refused."""
-        raise AssertionError("simulated workers do not learn")
 
     @override
     def pending_refs(self) -> Sequence[Any]:
@@ -112,7 +114,7 @@ class SimulatedPool(WorkerPool):
     @override
     def close_worker(self, worker_index: int, incarnation: int) -> None:
         self._workers.pop((worker_index, incarnation), None)
-        self._reports.append(Closed(worker_index, incarnation))
+        self._reports.append(WorkerClosed(worker_index, incarnation))
 
     @override
     def kill(self, worker_index: int, incarnation: int) -> None:
@@ -128,7 +130,7 @@ class SimulatedPool(WorkerPool):
         """Let a worker die, for tests."""
         self._workers.pop((worker_index, incarnation), None)
         self._starting.pop((worker_index, incarnation), None)
-        self._reports.append(Died(worker_index, incarnation, cause, text))
+        self._reports.append(WorkerDied(worker_index, incarnation, cause, text))
 
     @override
     def collect(self) -> list[Report]:

@@ -17,10 +17,16 @@ import ray
 from typing_extensions import override
 
 from raydash.core.clock import Clock
-from raydash.core.machine.stimuli import DeathCause, PolicyVersion
+from raydash.core.machine.stimuli import (
+    CostFound,
+    DeathCause,
+    PolicyVersion,
+    WorkerClosed,
+    WorkerDied,
+)
 from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerFault, WorkerReady
 from raydash.protocol.codec import decode
-from raydash.supervise.pools.pool import Closed, CostFound, Died, Report, WorkerPool, WorkerReport
+from raydash.supervise.pools.pool import Report, WorkerPool, WorkerReport
 from raydash.supervise.pools.ray_pool import PING_AFTER_S, SLOW_TO_PLACE_S, died_from
 from raydash.worker.node.progress import set_call_wanted, set_hurry
 from raydash.worker.remote.moves import WorkerKey
@@ -39,7 +45,7 @@ class EnvHosts(Protocol):
     """Hosts environments, which the stepping loop steps. Like a `WorkerPool` without chunks."""
 
     def create(self, worker_index: int, incarnation: int) -> None:
-        """Create an environment's host: reports `WorkerReady` or `Died`."""
+        """Create an environment's host: reports `WorkerReady` or `WorkerDied`."""
 
     def handle_of(self, worker_index: int, incarnation: int) -> Any:
         """Return what the stepping loop sends moves to; None if there is no such process."""
@@ -48,13 +54,13 @@ class EnvHosts(Protocol):
         """Note that the environment has just replied to the stepping loop."""
 
     def report_lost(self, worker_index: int, incarnation: int, error: Exception) -> None:
-        """Report as `Died` an environment that the stepping loop lost with `error`."""
+        """Report as `WorkerDied` an environment that the stepping loop lost with `error`."""
 
     def close_worker(self, worker_index: int, incarnation: int) -> None:
-        """Close an environment: reports `Closed` or `Died`."""
+        """Close an environment: reports `WorkerClosed` or `WorkerDied`."""
 
     def kill(self, worker_index: int, incarnation: int) -> None:
-        """End a host at once: reports `Died`."""
+        """End a host at once: reports `WorkerDied`."""
 
     def collect(self) -> list[WorkerReport]:
         """Return everything since the last call. Never waits."""
@@ -165,7 +171,16 @@ class SteppingPool(WorkerPool):
         loop.policy_refs.add(loop.handle.set_policy.remote((worker_index, incarnation), version))
 
     @override
-    def request(self, worker_index: int, incarnation: int, budget_s: float, *, drain: bool) -> None:
+    def request(
+        self,
+        worker_index: int,
+        incarnation: int,
+        budget_s: float,
+        *,
+        drain: bool,
+        work: Work | None = None,
+        parameters: Any = None,
+    ) -> None:
         worker = self._workers.get((worker_index, incarnation))
         if worker is not None:
             if not worker.num_requests:
@@ -173,13 +188,6 @@ class SteppingPool(WorkerPool):
             worker.num_requests += 1
             worker.drain = drain
             self._budget_s = budget_s
-
-    @override
-    def play(
-        self, worker_index: int, incarnation: int, budget_s: float, work: Work, parameters: Any
-    ) -> None:
-        """Never called: a spec that asks for learning in these modes is refused."""
-        raise AssertionError("candidates are played by workers of the mode actors")
 
     @override
     def pending_refs(self) -> Sequence[Any]:
@@ -206,14 +214,14 @@ class SteppingPool(WorkerPool):
         if key not in self._workers:
             return
         self._end(key)
-        died = Died(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
+        died = WorkerDied(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
         self._reports.append(died)
         loop, now_s = self._loop, self._clock()
         if loop is not None and any(call.overdue_s < now_s for call in loop.calls.values()):
             ray.kill(loop.handle, no_restart=True)
             text = "its stepping loop hung and was ended: does the policy come back?"
             self._on_loop_died(
-                lambda index, incarnation: Died(index, incarnation, DeathCause.KILLED, text)
+                lambda index, incarnation: WorkerDied(index, incarnation, DeathCause.KILLED, text)
             )
 
     @override
@@ -270,7 +278,7 @@ class SteppingPool(WorkerPool):
                     worker.state = _WorkerState.OPENING
                     worker.last_reply_s = self._clock()
                     self._ensure_loop()
-                case Closed() | Died():
+                case WorkerClosed() | WorkerDied():
                     self._forget(key)
                     self._reports.append(report)
                 case RolloutChunk() | PolicySet():
@@ -313,7 +321,7 @@ class SteppingPool(WorkerPool):
             else:
                 self._on_call_result(loop.calls.pop(ref), value)
 
-    def _on_loop_died(self, died: Callable[[int, int], Died]) -> None:
+    def _on_loop_died(self, died: Callable[[int, int], WorkerDied]) -> None:
         """Report all workers of the loop as dead; those whose hosts still start join the next."""
         self._loop = None
         self._to_forget.clear()
@@ -382,7 +390,7 @@ class SteppingPool(WorkerPool):
         self._end(key)
         fault = report.fault
         text = f"{fault.what}: {fault.why}" if fault.why else fault.what
-        died = Died(*key, DeathCause.COULD_NOT_START, text, fault.detail)
+        died = WorkerDied(*key, DeathCause.COULD_NOT_START, text, fault.detail)
         self._reports.append(died)
 
     def _send_calls(self, loop: _Loop) -> None:
@@ -428,6 +436,6 @@ def _request_kind(worker: _Worker) -> RequestKind | None:
     return None
 
 
-def _loop_died(error: Exception, worker_index: int, incarnation: int) -> Died:
+def _loop_died(error: Exception, worker_index: int, incarnation: int) -> WorkerDied:
     died = died_from(error, worker_index, incarnation)
     return replace(died, text=f"its stepping loop is gone: {died.text}")

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from typing_extensions import override
 
-from raydash.core.machine.stimuli import DeathCause
+from raydash.core.machine.stimuli import DeathCause, WorkerClosed, WorkerDied
 from raydash.core.records import WorkerReady
-from raydash.supervise.pools.pool import Closed, Died, WorkerReport
+from raydash.supervise.pools.pool import WorkerReport
 from raydash.supervise.pools.ray_pool import died_from
 from raydash.supervise.pools.stepping_pool import EnvHosts
 from raydash.worker.envs.seeds import env_seeds
@@ -48,17 +48,17 @@ class TaskHosts(EnvHosts):
 
     @override
     def report_lost(self, worker_index: int, incarnation: int, error: Exception) -> None:
-        """Report `Died`, because a task was lost and the state with it."""
+        """Report `WorkerDied`, because a task was lost and the state with it."""
         self._reports.append(died_from(error, worker_index, incarnation))
 
     @override
     def close_worker(self, worker_index: int, incarnation: int) -> None:
-        """Report `Closed` at once, because a state is data and needs no closing."""
-        self._reports.append(Closed(worker_index, incarnation))
+        """Report `WorkerClosed` at once, because a state is data and needs no closing."""
+        self._reports.append(WorkerClosed(worker_index, incarnation))
 
     @override
     def kill(self, worker_index: int, incarnation: int) -> None:
-        died = Died(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
+        died = WorkerDied(worker_index, incarnation, DeathCause.KILLED, "killed by raydash")
         self._reports.append(died)
 
     @override

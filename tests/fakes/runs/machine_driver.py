@@ -8,6 +8,7 @@ from raydash.core.machine.machine import RunMachine
 from raydash.core.machine.stimuli import (
     AnswerCommand,
     ChunkArrived,
+    ChunkBatch,
     CloseWorker,
     CommandReceived,
     CreateWorker,
@@ -16,17 +17,16 @@ from raydash.core.machine.stimuli import (
     HurryWorker,
     Instruction,
     KillWorker,
-    PolicyAnswered,
     PolicyVersion,
     RecordEvent,
     RequestRollout,
     SetPolicy,
     Ticked,
-    WorkerBecameReady,
     WorkerClosed,
     WorkerDied,
 )
 from raydash.core.messages import CommandRun, Verb
+from raydash.core.records import PolicySet, WorkerReady
 from raydash.core.spec import PolicySpec, RunSpec
 
 
@@ -36,7 +36,7 @@ class MachineDriver:
     Attributes:
         machine: The machine under test; `validate` runs after every stimulus.
         log: All instructions so far.
-        answers: By token, the faults (None: done) that the command was answered with.
+        answers: By command_id, the faults (None: done) that the command was answered with.
         requests: By worker, the requests it has not answered.
         starting: Workers that were created and are not ready, with their incarnation.
         closing: Workers that were asked to close, with their incarnation.
@@ -64,19 +64,19 @@ class MachineDriver:
         self.lost: set[int] = set()
         self.steps = 0
         self.episodes = 0
-        self._next_token = 1
+        self._next_id = 1
         self._perform(machine.start(0.0))
 
     def handle(self, stimulus: Any) -> list[Instruction]:
         """Hand a stimulus to the machine, perform its instructions and validate it."""
-        instructions = self.machine.handle(stimulus)
+        instructions = self.machine.handle(stimulus, self.t_s)
         self._perform(instructions)
         self.machine.validate()
         return instructions
 
     def ready(self, index: int) -> list[Instruction]:
         """Let a starting worker become ready."""
-        return self.handle(WorkerBecameReady(self.t_s, index, self.starting.pop(index)))
+        return self.handle(worker_ready(index, self.starting.pop(index)))
 
     def all_ready(self) -> None:
         """Let all starting workers become ready."""
@@ -97,20 +97,18 @@ class MachineDriver:
         request = self.requests[index].pop(0)
         self.steps += steps
         self.episodes += episodes
-        return self.handle(
-            ChunkArrived(
-                self.t_s,
-                index,
-                request.incarnation,
-                duration_s,
-                0.0 if steps else float("nan"),
-                self.steps,
-                self.episodes,
-                failures,
-                "ValueError: no" if failures else "",
-                drained,
-            )
+        chunk = ChunkArrived(
+            index,
+            request.incarnation,
+            duration_s,
+            0.0 if steps else float("nan"),
+            self.steps,
+            self.episodes,
+            failures,
+            "ValueError: no" if failures else "",
+            drained,
         )
+        return self.handle(ChunkBatch.of([chunk]))
 
     def die(
         self, index: int, cause: DeathCause = DeathCause.CRASHED, text: str = "SIGKILL"
@@ -120,22 +118,25 @@ class MachineDriver:
         self.requests[index].clear()
         for pending in (self.starting, self.closing, self.killed, self.offers):
             pending.pop(index, None)
-        return self.handle(WorkerDied(self.t_s, index, incarnation, cause, text))
+        return self.handle(WorkerDied(index, incarnation, cause, text))
 
     def answer_policy(self, index: int, refusal: str = "") -> list[Instruction]:
         """Let a worker take the policy that it was offered, or say why it can't."""
         offer = self.offers.pop(index)
         number = offer.version.weights_seq_no
-        return self.handle(PolicyAnswered(self.t_s, index, offer.incarnation, number, refusal))
+        fault = Fault(refusal) if refusal else None
+        return self.handle(PolicySet(index, offer.incarnation, number, fault))
 
     def closed(self, index: int) -> list[Instruction]:
         """Let a worker that was asked to close do so."""
-        return self.handle(WorkerClosed(self.t_s, index, self.closing.pop(index)))
+        return self.handle(WorkerClosed(index, self.closing.pop(index)))
 
     def supervisor_dies(self, spec: RunSpec) -> None:
         """Kill all workers with their supervisor, and go on with what was recorded of the run."""
         old = self.machine
-        self.lost |= {token for token in range(1, self._next_token) if not self.answers[token]}
+        self.lost |= {
+            command_id for command_id in range(1, self._next_id) if not self.answers[command_id]
+        }
         for pending in (self.requests, self.starting, self.closing, self.killed, self.offers):
             pending.clear()
         self.hurried.clear()
@@ -154,7 +155,7 @@ class MachineDriver:
     def tick(self, seconds: float = 0.1) -> list[Instruction]:
         """Let time pass."""
         self.t_s += seconds
-        return self.handle(Ticked(self.t_s))
+        return self.handle(Ticked())
 
     def command(
         self,
@@ -163,12 +164,12 @@ class MachineDriver:
         num_workers: int | None = None,
         policy: PolicySpec | None = None,
     ) -> int:
-        """Give a command and return its token."""
-        token = self._next_token
-        self._next_token += 1
-        command = CommandRun(token, "run", verb, workers, num_workers, policy=policy)
-        self.handle(CommandReceived(self.t_s, token, command))
-        return token
+        """Give a command and return its command_id."""
+        command_id = self._next_id
+        self._next_id += 1
+        command = CommandRun(command_id, "run", verb, workers, num_workers, policy=policy)
+        self.handle(CommandReceived("reader", command))
+        return command_id
 
     def settle(self) -> None:
         """Let everything that is under way finish."""
@@ -218,7 +219,12 @@ class MachineDriver:
                     self.closing.pop(index, None)
                     self.offers.pop(index, None)
                     self.killed[index] = incarnation
-                case AnswerCommand(token=token, fault=fault):
-                    self.answers[token].append(fault)
+                case AnswerCommand(received=received, fault=fault):
+                    self.answers[received.command.command_id].append(fault)
                 case EndRun():
                     self.ended = instruction
+
+
+def worker_ready(index: int, incarnation: int = 0) -> WorkerReady:
+    """What a worker says when it is ready, for a machine, which reads no more of it than this."""
+    return WorkerReady(index, incarnation, pid=1, node="node", node_id="", seed=0)

@@ -20,6 +20,8 @@ from raydash.protocol.codec import decode
 from raydash.record.file.rows import RecordBatch
 from raydash.supervise.account.ledger import Ledger
 from raydash.supervise.account.roster import NoProbes, Probes
+from raydash.supervise.account.run_account import RunAccount
+from raydash.supervise.learning import Learning
 from raydash.supervise.pools.pool import Report
 from raydash.supervise.pools.simulated import SimulatedPool
 from raydash.supervise.sinks import LiveSinks
@@ -195,18 +197,25 @@ class SupervisedRun:
         self.history = History()
         spec = RunSpec(stop=stop or StopSpec(), rollout=rollout or RolloutSpec())
         self.machine = RunMachine(spec, RequestedState(num_workers))
-        self.supervisor = Supervisor(
+        learning = Learning()
+        self.account = RunAccount(
             spec,
             INFO,
+            self.machine,
+            learning,
+            ledger=self.ledger,
+            history=self.history,
+            events=events,
+        )
+        self.supervisor = Supervisor(
+            self.account,
             machine=self.machine,
+            learning=learning,
             pool=self.pool,
             probes=probes or NoProbes(),
             recording=self.recording,
             clock=self.clock,
             started_s=self.clock(),
-            ledger=self.ledger,
-            history=self.history,
-            events=events,
             health=SupervisorHealth(pid=1, incarnation=incarnation),
             sinks=sinks,
         )
@@ -261,4 +270,4 @@ class SupervisedRun:
 
     def roster_knows(self, index: int) -> bool:
         """Return whether the supervisor knows a worker's process and node."""
-        return self.supervisor._roster.ready_of(index) is not None
+        return self.account.roster.ready_of(index) is not None

@@ -15,7 +15,7 @@ from typing_extensions import override
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
 from raydash.core.history.series import HistorySeries
-from raydash.core.machine.stimuli import DeathCause
+from raydash.core.machine.stimuli import CostFound, DeathCause
 from raydash.core.messages import HistoryRange, Verb
 from raydash.core.records import EnvError, EpisodeColumns, RolloutChunk
 from raydash.core.spec import RolloutSpec, StopSpec
@@ -24,7 +24,7 @@ from raydash.core.updates import HistoryDelta
 from raydash.protocol.codec import decode
 from raydash.supervise.account import backlog
 from raydash.supervise.account.roster import NoProbes, WorkerVitals
-from raydash.supervise.pools.pool import CostFound, Report
+from raydash.supervise.pools.pool import Report
 from raydash.supervise.readers import GONE_AFTER_S
 from raydash.supervise.supervisor import LAST_PULL_GRACE_S
 from tests.fakes.runs.supervised_run import Reader, SupervisedRun
@@ -206,7 +206,7 @@ def test_a_restart_within_one_version_leaves_each_incarnation_its_own_totals() -
 
     def chunk_waits_for_its_version() -> object:
         run.supervisor._last_publish_s = run.supervisor._now_s()  # the last one was a moment ago
-        return run.supervisor._chunk_merger._totals
+        return run.account._merger._totals
 
     run.until(chunk_waits_for_its_version, reader)
     run.command(reader, Verb.RESTART, (1,))
@@ -224,7 +224,7 @@ def test_a_late_report_of_an_earlier_incarnation_does_not_touch_its_successor() 
     run.turns(0.3, reader)
     steps = int(run.ledger.totals()[0, 0])
     run.pool.crash(1, 0)
-    run.supervisor._on_report(late, run.supervisor._now_s())
+    run.supervisor._on_reports([late], run.supervisor._now_s())
     run.turns(0.04)
     assert run.roster_knows(1)
     assert run.worker(1).incarnation == 1
@@ -261,13 +261,13 @@ def test_chunks_that_are_collected_together_lie_one_after_the_other() -> None:
     run.pool._reports += held
     run.supervisor._last_publish_s = run.supervisor._now_s()  # the last one was a moment ago
     run.turns(0.02)
-    (_, start_s, middle_s, _), (_, later_s, end_s, _) = run.supervisor._chunk_merger._steps
+    (_, start_s, middle_s, _), (_, later_s, end_s, _) = run.account._merger._steps
     assert middle_s == pytest.approx(later_s)
     first, second = [report for report in held if isinstance(report, RolloutChunk)]
     assert middle_s - start_s == pytest.approx(first.duration_s)
     assert end_s - later_s == pytest.approx(second.duration_s)
     assert end_s == run.supervisor._now_s()
-    one, other = run.supervisor._chunk_merger._episodes
+    one, other = run.account._merger._episodes
     assert one.end_s.max() <= middle_s + 1e-5 <= other.end_s.min() + 2e-5
     stop(run, reader)
     assert_account_equals_chunks(run, reader)
@@ -798,4 +798,4 @@ def test_a_worker_inside_reset_is_shown_as_resetting_and_not_as_stalled() -> Non
 def test_memory_of_results_is_bounded_without_readers() -> None:
     run = SupervisedRun(4)
     run.turns(60.0)
-    assert len(run.supervisor._result_times) <= 4 * 10 * 11
+    assert len(run.account._chunk_times_s) <= 4 * 10 * 11

@@ -21,13 +21,12 @@ from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.stimuli import (
     AskLearner,
     ChunkArrived,
+    ChunkBatch,
     CreateLearner,
     EndRun,
     Instruction,
     LearnerDied,
     LearnerFaulted,
-    ParametersArrived,
-    PolicySaved,
     RequestRollout,
     SavePolicy,
 )
@@ -135,20 +134,18 @@ class LearningDriver(MachineDriver):
         number = self.asked.pop(0).weights_seq_no
         self._last_answered = number
         ready = ParametersReady(number, POPULATION, 3, 0.5, 0)
-        self.handle(ParametersArrived(self.t_s, replace(ready, **extra)))  # type: ignore[arg-type]
+        self.handle(replace(ready, **extra))  # type: ignore[arg-type]
 
     def learner_dies(self) -> None:
         """End the learner's process, and with it all that it was asked."""
         self.asked.clear()
         self.pending_saves.clear()
-        self.handle(LearnerDied(self.t_s, "SIGKILL"))
+        self.handle(LearnerDied("SIGKILL"))
 
     def save_all(self) -> None:
         """Save all policies that are to be saved."""
         while self.pending_saves:
-            self.handle(
-                PolicySaved(self.t_s, PolicyWritten(self.pending_saves.pop(0), "/best.npz"))
-            )
+            self.handle(PolicyWritten(self.pending_saves.pop(0), "/best.npz"))
 
     def activity(self, index: int) -> Activity:
         """Return what a worker is doing."""
@@ -169,19 +166,17 @@ class LearningDriver(MachineDriver):
         if not played.evaluation:
             self.episodes += len(played.candidate)
             self.steps += 10 * len(played.candidate)
-        self.handle(
-            ChunkArrived(
-                self.t_s,
-                request.worker_index,
-                request.incarnation,
-                0.1,
-                0.0,
-                self.steps,
-                self.episodes,
-                drained=drained,
-                played=played,
-            )
+        chunk = ChunkArrived(
+            request.worker_index,
+            request.incarnation,
+            0.1,
+            0.0,
+            self.steps,
+            self.episodes,
+            drained=drained,
+            played=played,
         )
+        self.handle(ChunkBatch.of([chunk]))
 
     def workers_end(self) -> None:
         """Let all workers that were told to stop, or killed, be gone at once."""
@@ -497,7 +492,7 @@ def test_a_policy_that_can_not_be_saved_is_recorded_as_an_event() -> None:
     run.generation()
     run.answer()
     run.generation()
-    run.handle(PolicySaved(run.t_s, PolicyWritten(2, "/best.npz", "no room")))
+    run.handle(PolicyWritten(2, "/best.npz", "no room"))
     assert run.events()[-1].kind is EventKind.POLICY_NOT_SAVED
     assert not run.plan.best_policy
 
@@ -569,7 +564,7 @@ def test_a_learner_that_keeps_dying_fails_the_run() -> None:
 
 def test_a_learner_that_raises_fails_the_run_with_its_traceback() -> None:
     run = make()
-    run.handle(LearnerFaulted(0.0, Fault("it raised", "because", detail="Traceback ...")))
+    run.handle(LearnerFaulted(Fault("it raised", "because", detail="Traceback ...")))
     run.settle()
     assert run.ended is not None
     assert run.ended.state is RunState.FAILED

@@ -275,9 +275,9 @@ def test_an_impossible_number_of_workers_is_refused(run: MachineDriver, wanted: 
 
 
 def test_a_run_that_nobody_keeps_ends_after_its_last_window(run: MachineDriver) -> None:
-    run.handle(ReadersCounted(run.t_s, 1))
+    run.handle(ReadersCounted(1))
     run.tick(1000.0)
-    run.handle(ReadersCounted(run.t_s, 0))
+    run.handle(ReadersCounted(0))
     run.tick(599.0)
     assert run.machine.state is RunState.RUNNING
     run.tick(2.0)
@@ -480,7 +480,7 @@ def test_any_interleaving_keeps_the_rules_and_answers_every_command_once(
     driver.command(Verb.STOP)
     driver.settle()
     assert driver.machine.is_over
-    for token in range(1, driver._next_token):
+    for token in range(1, driver._next_id):
         assert len(driver.answers[token]) == (token not in driver.lost), token
     ends = [entry for entry in driver.log if type(entry).__name__ == "EndRun"]
     assert len(ends) == 1

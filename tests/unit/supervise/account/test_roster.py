@@ -2,12 +2,12 @@
 
 from raydash.core.machine.machine import RunMachine
 from raydash.core.machine.requested_state import RequestedState
-from raydash.core.machine.stimuli import ParametersArrived, WorkerBecameReady
 from raydash.core.records import ParametersReady
 from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec
 from raydash.core.states import Activity
 from raydash.supervise.account.ledger import Ledger
 from raydash.supervise.account.roster import IDLE_AFTER_S, Roster
+from tests.fakes.runs.machine_driver import worker_ready
 
 
 class LearningRun:
@@ -18,7 +18,7 @@ class LearningRun:
         self.machine = RunMachine(spec, RequestedState(num_workers=2))
         self.machine.start(0.0)
         for index in (1, 2):
-            self.machine.handle(WorkerBecameReady(1.0, index, 0))
+            self.machine.handle(worker_ready(index), 1.0)
         self.roster = Roster()
 
     def shown(self, t_s: float) -> list[tuple[Activity, float]]:
@@ -43,6 +43,6 @@ def test_a_short_wait_between_two_generations_is_no_idling() -> None:
 def test_a_worker_that_is_given_candidates_is_shown_as_stepping() -> None:
     run = LearningRun()
     assert run.shown(4.0)[0][0] is Activity.IDLE
-    run.machine.handle(ParametersArrived(4.0, ParametersReady(1, 16, 10, 0.5, 0)))
+    run.machine.handle(ParametersReady(1, 16, 10, 0.5, 0), 4.0)
     assert run.shown(4.1) == [(Activity.STEPPING, 0.0)] * 2
     assert run.shown(4.6) == [(Activity.STEPPING, 0.5)] * 2

@@ -9,7 +9,7 @@ import pytest
 from raydash.core.events import EventKind
 from raydash.core.history.history import Tier
 from raydash.core.machine.machine import RunMachine
-from raydash.core.machine.stimuli import CreateWorker, PolicyVersion
+from raydash.core.machine.stimuli import CostFound, CreateWorker, PolicyVersion
 from raydash.core.messages import Verb
 from raydash.core.records import EpisodeColumns, EpisodeExtras
 from raydash.core.spec import PolicySpec, RolloutSpec, RunSpec, StopSpec
@@ -25,7 +25,7 @@ from raydash.record.read.restore import episodes_in_time_order
 from raydash.record.read.snapshot import snapshot
 from raydash.record.write.writer import RecordWriter
 from raydash.supervise.keeping.recording import Past, read_past
-from raydash.supervise.pools.pool import CostFound, Report
+from raydash.supervise.pools.pool import Report
 from tests.fakes.recordings.recordings import incarnation_row, run_row
 from tests.fakes.runs.supervised_run import TURN_S, SupervisedRun
 
@@ -191,8 +191,8 @@ def test_episodes_that_came_late_are_in_their_buckets(tmp_path: Path) -> None:
             "end_s": np.linspace(5.0, 6.0, 7).round(5),
         }
     )
-    run.supervisor._chunk_merger._episodes.append(late)
-    run.supervisor._chunk_merger._extras.append(EpisodeExtras.unknown(len(late)))
+    run.account._merger._episodes.append(late)
+    run.account._merger._extras.append(EpisodeExtras.unknown(len(late)))
     until_published(run)
     assert early.return_n[10:13].sum() < run.history.whole.delta(0).return_n[10:13].sum()
     past = past_of(tmp_path, run)

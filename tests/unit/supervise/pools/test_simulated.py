@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from raydash.core.machine.stimuli import DeathCause, PolicyVersion
+from raydash.core.machine.stimuli import DeathCause, PolicyVersion, WorkerDied
 from raydash.core.records import RolloutChunk, WorkerReady
 from raydash.core.states import Ending
-from raydash.supervise.pools.pool import Died
 from raydash.supervise.pools.simulated import SimulatedPool
 from tests.fakes.clock import FakeClock
 
@@ -78,7 +77,7 @@ def test_a_crash_is_reported_once_and_loses_what_is_out(
     pool.request(1, 0, 0.1, drain=False)
     pool.crash(1, 0)
     clock.advance(1.0)
-    assert pool.collect() == [Died(1, 0, DeathCause.CRASHED, "simulated crash")]
+    assert pool.collect() == [WorkerDied(1, 0, DeathCause.CRASHED, "simulated crash")]
     assert pool.collect() == []
 
 
