@@ -11,7 +11,7 @@ It keeps these rules, which `validate` checks: a worker has at most two requests
 unless it is live; every command is answered exactly once; a run that is over has no worker.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
@@ -340,6 +340,8 @@ class RunMachine:
                 targets.append(worker)
         if self.state is RunState.STOPPING and verb is not Verb.KILL:
             targets, reasons = [], ["the run is stopping"]
+        elif verb is Verb.RESTART and (reason := self._why_cannot(verb)):
+            targets, reasons = [], [reason]
         if not targets:
             self._answer(received, refusal(verb, "; ".join(reasons[:5]) or "no worker is meant"))
             return
@@ -349,11 +351,14 @@ class RunMachine:
         self._commands.add(PendingCommand(received, tuple(incarnations), incarnations))
 
     def _why_cannot(self, verb: Verb) -> str:
-        learns = self._spec.learner.kind is not None
-        reason = why_run_cannot(verb, self.state, paused=self.paused, learns=learns)
-        if verb is Verb.SWAP and self._fleet.swap.is_open:
-            reason = reason or "another policy is being swapped in"
-        return reason
+        return why_run_cannot(
+            verb,
+            self.state,
+            paused=self.paused,
+            learns=self._spec.learner.kind is not None,
+            draining=self.ended_by is EndedBy.DRAINED,
+            swapping=self._fleet.swap.is_open,
+        )
 
     def _fail_overtaken(self, verb: Verb, reason: str) -> None:
         for received in self._commands.withdraw(verb):
@@ -472,24 +477,11 @@ class RunMachine:
         return False
 
     def _end(self) -> None:
-        failed = [worker for worker in self.workers.values() if worker.phase is WorkerPhase.FAILED]
-        plan = self.plan
-        if plan is not None:
-            plan.end()
-        if self.ended_by in _MET_CONDITIONS:
-            self.state = RunState.FINISHED
-        elif self.ended_by is EndedBy.LEARNER_FAILED:
-            self.state = RunState.FAILED
-            why = plan.fault if plan is not None else None
-            self.cause = why.sentence() if why is not None else "the learner failed"
-        elif self.ended_by is None and failed:
-            self.state = RunState.FAILED
-            self.ended_by = EndedBy.WORKERS_FAILED
-            self.cause = failed[0].last_error
-        else:
-            self.state = RunState.STOPPED
-            self.ended_by = self.ended_by or EndedBy.USER
-        assert self.ended_by is not None
+        if self.plan is not None:
+            self.plan.end()
+        failed = [w for w in self.workers.values() if w.phase is WorkerPhase.FAILED]
+        plan_fault = self.plan.fault if self.plan is not None else None
+        self.state, self.ended_by, self.cause = _outcome(self.ended_by, failed, plan_fault)
         self._event(EventKind.RUN_ENDED, f"{self.state.value} ({self.ended_by.value})")
         self._instructions.append(EndRun(self.state, self.ended_by, self.cause))
 
@@ -520,3 +512,17 @@ def _impossible_scale(wanted: int | None) -> Fault:
         keys=("rollout.num_workers",),
         bad_input=True,
     )
+
+
+def _outcome(
+    ended_by: EndedBy | None, failed: Sequence[WorkerRecord], plan_fault: Fault | None
+) -> tuple[RunState, EndedBy, str]:
+    """Say how a run without workers ended, why, and what made it fail, in words."""
+    if ended_by is None and failed:
+        return RunState.FAILED, EndedBy.WORKERS_FAILED, failed[0].last_error
+    if ended_by is EndedBy.LEARNER_FAILED:
+        cause = plan_fault.sentence() if plan_fault is not None else "the learner failed"
+        return RunState.FAILED, ended_by, cause
+    if ended_by is not None and ended_by in _MET_CONDITIONS:
+        return RunState.FINISHED, ended_by, ""
+    return RunState.STOPPED, ended_by or EndedBy.USER, ""

@@ -16,7 +16,7 @@ class PendingCommand:
     Attributes:
         received: The command as it came in, which its answer goes back with.
         targets: Indices of the workers it is meant for; None: the whole run.
-        incarnations: For `restart`: which incarnation each of them was when the command came.
+        incarnations: Which incarnation each of them was when the command came.
     """
 
     received: CommandReceived
@@ -27,6 +27,10 @@ class PendingCommand:
     def verb(self) -> Verb:
         """What was asked."""
         return self.received.command.verb
+
+    def is_about(self, worker: WorkerRecord) -> bool:
+        """Whether a worker is still the incarnation that the command was meant for."""
+        return worker.incarnation == self.incarnations[worker.index]
 
 
 class PendingCommands:
@@ -86,16 +90,30 @@ def _outcome(
         case Verb.RESUME | Verb.KEEP:
             return True, None
         case Verb.PAUSE:
+            resumed = [w for w in targeted if command.targets is not None and not w.paused]
+            if resumed:
+                reason = f"worker {resumed[0].index} was resumed before it was paused"
+                return True, refusal(command.verb, reason)
             return all(worker.in_flight == 0 for worker in targeted), None
-        case Verb.STOP | Verb.DRAIN | Verb.KILL:
-            return command.targets is not None and all(w.is_gone for w in targeted), None
+        case Verb.STOP | Verb.DRAIN | Verb.KILL if command.targets is None:
+            return False, None  # the end of the run answers it
+        case Verb.KILL:
+            return all(w.is_gone or not command.is_about(w) for w in targeted), None
+        case Verb.STOP | Verb.DRAIN:
+            restarted = [w for w in targeted if not command.is_about(w) and not w.is_gone]
+            if restarted:
+                reason = f"worker {restarted[0].index} was restarted first"
+                return True, refusal(command.verb, reason)
+            return all(worker.is_gone for worker in targeted), None
         case Verb.RESTART:
             failed = [worker for worker in targeted if worker.phase is WorkerPhase.FAILED]
             if failed:
                 return True, refusal(command.verb, failed[0].last_error)
+            stopped = [worker for worker in targeted if worker.is_gone]
+            if stopped:
+                return True, refusal(command.verb, f"worker {stopped[0].index} was stopped first")
             renewed = all(
-                worker.phase is WorkerPhase.LIVE
-                and worker.incarnation > command.incarnations[worker.index]
+                worker.phase is WorkerPhase.LIVE and not command.is_about(worker)
                 for worker in targeted
             )
             return renewed, None

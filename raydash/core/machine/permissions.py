@@ -11,12 +11,19 @@ _GONE = (Activity.STOPPED, Activity.FAILED)
 
 
 def why_run_cannot(
-    verb: Verb, state: RunState | None, *, paused: bool, learns: bool = False
+    verb: Verb,
+    state: RunState | None,
+    *,
+    paused: bool,
+    learns: bool = False,
+    draining: bool = False,
+    swapping: bool = False,
 ) -> str:
     """Say why `verb` can't be done to a whole run; empty if it can.
 
     `state` None means that there is no run; `paused`, that the run has been asked to pause;
-    `learns`, that a learner improves its policy.
+    `learns`, that a learner improves its policy; `draining`, that it ends once its episodes are
+    finished (a worker that began anew would go on); `swapping`, that a policy is being swapped in.
     """
     if state is None:
         return "there is no run"
@@ -33,6 +40,10 @@ def why_run_cannot(
             return "the run is stopping already"
         case Verb.SWAP if learns:
             return "the run learns its policy"
+        case Verb.SWAP if swapping:
+            return "another policy is being swapped in"
+        case Verb.SCALE | Verb.RESTART if draining:
+            return "the run is ending: every episode is finished first"
         case _:
             return ""
 

@@ -48,9 +48,13 @@ class PolicySwap:
             self.offer(worker)
 
     def offer(self, worker: WorkerRecord) -> None:
-        """Offer a live worker the newest policy, unless it has that one already."""
+        """Offer a live worker the newest policy, unless it has that one already.
+
+        A worker has one offer at a time: whoever still owes an answer gets the newest after it.
+        """
         number = self._offered.weights_seq_no
-        if worker.phase is WorkerPhase.LIVE and worker.weights_seq_no != number:
+        is_free = worker.phase is WorkerPhase.LIVE and worker.offered_seq_no is None
+        if is_free and worker.weights_seq_no != number:
             worker.offered_seq_no = number
             self._num_unanswered += 1
             self._instructions.append(SetPolicy(worker.index, worker.incarnation, self._offered))
@@ -60,13 +64,22 @@ class PolicySwap:
         if worker.offered_seq_no != answer.weights_seq_no:
             return
         self.withdraw(worker)
+        is_newest = answer.weights_seq_no == self._offered.weights_seq_no
         fault = answer.fault
         if fault is None:
             worker.weights_seq_no = answer.weights_seq_no
+        else:
+            self._note_refusal(worker, fault, counts=is_newest)
+        if not is_newest:
+            self.offer(worker)
+        elif fault is None:
             self._commit()
-            return
+
+    def _note_refusal(self, worker: WorkerRecord, fault: Fault, *, counts: bool) -> None:
+        """Record that a worker refused; one of an earlier offer `counts` not for this swap."""
         refusal = ": ".join(words for words in (fault.what, fault.why) if words)
-        self._refusals[worker.index] = refusal
+        if counts:
+            self._refusals[worker.index] = refusal
         text = f"worker {worker.index} keeps the policy that it has: {refusal}"
         self._instructions.append(
             RecordEvent(EventKind.POLICY_REFUSED, text, worker.index, fault.detail)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from raydash.core.events import EventKind
 from raydash.core.machine.machine import RunMachine
 from raydash.core.machine.requested_state import RequestedState
-from raydash.core.machine.stimuli import DeathCause, ReadersCounted
+from raydash.core.machine.stimuli import ChunkArrived, ChunkBatch, DeathCause, ReadersCounted
 from raydash.core.machine.worker_record import MachineSettings
 from raydash.core.messages import Verb
 from raydash.core.spec import PolicySpec, RolloutSpec, RunSpec, StopSpec
@@ -441,6 +441,67 @@ def test_restarts_count_workers_restarted_after_a_death_or_on_demand(run: Machin
     assert [w.incarnation for w in run.machine.workers.values()] == [2, 3]
 
 
+def reason(run: MachineDriver, number: int) -> str:
+    (fault,) = run.answers[number]
+    assert fault is not None
+    return fault.why
+
+
+def test_a_pause_of_a_worker_that_is_resumed_first_is_answered(run: MachineDriver) -> None:
+    paused = run.command(Verb.PAUSE, (1,))
+    resumed = run.command(Verb.RESUME, (1,))
+    assert run.answers[resumed] == [None]
+    assert reason(run, paused) == "worker 1 was resumed before it was paused"
+
+
+def test_a_restart_of_a_worker_that_is_stopped_first_is_answered(run: MachineDriver) -> None:
+    restarted = run.command(Verb.RESTART, (1,))
+    run.die(1, DeathCause.KILLED)
+    run.command(Verb.STOP, (1,))
+    run.settle()
+    assert reason(run, restarted) == "worker 1 was stopped first"
+
+
+def test_a_stop_of_a_worker_that_is_restarted_first_is_answered(run: MachineDriver) -> None:
+    stopped = run.command(Verb.STOP, (1,))
+    restarted = run.command(Verb.RESTART, (1,))
+    run.settle()
+    assert reason(run, stopped) == "worker 1 was restarted first"
+    assert run.answers[restarted] == [None]
+
+
+def test_a_killed_worker_is_killed_though_it_is_restarted_at_once(run: MachineDriver) -> None:
+    killed = run.command(Verb.KILL, (1,))
+    restarted = run.command(Verb.RESTART, (1,))
+    run.settle()
+    assert run.answers[killed] == run.answers[restarted] == [None]
+
+
+def test_a_run_that_is_draining_gets_no_new_worker(run: MachineDriver) -> None:
+    drained = run.command(Verb.DRAIN)
+    for number in (run.command(Verb.RESTART, (1,)), run.command(Verb.SCALE, num_workers=5)):
+        assert "every episode is finished first" in reason(run, number)
+    run.settle()
+    assert run.answers[drained] == [None]
+    assert run.ended is not None
+
+
+def test_a_second_swap_waits_for_the_answer_to_the_first_offer() -> None:
+    run = make(1)
+    policy = PolicySpec("onnx", "/p.onnx")
+    first = run.command(Verb.SWAP, policy=policy)
+    run.all_ready()
+    second = run.command(Verb.SWAP, policy=policy)
+    assert run.answers[first] == [None]
+    assert run.offers[1].version.weights_seq_no == 1
+    run.answer_policy(1, "no file")
+    assert run.answers[second] == []
+    assert run.offers[1].version.weights_seq_no == 2
+    run.answer_policy(1)
+    assert run.answers[second] == [None]
+    assert run.machine.weights_seq_no == 2
+
+
 _VERBS = st.sampled_from(list(Verb))
 _WORKERS = st.one_of(st.none(), st.lists(st.integers(0, 5), max_size=3).map(tuple))
 _MOVES = st.one_of(
@@ -477,6 +538,8 @@ def test_any_interleaving_keeps_the_rules_and_answers_every_command_once(
             assert asked.ended_by in (None, driver.machine.ended_by)
             assert driver.ended is not None or asked == driver.machine.commanded
         _play(driver, move)
+    driver.settle()
+    assert unanswered(driver) == [], "nobody need stop the run to have an answer"
     driver.command(Verb.STOP)
     driver.settle()
     assert driver.machine.is_over
@@ -484,6 +547,32 @@ def test_any_interleaving_keeps_the_rules_and_answers_every_command_once(
         assert len(driver.answers[token]) == (token not in driver.lost), token
     ends = [entry for entry in driver.log if type(entry).__name__ == "EndRun"]
     assert len(ends) == 1
+
+
+@given(moves=st.lists(_MOVES, max_size=40), num_workers=st.integers(1, 4))
+def test_chunks_in_a_batch_do_what_they_do_one_by_one(
+    moves: list[tuple[object, ...]], num_workers: int
+) -> None:
+    alone, together = make(num_workers), make(num_workers)
+    for move in moves:
+        _play(alone, move)
+        _play(together, move)
+    rows = [
+        ChunkArrived(index, requests[0].incarnation, 0.1, 0.0, 100, 5, failures)
+        for failures, (index, requests) in enumerate(sorted(alone.requests.items()))
+        if requests
+    ]
+    single = [each for row in rows for each in alone.handle(ChunkBatch.of([row]))]
+    assert together.handle(ChunkBatch.of(rows)) == single
+    assert together.machine.commanded == alone.machine.commanded
+
+
+def unanswered(driver: MachineDriver) -> list[int]:
+    return [
+        number
+        for number in range(1, driver._next_id)
+        if not driver.answers[number] and number not in driver.lost
+    ]
 
 
 def _play(driver: MachineDriver, move: tuple[object, ...]) -> None:
