@@ -16,6 +16,9 @@ from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.core.updates import HistoryDelta, RunUpdate
 
 PROTOCOL_VERSION = 3
+"""Raise it when windows and runs of the version before would no longer understand each other: for a
+field that is gone, renamed or of another type, or a new message. A new field with a default needs
+none: unknown fields are ignored, and missing ones get their default."""
 
 
 class Verb(StrEnum):

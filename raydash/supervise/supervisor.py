@@ -261,7 +261,7 @@ class Supervisor:
         self._account.roster.remove(index)
         self._probes.forget(index)
         worker = self._machine.workers.get(index)
-        fails = worker is not None and worker.fate is AfterExit.FAIL
+        fails = worker is not None and worker.after_exit is AfterExit.FAIL
         if fails or isinstance(end, WorkerDied):
             self._probes.keep_log(ready)
 

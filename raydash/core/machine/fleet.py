@@ -119,7 +119,7 @@ class Fleet:
     def recreate(self, worker: WorkerRecord) -> None:
         """Start the next incarnation of a worker without a process."""
         worker.incarnation += 1
-        worker.fate = AfterExit.RECREATE
+        worker.after_exit = AfterExit.RETRY
         worker.stopping = worker.draining = False
         worker.in_flight = 0
         worker.hurried = False
@@ -145,7 +145,7 @@ class Fleet:
             return
         worker.stopping = True
         worker.stopping_since_s = self.t_s
-        worker.fate = AfterExit.STOP
+        worker.after_exit = AfterExit.STOP
         match worker.phase:
             case WorkerPhase.BACKOFF:
                 self._set_gone(worker, WorkerPhase.STOPPED)
@@ -195,12 +195,12 @@ class Fleet:
             self.create()
         self._event(EventKind.WORKERS_SCALED, f"{len(staying)} → {wanted} workers")
 
-    def kill(self, worker: WorkerRecord, fate: AfterExit) -> None:
-        """End a worker's process at once; `fate` says what to do with the worker after that."""
+    def kill(self, worker: WorkerRecord, after_exit: AfterExit) -> None:
+        """End a worker's process at once; `after_exit` says what follows for the worker."""
         if worker.phase is WorkerPhase.BACKOFF:
             self._set_gone(worker, WorkerPhase.STOPPED)
             return
-        worker.fate = fate
+        worker.after_exit = after_exit
         if worker.phase is not WorkerPhase.KILLING:
             self._set_phase(worker, WorkerPhase.KILLING)
             self._instructions.append(KillWorker(worker.index, worker.incarnation))
@@ -250,7 +250,9 @@ class Fleet:
         if chunk.error:
             worker.last_error = chunk.error
         if chunk.failures_in_a_row >= self._settings.max_failures_in_a_row:
-            worker.fate = AfterExit.FAIL if worker.fate is not AfterExit.STOP else AfterExit.STOP
+            worker.after_exit = (
+                AfterExit.FAIL if worker.after_exit is not AfterExit.STOP else AfterExit.STOP
+            )
             worker.stopping = True
             worker.stopping_since_s = self.t_s
         elif chunk.drained and worker.draining:
@@ -332,7 +334,7 @@ class Fleet:
     def _kill_if_grace_is_over(self, worker: WorkerRecord) -> None:
         grace_s = self._rollout.stop_grace_s
         if self.t_s - worker.stopping_since_s > grace_s:
-            self.kill(worker, worker.fate)
+            self.kill(worker, worker.after_exit)
             text = f"worker {worker.index} did not stop within {grace_s:g} s"
             self._event(EventKind.WORKER_HUNG, text, worker.index)
 
@@ -370,7 +372,7 @@ class Fleet:
         self._set_phase(worker, phase)
 
     def _on_closed(self, worker: WorkerRecord) -> None:
-        if worker.fate is AfterExit.FAIL:
+        if worker.after_exit is AfterExit.FAIL:
             self._fail(worker, worker.last_error)
             return
         self._set_gone(worker, WorkerPhase.STOPPED)
@@ -378,22 +380,22 @@ class Fleet:
 
     def _on_died(self, worker: WorkerRecord, death: WorkerDied, *, run_stops: bool) -> None:
         asked_for = worker.phase is WorkerPhase.KILLING
-        fate = worker.fate
+        after_exit = worker.after_exit
         self.in_flight -= worker.in_flight
         worker.in_flight = 0
-        if fate is AfterExit.RESTART:
+        if after_exit is AfterExit.RESTART:
             self.restart(worker)
             return
         if not asked_for:
             text = f"worker {worker.index} {death.cause.value}: {death.text}"
             self._event(EventKind.WORKER_DIED, text, worker.index, death.detail)
-        if fate is AfterExit.STOP or run_stops:
+        if after_exit is AfterExit.STOP or run_stops:
             self._set_gone(worker, WorkerPhase.STOPPED)
             if asked_for:
                 text = f"worker {worker.index} killed"
                 self._event(EventKind.WORKER_STOPPED, text, worker.index)
             return
-        if fate is AfterExit.FAIL:
+        if after_exit is AfterExit.FAIL:
             self._fail(worker, worker.last_error)
             return
         worker.failures += 1

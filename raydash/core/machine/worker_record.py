@@ -60,8 +60,10 @@ GONE = frozenset({WorkerPhase.STOPPED, WorkerPhase.FAILED})
 class AfterExit(Enum):
     """What to do with a worker once its process has ended."""
 
-    RECREATE = auto()
+    RETRY = auto()
+    """Nobody asked for its end: create it again after a back-off, or let it fail."""
     RESTART = auto()
+    """It was asked to restart: create it again at once."""
     STOP = auto()
     FAIL = auto()
 
@@ -89,7 +91,7 @@ class WorkerRecord:
     index: int
     incarnation: int
     phase: WorkerPhase = WorkerPhase.STARTING
-    fate: AfterExit = AfterExit.RECREATE
+    after_exit: AfterExit = AfterExit.RETRY
     paused: bool = False
     draining: bool = False
     stopping: bool = False
@@ -117,7 +119,7 @@ class WorkerRecord:
             return self.phase
         if self.stopping or self.phase is WorkerPhase.KILLING:
             final = {AfterExit.STOP: WorkerPhase.STOPPED, AfterExit.FAIL: WorkerPhase.FAILED}
-            return final.get(self.fate)
+            return final.get(self.after_exit)
         return WorkerPhase.STOPPED if self.draining else None
 
     def activity(self, *, run_paused: bool) -> Activity:
@@ -134,7 +136,7 @@ class WorkerRecord:
             case WorkerPhase.CLOSING:
                 return Activity.STOPPING
             case WorkerPhase.KILLING:
-                comes_back = self.fate in (AfterExit.RECREATE, AfterExit.RESTART)
+                comes_back = self.after_exit in (AfterExit.RETRY, AfterExit.RESTART)
                 return Activity.RESTARTING if comes_back else Activity.STOPPING
             case WorkerPhase.LIVE if self.stopping:
                 return Activity.STOPPING
