@@ -1,11 +1,13 @@
-"""Messages to bytes and back: msgpack of `[type name, body]`, with one typed decoder per type.
+"""Values to bytes and back: msgpack of `[type name, body]`, with one typed decoder per type.
 
 Unknown types, wrong types and missing fields raise `CodecError` with a path; only the listed types
 can come out. Arrays travel as `[dtype, shape, bytes]` and must have a plain number type. No other
-module imports msgspec.
+module imports msgspec. What travels between processes is of `MESSAGE_TYPES`; whoever writes a file
+of its own lists its own types.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import msgspec
@@ -93,17 +95,42 @@ def _dec_hook(wanted: type, value: Any) -> object:
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_enc_hook)
 _envelope = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
-_decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
-    kind.__name__: msgspec.msgpack.Decoder(kind, dec_hook=_dec_hook) for kind in MESSAGE_TYPES
-}
 
 
-def encode(message: object) -> bytes:
-    """Encode a message, which must be of one of `MESSAGE_TYPES`."""
-    name = type(message).__name__
-    if name not in _decoders:
-        raise CodecError(f"{name} is no message")
-    return _encoder.encode((name, message))
+class Codec:
+    """Encodes and decodes dataclasses of a few types, which are told apart by their names."""
+
+    def __init__(self, types: Sequence[type]) -> None:
+        self._decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
+            kind.__name__: msgspec.msgpack.Decoder(kind, dec_hook=_dec_hook) for kind in types
+        }
+
+    def encode(self, value: object) -> bytes:
+        """Encode a value, which must be of one of the types."""
+        name = type(value).__name__
+        if name not in self._decoders:
+            raise CodecError(f"{name} is no message")
+        return _encoder.encode((name, value))
+
+    def decode(self, data: bytes | bytearray | memoryview) -> Any:
+        """Decode the bytes that `encode` made.
+
+        Raises:
+            CodecError: if the bytes are something else.
+        """
+        try:
+            name, body = _envelope.decode(data)
+            decoder = self._decoders.get(name)
+            if decoder is None:
+                raise CodecError(f"unknown message type {name[:80]!r}")
+            return decoder.decode(body)
+        except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
+            raise CodecError(f"not a message: {error}") from error
+
+
+_messages = Codec(MESSAGE_TYPES)
+encode = _messages.encode
+decode = _messages.decode
 
 
 def name_of(data: bytes | bytearray | memoryview) -> str:
@@ -115,20 +142,4 @@ def name_of(data: bytes | bytearray | memoryview) -> str:
     try:
         return str(_envelope.decode(data)[0])
     except msgspec.MsgspecError as error:
-        raise CodecError(f"not a message: {error}") from error
-
-
-def decode(data: bytes | bytearray | memoryview) -> Any:
-    """Decode the bytes that `encode` made.
-
-    Raises:
-        CodecError: if the bytes are not a message.
-    """
-    try:
-        name, body = _envelope.decode(data)
-        decoder = _decoders.get(name)
-        if decoder is None:
-            raise CodecError(f"unknown message type {name[:80]!r}")
-        return decoder.decode(body)
-    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
         raise CodecError(f"not a message: {error}") from error

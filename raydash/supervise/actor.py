@@ -96,10 +96,11 @@ class SupervisorActor:
         while not (self._is_over or self._supervisor.is_done):
             try:
                 self._supervisor.turn()
-            except Exception:
+            except Exception as error:
                 # If the loop stopped here, nobody could stop the run. Ray makes a new supervisor,
-                # which goes on from the last commit.
+                # which goes on from the last commit, and names the file in its first event.
                 traceback.print_exc()
+                self._supervisor.save_stimuli(error)
                 os._exit(1)
             self._supervisor.rest()
         time.sleep(LAST_REPLY_S)

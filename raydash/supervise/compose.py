@@ -20,10 +20,11 @@ from raydash.core.spec import RunSpec
 from raydash.core.updates import RunInfo, SupervisorHealth
 from raydash.learn.actor import LearnerProcess
 from raydash.protocol.codec import encode
-from raydash.record.file.folder import best_policy_of, learner_state_of
+from raydash.record.file.folder import best_policy_of, learner_state_of, stimuli_of
 from raydash.supervise.account.roster import NoProbes, Probes
 from raydash.supervise.account.run_account import RunAccount
 from raydash.supervise.keeping.recording import NoRecording, Past, open_recording, read_past
+from raydash.supervise.keeping.stimulus_log import StimulusLog
 from raydash.supervise.learning import Learning
 from raydash.supervise.placement import SupervisorPlacement
 from raydash.supervise.pools.learner_client import LearnerClient, RayLearner
@@ -70,20 +71,7 @@ def compose(start: StartRun, placement: SupervisorPlacement) -> tuple[Supervisor
             spec, info, past, clock=time.monotonic, pid=pid, cluster=placement.cluster
         )
     )
-    machine = RunMachine(
-        spec,
-        replace(
-            past.commanded,
-            num_workers=past.commanded.num_workers or placement.num_workers,
-            keep=start.keep or past.commanded.keep,
-        ),
-        elapsed_s=past.elapsed_s,
-        num_env_steps=past.ledger.num_env_steps(),
-        num_episodes=past.ledger.num_episodes(),
-        incarnations=past.incarnations,
-        num_restarts=past.num_restarts,
-        learning=past.learning,
-    )
+    machine = _machine(start, placement, past)
     # The node's monotonic clock went on between two incarnations, unless the node was rebooted.
     started_s = min(placement.started_s, time.monotonic() - past.last_t_s)
     pool, probes = _pool_and_probes(start, placement, started_s)
@@ -110,8 +98,40 @@ def compose(start: StartRun, placement: SupervisorPlacement) -> tuple[Supervisor
         health=SupervisorHealth(pid=pid, incarnation=past.supervisor_incarnation),
         earlier_fault=past.fault,
         sinks=None if past.is_closed else open_sinks(spec, info),
+        stimuli=_stimulus_log(spec, machine, placement, past.supervisor_incarnation),
     )
     return supervisor, past.is_closed
+
+
+def _machine(start: StartRun, placement: SupervisorPlacement, past: Past) -> RunMachine:
+    requested = replace(
+        past.commanded,
+        num_workers=past.commanded.num_workers or placement.num_workers,
+        keep=start.keep or past.commanded.keep,
+    )
+    return RunMachine(
+        start.spec,
+        requested,
+        elapsed_s=past.elapsed_s,
+        num_env_steps=past.ledger.num_env_steps(),
+        num_episodes=past.ledger.num_episodes(),
+        incarnations=past.incarnations,
+        num_restarts=past.num_restarts,
+        learning=past.learning,
+    )
+
+
+def _stimulus_log(
+    spec: RunSpec, machine: RunMachine, placement: SupervisorPlacement, incarnation: int
+) -> StimulusLog:
+    recording = Path(placement.recording)
+    return StimulusLog(
+        placement.run_id,
+        spec,
+        machine,
+        path=stimuli_of(recording, incarnation),
+        earlier=stimuli_of(recording, incarnation - 1) if incarnation else None,
+    )
 
 
 def worker_demand(spec: RunSpec, *, launched: bool) -> dict[str, float]:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from raydash.core.clock import Clock
@@ -50,6 +51,7 @@ from raydash.protocol.codec import encode
 from raydash.record.file.rows import RecordBatch
 from raydash.supervise.account.roster import Probes
 from raydash.supervise.account.run_account import RunAccount
+from raydash.supervise.keeping.stimulus_log import StimulusLog
 from raydash.supervise.learning import Learning
 from raydash.supervise.pools.pool import Report, WorkerPool
 from raydash.supervise.readers import Readers
@@ -68,6 +70,8 @@ BRISK_TURN_S = 0.01
 BATCHING_S = 0.002
 """While the run learns, let replies pile up for this long before waiting for the next one."""
 LAST_PULL_GRACE_S = 10.0
+VALIDATE_EVERY_S = 1.0
+"""A machine that breaks its own rules should end near the cause, with its stimuli at hand."""
 _ROUNDING_S = 1e-6
 
 
@@ -122,12 +126,14 @@ class Supervisor:
         health: SupervisorHealth | None = None,
         earlier_fault: str = "",
         sinks: LiveSinks | None = None,
+        stimuli: StimulusLog | None = None,
     ) -> None:
         """Prepare a new run, or one that goes on from its recording.
 
         The machine must not have been started yet. `started_s` is the run's start on `clock`, which
         is monotonic. `health` has the supervisor's process and incarnation; `earlier_fault` says in
-        words what was wrong with the recording of a run that goes on.
+        words what was wrong with the recording of a run that goes on. Without `stimuli`, nothing is
+        kept of what the machine is told.
         """
         self._account = account
         self._machine = machine
@@ -141,6 +147,7 @@ class Supervisor:
         self._earlier_fault = earlier_fault
         self._recording_fails = False
         self._sinks = sinks or NoSinks()
+        self._stimuli = stimuli or StimulusLog("", account.spec, machine)
         self._changed = threading.Condition()
         self._wake_up = threading.Event()
         self._recorded_state = machine.commanded
@@ -149,6 +156,7 @@ class Supervisor:
         self._num_readers = 0
         self._progress_s: dict[int, float] = {}
         self._last_publish_s = -PUBLISH_EVERY_S
+        self._last_validation_s = 0.0
         self._turn_ms: deque[float] = deque(maxlen=200)
         self._final: RunUpdate | None = None
         self._ended_s: float | None = None
@@ -164,8 +172,11 @@ class Supervisor:
             text = "supervisor restarted, the run goes on" if is_restart else "run started"
             if self._machine.ended_by is not None:
                 text = "supervisor restarted while the run was ending"
+            failure, detail = self._stimuli.earlier_failure()
             add_event = self._account.add_event
-            add_event(RecordEvent(kind, text), t_s)
+            add_event(
+                RecordEvent(kind, f"{text}; {failure}" if failure else text, None, detail), t_s
+            )
             if self._earlier_fault:
                 add_event(RecordEvent(EventKind.RECORDING_FAILED, self._earlier_fault), t_s)
             self._perform(self._machine.start(t_s), t_s)
@@ -207,6 +218,10 @@ class Supervisor:
         self._wake_up.wait(BRISK_TURN_S if waited_for else CALM_TURN_S)
         self._wake_up.clear()
 
+    def save_stimuli(self, error: Exception) -> Path | None:
+        """Save what the machine was told last, because a turn raised; None if it can't be."""
+        return self._stimuli.save(error)
+
     @property
     def is_done(self) -> bool:
         """The run is over and recorded, and all readers and sinks know (or had time to)."""
@@ -229,6 +244,7 @@ class Supervisor:
     # --- stimuli -----------------------------------------------------------------------------
 
     def _handle(self, stimulus: Stimulus, t_s: float) -> None:
+        self._stimuli.add(stimulus, t_s)
         self._perform(self._machine.handle(stimulus, t_s), t_s)
 
     def _on_reports(self, reports: Sequence[Report], t_s: float) -> None:
@@ -333,6 +349,9 @@ class Supervisor:
             self._changed.notify_all()
             return
         self._last_publish_s = t_s
+        if t_s - self._last_validation_s > VALIDATE_EVERY_S:
+            self._last_validation_s = t_s
+            self._machine.validate()
         self._note_troubles(t_s)
         batch = self._account.close_version(t_s, self._probes.vitals())
         if self._sinks.wants(t_s):

@@ -7,9 +7,9 @@ a stimulus as it is; the supervisor says when, in seconds on the run's clock.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
@@ -23,6 +23,7 @@ from raydash.core.records import (
     PlayedWork,
     PolicySet,
     PolicyWritten,
+    UInt8,
     Work,
     WorkerReady,
 )
@@ -45,8 +46,7 @@ class CommandReceived:
     command: CommandRun
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkArrived:
+class ChunkArrived(NamedTuple):
     """What the machine needs to know of one chunk: a row of a `ChunkBatch`.
 
     Attributes:
@@ -83,7 +83,7 @@ class ChunkBatch:
     num_episodes: Int64
     failures_in_a_row: Int32
     error: tuple[str, ...]
-    drained: NDArray[np.bool_]
+    drained: UInt8
     played: tuple[PlayedWork | None, ...]
 
     def __len__(self) -> int:
@@ -103,12 +103,12 @@ class ChunkBatch:
             num_episodes=np.array([chunk.num_episodes for chunk in chunks], np.int64),
             failures_in_a_row=np.array([chunk.failures_in_a_row for chunk in chunks], np.int32),
             error=tuple(chunk.error for chunk in chunks),
-            drained=np.array([chunk.drained for chunk in chunks], np.bool_),
+            drained=np.array([chunk.drained for chunk in chunks], np.uint8),
             played=tuple(chunk.played for chunk in chunks),
         )
 
     def rows(self) -> Iterator[ChunkArrived]:
-        """Yield the chunks one after the other."""
+        """Return the chunks one after the other."""
         columns = zip(
             self.worker_index.tolist(),
             self.incarnation.tolist(),
@@ -118,12 +118,11 @@ class ChunkBatch:
             self.num_episodes.tolist(),
             self.failures_in_a_row.tolist(),
             self.error,
-            self.drained.tolist(),
+            map(bool, self.drained.tolist()),
             self.played,
             strict=True,
         )
-        for row in columns:
-            yield ChunkArrived(*row)
+        return map(ChunkArrived._make, columns)
 
 
 class DeathCause(StrEnum):

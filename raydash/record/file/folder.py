@@ -16,7 +16,7 @@ from raydash.record.file.database import wal_of
 
 _RECORDING = re.compile(r"(?P<id>.+)\.duckdb|.+\.duckdb\.damaged-\d+", re.DOTALL)
 _BESIDE = re.compile(
-    r"\.duckdb\.(wal|tmp)|\.(logs|run\.json|notes\.json.*|(best|learner|policy)[.-].*)"
+    r"\.duckdb\.(wal|tmp)|\.(logs|run\.json|notes\.json.*|(best|learner|policy|stimuli)[.-].*)"
 )
 _BESIDE_DAMAGED = re.compile(r"\.(wal|tmp|run\.json|notes\.json.*)")
 
@@ -112,6 +112,13 @@ def entry_of(path: Path) -> RecordingEntry:
 def best_policy_of(recording: Path) -> Path:
     """Return the path at which a learner's best policy is saved."""
     return recording.with_name(f"{recording.name.removesuffix('.duckdb')}.best.npz")
+
+
+def stimuli_of(recording: Path, incarnation: int) -> Path:
+    """Return the path at which a supervisor that fails leaves what its machine was told last."""
+    return recording.with_name(
+        f"{recording.name.removesuffix('.duckdb')}.stimuli-{incarnation}.log"
+    )
 
 
 def learner_state_of(recording: Path) -> Path:

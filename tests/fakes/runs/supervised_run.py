@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from typing_extensions import override
 
@@ -21,6 +22,7 @@ from raydash.record.file.rows import RecordBatch
 from raydash.supervise.account.ledger import Ledger
 from raydash.supervise.account.roster import NoProbes, Probes
 from raydash.supervise.account.run_account import RunAccount
+from raydash.supervise.keeping.stimulus_log import StimulusLog
 from raydash.supervise.learning import Learning
 from raydash.supervise.pools.pool import Report
 from raydash.supervise.pools.simulated import SimulatedPool
@@ -189,6 +191,8 @@ class SupervisedRun:
         incarnation: int = 0,
         events: Sequence[Event] = (),
         sinks: LiveSinks | None = None,
+        stimuli: Path | None = None,
+        earlier_stimuli: Path | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.pool = ScriptedPool(self.clock)
@@ -218,6 +222,7 @@ class SupervisedRun:
             started_s=self.clock(),
             health=SupervisorHealth(pid=1, incarnation=incarnation),
             sinks=sinks,
+            stimuli=StimulusLog(RUN_ID, spec, self.machine, path=stimuli, earlier=earlier_stimuli),
         )
         self._next_command = 1
         self.supervisor.start()
