@@ -42,9 +42,7 @@ def staged_output(
         for name in names:
             new, place = staging / name, out.parent / name
             _sync(new)
-            if place.is_dir():
-                place.rename(staging / f".replaced-{name[:40]}")
-            new.replace(place)
+            _move(new, place, aside=staging.with_suffix(".replaced"))
     except OSError as error:
         raise FaultError(_writing_fault(out, error)) from error
     finally:
@@ -72,6 +70,27 @@ def _check(out: Path, names: Sequence[str], *, force: bool, recording: Path | No
         if place.is_dir() and not place.is_symlink() and not _is_ours(place):
             why = f"{place} is a folder with other things in it"
             raise FaultError(_refused(out, why, "Choose another name"))
+
+
+def _move(new: Path, place: Path, *, aside: Path) -> None:
+    """Move what was written to its place.
+
+    A folder can't be replaced in one step, so the one that is there waits as `aside`, and comes
+    back if the new one can't be moved.
+    """
+    if not place.is_dir():
+        new.replace(place)
+        return
+    place.rename(aside)
+    try:
+        new.replace(place)
+    except BaseException:
+        aside.rename(place)
+        raise
+    if aside.is_symlink():
+        aside.unlink()
+    else:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _is_ours(folder: Path) -> bool:

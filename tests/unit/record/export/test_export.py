@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import duckdb
 import numpy as np
@@ -340,6 +341,31 @@ def test_full_disk_while_duckdb_writes_is_told(recording: Path, tmp_path: Path) 
         with pytest.raises(FaultError, match=r"the disk is full\. Free some space, or choose"):
             export(recording, ExportFormat.PARQUET, tmp_path / "x")
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("refused", ["the new one", "both"])
+def test_folder_that_could_not_be_replaced_is_still_there(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    out = tmp_path / "x"
+    export(recording, ExportFormat.MONITOR, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    rename = Path.rename
+
+    def fail(path: Path, *_: object) -> NoReturn:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    def rename_once(path: Path, target: Path) -> Path:
+        return rename(path, target) if path == out else fail(path)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    if refused == "both":
+        monkeypatch.setattr(Path, "rename", rename_once)
+    with pytest.raises(FaultError, match="was not written"):
+        export(recording, ExportFormat.MONITOR, out, force=True)
+    (kept,) = tmp_path.iterdir()
+    assert (kept == out) == (refused == "the new one")
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
 
 
 def test_failing_writer_leaves_what_was_there(tmp_path: Path) -> None:
