@@ -4,9 +4,9 @@ The two meet at one known point in each incarnation of the supervisor: its start
 """
 
 from bisect import bisect_right
-from datetime import datetime
 
 from raydash.record.file.schema import Connection
+from raydash.record.file.times import unix_s
 
 
 class ClockAnchors:
@@ -19,7 +19,7 @@ class ClockAnchors:
         if not rows:
             rows = connection.execute("SELECT 0.0, started_utc FROM run").fetchall()
         self._starts = [float(started_s) for started_s, _ in rows]
-        self._unix_starts = [_unix_s(text) for _, text in rows]
+        self._unix_starts = [unix_s(text) or 0.0 for _, text in rows]
 
     @property
     def start_unix_s(self) -> float:
@@ -30,10 +30,3 @@ class ClockAnchors:
         """Convert `t_s` of the run's clock to Unix time."""
         incarnation = max(0, bisect_right(self._starts, t_s) - 1)
         return self._unix_starts[incarnation] + t_s - self._starts[incarnation]
-
-
-def _unix_s(utc: str) -> float:
-    try:
-        return datetime.fromisoformat(utc).timestamp()
-    except ValueError:
-        return 0.0

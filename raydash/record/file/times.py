@@ -3,10 +3,13 @@
 from datetime import UTC, datetime
 
 
-def iso_utc(unix_s: float) -> str:
-    """Format Unix time as ISO 8601; empty for times that no calendar has."""
+def iso_utc(unix_s: float, timespec: str = "seconds") -> str:
+    """Format Unix time as ISO 8601; empty for times that no calendar has.
+
+    `timespec` is that of `datetime.isoformat`; `auto` loses nothing.
+    """
     try:
-        return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds")
+        return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec=timespec)
     except (ValueError, OverflowError, OSError):
         return ""
 

@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec
 from raydash.core.states import RunState
 from raydash.record.file.database import connect
 from raydash.record.file.schema import SCHEMA_VERSION, Connection, bring_up_to_date
+from raydash.record.file.times import iso_utc
 from raydash.record.imports.tags import our_names_of
 
 UNKNOWN_ENV = "imported"
@@ -183,7 +183,7 @@ class DraftRecording:
             env=EnvSpec(imported.env_id or UNKNOWN_ENV),
             rollout=RolloutSpec(num_workers=imported.num_workers),
         )
-        started_utc = iso_utc(imported.started_unix_s)
+        started_utc = iso_utc(imported.started_unix_s, "auto")
         connection = self._connection
         row = {
             "run_id": run_id,
@@ -199,7 +199,7 @@ class DraftRecording:
             "machine_json": json.dumps(origin),
             "state": RunState.FINISHED.value,
             "cause": "",
-            "ended_utc": iso_utc(imported.started_unix_s + ended_s),
+            "ended_utc": iso_utc(imported.started_unix_s + ended_s, "auto"),
             "ended_s": ended_s,
             "elapsed_s": ended_s,
             "source": source.value,
@@ -270,14 +270,6 @@ FROM (SELECT max(t_s) AS t_s, max(num_env_steps) AS steps FROM scalars
       WHERE t_s IS NOT NULL AND num_env_steps IS NOT NULL GROUP BY floor(t_s / $width_s))
 ORDER BY t_s
 """
-
-
-def iso_utc(unix_s: float) -> str:
-    """Format Unix time as ISO 8601; times that no calendar has become the epoch."""
-    try:
-        return datetime.fromtimestamp(unix_s, UTC).isoformat()
-    except (ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(0, UTC).isoformat()
 
 
 def _owner() -> str:

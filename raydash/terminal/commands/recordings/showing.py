@@ -138,7 +138,7 @@ def table_of(
         "source": run.source.value if run and found else None,
         "cluster": (found.cluster if found else "") or None,
         "started_utc": (run.started_utc if run else "") or None,
-        "ended_utc": found.ended_utc if found else None,
+        "ended_utc": (found.ended_utc if found else None) or None,
         "ended_s": found.ended_s if found else None,
         "modified_utc": (run.modified_utc if run else "") or None,
         "size_bytes": run.size_bytes if run else None,

@@ -18,12 +18,16 @@ from raydash.core.faults import FaultError
 from raydash.core.library import ExportFormat, RunSource
 from raydash.core.states import Ending, RunState
 from raydash.record.export.export import export
+from raydash.record.file.folder import entry_of
+from raydash.record.file.times import unix_s
 from raydash.record.imports.draft import DraftRecording
 from raydash.record.imports.imports import import_runs
 from raydash.record.imports.tags import our_names_of
+from raydash.record.library.index import line_of
 from raydash.record.library.library import open_library
 from raydash.record.opened_run import UNKNOWN_ENDING
 from raydash.record.read import query
+from raydash.record.read.details import details
 from raydash.record.read.query import open_read_only
 from raydash.terminal.cli import app
 from tests.fakes.recordings.finished_run import mixed_episodes, record_run
@@ -175,6 +179,24 @@ def test_workers_that_began_later_end_their_episodes_later(tmp_path: Path) -> No
     (path,), _ = imported(tmp_path / "m", data=tmp_path / "data")
     with raydash.open_run(path) as run:
         assert run.episodes().end_s.tolist() == [1.0, 11.0]
+
+
+def test_start_is_kept_to_the_microsecond(tmp_path: Path) -> None:
+    head = HEAD.replace("2500.0", "2500.25")
+    file = monitor_file(tmp_path / "0.monitor.csv", [(1.0, 5, 1.5)], head)
+    (path,), _ = imported(file, data=tmp_path / "data")
+    found = details(path)
+    assert unix_s(found.figures.started_utc) == json.loads(head[1:])["t_start"]
+    assert unix_s(found.ended_utc or "") == json.loads(head[1:])["t_start"] + 1.5
+
+
+def test_start_that_no_calendar_has_is_not_known(tmp_path: Path) -> None:
+    head = HEAD.replace("2500", "2500" + "0" * 20)
+    file = monitor_file(tmp_path / "0.monitor.csv", [(1.0, 5, 1.5)], head)
+    (path,), _ = imported(file, data=tmp_path / "data")
+    found = details(path)
+    assert (found.figures.started_utc, found.ended_utc) == ("", "")
+    assert not line_of(entry_of(path)).fault
 
 
 def test_returns_that_are_no_numbers_stay(tmp_path: Path) -> None:
