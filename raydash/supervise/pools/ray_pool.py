@@ -5,7 +5,6 @@ Workers have `max_restarts=0`: the machine re-creates them itself, faster and kn
 (13 ms against 1.2 s: assets/docs/internals/ray.md, "How a worker ends").
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +21,7 @@ from ray.exceptions import (
 )
 from typing_extensions import override
 
+from raydash.cluster import death_words
 from raydash.core.clock import Clock
 from raydash.core.machine.stimuli import DeathCause, PolicyVersion, WorkerClosed, WorkerDied
 from raydash.core.records import PolicySet, RolloutChunk, Work, WorkerFault, WorkerReady
@@ -34,8 +34,6 @@ PING_AFTER_S = 1.0
 SLOW_TO_PLACE_S = 2.0
 MAX_TEXT = 200
 _POLICY_OF_SPEC = PolicyVersion()
-_UNEXPECTEDLY = "unexpectedly (killed, or crashed in native code)"
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(slots=True)
@@ -82,7 +80,9 @@ class RayPool(WorkerPool):
             # Whatever makes Ray refuse (bad resources, a lost cluster) counts as this worker's end.
             cause = DeathCause.COULD_NOT_START
             self._reports.append(
-                WorkerDied(worker_index, incarnation, cause, _first_line(error), str(error))
+                WorkerDied(
+                    worker_index, incarnation, cause, death_words.first_line(error), str(error)
+                )
             )
             return
         worker = _Worker(handle, worker_index, incarnation, self._clock())
@@ -276,7 +276,7 @@ def died_from(error: Exception, worker_index: int, incarnation: int) -> WorkerDi
 
     The kinds of exceptions are those of assets/docs/internals/ray.md, "How a worker ends".
     """
-    detail = _COLOURS.sub("", str(error))
+    detail = death_words.plain(error)
     match error:
         case OutOfMemoryError():
             cause, text = DeathCause.OUT_OF_MEMORY, "the node ran out of memory"
@@ -288,47 +288,13 @@ def died_from(error: Exception, worker_index: int, incarnation: int) -> WorkerDi
             )
         case ActorUnavailableError() | NodeDiedError():
             cause, text = DeathCause.NODE_LOST, "its node does not answer"
-        case ActorDiedError() if "raised in its creation task" in detail:
-            cause, text = DeathCause.COULD_NOT_START, _raised(detail)
-        case ActorDiedError() if "its node has died" in detail or "its owner has died" in detail:
-            cause, text = DeathCause.NODE_LOST, "its node died"
-        case ActorDiedError() if "killed by `ray.kill`" in detail:
-            cause, text = DeathCause.KILLED, "killed by ray.kill"
-        case ActorDiedError() if "The actor never ran" in detail:
-            cause, text = DeathCause.COULD_NOT_START, _how_it_ended(detail)
         case ActorDiedError():
-            cause, text = DeathCause.CRASHED, _how_it_ended(detail)
+            cause, text = death_words.actor_died(detail)
         case WorkerCrashedError():
-            cause, text = DeathCause.CRASHED, f"the process of its task ended {_UNEXPECTEDLY}"
+            cause = DeathCause.CRASHED
+            text = f"the process of its task ended {death_words.UNEXPECTEDLY}"
         case RayTaskError():
-            cause, text = DeathCause.CRASHED, _raised(detail)
+            cause, text = DeathCause.CRASHED, death_words.raised(detail)
         case _:
-            cause, text = DeathCause.CRASHED, _first_line(error)
+            cause, text = DeathCause.CRASHED, death_words.first_line(error)
     return WorkerDied(worker_index, incarnation, cause, text[:MAX_TEXT], detail)
-
-
-def _how_it_ended(detail: str) -> str:
-    # Ray goes on to list causes that are common ("... due to SIGSEGV"), which are no evidence.
-    seen = re.split(r"Some common causes|some potential root causes", detail)[0]
-    signal = re.search(r"\bSIG[A-Z]+\b", seen)
-    if signal:
-        return f"its process ended by {signal.group()}"
-    code = re.search(r"exit[ _]code:?\s*=?\s*(-?\d+)", seen)
-    if code:
-        return f"its process ended with exit code {code.group(1)}"
-    if "connection error" in seen or "exits unexpectedly" in seen:
-        return f"its process ended {_UNEXPECTEDLY}"
-    return "its process ended"
-
-
-def _raised(traceback: str) -> str:
-    """Return type and first line of the exception, which follow the last (indented) frame."""
-    lines = [line for line in traceback.splitlines() if line.strip()]
-    frames = [number for number, line in enumerate(lines) if line.startswith(" ")]
-    after = lines[frames[-1] + 1 :] if frames else lines[-1:]
-    return after[0].strip() if after else (lines[-1].strip() if lines else "")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
