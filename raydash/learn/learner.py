@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from raydash.core.faults import Fault, FaultError
+from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.records import Float64
 from raydash.worker.words import one_line
 
@@ -72,6 +72,7 @@ def fault_of_exception(kind: str, error: Exception, when: str) -> Fault:
         detail=traceback.format_exc(),
         keys=keys or ("learner.kind",),
         bad_input=True,
+        kind=FaultKind.USER_CODE,
     )
 
 

@@ -9,12 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import duckdb
 import numpy as np
 
 from raydash import paths
 from raydash.core.events import Event, EventKind
-from raydash.core.faults import Fault, FaultError
 from raydash.core.records import (
     EpisodeColumns,
     EvaluationEpisodes,
@@ -27,14 +25,14 @@ from raydash.core.records import (
 from raydash.core.spec import RunSpec, SpecError, spec_from_table
 from raydash.core.states import Ending
 from raydash.core.updates import Generations, HistoryDelta
-from raydash.record.file.database import reading_fault
-from raydash.record.file.schema import Connection, version_of
+from raydash.record.file.database import reading
+from raydash.record.file.schema import Connection
 from raydash.record.library.library import open_library
 from raydash.record.read import query
 from raydash.record.read.generations import generations_of
-from raydash.record.read.live_copy import connect_to_live_copy, is_locked
+from raydash.record.read.live_copy import connect_even_if_live
 from raydash.record.read.named_values import AGENTS, INFO, NamedValueSource, sources_of
-from raydash.record.read.query import WORKERS, RecordedFigures, open_read_only, tables_of
+from raydash.record.read.query import WORKERS, RecordedFigures, tables_of
 
 UNKNOWN_ENDING = 255
 """Stands in `Episodes.ending` where an imported run does not say how an episode ended."""
@@ -201,20 +199,9 @@ class OpenedRun:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._connection: Connection = _connected(path)
+        self._connection, _ = connect_even_if_live(path)
         # Relations need a cursor of their own: DuckDB refuses them while another result is read.
         self._relations: Connection = self._connection.cursor()
-        if version_of(self._connection) is None:
-            self.close()
-            raise FaultError(
-                Fault(
-                    f"{path.name} holds no run",
-                    "its recording was never begun",
-                    "Choose another one",
-                    str(path),
-                    bad_input=True,
-                )
-            )
 
     def __enter__(self) -> "OpenedRun":
         return self
@@ -245,19 +232,15 @@ class OpenedRun:
     @cached_property
     def spec(self) -> RunSpec:
         """The spec that the run was started with."""
-        (text,) = self._rows("SELECT spec_json FROM run")[0]
-        try:
+        with reading(self.path, SpecError, ValueError):
+            (text,) = self._connection.execute("SELECT spec_json FROM run").fetchone()
             return spec_from_table(json.loads(text))
-        except (SpecError, ValueError) as error:
-            raise FaultError(reading_fault(self.path, error)) from error
 
     @cached_property
     def figures(self) -> RecordedFigures:
         """Figures of the whole run: lifetime counters, mean, min and max return, how it ended."""
-        try:
+        with reading(self.path, TypeError):
             return query.figures_of(self._connection)
-        except (duckdb.Error, TypeError) as error:
-            raise FaultError(reading_fault(self.path, error)) from error
 
     @cached_property
     def events(self) -> tuple[Event, ...]:
@@ -357,10 +340,8 @@ class OpenedRun:
         """Read the finished generations of the run's learner; empty if nothing learnt."""
         rows = Generations()
         if "generations" in self._tables:
-            try:
+            with reading(self.path):
                 rows = generations_of(self._connection)
-            except duckdb.Error as error:
-                raise FaultError(reading_fault(self.path, error)) from error
         return GenerationRows(*(getattr(rows, name) for name in Generations.__slots__))
 
     def evaluation_episodes(self) -> EvaluationRows:
@@ -397,15 +378,13 @@ class OpenedRun:
         """
         from raydash.record.read.history_query import history
 
-        try:
+        with reading(self.path):
             return history(
                 self._connection,
                 start_s=0.0 if start_s is None else start_s,
                 end_s=math.inf if end_s is None else end_s,
                 num_buckets=num_buckets,
             )
-        except duckdb.Error as error:
-            raise FaultError(reading_fault(self.path, error)) from error
 
     def table(self, name: str) -> Any:
         """Return a table as a lazy DuckDB relation: `run.table("episodes").filter("...").df()`.
@@ -428,38 +407,23 @@ class OpenedRun:
     # --- inside ----------------------------------------------------------------------------------
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
-        try:
+        with reading(self.path):
             rows: list[tuple[Any, ...]] = self._connection.execute(sql).fetchall()
-        except duckdb.Error as error:
-            raise FaultError(reading_fault(self.path, error)) from error
         return rows
 
     @cached_property
     def _sources(self) -> tuple[NamedValueSource, ...]:
-        try:
+        with reading(self.path):
             return sources_of(self._connection)
-        except duckdb.Error as error:
-            raise FaultError(reading_fault(self.path, error)) from error
 
     def _arrays(self, sql: str, values: Sequence[object]) -> dict[str, Any]:
-        try:
+        with reading(self.path):
             arrays: dict[str, Any] = self._connection.execute(sql, list(values)).fetchnumpy()
-        except duckdb.Error as error:
-            raise FaultError(reading_fault(self.path, error)) from error
         return arrays
 
     def _read(self, kind: type[_Rows], sql: str, values: Sequence[object] = ()) -> _Rows:
         found = self._arrays(sql, values)
         return kind(**{name: _plain(column) for name, column in found.items()})
-
-
-def _connected(path: Path) -> Connection:
-    try:
-        return open_read_only(path)
-    except FaultError as error:
-        if not is_locked(error.fault):
-            raise
-        return connect_to_live_copy(path)
 
 
 def _plain(column: Any) -> np.ndarray[Any, Any]:

@@ -23,7 +23,7 @@ from dataclasses import asdict
 from typing import IO, Any
 
 from raydash.cluster.processes import end_with
-from raydash.core.faults import Fault, FaultError
+from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.spec import (
     EnvSpec,
     LearnerSpec,
@@ -168,6 +168,7 @@ def _unexpected(spec: EnvSpec, error: Exception) -> Fault:
         detail=traceback.format_exc(),
         keys=("env.id",),
         bad_input=True,
+        kind=FaultKind.USER_CODE,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from raydash.core.analysis.policy_evaluation import PolicyEvaluation
-from raydash.core.faults import Fault, FaultError
+from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.records import RolloutChunk
 from raydash.core.spec import EnvSpec, PolicySpec
 from raydash.core.states import Ending
@@ -72,7 +72,15 @@ def evaluate(
             why = f"{last_error.where} raised {last_error.message}"
             remedy = "The traceback names the line"
             raise FaultError(
-                Fault(what, why, remedy, last_error.traceback, ("env.id",), bad_input=True)
+                Fault(
+                    what,
+                    why,
+                    remedy,
+                    last_error.traceback,
+                    ("env.id",),
+                    bad_input=True,
+                    kind=FaultKind.USER_CODE,
+                )
             )
     loop.close()
     return _summary(env_spec, policy_spec, seed, chunks, time.perf_counter() - started_s)

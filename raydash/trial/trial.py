@@ -22,7 +22,7 @@ from raydash.core.env_check import (
     TIME_LIMIT_S as CHECK_TIME_LIMIT_S,
 )
 from raydash.core.env_check import AgentSpaces, CheckPhase, EnvCheck, EnvProblem
-from raydash.core.faults import Fault, FaultError
+from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.messages import EnvRegistry
 from raydash.core.spec import (
     TRUSTED_POLICY_KINDS,
@@ -116,8 +116,7 @@ def try_environment(
     if ending == "cancelled":
         return None
     if "fault" in last:
-        fault = last["fault"]
-        return None if fault is None else Fault(**{**fault, "keys": tuple(fault["keys"])})
+        return None if last["fault"] is None else _fault_from(last["fault"])
     return _no_answer(env, policy, learner, str(last.get("phase")), ending, log, time_limit_s)
 
 
@@ -164,7 +163,7 @@ def check_environment(
         agents = tuple(AgentSpaces(**agent) for agent in last["check"].pop("agents"))
         return EnvCheck(**last["check"], problems=problems, agents=agents)
     if "fault" in last:
-        raise FaultError(Fault(**{**last["fault"], "keys": tuple(last["fault"]["keys"])}))
+        raise FaultError(_fault_from(last["fault"]))
     phase = str(last.get("phase"))
     raise FaultError(_no_answer(env, PolicySpec(), _NO_LEARNER, phase, ending, log, time_limit_s))
 
@@ -207,10 +206,16 @@ def evaluate_policy(
     if "evaluation" in last:
         return PolicyEvaluation(**last["evaluation"])
     if "fault" in last:
-        raise FaultError(Fault(**{**last["fault"], "keys": tuple(last["fault"]["keys"])}))
+        raise FaultError(_fault_from(last["fault"]))
     phase = str(last.get("phase"))
     limit_s = time_limit_s if phase == _EPISODES else TIME_LIMIT_S
     raise FaultError(_no_answer(env, policy, _NO_LEARNER, phase, ending, log, limit_s))
+
+
+def _fault_from(table: dict[str, Any]) -> Fault:
+    """Make a fault again of the JSON that the child made of it."""
+    kind = FaultKind(table["kind"])
+    return Fault(**{**table, "keys": tuple(table["keys"]), "kind": kind})
 
 
 def _no_answer(
@@ -247,6 +252,7 @@ def _no_answer(
         detail=log,
         keys=keys,
         bad_input=True,
+        kind=FaultKind.USER_CODE,
     )
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raydash.core.clock import Clock
-from raydash.core.faults import FaultError
+from raydash.core.faults import FaultError, FaultKind
 from raydash.record.file.database import wal_of
-from raydash.record.read.live_copy import is_locked, open_live_copy
+from raydash.record.read.live_copy import open_live_copy
 from raydash.record.read.snapshot import RecordingReader
 
 IDLE_S = 10.0
@@ -115,7 +115,7 @@ class OpenRecordings:
         try:
             reader = RecordingReader(path)
         except FaultError as error:
-            if not is_locked(error.fault):
+            if error.fault.kind is not FaultKind.WRITTEN_ELSEWHERE:
                 raise
             reader, is_copy = open_live_copy(path), True
         now_s = self._clock()

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from raydash.core.faults import FaultError
+from raydash.core.faults import FaultError, FaultKind
 from raydash.core.records import EpisodeColumns
 from raydash.core.spec import RunSpec
 from raydash.core.states import Activity, EndedBy, RunState
 from raydash.core.updates import RunInfo, RunUpdate, WorkerColumns
-from raydash.record.read.live_copy import is_locked
 from raydash.record.read.snapshot import RecordingReader, snapshot
 
 LOCK_TIMEOUT_S = 5.0
@@ -61,7 +60,7 @@ def await_closed(recording: Path) -> None:
         try:
             RecordingReader(recording).close()
         except FaultError as error:
-            if is_locked(error.fault):
+            if error.fault.kind is FaultKind.WRITTEN_ELSEWHERE:
                 time.sleep(RETRY_S)
                 continue
         return

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import duckdb
 
-from raydash.core.faults import Fault, FaultError
+from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.library import ExportFormat
 from raydash.record.export import document, monitor, tables, tensorboard
 from raydash.record.export.staging import staged_output
-from raydash.record.file.database import is_damage, why_not
-from raydash.record.file.schema import Connection, version_of
-from raydash.record.read.live_copy import connect_to_live_copy, is_locked
-from raydash.record.read.query import open_read_only
+from raydash.record.file.database import diagnose
+from raydash.record.file.schema import Connection
+from raydash.record.read.live_copy import connect_even_if_live
 
 Say = Callable[[str], None]
 
@@ -66,32 +65,24 @@ def export(
                 case ExportFormat.TENSORBOARD:
                     tensorboard.write(connection, path, target)
         except duckdb.Error as error:
-            reason, remedy = why_not(error)
-            if reason == "the disk is full":
-                remedy = "Free some space, or choose another place"
-            detail = f"{path}\n{out}\n{error}"
-            what, bad = f"{out.name} was not written", is_damage(error)
-            raise FaultError(Fault(what, reason, remedy, detail, bad_input=bad)) from error
+            raise FaultError(_writing_fault(path, out, error)) from error
 
 
 def _opened(path: Path, say: Say) -> Connection:
-    """Open the recording read-only, or a copy of it if it is live; refuse it if it holds no run."""
-    try:
-        connection = open_read_only(path)
-    except FaultError as error:
-        if not is_locked(error.fault):
-            raise
-        connection = connect_to_live_copy(path)
+    connection, is_copy = connect_even_if_live(path)
+    if is_copy:
         say(f"{path.stem} is live: this is what it has done so far")
-    if version_of(connection) is None:
-        connection.close()
-        raise FaultError(
-            Fault(
-                f"{path.name} holds no run",
-                "its recording was never begun",
-                "Choose another one",
-                str(path),
-                bad_input=True,
-            )
-        )
     return connection
+
+
+def _writing_fault(path: Path, out: Path, error: duckdb.Error) -> Fault:
+    found = diagnose(error)
+    is_full = found.kind is FaultKind.DISK_FULL
+    return Fault(
+        f"{out.name} was not written",
+        found.reason,
+        "Free some space, or choose another place" if is_full else found.remedy,
+        f"{path}\n{out}\n{error}",
+        bad_input=found.kind is FaultKind.DAMAGED,
+        kind=found.kind,
+    )

@@ -146,9 +146,11 @@ def _owner(name: str, recordings: Mapping[str, str]) -> str | None:
 def _entry(run_id: str, found: os.DirEntry[str], beside: list[os.DirEntry[str]]) -> RecordingEntry:
     path = Path(found.path)
     problem = ""
+    is_folder = False
     status: os.stat_result | None = None
     try:
         status = found.stat()
+        is_folder = stat.S_ISDIR(status.st_mode)
     except FileNotFoundError:
         problem = "it is a link to a file that is gone"
     except OSError as error:
@@ -156,13 +158,13 @@ def _entry(run_id: str, found: os.DirEntry[str], beside: list[os.DirEntry[str]])
     if shown_name(found.name) != found.name:
         problem = "its name is not UTF-8: rename it"
     elif status is not None and not stat.S_ISREG(status.st_mode):
-        problem = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is not a file"
+        problem = "it is a folder" if is_folder else "it is not a file"
     elif status is not None and not status.st_size:
         problem = "the file is empty"
     size, modified_ns, wal_size, wal_modified_ns = 0, 0, 0, 0
     if status is not None:
         size, modified_ns = status.st_size, status.st_mtime_ns
-    total = 0 if problem == "it is a folder" else size
+    total = 0 if is_folder else size
     for part in beside:
         for each in _stats(part):
             total += each.st_size

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import duckdb
 
-from raydash.core.faults import Fault, FaultError
+from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.library import RunSource
-from raydash.record.file.database import connect, why_not
+from raydash.record.file.database import connect, diagnose
 from raydash.record.imports import monitor, rllib, tensorboard
 from raydash.record.imports.draft import DraftRecording
 from raydash.record.imports.sources import ImportSource, sources_of
@@ -120,12 +120,7 @@ def _import_source(source: ImportSource, staging: Path, folder: Path, say: Say) 
     except OSError as error:
         raise FaultError(_reading_fault(source, error)) from error
     except duckdb.Error as error:
-        reason, remedy = why_not(error)
-        if reason == "the disk is full":
-            remedy = "Free some space"
-        raise FaultError(
-            Fault(f"{source.name} was not imported", reason, remedy, f"{folder}\n{error}")
-        ) from error
+        raise FaultError(_recording_fault(source, folder, error)) from error
     finally:
         for part in staging.glob("draft.duckdb*"):
             shutil.rmtree(part) if part.is_dir() else part.unlink()
@@ -188,6 +183,17 @@ def _reading_fault(source: ImportSource, error: OSError) -> Fault:
         error.strerror or str(error),
         "Look whether the file can be read, and whether the disk is full",
         f"{error.filename or source.folder}\n{error}",
+    )
+
+
+def _recording_fault(source: ImportSource, folder: Path, error: duckdb.Error) -> Fault:
+    found = diagnose(error)
+    return Fault(
+        f"{source.name} was not imported",
+        found.reason,
+        "Free some space" if found.kind is FaultKind.DISK_FULL else found.remedy,
+        f"{folder}\n{error}",
+        kind=found.kind,
     )
 
 

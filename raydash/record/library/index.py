@@ -19,16 +19,15 @@ from typing import Any
 
 import duckdb
 
+from raydash.core.faults import FaultKind
 from raydash.core.library import RecordedRun, RunSource
 from raydash.core.spec import ways_of
 from raydash.core.states import EndedBy, RunState
 from raydash.record.file.card import RunCard, read_card
 from raydash.record.file.database import (
     connect_to_folder,
-    is_damage,
-    is_locked,
+    diagnose,
     sql_literal,
-    why_not,
 )
 from raydash.record.file.folder import FileStamp, RecordingEntry, shown_name
 from raydash.record.file.json_file import read_table, write_table
@@ -184,7 +183,8 @@ class _Reader:
             with self._attached(path):
                 return ""
         except duckdb.Error as error:
-            return why_not(error)[0] if is_locked(error) else ""
+            found = diagnose(error)
+            return found.reason if found.kind.is_being_written else ""
 
     @contextlib.contextmanager
     def _attached(self, path: Path) -> Iterator[Connection]:
@@ -195,7 +195,7 @@ class _Reader:
         try:
             connection.execute(f"ATTACH {sql_literal(path)} AS recording (READ_ONLY, TYPE duckdb)")
         except duckdb.Error as error:
-            if not is_locked(error):
+            if not diagnose(error).kind.is_being_written:
                 self._connection = None  # a broken file may have broken the whole instance
             raise
         try:
@@ -229,14 +229,15 @@ def _read_run(entry: RecordingEntry, reader: _Reader) -> tuple[RecordedRun, bool
         return _with_contents(unread, reader.read(entry.path)), True
     except (duckdb.Error, SchemaError) as error:
         named = _with_card(unread, read_card(entry.path))
-        reason, remedy = why_not(error)
-        if is_locked(error):
-            words = f"{reason}: its figures are known once it is closed"
+        found = diagnose(error)
+        if found.kind.is_being_written:
+            words = f"{found.reason}: its figures are known once it is closed"
             return replace(named, state=RunState.RUNNING, fault=words), False
-        if "Permission denied" in str(error):
-            reason, remedy = "there is no permission to read it", ""
-        words = ": ".join(part for part in (reason, remedy) if part)
-        is_permanent = isinstance(error, SchemaError) or is_damage(error)
+        if found.kind is FaultKind.NO_PERMISSION:
+            words = "there is no permission to read it"
+        else:
+            words = ": ".join(part for part in (found.reason, found.remedy) if part)
+        is_permanent = isinstance(error, SchemaError) or found.kind is FaultKind.DAMAGED
         return replace(named, fault=words), is_permanent
     except Exception as error:
         # Anybody may have made this file, so it can hold anything; the others must still be shown.

@@ -17,10 +17,10 @@ from typing import TypeVar
 
 import duckdb
 
-from raydash.core.faults import Fault, FaultError
+from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.record.file.database import connect, reading_fault, size_of, wal_of
 from raydash.record.file.schema import Connection
-from raydash.record.read.query import open_read_only
+from raydash.record.read.query import check_begun, open_read_only
 from raydash.record.read.snapshot import RecordingReader
 
 MAX_BYTES = 2 * 10**9
@@ -34,11 +34,6 @@ _Opened = TypeVar("_Opened")
 
 class _ChangedError(Exception):
     """The file changed while it was copied."""
-
-
-def is_locked(fault: Fault) -> bool:
-    """Tell whether a recording can't be read because some process has it open for writing."""
-    return "Could not set lock" in fault.detail
 
 
 def open_live_copy(
@@ -65,15 +60,24 @@ def open_live_copy(
     )
 
 
-def connect_to_live_copy(path: Path) -> Connection:
-    """Connect to a copy of a locked recording, as `query.open_read_only` connects to others.
+def connect_even_if_live(path: Path) -> tuple[Connection, bool]:
+    """Connect to a recording, or to a copy of it if it is live, and tell whether it is one.
 
     Raises:
-        FaultError: as for `open_live_copy`.
+        FaultError: if it can't be read or holds no run, or as for `open_live_copy`.
     """
-    return _open_copy(
-        path, open_read_only, max_bytes=MAX_BYTES, wait=time.sleep, copy=shutil.copyfile
-    )
+    is_copy = False
+    try:
+        connection = open_read_only(path)
+    except FaultError as error:
+        if error.fault.kind is not FaultKind.WRITTEN_ELSEWHERE:
+            raise
+        is_copy = True
+        connection = _open_copy(
+            path, open_read_only, max_bytes=MAX_BYTES, wait=time.sleep, copy=shutil.copyfile
+        )
+    check_begun(connection, path)
+    return connection, is_copy
 
 
 def _open_copy(

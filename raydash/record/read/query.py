@@ -6,15 +6,13 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-import duckdb
-
 from raydash.core.events import EventKind
-from raydash.core.faults import FaultError
+from raydash.core.faults import Fault, FaultError
 from raydash.core.records import WorkerTotals
 from raydash.core.spec import PolicySpec, spec_from_table
 from raydash.core.states import EndedBy, Ending, RunState
-from raydash.record.file.database import connect, reading_fault
-from raydash.record.file.schema import Connection, SchemaError, check_readable
+from raydash.record.file.database import connect, reading
+from raydash.record.file.schema import Connection, SchemaError, check_readable, version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +58,26 @@ def open_read_only(path: Path) -> Connection:
     Raises:
         FaultError: if the file can't be read.
     """
-    try:
+    with reading(path, SchemaError):
         connection = connect(path, read_only=True)
         try:
             check_readable(connection)
         except BaseException:
             connection.close()
             raise
-    except (duckdb.Error, SchemaError) as error:
-        raise FaultError(reading_fault(path, error)) from error
     return connection
+
+
+def check_begun(connection: Connection, path: Path) -> None:
+    """Close a connection to a recording that holds no run.
+
+    Raises:
+        FaultError: if it holds none.
+    """
+    if version_of(connection) is None:
+        connection.close()
+        why, remedy = "its recording was never begun", "Choose another one"
+        raise FaultError(Fault(f"{path.name} holds no run", why, remedy, str(path), bad_input=True))
 
 
 def tables_of(connection: Connection) -> frozenset[str]:
@@ -96,11 +104,8 @@ def figures(path: Path) -> RecordedFigures:
     Raises:
         FaultError: if the file can't be read or holds no run.
     """
-    with closing(open_read_only(path)) as connection:
-        try:
-            return figures_of(connection)
-        except (duckdb.Error, TypeError) as error:
-            raise FaultError(reading_fault(path, error)) from error
+    with closing(open_read_only(path)) as connection, reading(path, TypeError):
+        return figures_of(connection)
 
 
 def figures_of(connection: Connection) -> RecordedFigures:

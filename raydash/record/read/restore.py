@@ -6,7 +6,7 @@ Everything here runs before the `Recorder` opens the file: DuckDB lets one conne
 import json
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,8 +23,8 @@ from raydash.core.records import EpisodeColumns, Float64, Int32, Int64, WorkerTo
 from raydash.core.spec import RunSpec, SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending
 from raydash.core.updates import Generations
-from raydash.record.file.database import connect, is_damage, reading_fault, wal_of
-from raydash.record.file.schema import Connection, SchemaError, bring_up_to_date, check_readable
+from raydash.record.file.database import connect, is_damage, reading, reading_fault, wal_of
+from raydash.record.file.schema import Connection, SchemaError, bring_up_to_date
 from raydash.record.read.generations import past_learning
 from raydash.record.read.named_values import (
     AGENTS,
@@ -35,7 +35,7 @@ from raydash.record.read.named_values import (
     recorded_bucket_sums,
     sources_of,
 )
-from raydash.record.read.query import num_restarts, policy_from_json
+from raydash.record.read.query import num_restarts, open_read_only, policy_from_json
 
 RECENT_EPISODES = 100
 BATCH_ROWS = 100_000
@@ -278,15 +278,8 @@ def _in_time_order(columns: dict[str, np.ndarray]) -> EpisodeColumns:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[Connection]:
-    try:
-        connection = connect(path, read_only=True)
-        try:
-            check_readable(connection)
-            yield connection
-        finally:
-            connection.close()
-    except (duckdb.Error, SchemaError) as error:
-        raise FaultError(reading_fault(path, error)) from error
+    with closing(open_read_only(path)) as connection, reading(path):
+        yield connection
 
 
 def _read(connection: Connection, path: Path) -> Restored | None:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 
 from raydash.core.events import Event, EventKind
-from raydash.core.faults import Fault, FaultError
+from raydash.core.faults import FaultError
 from raydash.core.history.history import CAPACITY
 from raydash.core.history.series import HistorySeries
 from raydash.core.library import RunSource
@@ -19,10 +18,10 @@ from raydash.core.records import Float64, Int64
 from raydash.core.spec import FIELDS, RunSpec
 from raydash.core.states import RunState
 from raydash.core.updates import RunFigures, RunInfo
-from raydash.record.file.database import reading_fault
-from raydash.record.file.schema import Connection, version_of
+from raydash.record.file.database import reading
+from raydash.record.file.schema import Connection
 from raydash.record.read.details import RunDetails, details
-from raydash.record.read.query import RecordedFigures, open_read_only
+from raydash.record.read.query import RecordedFigures, check_begun, open_read_only
 from raydash.record.read.snapshot import RecordingReader
 from raydash.record.report.svg import nice_step
 
@@ -89,7 +88,7 @@ def read_facts(path: Path) -> ReportedRun:
         found = details(path)
         whole = HistorySeries()
         whole.apply(reader.history(0.0, reader.until_s, CAPACITY))
-        try:
+        with reading(path, ValueError):
             return ReportedRun(
                 details=found,
                 figures=_figures(connection, found),
@@ -102,8 +101,6 @@ def read_facts(path: Path) -> ReportedRun:
                 returns=_distribution(connection, "episode_return"),
                 lengths=_distribution(connection, "episode_len"),
             )
-        except (duckdb.Error, ValueError) as error:
-            raise FaultError(reading_fault(path, error)) from error
 
 
 def _figures(connection: Connection, found: RunDetails) -> RunFigures:
@@ -135,7 +132,7 @@ def _opened(path: Path) -> Connection:
     try:
         connection = open_read_only(path)
     except FaultError as error:
-        if "has the file open" not in error.fault.why:
+        if not error.fault.kind.is_being_written:
             raise
         raise FaultError(
             replace(
@@ -146,10 +143,7 @@ def _opened(path: Path) -> Connection:
                 bad_input=True,
             )
         ) from error
-    if version_of(connection) is None:
-        connection.close()
-        why, remedy = "its recording was never begun", "Choose another one"
-        raise FaultError(Fault(f"{path.name} holds no run", why, remedy, str(path), bad_input=True))
+    check_begun(connection, path)
     return connection
 
 

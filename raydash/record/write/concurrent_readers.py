@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from raydash.core.faults import Fault, FaultError
-from raydash.record.file.database import reading_fault, release_memory
+from raydash.record.file.database import reading, release_memory
 from raydash.record.file.schema import Connection
 
 CLOSE_TIMEOUT_S = 1.0
@@ -78,9 +78,8 @@ class ConcurrentReaders:
             reader = self._template.cursor()
             self._open_readers.add(reader)
         try:
-            yield reader
-        except duckdb.Error as error:
-            raise FaultError(reading_fault(self._path, error)) from error
+            with reading(self._path):
+                yield reader
         finally:
             reader.close()
             with self._changed:

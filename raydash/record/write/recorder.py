@@ -19,7 +19,7 @@ from pathlib import Path
 from raydash.core.clock import Clock
 from raydash.core.records import EpisodeColumns, EpisodeExtras
 from raydash.record.file.card import remove_card, write_card
-from raydash.record.file.database import connect, size_of, why_not
+from raydash.record.file.database import connect, diagnose, size_of
 from raydash.record.file.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
 from raydash.record.file.schema import Connection, bring_up_to_date
 from raydash.record.write.concurrent_readers import ConcurrentReaders
@@ -286,7 +286,7 @@ class Recorder:
                     self._settled.set()
 
     def _on_failure(self, error: Exception) -> None:
-        fault, _ = why_not(error)
+        fault = diagnose(error).reason
         with self._lock:
             is_new, self._fault = fault != self._fault, fault
         if is_new:

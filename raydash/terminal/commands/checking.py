@@ -44,5 +44,7 @@ def check_and_print(options: Mapping[str, object], *, as_json: bool = False) -> 
 def _printed_as_json(error: FaultError, env_id: str, as_json: bool) -> FaultError:
     """Print the fault as JSON if `--json` was given, and return the error to be raised."""
     if as_json:
-        print(json.dumps({"env_id": env_id, "ok": False, "fault": asdict(error.fault)}))
+        fault = asdict(error.fault)
+        del fault["kind"]  # the keys are part of the interface
+        print(json.dumps({"env_id": env_id, "ok": False, "fault": fault}))
     return error

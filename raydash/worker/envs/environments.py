@@ -18,7 +18,7 @@ import gymnasium
 from gymnasium import error as gym_error
 from gymnasium.envs.registration import load_env_creator, register, registry
 
-from raydash.core.faults import Fault, FaultError
+from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.spec import EnvSpec
 from raydash.worker.envs.multi_agent import is_multi_agent
 from raydash.worker.envs.wrappers import wrapped
@@ -143,9 +143,10 @@ def first_reset(env: Any, spec: EnvSpec, seed: int | list[int]) -> Any:
     try:
         given = env.reset(seed=seed)
     except Exception as error:
-        remedy = "Try it in a terminal: the traceback names the line"
+        remedy, kind = "Try it in a terminal: the traceback names the line", FaultKind.USER_CODE
         if isinstance(error, TypeError) and "'seed'" in str(error):
             remedy = "Give it the signature reset(self, *, seed=None, options=None)"
+            kind = FaultKind.OTHER
         raise FaultError(
             Fault(
                 what=f"The first reset of {spec.id} raised {type(error).__name__}",
@@ -154,6 +155,7 @@ def first_reset(env: Any, spec: EnvSpec, seed: int | list[int]) -> Any:
                 detail=traceback.format_exc(),
                 keys=_keys(spec),
                 bad_input=True,
+                kind=kind,
             ),
         ) from error
     if not (isinstance(given, tuple) and len(given) == 2):
@@ -195,6 +197,7 @@ def _creator(env: EnvSpec) -> Callable[..., Any]:
                 detail=traceback.format_exc(),
                 keys=("env.id",),
                 bad_input=True,
+                kind=FaultKind.USER_CODE,
             ),
         ) from error
     target: Any = module
@@ -266,6 +269,7 @@ def _missing_package(env_id: str, error: Exception) -> FaultError:
     if named and not module:
         module = named.group(1).partition(".")[0]
     own = env_id.partition(":")[0].partition(".")[0] if ":" in env_id else ""
+    kind = FaultKind.OTHER
     if lines:
         remedy = " and ".join(f'pip install "{line}"' for line in lines)
         remedy = f"Run {remedy} in the environment that the workers use"
@@ -274,7 +278,7 @@ def _missing_package(env_id: str, error: Exception) -> FaultError:
         if module == own:
             remedy += ", or start raydash from the folder that holds it"
     else:
-        remedy = "The traceback names the import"
+        remedy, kind = "The traceback names the import", FaultKind.USER_CODE
     return FaultError(
         Fault(
             what=f"{env_id} needs a package that is not installed" + (f", {module}" * bool(module)),
@@ -283,6 +287,7 @@ def _missing_package(env_id: str, error: Exception) -> FaultError:
             detail=traceback.format_exc(),
             keys=("env.id",),
             bad_input=True,
+            kind=kind,
         ),
     )
 
@@ -337,6 +342,7 @@ def _constructor_raised(env: EnvSpec, error: Exception) -> FaultError:
             detail=traceback.format_exc(),
             keys=_keys(env),
             bad_input=True,
+            kind=FaultKind.USER_CODE,
         ),
     )
 

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from raydash.core.faults import Fault, FaultError
+from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.worker.words import listed, one_line
 
 
@@ -38,6 +38,7 @@ def own_callable(word: str, named: str, key: str) -> Callable[..., Any]:
                 detail=traceback.format_exc(),
                 keys=(key,),
                 bad_input=True,
+                kind=FaultKind.OTHER if is_absent else FaultKind.USER_CODE,
             )
         ) from error
     known = [each for each, value in vars(target).items() if callable(value) and each[0] != "_"]

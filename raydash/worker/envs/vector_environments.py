@@ -17,7 +17,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from typing_extensions import override
 
 from raydash.core.clock import Clock
-from raydash.core.faults import Fault, FaultError
+from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.spec import EnvSpec
 from raydash.worker.envs.environments import Env, add_source_dirs, make_env, register_own
 from raydash.worker.envs.envpool_env import EnvPoolEnv
@@ -261,6 +261,7 @@ def _raised(env: EnvSpec, what: str, error: Exception) -> FaultError:
             detail=traceback.format_exc(),
             keys=("env.id", "rollout.vectorization"),
             bad_input=True,
+            kind=FaultKind.USER_CODE,
         )
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 from gymnasium import wrappers as gym_wrappers
 
-from raydash.core.faults import Fault, FaultError
+from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.spec import WrapperSpec
 from raydash.worker.envs.multi_agent import is_multi_agent
 from raydash.worker.envs.own_code import own_callable
@@ -125,6 +125,6 @@ def _argument_problem(wrapper: WrapperSpec, creator: Callable[..., Any]) -> Faul
 
 
 def _fault(what: str, why: str, remedy: str, *, detail: str = "") -> FaultError:
-    return FaultError(
-        Fault(what, why, remedy, detail=detail, keys=("env.wrappers",), bad_input=True)
-    )
+    """Make a fault; a `detail` is the traceback of the wrapper, which its remedy mentions."""
+    kind = FaultKind.USER_CODE if detail else FaultKind.OTHER
+    return FaultError(Fault(what, why, remedy, detail, ("env.wrappers",), True, kind))

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeAlias
 import gymnasium
 import numpy as np
 
-from raydash.core.faults import Fault, FaultError
+from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.spec import PolicySpec
 from raydash.worker.envs.environments import add_source_dirs
 from raydash.worker.envs.own_code import own_callable
@@ -171,6 +171,7 @@ def _user_policy(
                 detail=traceback.format_exc(),
                 keys=("policy.kind",),
                 bad_input=True,
+                kind=FaultKind.USER_CODE,
             )
         ) from error
     if not callable(policy):
@@ -212,6 +213,7 @@ def check_action(policy: Policy, observation: Any, action_space: Space, spec: Po
                 detail=traceback.format_exc(),
                 keys=("policy.kind",),
                 bad_input=True,
+                kind=FaultKind.USER_CODE,
             )
         ) from error
     if not action_space.contains(action) and not _is_close(action, action_space):

@@ -336,7 +336,7 @@ def test_full_disk_while_duckdb_writes_is_told(recording: Path, tmp_path: Path) 
     with pytest.MonkeyPatch.context() as patch:
         opened = query.open_read_only
         patch.setattr(
-            "raydash.record.export.export.open_read_only", lambda path: FullDisk(opened(path))
+            "raydash.record.read.live_copy.open_read_only", lambda path: FullDisk(opened(path))
         )
         with pytest.raises(FaultError, match=r"the disk is full\. Free some space, or choose"):
             export(recording, ExportFormat.PARQUET, tmp_path / "x")

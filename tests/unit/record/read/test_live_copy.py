@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from raydash.core.faults import FaultError
+from raydash.core.faults import FaultError, FaultKind
 from raydash.core.states import RunState
 from raydash.record.file.database import connect, wal_of
 from raydash.record.read import live_copy
-from raydash.record.read.live_copy import is_locked, open_live_copy
+from raydash.record.read.live_copy import open_live_copy
 from raydash.record.read.snapshot import RecordingReader
 from tests.fakes.recordings.recorded_run import RecordedRun, lived
 
@@ -66,7 +66,7 @@ def test_it_can_only_be_read_through_a_copy_and_that_grows_with_the_run(
     writer.until(60)
     with pytest.raises(FaultError) as refused:
         RecordingReader(writer.path)
-    assert is_locked(refused.value.fault)
+    assert refused.value.fault.kind is FaultKind.WRITTEN_ELSEWHERE
     seen = []
     for number in (120, 200, 280):
         with open_live_copy(writer.path) as reader:
