@@ -17,7 +17,11 @@ from raydash.core.records import EpisodeColumns, Float32, Float64, Int32, Int64,
 from raydash.core.spec import PolicySpec, RunSpec
 from raydash.core.states import EndedBy, RunState
 
+RECENT_EPISODES = 100
+"""How many episodes the figures of recent episodes are over."""
 MAX_EPISODES_PER_UPDATE = 2000
+MAX_EVENTS = 5000
+"""How many of a run's events an update holds at most, and how many its reader keeps."""
 MAX_GENERATIONS = 2000
 
 

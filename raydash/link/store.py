@@ -28,9 +28,8 @@ from raydash.core.messages import (
 )
 from raydash.core.spec import RunSpec
 from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
-from raydash.core.updates import Generations, RunInfo, RunUpdate
+from raydash.core.updates import MAX_EVENTS, Generations, RunInfo, RunUpdate
 
-MAX_EVENTS = 5000
 _CLOCK_SLACK_S = 1.0
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from raydash import paths
-from raydash.core.events import Event, EventKind
+from raydash.core.events import Event
 from raydash.core.records import (
     EpisodeColumns,
     EvaluationEpisodes,
@@ -29,13 +29,11 @@ from raydash.record.file.database import reading
 from raydash.record.file.schema import Connection
 from raydash.record.library.library import open_library
 from raydash.record.read import query
+from raydash.record.read.episode_sums import UNKNOWN_ENDING
 from raydash.record.read.generations import generations_of
 from raydash.record.read.live_copy import connect_even_if_live
 from raydash.record.read.named_values import AGENTS, INFO, NamedValueSource, sources_of
 from raydash.record.read.query import WORKERS, RecordedFigures, tables_of
-
-UNKNOWN_ENDING = 255
-"""Stands in `Episodes.ending` where an imported run does not say how an episode ended."""
 
 
 class _Columns:
@@ -245,14 +243,8 @@ class OpenedRun:
     @cached_property
     def events(self) -> tuple[Event, ...]:
         """Starts, pauses, restarts, errors with traceback, in order; `t_s` in seconds."""
-        rows = self._rows(
-            'SELECT number, t_s, kind, text, worker_index, detail, "count"'
-            " FROM events ORDER BY number"
-        )
-        return tuple(
-            Event(number, t_s, EventKind(kind), text, worker_index, detail, count)
-            for number, t_s, kind, text, worker_index, detail, count in rows
-        )
+        with reading(self.path, ValueError):
+            return query.events_of(self._connection)
 
     @cached_property
     def workers(self) -> Workers:

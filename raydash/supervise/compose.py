@@ -63,20 +63,21 @@ def compose(start: StartRun, placement: SupervisorPlacement) -> tuple[Supervisor
     )
     spec = start.spec
     past = Past() if start.simulated else read_past(Path(placement.recording))
+    recorded = past.recorded
     pid = os.getpid()
     recording: Recording = (
         NoRecording(past.fault)
-        if start.simulated or past.is_closed or past.is_unreadable or UNRECORDED in os.environ
+        if start.simulated or recorded.is_closed or past.is_unreadable or UNRECORDED in os.environ
         else open_recording(
             spec, info, past, clock=time.monotonic, pid=pid, cluster=placement.cluster
         )
     )
     machine = _machine(start, placement, past)
     # The node's monotonic clock went on between two incarnations, unless the node was rebooted.
-    started_s = min(placement.started_s, time.monotonic() - past.last_t_s)
+    started_s = min(placement.started_s, time.monotonic() - recorded.last_t_s)
     pool, probes = _pool_and_probes(start, placement, started_s)
     learner = None if spec.learner.kind is None else _learner_client(start, placement)
-    learning = Learning(machine.plan, learner, past.generations)
+    learning = Learning(machine.plan, learner, recorded.generations)
     account = RunAccount(
         spec,
         info,
@@ -84,7 +85,7 @@ def compose(start: StartRun, placement: SupervisorPlacement) -> tuple[Supervisor
         learning,
         ledger=past.ledger,
         history=past.history,
-        events=past.events,
+        events=recorded.events,
     )
     supervisor = Supervisor(
         account,
@@ -95,29 +96,30 @@ def compose(start: StartRun, placement: SupervisorPlacement) -> tuple[Supervisor
         recording=recording,
         clock=time.monotonic,
         started_s=started_s,
-        health=SupervisorHealth(pid=pid, incarnation=past.supervisor_incarnation),
+        health=SupervisorHealth(pid=pid, incarnation=recorded.num_incarnations),
         earlier_fault=past.fault,
-        sinks=None if past.is_closed else open_sinks(spec, info),
-        stimuli=_stimulus_log(spec, machine, placement, past.supervisor_incarnation),
+        sinks=None if recorded.is_closed else open_sinks(spec, info),
+        stimuli=_stimulus_log(spec, machine, placement, recorded.num_incarnations),
     )
-    return supervisor, past.is_closed
+    return supervisor, recorded.is_closed
 
 
 def _machine(start: StartRun, placement: SupervisorPlacement, past: Past) -> RunMachine:
+    recorded = past.recorded
     requested = replace(
-        past.commanded,
-        num_workers=past.commanded.num_workers or placement.num_workers,
-        keep=start.keep or past.commanded.keep,
+        recorded.commanded,
+        num_workers=recorded.commanded.num_workers or placement.num_workers,
+        keep=start.keep or recorded.commanded.keep,
     )
     return RunMachine(
         start.spec,
         requested,
-        elapsed_s=past.elapsed_s,
+        elapsed_s=recorded.elapsed_s,
         num_env_steps=past.ledger.num_env_steps(),
         num_episodes=past.ledger.num_episodes(),
         incarnations=past.incarnations,
-        num_restarts=past.num_restarts,
-        learning=past.learning,
+        num_restarts=recorded.num_restarts,
+        learning=recorded.learning,
     )
 
 

@@ -17,7 +17,7 @@ from raydash.record.file.schema import Connection
 from raydash.record.read import query
 from raydash.record.read.generations import learning_figures
 from raydash.record.read.named_values import NamedValueReader
-from raydash.record.read.query import WORKERS, num_restarts
+from raydash.record.read.query import EVENTS, WORKERS, num_restarts
 
 FORMAT = "raydash-recording"
 _STREAMED = ("episodes", "agent_episodes", "generations", "evaluation_episodes", "scalars")
@@ -42,7 +42,7 @@ def write(connection: Connection, path: Path, target: Path) -> None:
         "spec": spec,
         "figures": figures_table(connection, path),
         "workers": _columns(connection, WORKERS),
-        "events": _columns(connection, _EVENTS),
+        "events": _columns(connection, EVENTS),
     }
     with target.open("w", encoding="utf-8") as file:
         file.write("{")
@@ -80,11 +80,6 @@ def figures_table(connection: Connection, path: Path) -> dict[str, object]:
         cause=known.cause,
         recording=str(path),
     ).table()
-
-
-_EVENTS = (
-    'SELECT number, t_s, kind, text, worker_index, detail, "count" FROM events ORDER BY number'
-)
 
 
 def _run(connection: Connection) -> dict[str, Any]:

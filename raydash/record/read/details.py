@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,40 +10,29 @@ from typing import Any
 
 import duckdb
 
-from raydash.core.events import Event, EventKind
+from raydash.core.events import Event
 from raydash.core.faults import Fault, FaultError
-from raydash.core.records import WorkerTotals
 from raydash.core.updates import AgentFigures, LearningFigures, ScalarFigures
 from raydash.record.file.database import reading_fault
 from raydash.record.file.rows import IncarnationRow
 from raydash.record.file.schema import Connection
 from raydash.record.read.generations import learning_figures
 from raydash.record.read.named_values import NamedValueReader
-from raydash.record.read.query import RecordedFigures, figures_of, num_restarts, open_read_only
+from raydash.record.read.query import (
+    RecordedFigures,
+    RecordedWorker,
+    events_of,
+    figures_of,
+    num_restarts,
+    open_read_only,
+    workers_of,
+)
 
 NUM_EVENTS = 20
-_TOTALS = tuple(WorkerTotals.__slots__)
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerRow:
-    """What is recorded of one worker.
-
-    Attributes:
-        worker_index: 1..N.
-        incarnation: The newest incarnation.
-        totals: The sum over all its incarnations.
-        episode_return_mean: The mean without error episodes; NaN if there are none.
-    """
-
-    worker_index: int
-    incarnation: int
-    totals: WorkerTotals
-    episode_return_mean: float
-
-
-@dataclass(frozen=True, slots=True)
-class RunDetails:
+class RecordedDetails:
     """A recording without its episodes.
 
     Attributes:
@@ -57,6 +47,8 @@ class RunDetails:
         ended_s: The same instant on the run's clock; None if the run was never closed.
         incarnations: The incarnations of the supervisor.
         workers: In the order of their indices.
+        return_means: By its index, the mean return of each worker without error episodes; NaN if
+            it has no other.
         events: The newest 20, oldest first.
         num_events: The number of all events.
         scalars: Scalars from the episodes' info.
@@ -77,7 +69,8 @@ class RunDetails:
     ended_utc: str | None
     ended_s: float | None
     incarnations: tuple[IncarnationRow, ...]
-    workers: tuple[WorkerRow, ...]
+    workers: tuple[RecordedWorker, ...]
+    return_means: Mapping[int, float]
     events: tuple[Event, ...]
     num_events: int
     scalars: ScalarFigures = field(default_factory=ScalarFigures)
@@ -85,7 +78,7 @@ class RunDetails:
     learning: LearningFigures | None = None
 
 
-def details(path: Path) -> RunDetails:
+def details(path: Path) -> RecordedDetails:
     """Read a recording's details.
 
     Raises:
@@ -108,12 +101,12 @@ def _fault(path: Path, error: Exception) -> Fault:
     )
 
 
-def _details(connection: Connection, path: Path) -> RunDetails:
+def _details(connection: Connection, path: Path) -> RecordedDetails:
     name, owner, cluster, seed, spec, versions, machine, ended_utc, ended_s = connection.execute(
         "SELECT name, owner, cluster, seed, spec_json, versions_json, machine_json,"
         " ended_utc, ended_s FROM run"
     ).fetchone()
-    workers = _workers(connection)
+    workers = workers_of(connection)
     last = connection.execute(
         "SELECT num_workers FROM commits ORDER BY number DESC LIMIT 1"
     ).fetchone()
@@ -121,13 +114,9 @@ def _details(connection: Connection, path: Path) -> RunDetails:
         "SELECT incarnation, started_s, started_utc, node, pid FROM incarnations"
         " ORDER BY incarnation"
     ).fetchall()
-    events = connection.execute(
-        'SELECT number, t_s, kind, text, worker_index, detail, "count" FROM events'
-        f" ORDER BY number DESC LIMIT {NUM_EVENTS}"
-    ).fetchall()
     (num_events,) = connection.execute("SELECT count(*) FROM events").fetchone()
     named = NamedValueReader(connection)
-    return RunDetails(
+    return RecordedDetails(
         figures=figures_of(connection),
         name=name,
         owner=owner,
@@ -142,10 +131,8 @@ def _details(connection: Connection, path: Path) -> RunDetails:
         ended_s=ended_s,
         incarnations=tuple(IncarnationRow(*incarnation) for incarnation in incarnations),
         workers=workers,
-        events=tuple(
-            Event(number, t_s, EventKind(kind), text, index, detail, count)
-            for number, t_s, kind, text, index, detail, count in reversed(events)
-        ),
+        return_means=_return_means(connection, workers),
+        events=events_of(connection, NUM_EVENTS),
         num_events=num_events,
         scalars=named.scalars(),
         agents=named.agents(),
@@ -153,31 +140,13 @@ def _details(connection: Connection, path: Path) -> RunDetails:
     )
 
 
-def _workers(connection: Connection) -> tuple[WorkerRow, ...]:
-    # Counters only grow within an incarnation, so its last row is its largest.
-    newest = ", ".join(f"max({name}) AS {name}" for name in _TOTALS)
-    summed = ", ".join(f"sum({name})" for name in _TOTALS)
-    rows = connection.execute(
-        f"SELECT worker_index, max(incarnation), {summed} FROM"
-        f" (SELECT worker_index, incarnation, {newest} FROM worker_totals GROUP BY ALL)"
-        " GROUP BY worker_index ORDER BY worker_index"
-    ).fetchall()
+def _return_means(connection: Connection, workers: tuple[RecordedWorker, ...]) -> dict[int, float]:
     # Error episodes have a return of NaN, which DuckDB would take into the mean.
-    means = dict(
-        connection.execute(
-            "SELECT worker_index, avg(episode_return) FROM episodes"
-            " WHERE ending IS DISTINCT FROM 3 GROUP BY worker_index"
-        ).fetchall()
-    )
-    return tuple(
-        WorkerRow(
-            worker_index=index,
-            incarnation=incarnation,
-            totals=WorkerTotals(*sums),
-            episode_return_mean=math.nan if means.get(index) is None else means[index],
-        )
-        for index, incarnation, *sums in rows
-    )
+    rows = connection.execute(
+        "SELECT worker_index, coalesce(avg(episode_return), 'nan') FROM episodes"
+        " WHERE ending IS DISTINCT FROM 3 GROUP BY worker_index"
+    ).fetchall()
+    return dict.fromkeys((each.worker_index for each in workers), math.nan) | dict(rows)
 
 
 def _table(text: str) -> dict[str, Any]:

@@ -6,17 +6,18 @@ one or two blocks that contain the instant are read.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 
+from raydash.core.analysis.run_figures import ReturnSums
 from raydash.core.records import EpisodeColumns, Float64
 from raydash.core.states import Ending
+from raydash.core.updates import RECENT_EPISODES
 from raydash.record.file.schema import Connection
 
 BLOCK_ROWS = 122_880
 """The size of DuckDB's row groups, which a query can skip as a whole."""
-NEWEST_PER_WORKER = 100
 
 _GOOD = f"ending IS DISTINCT FROM {int(Ending.ERROR)}"  # NULL: imported, not known
 _SUMS = f"""count(*),
@@ -35,26 +36,6 @@ UNKNOWN_ENDING = 255
 """Stands for the `Ending` of an imported episode, which is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """Sums over some episodes that did not end in an error.
-
-    Attributes:
-        return_n: The number of these episodes.
-        num_both: How many of them ended with both flags.
-        len_sum: The sum of their steps.
-        return_min: The smallest return; NaN if there is none.
-        return_max: The largest return; NaN if there is none.
-    """
-
-    return_n: int
-    num_both: int
-    return_sum: float
-    len_sum: int
-    return_min: float
-    return_max: float
-
-
 class EpisodeSums:
     """Sums up a recording's episodes; the sums of its blocks are computed when first needed."""
 
@@ -62,7 +43,7 @@ class EpisodeSums:
         self._connection = connection
         (last,) = connection.execute("SELECT max(rowid) FROM episodes").fetchone()
         self._num_rows = 0 if last is None else last + 1
-        self._all: Sums | None = None
+        self._all: ReturnSums | None = None
         self._blocks: Float64 | None = None
 
     @property
@@ -70,7 +51,7 @@ class EpisodeSums:
         """Whether the recording has any episode."""
         return self._num_rows > 0
 
-    def up_to(self, at_s: float) -> Sums:
+    def up_to(self, at_s: float) -> ReturnSums:
         """Sum over the episodes that had ended by `at_s`; infinity means all."""
         if math.isinf(at_s):
             if self._all is None:
@@ -144,21 +125,44 @@ class EpisodeSums:
         ).fetchone()
         return np.array(row, np.float64)
 
-    def newest_returns(self, at_s: float, workers: list[int]) -> dict[int, Float64]:
-        """Read the returns of each worker's last 100 episodes without error, oldest first."""
-        rows = self._connection.execute(
-            f"SELECT worker_index, max_by(episode_return, end_s, {NEWEST_PER_WORKER})"
-            f" FROM episodes WHERE end_s <= ? AND {_GOOD} AND list_contains(?, worker_index)"
-            " GROUP BY worker_index",
-            [at_s, workers],
-        ).fetchall()
-        return {index: np.array(returns[::-1], np.float64) for index, returns in rows}
+    def recent_returns(
+        self, newest: EpisodeColumns, counts: Mapping[int, int], at_s: float
+    ) -> dict[int, Float64]:
+        """Find the returns of each worker's last 100 episodes without error, oldest first.
+
+        Args:
+            newest: The newest episodes of all workers.
+            counts: How many episodes without error each worker has, as far as that is known. The
+                file is searched for those that `newest` does not reach back to.
+            at_s: Only episodes that had ended by this time.
+        """
+        good = newest.ending != Ending.ERROR
+        order = np.argsort(newest.worker_index[good], kind="stable")
+        worker, returns = newest.worker_index[good][order], newest.episode_return[good][order]
+        ends = np.searchsorted(worker, list(counts), side="right")
+        starts = np.searchsorted(worker, list(counts))
+        found = {
+            index: returns[max(start, end - RECENT_EPISODES) : end]
+            for index, start, end in zip(counts, starts, ends, strict=True)
+        }
+        incomplete = [
+            index for index, n in counts.items() if len(found[index]) < min(n, RECENT_EPISODES)
+        ]
+        if incomplete:
+            rows = self._connection.execute(
+                f"SELECT worker_index, max_by(episode_return, end_s, {RECENT_EPISODES})"
+                f" FROM episodes WHERE end_s <= ? AND {_GOOD} AND list_contains(?, worker_index)"
+                " GROUP BY worker_index",
+                [at_s, incomplete],
+            ).fetchall()
+            found |= {index: np.array(values[::-1], np.float64) for index, values in rows}
+        return found
 
 
-def _total(rows: Float64) -> Sums:
+def _total(rows: Float64) -> ReturnSums:
     count, both, return_sum, len_sum = rows[:, :4].sum(axis=0)
     low, high = rows[:, 4], rows[:, 5]
-    return Sums(
+    return ReturnSums(
         return_n=int(count),
         num_both=int(both),
         return_sum=float(return_sum),

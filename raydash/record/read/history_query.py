@@ -20,6 +20,7 @@ from raydash.core.records import Float64, Int64
 from raydash.core.states import Ending
 from raydash.core.updates import HistoryDelta
 from raydash.record.file.schema import Connection
+from raydash.record.read.episode_sums import UNKNOWN_ENDING
 from raydash.record.read.named_values import BucketSums, bucket_sums, recorded_bucket_sums
 from raydash.record.read.query import recorded_until_s, tables_of
 from raydash.record.read.worker_curves import worker_curves
@@ -29,7 +30,6 @@ MAX_RAW_EPISODES = 800_000
 MAX_BUCKETS = 20_000
 """More than any plot has pixels."""
 _KINDS = len(Ending)
-_UNKNOWN_ENDING = 255
 _QUANTILES = (0.1, 0.9)
 
 
@@ -319,7 +319,7 @@ def _add_episodes(
     for start in range(low, high + 1, size):
         rows = connection.execute(
             "SELECT floor(end_s / ?)::BIGINT - ? AS at, worker_index - 1 AS worker,"
-            f" episode_return, coalesce(ending, {_UNKNOWN_ENDING}) AS ending FROM episodes"
+            f" episode_return, coalesce(ending, {UNKNOWN_ENDING}) AS ending FROM episodes"
             " WHERE end_s >= ? AND end_s < ? AND rowid >= ? AND rowid < ?",
             [builder.bucket_s, builder.first, from_s, end_s, start, min(start + size, high + 1)],
         ).fetchnumpy()

@@ -11,13 +11,10 @@ import numpy as np
 
 from raydash.core.named_columns import all_names
 from raydash.core.records import AGENT_RETURN_MEAN, Float64, Int64
-from raydash.core.updates import AgentFigures, ScalarFigures
+from raydash.core.updates import RECENT_EPISODES, AgentFigures, ScalarFigures
 from raydash.record.file.schema import Connection
-from raydash.record.read.query import tables_of
-
-RECENT_EPISODES = 100
-BLOCK_ROWS = 122_880
-"""The size of DuckDB's row groups, which a query can skip as a whole."""
+from raydash.record.read.episode_sums import BLOCK_ROWS
+from raydash.record.read.query import has_rows, tables_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +57,11 @@ def sources_of(connection: Connection) -> tuple[NamedValueSource, ...]:
             "SELECT column_name FROM information_schema.columns WHERE table_name = 'episodes'"
         ).fetchall()
     }
-    if "info" in columns and _has_rows(connection, "episodes WHERE info IS NOT NULL"):
+    if "info" in columns and has_rows(connection, "episodes WHERE info IS NOT NULL"):
         found.append(INFO)
-    if "agent_episodes" in tables_of(connection) and _has_rows(connection, "agent_episodes"):
+    if "agent_episodes" in tables_of(connection) and has_rows(connection, "agent_episodes"):
         found.append(AGENTS)
     return tuple(found)
-
-
-def _has_rows(connection: Connection, what: str) -> bool:
-    return connection.execute(f"SELECT 1 FROM {what} LIMIT 1").fetchone() is not None
 
 
 @dataclass(frozen=True, slots=True)

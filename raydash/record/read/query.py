@@ -3,10 +3,10 @@
 import json
 import math
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from raydash.core.events import EventKind
+from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
 from raydash.core.records import WorkerTotals
 from raydash.core.spec import PolicySpec, spec_from_table
@@ -86,6 +86,11 @@ def tables_of(connection: Connection) -> frozenset[str]:
     return frozenset(name for (name,) in rows)
 
 
+def has_rows(connection: Connection, source: str) -> bool:
+    """Tell whether a table, or what SQL makes of one, has any row."""
+    return connection.execute(f"SELECT 1 FROM {source} LIMIT 1").fetchone() is not None
+
+
 def recorded_until_s(connection: Connection) -> float:
     """Return the run's clock at the end of a recording."""
     (ended_s,) = connection.execute("SELECT max(ended_s) FROM run").fetchone()
@@ -156,23 +161,58 @@ def figures_of(connection: Connection) -> RecordedFigures:
     )
 
 
-_NAMES = tuple(item.name for item in fields(WorkerTotals))
-
-
-_NEWEST = ", ".join(f"max({name}) AS {name}" for name in _NAMES)
-
-
+COUNTERS = tuple(WorkerTotals.__slots__)
+"""The names of a worker's counters."""
+_NEWEST = ", ".join(f"max({name}) AS {name}" for name in COUNTERS)
 _SUMS = ", ".join(
-    f"sum({name})::{'DOUBLE' if name.endswith('_s') else 'BIGINT'} AS {name}" for name in _NAMES
+    f"sum({name})::{'DOUBLE' if name.endswith('_s') else 'BIGINT'} AS {name}" for name in COUNTERS
 )
-
-
+# Counters only grow within an incarnation, so its largest value is its last.
 WORKERS = (
     f"SELECT worker_index, max(incarnation) AS incarnation, {_SUMS}"
     f" FROM (SELECT worker_index, incarnation, {_NEWEST} FROM worker_totals GROUP BY ALL)"
     " GROUP BY worker_index ORDER BY worker_index"
 )
 """SQL that gives one row per worker, summed over its incarnations, named as in `WorkerTotals`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedWorker:
+    """What is recorded of one worker.
+
+    Attributes:
+        worker_index: 1..N.
+        incarnation: The newest incarnation that has reported.
+        totals: The sum over all its incarnations.
+    """
+
+    worker_index: int
+    incarnation: int
+    totals: WorkerTotals
+
+
+def workers_of(connection: Connection) -> tuple[RecordedWorker, ...]:
+    """Read what is recorded of each worker, in the order of their indices."""
+    return tuple(
+        RecordedWorker(worker_index, incarnation, WorkerTotals(*sums))
+        for worker_index, incarnation, *sums in connection.execute(WORKERS).fetchall()
+    )
+
+
+EVENTS = 'SELECT number, t_s, kind, text, worker_index, detail, "count" FROM events ORDER BY number'
+"""SQL that gives all events, oldest first, named as in `Event`."""
+
+
+def events_of(connection: Connection, newest: int | None = None) -> tuple[Event, ...]:
+    """Read all events, or only so many of the newest; oldest first.
+
+    Raises:
+        ValueError: if one is of a kind that this raydash does not know.
+    """
+    rows = connection.execute(f"{EVENTS} DESC LIMIT ?", [newest]).fetchall()
+    return tuple(
+        Event(number, t_s, EventKind(kind), *rest) for number, t_s, kind, *rest in reversed(rows)
+    )
 
 
 def policy_to_json(policy: PolicySpec | None) -> str | None:

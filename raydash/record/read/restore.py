@@ -13,18 +13,20 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from raydash.core.events import Event, EventKind
+from raydash.core.analysis.run_figures import ReturnSums
+from raydash.core.events import Event
 from raydash.core.faults import Fault, FaultError
 from raydash.core.history.history import CAPACITY, HistoryRows
 from raydash.core.machine.generation_plan import PastLearning
 from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.stimuli import PolicyVersion
-from raydash.core.records import EpisodeColumns, Float64, Int32, Int64, WorkerTotals
+from raydash.core.records import EpisodeColumns, Float64, Int32, Int64
 from raydash.core.spec import RunSpec, SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending
-from raydash.core.updates import Generations
+from raydash.core.updates import RECENT_EPISODES, Generations
 from raydash.record.file.database import connect, is_damage, reading, reading_fault, wal_of
 from raydash.record.file.schema import Connection, SchemaError, bring_up_to_date
+from raydash.record.read.episode_sums import EpisodeSums
 from raydash.record.read.generations import past_learning
 from raydash.record.read.named_values import (
     AGENTS,
@@ -35,41 +37,29 @@ from raydash.record.read.named_values import (
     recorded_bucket_sums,
     sources_of,
 )
-from raydash.record.read.query import num_restarts, open_read_only, policy_from_json
+from raydash.record.read.query import (
+    RecordedWorker,
+    events_of,
+    num_restarts,
+    open_read_only,
+    policy_from_json,
+    workers_of,
+)
+from raydash.record.read.worker_curves import FIRST_SPAN_S
 
-RECENT_EPISODES = 100
 BATCH_ROWS = 100_000
 NEWEST_ROWS = 200_000
 """How many of the newest episodes are searched first for the newest of each worker."""
-FIRST_SPAN_S = 0.5
-"""How long an incarnation is assumed to have stepped before its first commit."""
 _EPISODES = ", ".join(EpisodeColumns.__slots__)
-_TOTALS = tuple(WorkerTotals.__slots__)
 _NONE: tuple[tuple[()], ...] = ((), (), (), ())
 
 
 @dataclass(frozen=True, slots=True)
-class RestoredWorker:
-    """What is recorded of one worker.
+class RecordedPast:
+    """What earlier incarnations of a run's supervisor committed; the defaults are a new run's.
 
     Attributes:
-        worker_index: 1..N.
-        incarnation: The newest incarnation that has reported.
-        totals: The sum over all its incarnations.
-        recent_returns: The returns of its last 100 episodes without error, oldest first.
-    """
-
-    worker_index: int
-    incarnation: int
-    totals: WorkerTotals
-    recent_returns: Float64
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """A run as far as it was committed.
-
-    Attributes:
+        spec: What the run was started with.
         is_closed: Whether the run had ended, so that its last state is written.
         num_incarnations: How many incarnations the supervisor has had.
         last_t_s: The run's clock at the last commit.
@@ -77,12 +67,9 @@ class Restored:
         commanded: What users have asked of the run, as it stands.
         num_restarts: How often a worker was restarted after a death or on demand.
         workers: In the order of their indices.
-        ending_counts: The number of episodes by `Ending`.
-        return_n: The number of episodes without error, which the next four are about.
-        return_sum: The sum of their returns.
-        return_min: The smallest return; NaN if there is none.
-        return_max: The largest return; NaN if there is none.
-        len_sum: The sum of their steps.
+        recent_returns: The returns of each worker's last 100 episodes without error, oldest first,
+            by its index.
+        sums: Sums over all episodes without error.
         recent: The last 100 episodes without error by finish time, all workers, oldest first.
         events: All events, oldest first.
         history: The whole run in buckets, as far as they were recorded; None if they were not, or
@@ -90,29 +77,24 @@ class Restored:
         scalars: Scalars from the episodes' info, in the order in which they were recorded.
         agent_returns: The returns of each agent, in the same order.
         agent_steps: How many actions each agent has taken.
+        learning: Where the plan of a run that learns goes on.
         generations: The learner's generations; if there are very many, the newest and some of the
             older ones.
     """
 
-    run_id: str
-    spec: RunSpec
-    is_closed: bool
-    num_incarnations: int
-    last_t_s: float
-    elapsed_s: float
-    commanded: RequestedState
-    num_restarts: int
-    workers: tuple[RestoredWorker, ...]
-    ending_counts: Int64
-    return_n: int
-    return_sum: float
-    return_min: float
-    return_max: float
-    len_sum: int
-    recent: EpisodeColumns
-    events: tuple[Event, ...]
-    next_event_number: int
-    history: HistoryRows | None
+    spec: RunSpec = field(default_factory=RunSpec)
+    is_closed: bool = False
+    num_incarnations: int = 0
+    last_t_s: float = 0.0
+    elapsed_s: float = 0.0
+    commanded: RequestedState = field(default_factory=RequestedState)
+    num_restarts: int = 0
+    workers: tuple[RecordedWorker, ...] = ()
+    recent_returns: Mapping[int, Float64] = field(default_factory=dict)
+    sums: ReturnSums = field(default_factory=ReturnSums)
+    recent: EpisodeColumns = field(default_factory=EpisodeColumns)
+    events: tuple[Event, ...] = ()
+    history: HistoryRows | None = None
     scalars: tuple[NamedSums, ...] = ()
     agent_returns: tuple[NamedSums, ...] = ()
     agent_steps: Mapping[str, int] = field(default_factory=dict)
@@ -141,7 +123,7 @@ class StepsColumns:
         return len(self.t_s)
 
 
-def restore(path: Path) -> Restored | None:
+def restore(path: Path) -> RecordedPast | None:
     """Read back what a run's earlier incarnations committed.
 
     Returns:
@@ -282,54 +264,38 @@ def _reading(path: Path) -> Iterator[Connection]:
         yield connection
 
 
-def _read(connection: Connection, path: Path) -> Restored | None:
-    run = connection.execute("SELECT run_id, spec_json, state FROM run").fetchone()
+def _read(connection: Connection, path: Path) -> RecordedPast | None:
+    run = connection.execute("SELECT spec_json, state FROM run").fetchone()
     if run is None:
         return None
     t_s, elapsed_s = connection.execute(
         "SELECT t_s, elapsed_s FROM commits ORDER BY number DESC LIMIT 1"
     ).fetchone() or (0.0, 0.0)
     (num_incarnations,) = connection.execute("SELECT count(*) FROM incarnations").fetchone()
-    good = f"FROM episodes WHERE ending <> {int(Ending.ERROR)}"
-    return_n, return_sum, low, high, len_sum = connection.execute(
-        "SELECT count(*), coalesce(sum(episode_return), 0),"
-        " min(episode_return) FILTER (NOT isnan(episode_return)),"
-        " max(episode_return) FILTER (NOT isnan(episode_return)),"
-        f" coalesce(sum(episode_len), 0) {good}"
-    ).fetchone()
-    ending_counts = np.zeros(len(Ending), np.int64)
-    for ending, count in connection.execute(
-        "SELECT ending, count(*) FROM episodes GROUP BY ending"
-    ).fetchall():
-        ending_counts[ending] = count
-    recent = connection.execute(
-        f"SELECT {_EPISODES} {good} ORDER BY end_s DESC, rowid DESC LIMIT {RECENT_EPISODES}"
-    ).fetchnumpy()
-    events = _events(connection)
+    workers, sums = workers_of(connection), EpisodeSums(connection)
+    counts = {
+        worker.worker_index: worker.totals.num_episodes - worker.totals.num_error
+        for worker in workers
+    }
+    newest = sums.newest(math.inf, NEWEST_ROWS)
     learning, generations = past_learning(connection, path)
     named = {
         source: tuple(NamedValues(connection, source).up_to(math.inf))
         for source in sources_of(connection)
     }
-    return Restored(
-        run_id=run[0],
-        spec=spec_from_table(json.loads(run[1])),
-        is_closed=run[2] is not None,
+    return RecordedPast(
+        spec=spec_from_table(json.loads(run[0])),
+        is_closed=run[1] is not None,
         num_incarnations=num_incarnations,
         last_t_s=t_s,
         elapsed_s=elapsed_s,
         commanded=_requested_state(connection),
         num_restarts=num_restarts(connection),
-        workers=_workers(connection, good),
-        ending_counts=ending_counts,
-        return_n=return_n,
-        return_sum=float(return_sum),
-        return_min=np.nan if low is None else low,
-        return_max=np.nan if high is None else high,
-        len_sum=int(len_sum),
-        recent=EpisodeColumns(*(recent[name][::-1] for name in EpisodeColumns.__slots__)),
-        events=events,
-        next_event_number=1 + (events[-1].number if events else 0),
+        workers=workers,
+        recent_returns=sums.recent_returns(newest, counts, math.inf),
+        sums=sums.up_to(math.inf),
+        recent=sums.newest(math.inf, RECENT_EPISODES, with_errors=False),
+        events=events_of(connection),
         history=_history(connection),
         scalars=named.get(INFO, ()),
         agent_returns=named.get(AGENTS, ()),
@@ -361,47 +327,6 @@ def _requested_state(connection: Connection) -> RequestedState:
         ended_by=EndedBy(ended_by) if ended_by else None,
         # If no policy was swapped in, the number is that of a learner's generation.
         version=PolicyVersion() if policy is None else PolicyVersion(policy, number or 0),
-    )
-
-
-def _workers(connection: Connection, good: str) -> tuple[RestoredWorker, ...]:
-    # Counters only grow within an incarnation, so its last row is its largest.
-    newest = ", ".join(f"max({name}) AS {name}" for name in _TOTALS)
-    summed = ", ".join(f"sum({name})" for name in _TOTALS)
-    rows = connection.execute(
-        f"SELECT worker_index, max(incarnation), {summed} FROM"
-        f" (SELECT worker_index, incarnation, {newest} FROM worker_totals GROUP BY ALL)"
-        " GROUP BY worker_index ORDER BY worker_index"
-    ).fetchall()
-    (num_episodes,) = connection.execute("SELECT count(*) FROM episodes").fetchone()
-    recent = _recent_returns(connection, good, f"rowid >= {num_episodes - NEWEST_ROWS}")
-    # A worker with more episodes than were found there has finished none for a long time.
-    num_good = _TOTALS.index("num_episodes"), _TOTALS.index("num_error")
-    missing = [
-        index
-        for index, _, *sums in rows
-        if len(recent.get(index, [])) < min(RECENT_EPISODES, sums[num_good[0]] - sums[num_good[1]])
-    ]
-    if missing:
-        recent |= _recent_returns(connection, good, f"worker_index IN {(*missing, 0)}")
-    return tuple(
-        RestoredWorker(
-            worker_index=index,
-            incarnation=incarnation,
-            totals=WorkerTotals(*sums),
-            recent_returns=np.array(recent.get(index, [])[::-1], np.float64),
-        )
-        for index, incarnation, *sums in rows
-    )
-
-
-def _recent_returns(connection: Connection, good: str, where: str) -> dict[int, list[float]]:
-    """Read each worker's newest returns, newest first."""
-    return dict(
-        connection.execute(
-            f"SELECT worker_index, max_by(episode_return, end_s, {RECENT_EPISODES}) {good}"
-            f" AND {where} GROUP BY worker_index"
-        ).fetchall()
     )
 
 
@@ -469,16 +394,6 @@ def _matrix(lists: np.ndarray, width: int, dtype: type) -> np.ndarray:
     for row, values in enumerate(lists):
         matrix[row, : len(values)] = values
     return matrix
-
-
-def _events(connection: Connection) -> tuple[Event, ...]:
-    rows = connection.execute(
-        'SELECT number, t_s, kind, text, worker_index, detail, "count" FROM events ORDER BY number'
-    ).fetchall()
-    return tuple(
-        Event(number, t_s, EventKind(kind), text, worker_index, detail, count)
-        for number, t_s, kind, text, worker_index, detail, count in rows
-    )
 
 
 def _set_aside(path: Path, error: Exception) -> Fault:

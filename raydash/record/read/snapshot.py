@@ -16,11 +16,10 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from raydash.core.events import Event, EventKind
+from raydash.core.analysis.run_figures import run_figures
 from raydash.core.faults import Fault, FaultError
 from raydash.core.history.histogram import HistogramError
 from raydash.core.history.history import BUCKET_S, CAPACITY
-from raydash.core.history.time_shares import time_shares
 from raydash.core.library import RunSource
 from raydash.core.messages import PROTOCOL_VERSION
 from raydash.core.records import EpisodeColumns, Float64
@@ -28,6 +27,8 @@ from raydash.core.spec import PolicySpec, RunSpec, SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending, RunState
 from raydash.core.updates import (
     MAX_EPISODES_PER_UPDATE,
+    MAX_EVENTS,
+    RECENT_EPISODES,
     HistoryDelta,
     RunFigures,
     RunInfo,
@@ -38,10 +39,11 @@ from raydash.record.file.database import reading_fault, size_of
 from raydash.record.file.folder import shown_name
 from raydash.record.file.schema import Connection
 from raydash.record.read import history_query
-from raydash.record.read.episode_sums import UNKNOWN_ENDING, EpisodeSums, Sums
+from raydash.record.read.episode_sums import UNKNOWN_ENDING, EpisodeSums
 from raydash.record.read.generations import learning_figures, worker_versions
 from raydash.record.read.named_values import NamedValueReader
 from raydash.record.read.query import (
+    events_of,
     num_restarts,
     open_read_only,
     policy_from_json,
@@ -52,15 +54,11 @@ from raydash.record.read.worker_columns import (
     activities_at,
     after_run_end,
     counter_growth,
-    recent_returns,
     totals_at,
     worker_columns,
 )
-from raydash.record.read.worker_curves import WorkerCurve, worker_curves
+from raydash.record.read.worker_curves import worker_curves
 
-RECENT_EPISODES = 100
-MAX_EVENTS = 5000
-RATE_SPANS_S = (1.0, 10.0, 60.0)
 _RATE_HISTORY_S = 75.0
 """Rates over the last minute need a row from before it began."""
 _SEGMENT_BUCKETS = 120
@@ -212,18 +210,7 @@ class RecordingReader:
         )
         self._num_incarnations = len(incarnations)
         self._nodes = tuple(dict.fromkeys(incarnation["node"] for incarnation in incarnations))
-        self._events = tuple(
-            Event(
-                row["number"],
-                row["t_s"],
-                EventKind(row["kind"]),
-                row["text"],
-                row["worker_index"],
-                row["detail"],
-                row["count"],
-            )
-            for row in _named_rows(connection, "FROM events ORDER BY number")
-        )
+        self._events = events_of(connection)
         self._event_times = [event.t_s for event in self._events]
 
     def _whole_until(self, at_s: float) -> HistoryDelta:
@@ -290,7 +277,7 @@ class RecordingReader:
         newest = self._sums.newest(upto_s, MAX_EPISODES_PER_UPDATE)
         totals = np.floor(totals_at(curves, count, at_s) + 1e-6)
         counts = {row + 1: int(totals[row, 1] - totals[row, 4]) for row in range(count)}
-        returns = recent_returns(newest, self._sums, counts, upto_s)
+        returns = self._sums.recent_returns(newest, counts, upto_s)
         workers = worker_columns(
             activities,
             curves,
@@ -302,8 +289,16 @@ class RecordingReader:
         recent = good.tail(RECENT_EPISODES)
         if len(recent) < min(RECENT_EPISODES, sums.return_n):
             recent = self._sums.newest(upto_s, RECENT_EPISODES, with_errors=False)
-        figures = replace(
-            _figures(sums, recent, totals, _rates(curves, count, at_s)),
+
+        def growth(span_s: float) -> Float64:
+            return np.asarray(counter_growth(curves, count, at_s, span_s).sum(axis=0))
+
+        figures = run_figures(
+            totals.sum(axis=0),
+            sums,
+            recent,
+            rate_per_s=lambda span_s: growth(span_s) / max(min(span_s, at_s), 1e-9),
+            grown=growth(10.0),
             elapsed_s=commit.elapsed_s,
             num_restarts=num_restarts(self._connection, upto_s),
         )
@@ -422,56 +417,5 @@ def _ranges_of(numbers: list[int]) -> list[tuple[int, int]]:
     return ranges
 
 
-@dataclass(frozen=True, slots=True)
-class _Rates:
-    env_steps_per_s: tuple[float, ...]
-    episodes_per_s: float
-    shares: Float64
-
-
-def _rates(curves: dict[int, WorkerCurve], num_workers: int, at_s: float) -> _Rates:
-    def per_s(span_s: float) -> Float64:
-        gained = counter_growth(curves, num_workers, at_s, span_s).sum(axis=0)
-        return np.asarray(gained / max(min(span_s, at_s), 1e-9))
-
-    last_ten_s = counter_growth(curves, num_workers, at_s, 10.0).sum(axis=0, keepdims=True)
-    return _Rates(
-        env_steps_per_s=tuple(float(per_s(span_s)[0]) for span_s in RATE_SPANS_S),
-        episodes_per_s=float(per_s(10.0)[1]),
-        shares=time_shares(last_ten_s)[0],
-    )
-
-
 def _selected(episodes: EpisodeColumns, which: NDArray[np.bool_]) -> EpisodeColumns:
     return EpisodeColumns(*(getattr(episodes, name)[which] for name in EpisodeColumns.__slots__))
-
-
-def _figures(sums: Sums, newest: EpisodeColumns, totals: Float64, rates: _Rates) -> RunFigures:
-    steps, episodes, terminated, truncated, error = (int(n) for n in totals.sum(axis=0)[:5])
-    recent, lens = newest.episode_return, newest.episode_len
-    has_any = len(recent) > 0
-    return RunFigures(
-        num_env_steps_sampled_lifetime=steps,
-        num_episodes_lifetime=episodes,
-        num_episodes_terminated_lifetime=terminated,
-        num_episodes_truncated_lifetime=truncated,
-        num_episodes_error_lifetime=error,
-        num_episodes_both_lifetime=sums.num_both,
-        episode_return_mean=sums.return_sum / sums.return_n if sums.return_n else math.nan,
-        episode_return_min=sums.return_min,
-        episode_return_max=sums.return_max,
-        episode_len_mean=sums.len_sum / sums.return_n if sums.return_n else math.nan,
-        recent_return_mean=float(recent.mean()) if has_any else math.nan,
-        recent_return_min=float(recent.min()) if has_any else math.nan,
-        recent_return_max=float(recent.max()) if has_any else math.nan,
-        recent_len_mean=float(lens.mean()) if has_any else math.nan,
-        recent_n=len(recent),
-        env_steps_per_s_1s=rates.env_steps_per_s[0],
-        env_steps_per_s_10s=rates.env_steps_per_s[1],
-        env_steps_per_s_60s=rates.env_steps_per_s[2],
-        episodes_per_s_10s=rates.episodes_per_s,
-        share_step=float(rates.shares[0]),
-        share_reset=float(rates.shares[1]),
-        share_policy=float(rates.shares[2]),
-        share_idle=float(rates.shares[3]),
-    )

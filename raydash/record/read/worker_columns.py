@@ -7,11 +7,11 @@ import numpy as np
 
 from raydash.core.events import Event, EventKind
 from raydash.core.history.time_shares import time_shares
-from raydash.core.records import EpisodeColumns, Float64
-from raydash.core.states import Activity, Ending
+from raydash.core.records import Float64
+from raydash.core.states import Activity
 from raydash.core.updates import WorkerColumns
-from raydash.record.read.episode_sums import NEWEST_PER_WORKER, EpisodeSums
-from raydash.record.read.worker_curves import TOTALS, WorkerCurve
+from raydash.record.read.query import COUNTERS
+from raydash.record.read.worker_curves import WorkerCurve
 
 SPAN_S = 10.0
 _ACTIVITY_AFTER = {
@@ -89,7 +89,7 @@ def counter_growth(
     curves: dict[int, WorkerCurve], num_workers: int, at_s: float, span_s: float
 ) -> Float64:
     """Compute how much counters grew in the last `span_s`, shape (workers, counters)."""
-    gained = np.zeros((num_workers, len(TOTALS)))
+    gained = np.zeros((num_workers, len(COUNTERS)))
     for index, curve in curves.items():
         before, now = curve.at(np.array([at_s - span_s, at_s]))
         gained[index - 1] = now - before
@@ -98,7 +98,7 @@ def counter_growth(
 
 def totals_at(curves: dict[int, WorkerCurve], num_workers: int, at_s: float) -> Float64:
     """Compute each worker's counters over all incarnations, shape (workers, counters)."""
-    totals = np.zeros((num_workers, len(TOTALS)))
+    totals = np.zeros((num_workers, len(COUNTERS)))
     for index, curve in curves.items():
         totals[index - 1] = curve.at(np.array([at_s]))[0]
     return totals
@@ -154,27 +154,3 @@ def worker_columns(
         rss_bytes=np.full(count, np.nan),
         data_age_s=(at_s - last_row_s).astype(np.float32),
     )
-
-
-def recent_returns(
-    newest: EpisodeColumns, episodes: EpisodeSums, counts: dict[int, int], at_s: float
-) -> dict[int, Float64]:
-    """Find the returns of each worker's last 100 episodes without error, oldest first.
-
-    Args:
-        newest: The newest episodes of all workers.
-        episodes: Reads the rest from the file, where `newest` does not reach back far enough.
-        counts: How many episodes without error each worker has, as far as that is known.
-        at_s: Only episodes that had ended by this time.
-    """
-    good = newest.ending != Ending.ERROR
-    found = {
-        index: newest.episode_return[good & (newest.worker_index == index)][-NEWEST_PER_WORKER:]
-        for index in counts
-    }
-    incomplete = [
-        index for index, n in counts.items() if len(found[index]) < min(n, NEWEST_PER_WORKER)
-    ]
-    if incomplete:
-        found |= episodes.newest_returns(at_s, incomplete)
-    return found

@@ -1,22 +1,22 @@
 """Reads cumulative counters of each worker over time, summed over its incarnations."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
-from raydash.core.records import Float64, Int64, WorkerTotals
+from raydash.core.records import Float64, Int64
 from raydash.core.states import Ending
 from raydash.record.file.schema import Connection
-from raydash.record.read.query import tables_of
+from raydash.record.read.query import COUNTERS, has_rows, tables_of
 
-TOTALS = tuple(item.name for item in fields(WorkerTotals))
 MAX_WRITE_DELAY_S = 10.0
 """How long after its first step a chunk may be written: a chunk, a slow step and a commit."""
-_FIRST_SPAN_S = 0.5
+FIRST_SPAN_S = 0.5
+"""How long an incarnation is assumed to have stepped before its first commit."""
 
 _BOTH = int(Ending.BOTH)
-_NO_TIMES = ", ".join(f"0.0 AS {name}" for name in TOTALS if name.endswith("_s"))
+_NO_TIMES = ", ".join(f"0.0 AS {name}" for name in COUNTERS if name.endswith("_s"))
 _EPISODE = f"""SELECT end_s AS t_s, worker_index, episode_len AS num_env_steps, 1 AS num_episodes,
     coalesce(ending IN ({int(Ending.TERMINATED)}, {_BOTH}), false)::INTEGER AS num_terminated,
     coalesce(ending IN ({int(Ending.TRUNCATED)}, {_BOTH}), false)::INTEGER AS num_truncated,
@@ -60,7 +60,7 @@ def worker_curves(
     *,
     from_s: float,
     until_s: float,
-    counters: Sequence[str] = TOTALS,
+    counters: Sequence[str] = COUNTERS,
 ) -> list[WorkerCurve]:
     """Read curves that are right from `from_s` to `until_s`.
 
@@ -91,9 +91,9 @@ def _queries(connection: Connection, counters: Sequence[str]) -> tuple[str, str]
     names = ", ".join(counters)
     summed = ", ".join(f"sum({name}) AS {name}" for name in counters)
     running = ", ".join(f"sum({name}) OVER one AS {name}" for name in counters)
-    if _has_rows(connection, "worker_totals") or not _has_rows(connection, "episodes"):
+    if has_rows(connection, "worker_totals") or not has_rows(connection, "episodes"):
         source = "worker_totals"
-        if not _has_rows(connection, source) and "scalars" in tables_of(connection):
+        if not has_rows(connection, source) and "scalars" in tables_of(connection):
             source = _SCALARS
         # Counters only grow within an incarnation, so its newest row is its largest.
         largest = ", ".join(f"max({name}) AS {name}" for name in counters)
@@ -113,10 +113,6 @@ def _queries(connection: Connection, counters: Sequence[str]) -> tuple[str, str]
     )
 
 
-def _has_rows(connection: Connection, table: str) -> bool:
-    return connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
-
-
 def _curves(
     worker: Int64, incarnation: Int64, t_s: Float64, busy_s: Float64, values: Float64
 ) -> Iterator[WorkerCurve]:
@@ -130,7 +126,7 @@ def _curves(
     busy = busy_s - np.where(is_first_of_incarnation, 0.0, np.roll(busy_s, 1))
     row_before_s = np.where(is_first_of_worker, 0.0, np.roll(t_s, 1))
     since_s = np.where(
-        busy > 0, t_s - busy, np.where(is_first_of_incarnation, t_s - _FIRST_SPAN_S, row_before_s)
+        busy > 0, t_s - busy, np.where(is_first_of_incarnation, t_s - FIRST_SPAN_S, row_before_s)
     )
     since_s = np.minimum(np.maximum(since_s, row_before_s), t_s)
     starts = np.flatnonzero(is_first_of_worker)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from raydash.core.events import Event, EventKind
+from raydash.core.events import Event
 from raydash.core.faults import FaultError
 from raydash.core.history.history import CAPACITY
 from raydash.core.history.series import HistorySeries
@@ -17,15 +17,16 @@ from raydash.core.library import RunSource
 from raydash.core.records import Float64, Int64
 from raydash.core.spec import FIELDS, RunSpec
 from raydash.core.states import RunState
-from raydash.core.updates import RunFigures, RunInfo
+from raydash.core.updates import RECENT_EPISODES, RunFigures, RunInfo
 from raydash.record.file.database import reading
 from raydash.record.file.schema import Connection
-from raydash.record.read.details import RunDetails, details
-from raydash.record.read.query import RecordedFigures, check_begun, open_read_only
+from raydash.record.read.details import RecordedDetails, details
+from raydash.record.read.episode_sums import EpisodeSums
+from raydash.record.read.query import RecordedFigures, check_begun, events_of, open_read_only
 from raydash.record.read.snapshot import RecordingReader
 from raydash.record.report.svg import nice_step
 
-MAX_EVENTS = 300
+REPORTED_EVENTS = 300
 _MAX_BINS = 50
 
 
@@ -50,13 +51,13 @@ class ReportedRun:
         figures: The figures of the whole run.
         state: How it ended; INTERRUPTED if it was never closed.
         until_s: The run's clock at its end.
-        events: The newest `MAX_EVENTS`, oldest first.
+        events: The newest `REPORTED_EVENTS`, oldest first.
         whole: The history of the whole run.
         returns: The returns of all episodes without error; None if none is finite.
         lengths: The lengths of the same episodes, in steps; None if there is none.
     """
 
-    details: RunDetails
+    details: RecordedDetails
     figures: RunFigures
     state: RunState
     until_s: float
@@ -94,7 +95,7 @@ def read_facts(path: Path) -> ReportedRun:
                 figures=_figures(connection, found),
                 state=found.figures.state or RunState.INTERRUPTED,
                 until_s=reader.until_s,
-                events=_events(connection),
+                events=events_of(connection, REPORTED_EVENTS),
                 info=reader.info,
                 spec=reader.spec,
                 whole=whole,
@@ -103,28 +104,15 @@ def read_facts(path: Path) -> ReportedRun:
             )
 
 
-def _figures(connection: Connection, found: RunDetails) -> RunFigures:
+def _figures(connection: Connection, found: RecordedDetails) -> RunFigures:
     """Read the figures of a whole run, and of its last 100 episodes by finish time."""
-    (recent,) = connection.execute(
-        "SELECT avg(episode_return) FROM (SELECT episode_return FROM episodes"
-        " WHERE ending IS DISTINCT FROM 3 ORDER BY end_s DESC LIMIT 100)"
-    ).fetchone()
+    recent = EpisodeSums(connection).newest(math.inf, RECENT_EPISODES, with_errors=False)
     names = {field.name for field in fields(RunFigures)}
     known = {name: getattr(found.figures, name) for name in RecordedFigures.__slots__}
     return RunFigures(
         **{name: value for name, value in known.items() if name in names},
-        recent_return_mean=math.nan if recent is None else recent,
+        recent_return_mean=float(recent.episode_return.mean()) if len(recent) else math.nan,
         num_restarts=found.num_restarts,
-    )
-
-
-def _events(connection: Connection) -> tuple[Event, ...]:
-    rows = connection.execute(
-        'SELECT number, t_s, kind, text, worker_index, detail, "count" FROM events'
-        f" ORDER BY number DESC LIMIT {MAX_EVENTS}"
-    ).fetchall()
-    return tuple(
-        Event(number, t_s, EventKind(kind), *rest) for number, t_s, kind, *rest in reversed(rows)
     )
 
 

@@ -15,15 +15,14 @@ import numpy as np
 
 from raydash.core.events import Event
 from raydash.core.history.history import HistoryRows
-from raydash.core.records import NO_CANDIDATE, TIME_DECIMALS, EpisodeColumns, WorkerTotals
+from raydash.core.records import NO_CANDIDATE, TIME_DECIMALS, EpisodeColumns
 from raydash.core.states import EndedBy, Ending
 from raydash.core.updates import Generations, LearningFigures
 from raydash.record.file.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
 from raydash.record.file.schema import SCHEMA_VERSION, Connection
 from raydash.record.read.generations import TOTALS
-from raydash.record.read.query import policy_to_json
+from raydash.record.read.query import COUNTERS, policy_to_json
 
-_TOTALS = tuple(WorkerTotals.__slots__)
 # DuckDB reads NaN in arrays as NULL; a return and a sum of returns can be NaN.
 # https://github.com/duckdb/duckdb/issues/10196 (of pandas; NumPy's arrays are read alike)
 _INSERTS = {
@@ -307,7 +306,8 @@ def _learner_values(learning: LearningFigures, t_s: float) -> list[Any]:
 
 def _totals_columns(batch: RecordBatch) -> dict[str, Any]:
     columns: dict[str, Any] = {
-        name: np.array([getattr(totals, name) for _, _, totals in batch.totals]) for name in _TOTALS
+        name: np.array([getattr(totals, name) for _, _, totals in batch.totals])
+        for name in COUNTERS
     }
     columns["t_s"] = np.full(len(batch.totals), batch.t_s)
     columns["worker_index"] = np.array([index for index, _, _ in batch.totals], np.int32)

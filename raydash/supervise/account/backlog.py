@@ -5,11 +5,10 @@ from collections.abc import Iterable
 
 from raydash.core.events import Event
 from raydash.core.records import EpisodeColumns
-from raydash.core.updates import MAX_EPISODES_PER_UPDATE
+from raydash.core.updates import MAX_EPISODES_PER_UPDATE, MAX_EVENTS
 
 FIRST_SEQ = 1
 """The version that a run's account begins with."""
-MAX_EVENTS = 5000
 MAX_VERSIONS = 6000
 """Ten minutes of versions; a reader that is further behind gets a snapshot."""
 

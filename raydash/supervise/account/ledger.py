@@ -4,13 +4,12 @@ Totals of a chunk are cumulative within one incarnation, and the ledger adds the
 So a lost chunk loses no steps, and a restart never makes a figure fall.
 """
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 
+from raydash.core.analysis.run_figures import ReturnSums, run_figures
 from raydash.core.history.rates import SpanRates
-from raydash.core.history.time_shares import time_shares
 from raydash.core.records import (
     EpisodeColumns,
     EpisodeExtras,
@@ -20,47 +19,13 @@ from raydash.core.records import (
     WorkerTotals,
 )
 from raydash.core.states import Ending
-from raydash.core.updates import RunFigures
+from raydash.core.updates import RECENT_EPISODES, RunFigures
 from raydash.supervise.account.scalar_ledger import AgentLedger, ScalarLedger
 
-RECENT_EPISODES = 100
 _MAX_STEP_TIMES = 128
 _TOTALS = [item.name for item in fields(WorkerTotals)]
 _COUNTERS = 5
 _STEPS, _EPISODES, _TERMINATED, _TRUNCATED, _ERROR = range(_COUNTERS)
-
-
-@dataclass(slots=True)
-class ReturnFigures:
-    """Sums over all episodes of a run, leaving out those that ended in an error.
-
-    Attributes:
-        count: How many episodes.
-        total: Sum of their returns.
-        minimum: Smallest return; NaN while there is none.
-        maximum: Largest return; NaN while there is none.
-        total_len: Sum of their lengths, in steps.
-        num_both: How many were terminated and truncated at once.
-    """
-
-    count: int = 0
-    total: float = 0.0
-    minimum: float = math.nan
-    maximum: float = math.nan
-    total_len: int = 0
-    num_both: int = 0
-
-    def add(self, episodes: EpisodeColumns) -> None:
-        """Add finished episodes to the sums."""
-        good = episodes.ending != Ending.ERROR
-        returns = episodes.episode_return[good]
-        self.num_both += int((episodes.ending == Ending.BOTH).sum())
-        if len(returns):
-            self.count += len(returns)
-            self.total += float(returns.sum())
-            self.minimum = float(np.fmin(self.minimum, np.fmin.reduce(returns)))
-            self.maximum = float(np.fmax(self.maximum, np.fmax.reduce(returns)))
-            self.total_len += int(episodes.episode_len[good].sum())
 
 
 class Ledger:
@@ -76,7 +41,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.num_workers = 0
-        self.returns = ReturnFigures()
+        self.returns = ReturnSums()
         self.scalars = ScalarLedger()
         self.agents = AgentLedger()
         self._capacity = 0
@@ -151,7 +116,7 @@ class Ledger:
 
     def add_episodes(self, episodes: EpisodeColumns, extras: EpisodeExtras | None = None) -> None:
         """Add finished episodes, and what else is known of them, to the run's figures."""
-        self.returns.add(episodes)
+        self.returns = self.returns.plus(episodes)
         if extras is not None:
             self.scalars.add(episodes.end_s, extras.scalars)
             self.agents.add_episodes(episodes.end_s, extras.agents)
@@ -219,40 +184,13 @@ class Ledger:
         totals = self.totals().sum(axis=0)
         run_totals = totals[: _EPISODES + 1]
         grown, _ = self.worker_growth(t_s)
-        shares = time_shares(grown.sum(axis=0, keepdims=True))[0]
-        recent = self._recent_episodes.episode_return
-        some, returns = len(recent) > 0, self.returns
-        mean = returns.total / returns.count if returns.count else math.nan
-        steps_per_s = [
-            float(self._run_rates.rate_per_s(t_s, run_totals, span_s)[0])
-            for span_s in (1.0, 10.0, 60.0)
-        ]
-        episodes_per_s = self._run_rates.rate_per_s(t_s, run_totals, 10.0)
-        return RunFigures(
+        return run_figures(
+            totals,
+            self.returns,
+            self._recent_episodes,
+            rate_per_s=lambda span_s: self._run_rates.rate_per_s(t_s, run_totals, span_s),
+            grown=grown.sum(axis=0),
             elapsed_s=elapsed_s,
-            num_env_steps_sampled_lifetime=int(totals[_STEPS]),
-            num_episodes_lifetime=int(totals[_EPISODES]),
-            num_episodes_terminated_lifetime=int(totals[_TERMINATED]),
-            num_episodes_truncated_lifetime=int(totals[_TRUNCATED]),
-            num_episodes_error_lifetime=int(totals[_ERROR]),
-            num_episodes_both_lifetime=returns.num_both,
-            episode_return_mean=mean,
-            episode_return_min=returns.minimum,
-            episode_return_max=returns.maximum,
-            episode_len_mean=returns.total_len / returns.count if returns.count else math.nan,
-            recent_return_mean=float(recent.mean()) if some else math.nan,
-            recent_return_min=float(recent.min()) if some else math.nan,
-            recent_return_max=float(recent.max()) if some else math.nan,
-            recent_len_mean=float(self._recent_episodes.episode_len.mean()) if some else math.nan,
-            recent_n=len(recent),
-            env_steps_per_s_1s=steps_per_s[0],
-            env_steps_per_s_10s=steps_per_s[1],
-            env_steps_per_s_60s=steps_per_s[2],
-            episodes_per_s_10s=float(episodes_per_s[1]),
-            share_step=float(shares[0]),
-            share_reset=float(shares[1]),
-            share_policy=float(shares[2]),
-            share_idle=float(shares[3]),
             num_restarts=num_restarts,
         )
 

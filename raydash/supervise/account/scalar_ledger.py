@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from raydash.core.records import AgentEpisodes, EpisodeScalars, Float64, Int64, RolloutChunk
-from raydash.core.updates import AgentFigures, ScalarFigures
-
-RECENT_EPISODES = 100
+from raydash.core.updates import RECENT_EPISODES, AgentFigures, ScalarFigures
+from raydash.record.read.named_values import NamedSums
 
 
 @dataclass(slots=True)
@@ -50,16 +49,10 @@ class ScalarLedger:
             if known.any():
                 self._by_name.setdefault(name, _ScalarStats()).add(end_s[known], values[known])
 
-    def restore(
-        self, name: str, *, count: int, total: float, end_s: Float64, recent: Float64
-    ) -> None:
-        """Begin with what earlier incarnations of the supervisor recorded under a name.
-
-        `count` episodes had a value, with the sum `total`. The newest ones, which are `recent`,
-        ended at `end_s`.
-        """
-        kept = self._by_name[name] = _ScalarStats(count, total)
-        kept.keep_newest(end_s, recent)
+    def restore(self, recorded: NamedSums) -> None:
+        """Begin with what earlier incarnations of the supervisor recorded under a name."""
+        kept = self._by_name[recorded.name] = _ScalarStats(recorded.count, recorded.total)
+        kept.keep_newest(recorded.end_s, recorded.recent)
 
     def figures(self) -> ScalarFigures:
         """Return means and counts of all names."""
@@ -109,12 +102,10 @@ class AgentLedger:
         """Begin with an agent's actions that earlier incarnations of the supervisor recorded."""
         self._num_steps[name] = num_steps
 
-    def restore_returns(
-        self, name: str, *, count: int, total: float, end_s: Float64, recent: Float64
-    ) -> None:
-        """Begin with an agent's recorded returns; arguments are as in `ScalarLedger.restore`."""
-        self._num_steps.setdefault(name, 0)
-        self._returns.restore(name, count=count, total=total, end_s=end_s, recent=recent)
+    def restore_returns(self, recorded: NamedSums) -> None:
+        """Begin with an agent's recorded returns."""
+        self._num_steps.setdefault(recorded.name, 0)
+        self._returns.restore(recorded)
 
     def num_steps(self) -> dict[str, int]:
         """Return the lifetime actions of each agent."""

@@ -17,7 +17,7 @@ from raydash.record.read.history_query import buckets
 from raydash.record.read.named_values import bucket_sums
 from raydash.record.read.query import open_read_only
 from raydash.record.read.restore import (
-    Restored,
+    RecordedPast,
     StepsColumns,
     episodes_in_time_order,
     late_episodes,
@@ -35,7 +35,7 @@ _RECORDED_SEQ, _REPLAYED_SEQ = 0, 1
 log = logging.getLogger(__name__)
 
 
-def read_history(restored: Restored, path: Path) -> History:
+def read_history(recorded: RecordedPast, path: Path) -> History:
     """Restore both resolutions as they were at the last commit.
 
     Steps since the newest recorded bucket are known per commit only, so they are spread over these
@@ -45,23 +45,23 @@ def read_history(restored: Restored, path: Path) -> History:
         FaultError: if the file can't be read.
     """
     history = History()
-    history.widen(max((worker.worker_index for worker in restored.workers), default=0))
+    history.widen(max((worker.worker_index for worker in recorded.workers), default=0))
     num_known = 0
-    if restored.history is not None:
+    if recorded.history is not None:
         try:
-            history.restore(restored.history)
-            num_known = int(restored.history.endings.sum())
+            history.restore(recorded.history)
+            num_known = int(recorded.history.endings.sum())
         except ValueError as error:
             log.warning("%s: %s; its history is counted anew", path, error)
     kept_s = history.whole.num_buckets * history.whole.bucket_s
-    recent_s = max(0.0, restored.last_t_s - BUCKET_S * CAPACITY)
+    recent_s = max(0.0, recorded.last_t_s - BUCKET_S * CAPACITY)
     if not kept_s:
         _replay_everything(history, path)
     else:
-        _replay_recent(history.recent, path, recent_s, restored.last_t_s)
-        _replay_rest(history.whole, path, kept_s, num_known, restored)
+        _replay_recent(history.recent, path, recent_s, recorded.last_t_s)
+        _replay_rest(history.whole, path, kept_s, num_known, recorded)
     for tier in (history.recent, history.whole):
-        tier.pass_time(restored.last_t_s, _REPLAYED_SEQ)
+        tier.pass_time(recorded.last_t_s, _REPLAYED_SEQ)
         _restore_scalars(tier, path)
     return history
 
@@ -109,12 +109,12 @@ def _replay_recent(recent: Tier, path: Path, from_s: float, until_s: float) -> N
 
 
 def _replay_rest(
-    whole: Tier, path: Path, kept_s: float, num_known: int, restored: Restored
+    whole: Tier, path: Path, kept_s: float, num_known: int, recorded: RecordedPast
 ) -> None:
     """Add what the recorded buckets lack: everything after them, and what arrived late."""
     late = late_episodes(path, until_s=kept_s, num_known=num_known)
     whole.add_episodes(late, _REPLAYED_SEQ)
-    lacking = _lacking_steps(whole, restored)
+    lacking = _lacking_steps(whole, recorded)
     for episodes in episodes_in_time_order(path, from_s=kept_s):
         whole.add_episodes(episodes, _REPLAYED_SEQ)
     parts = list(worker_steps_over_time(path, from_s=kept_s - LATE_S))
@@ -128,11 +128,11 @@ def _replay_rest(
         whole.add_steps(index, start_s, t_s, round(added), _REPLAYED_SEQ)
 
 
-def _lacking_steps(whole: Tier, restored: Restored) -> Float64:
+def _lacking_steps(whole: Tier, recorded: RecordedPast) -> Float64:
     """Return, per worker, the steps that are in its totals but not in the recorded buckets."""
     counted = whole.worker_steps_total()
     lacking = np.zeros(len(counted))
-    for worker in restored.workers:
+    for worker in recorded.workers:
         row = worker.worker_index - 1
         lacking[row] = worker.totals.num_env_steps - counted[row]
     return lacking

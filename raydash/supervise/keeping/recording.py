@@ -3,23 +3,19 @@
 import contextlib
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from typing_extensions import override
 
 from raydash.core.clock import Clock
-from raydash.core.events import Event
 from raydash.core.faults import FaultError
 from raydash.core.history.history import History
-from raydash.core.machine.generation_plan import PastLearning
-from raydash.core.machine.requested_state import RequestedState
 from raydash.core.spec import RunSpec
-from raydash.core.states import Ending
-from raydash.core.updates import Generations, HistoryDelta, RunInfo, RunUpdate
+from raydash.core.updates import HistoryDelta, RunInfo, RunUpdate
 from raydash.record.file.folder import learner_state_of
 from raydash.record.file.rows import IncarnationRow, RecordBatch, RunEndRow, RunRow
-from raydash.record.read.restore import Restored, restore
+from raydash.record.file.times import iso_utc
+from raydash.record.read.restore import RecordedPast, restore
 from raydash.record.write.recorder import Recorder
 from raydash.supervise.account.ledger import Ledger
 from raydash.supervise.keeping.past_history import read_history
@@ -32,39 +28,26 @@ COMMIT_PATIENCE_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What earlier incarnations of a run's supervisor recorded; the defaults are a new run's.
+    """What a supervisor goes on from; the defaults are those of a new run.
 
     Attributes:
-        supervisor_incarnation: 0 for the first one.
-        is_closed: Whether the run had ended before the supervisor died.
-        commanded: What readers have asked of the run.
-        num_restarts: How many workers were replaced after a death or on demand.
-        elapsed_s: How long the run has been stepping.
-        last_t_s: The run's clock at the last commit.
-        incarnations: The next incarnation of each worker, by worker index.
+        recorded: What earlier incarnations of the supervisor recorded.
         ledger: Totals of workers and run.
         history: Time buckets in both resolutions.
-        events: All events so far.
-        learning: Where the plan of a run that learns goes on.
-        generations: All generations that the recording keeps.
         fault: Why an earlier recording could not be used, in words.
         is_unreadable: Whether that recording is still there, and must not be written to.
     """
 
-    supervisor_incarnation: int = 0
-    is_closed: bool = False
-    commanded: RequestedState = RequestedState()  # noqa: RUF009  it is frozen
-    num_restarts: int = 0
-    elapsed_s: float = 0.0
-    last_t_s: float = 0.0
-    incarnations: dict[int, int] = field(default_factory=dict)
+    recorded: RecordedPast = field(default_factory=RecordedPast)
     ledger: Ledger = field(default_factory=Ledger)
     history: History = field(default_factory=History)
-    events: tuple[Event, ...] = ()
-    learning: PastLearning = field(default_factory=PastLearning)
-    generations: Generations = field(default_factory=Generations)
     fault: str = ""
     is_unreadable: bool = False
+
+    @property
+    def incarnations(self) -> dict[int, int]:
+        """The next incarnation of each worker, by worker index."""
+        return {worker.worker_index: worker.incarnation + 1 for worker in self.recorded.workers}
 
 
 class NoRecording(Recording):
@@ -140,7 +123,7 @@ class DuckRecording(Recording):
                 state=last.state,
                 ended_by=last.ended_by,
                 cause=last.cause,
-                ended_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+                ended_utc=iso_utc(time.time()),
                 ended_s=last.t_s,
                 elapsed_s=last.figures.elapsed_s,
             )
@@ -157,8 +140,10 @@ def read_past(path: Path) -> Past:
     until_s = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:
-            restored = restore(path)
-            return Past() if restored is None else _past_of(restored, path)
+            recorded = restore(path)
+            if recorded is None:
+                return Past()
+            return Past(recorded, _ledger_of(recorded), read_history(recorded, path))
         except FaultError as error:
             if not path.exists():  # it was set aside
                 return Past(fault=error.fault.sentence())
@@ -177,9 +162,9 @@ def open_recording(
     """
     recorder = Recorder(Path(info.recording), clock=clock)
     incarnation = IncarnationRow(
-        incarnation=past.supervisor_incarnation,
-        started_s=past.last_t_s,
-        started_utc=datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
+        incarnation=past.recorded.num_incarnations,
+        started_s=past.recorded.last_t_s,
+        started_utc=iso_utc(time.time(), "milliseconds"),
         node=info.node,
         pid=pid,
     )
@@ -194,47 +179,17 @@ def open_recording(
     return DuckRecording(recorder)
 
 
-def _past_of(restored: Restored, path: Path) -> Past:
+def _ledger_of(recorded: RecordedPast) -> Ledger:
     ledger = Ledger()
-    for worker in restored.workers:
-        ledger.restore(
-            worker.worker_index, worker.totals, worker.recent_returns, worker.incarnation + 1
-        )
-    ledger.restore_recent(restored.recent)
-    for named in restored.scalars:
-        ledger.scalars.restore(
-            named.name,
-            count=named.count,
-            total=named.total,
-            end_s=named.end_s,
-            recent=named.recent,
-        )
-    for agent, num_steps in restored.agent_steps.items():
+    for worker in recorded.workers:
+        returns = recorded.recent_returns[worker.worker_index]
+        ledger.restore(worker.worker_index, worker.totals, returns, worker.incarnation + 1)
+    ledger.restore_recent(recorded.recent)
+    for named in recorded.scalars:
+        ledger.scalars.restore(named)
+    for agent, num_steps in recorded.agent_steps.items():
         ledger.agents.restore(agent, num_steps=num_steps)
-    for named in restored.agent_returns:
-        ledger.agents.restore_returns(
-            named.name,
-            count=named.count,
-            total=named.total,
-            end_s=named.end_s,
-            recent=named.recent,
-        )
-    returns = ledger.returns
-    returns.count, returns.total = restored.return_n, restored.return_sum
-    returns.minimum, returns.maximum = restored.return_min, restored.return_max
-    returns.total_len = restored.len_sum
-    returns.num_both = int(restored.ending_counts[Ending.BOTH])
-    return Past(
-        supervisor_incarnation=restored.num_incarnations,
-        is_closed=restored.is_closed,
-        commanded=restored.commanded,
-        num_restarts=restored.num_restarts,
-        elapsed_s=restored.elapsed_s,
-        last_t_s=restored.last_t_s,
-        incarnations={worker.worker_index: worker.incarnation + 1 for worker in restored.workers},
-        ledger=ledger,
-        history=read_history(restored, path),
-        events=restored.events,
-        learning=restored.learning,
-        generations=restored.generations,
-    )
+    for named in recorded.agent_returns:
+        ledger.agents.restore_returns(named)
+    ledger.returns = recorded.sums
+    return ledger

@@ -24,8 +24,8 @@ from raydash.core.states import Ending
 from raydash.record.file.database import connect
 from raydash.record.file.rows import RecordBatch
 from raydash.record.file.schema import bring_up_to_date
-from raydash.record.opened_run import UNKNOWN_ENDING
 from raydash.record.read import query
+from raydash.record.read.episode_sums import UNKNOWN_ENDING
 from raydash.record.write.writer import RecordWriter
 from tests.fakes.recordings.finished_run import mixed_episodes, record_run
 from tests.fakes.recordings.recordings import SPEC, incarnation_row, run_row

@@ -131,7 +131,7 @@ def test_a_restarted_supervisor_goes_on_from_the_newest_commit(recording: Path) 
     assert (past.evaluation_number, past.best_evaluation_mean) == (1, 30.0)
     assert found.generations.number.tolist() == [1, 2, 3, 4, 5]
     assert math.isnan(found.generations.return_worst[1])
-    assert found.return_n == 0, "evaluation episodes are no episodes of the run"
+    assert found.sums.return_n == 0, "evaluation episodes are no episodes of the run"
 
 
 def test_a_recording_shows_the_learner_as_it_was_at_any_instant(recording: Path) -> None:

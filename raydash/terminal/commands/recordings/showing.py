@@ -15,7 +15,7 @@ from raydash.record.file.folder import entry_of
 from raydash.record.library.index import line_of
 from raydash.record.library.library import open_library
 from raydash.record.library.retention import words_for_bytes
-from raydash.record.read.details import RunDetails, details
+from raydash.record.read.details import RecordedDetails, details
 from raydash.terminal.commands.progress import grouped
 from raydash.terminal.commands.recordings.words import (
     aligned,
@@ -43,7 +43,7 @@ def show_recording(wanted: str, *, as_json: bool = False) -> int:
         0, or 2 if there is no such recording or it can't be read.
     """
     run: RecordedRun | None = None
-    found: RunDetails | None = None
+    found: RecordedDetails | None = None
     fault: Fault | None = None
     try:
         library = open_library(paths.data_dir())
@@ -107,7 +107,7 @@ def edit_notes(
 
 
 def table_of(
-    run: RecordedRun | None, found: RunDetails | None, fault: Fault | None
+    run: RecordedRun | None, found: RecordedDetails | None, fault: Fault | None
 ) -> dict[str, object]:
     """Describe a recording with the keys of `raydash run --json` and more; None if unknown."""
     why = fault.sentence() if fault else run.fault if run else ""
@@ -149,21 +149,25 @@ def table_of(
         "incarnations": [asdict(incarnation) for incarnation in found.incarnations]
         if found
         else [],
-        "workers": [
-            {
-                "worker_index": worker.worker_index,
-                "incarnation": worker.incarnation,
-                **asdict(worker.totals),
-                "episode_return_mean": worker.episode_return_mean,
-            }
-            for worker in (found.workers if found else ())
-        ],
+        "workers": _worker_tables(found) if found else [],
         "num_events": found.num_events if found else None,
         "events": [asdict(event) for event in found.events] if found else [],
     }
 
 
-def _text(run: RecordedRun, found: RunDetails | None) -> str:
+def _worker_tables(found: RecordedDetails) -> list[dict[str, object]]:
+    return [
+        {
+            "worker_index": worker.worker_index,
+            "incarnation": worker.incarnation,
+            **asdict(worker.totals),
+            "episode_return_mean": found.return_means[worker.worker_index],
+        }
+        for worker in found.workers
+    ]
+
+
+def _text(run: RecordedRun, found: RecordedDetails | None) -> str:
     by = f" by {run.ended_by.value.replace('_', ' ')}" if run.ended_by else ""
     state = f"{run.state.value}{by}" if run.state else "can't be read"
     lines = [("run", f"{plain(run.run_id)}  {state}"), ("title", plain(run.title))]
@@ -189,7 +193,7 @@ def _text(run: RecordedRun, found: RunDetails | None) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _figure_lines(found: RunDetails) -> list[tuple[str, str]]:
+def _figure_lines(found: RecordedDetails) -> list[tuple[str, str]]:
     figures = found.figures
     steps = grouped(figures.num_env_steps_sampled_lifetime)
     rate = (
@@ -240,7 +244,7 @@ def _notes_text(run: RecordedRun, notes: Notes, *, only_if_any: bool = False) ->
     return "\n".join(lines)
 
 
-def _spec_text(found: RunDetails) -> str:
+def _spec_text(found: RecordedDetails) -> str:
     try:
         toml = toml_from_spec(spec_from_table(found.spec))
     except SpecError:
@@ -248,7 +252,7 @@ def _spec_text(found: RunDetails) -> str:
     return "\n".join(["spec", *(f"  {plain(line)}" for line in toml.splitlines() if line)])
 
 
-def _incarnations_text(found: RunDetails) -> str:
+def _incarnations_text(found: RecordedDetails) -> str:
     if len(found.incarnations) < 2:
         return ""
     rows = [("SUPERVISOR", "FROM", "UTC", "NODE", "PROCESS")]
@@ -262,7 +266,7 @@ def _incarnations_text(found: RunDetails) -> str:
     return aligned(rows)
 
 
-def _workers_text(found: RunDetails) -> str:
+def _workers_text(found: RecordedDetails) -> str:
     if not found.workers:
         return ""
     rows = [
@@ -275,7 +279,7 @@ def _workers_text(found: RunDetails) -> str:
             grouped(worker.totals.num_env_steps),
             grouped(worker.totals.num_episodes),
             grouped(worker.totals.num_error),
-            number(worker.episode_return_mean),
+            number(found.return_means[worker.worker_index]),
             duration(worker.totals.step_time_s),
             duration(worker.totals.busy_time_s),
         )
@@ -286,7 +290,7 @@ def _workers_text(found: RunDetails) -> str:
     return f"{text}\n... and {more} more: see --json" if more > 0 else text
 
 
-def _events_text(found: RunDetails) -> str:
+def _events_text(found: RecordedDetails) -> str:
     if not found.events:
         return ""
     left_out = found.num_events - len(found.events)

@@ -25,9 +25,9 @@ from raydash.record.imports.imports import import_runs
 from raydash.record.imports.tags import our_names_of
 from raydash.record.library.index import line_of
 from raydash.record.library.library import open_library
-from raydash.record.opened_run import UNKNOWN_ENDING
 from raydash.record.read import query
 from raydash.record.read.details import details
+from raydash.record.read.episode_sums import UNKNOWN_ENDING
 from raydash.record.read.query import open_read_only
 from raydash.terminal.cli import app
 from tests.fakes.recordings.finished_run import mixed_episodes, record_run

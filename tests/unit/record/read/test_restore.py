@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from raydash.record.file.database import connect, wal_of
 from raydash.record.file.rows import IncarnationRow, RecordBatch, RunEndRow
 from raydash.record.read import query
 from raydash.record.read.restore import (
-    Restored,
+    RecordedPast,
     episodes_in_time_order,
     late_episodes,
     restore,
@@ -43,7 +44,7 @@ def write(
         assert one.close(end if batch is batches[-1] else None)
 
 
-def restored(path: Path) -> Restored:
+def restored(path: Path) -> RecordedPast:
     past = restore(path)
     assert past is not None
     return past
@@ -93,10 +94,9 @@ def test_run_without_episodes_restores_with_nan_figures(tmp_path: Path) -> None:
     path = tmp_path / "run.duckdb"
     write(path, [])
     past = restored(path)
-    assert (past.return_n, past.return_sum, past.len_sum) == (0, 0.0, 0)
-    assert np.isnan([past.return_min, past.return_max]).all()
+    assert (past.sums.return_n, past.sums.return_sum, past.sums.len_sum) == (0, 0.0, 0)
+    assert np.isnan([past.sums.return_min, past.sums.return_max]).all()
     assert (len(past.recent), past.workers, past.events) == (0, (), ())
-    assert past.next_event_number == 1
 
 
 @settings(
@@ -153,24 +153,26 @@ def test_episode_figures_equal_an_independent_recount(
     past = restored(path)
     good = [row for row in rows if row[3] is not Ending.ERROR]
     returns = [row[1] for row in good]
-    assert past.ending_counts.tolist() == [sum(r[3] is kind for r in rows) for kind in Ending]
-    assert past.return_n == len(good)
-    assert past.return_sum == pytest.approx(sum(returns), abs=1e-3)
-    assert past.len_sum == sum(row[2] for row in good)
+    sums = past.sums
+    assert sums.num_both == sum(row[3] is Ending.BOTH for row in rows)
+    assert sums.return_n == len(good)
+    assert sums.return_sum == pytest.approx(sum(returns), abs=1e-3)
+    assert sums.len_sum == sum(row[2] for row in good)
     if good:
-        assert (past.return_min, past.return_max) == (min(returns), max(returns))
+        assert (sums.return_min, sums.return_max) == (min(returns), max(returns))
     assert past.recent.episode_return.tolist() == returns[-100:]
     of_worker = defaultdict(list)
     for row in good:
         of_worker[row[0]].append(row[1])
-    for worker in past.workers:
-        assert worker.recent_returns.tolist() == of_worker[worker.worker_index][-100:]
+    assert {index: found.tolist() for index, found in past.recent_returns.items()} == {
+        index: of_worker[index][-100:] for index in range(1, 5)
+    }
 
 
 def test_worker_that_was_silent_for_long_keeps_its_recent_returns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raydash.record.read.restore.NEWEST_ROWS", 50)
+    monkeypatch.setattr("raydash.record.read.restore.NEWEST_ROWS", 60)
     path = tmp_path / "run.duckdb"
     first = episodes(150, num_workers=1)
     second = episodes(300, seed=1, first_s=5.0, num_workers=1)
@@ -183,10 +185,10 @@ def test_worker_that_was_silent_for_long_keeps_its_recent_returns(
             RecordBatch(6.0, 6.0, episodes=second, totals=totals),
         ],
     )
-    silent, busy = restored(path).workers
+    found = restored(path).recent_returns
     # Sorted, because episodes that ended within 10 microseconds have no order.
-    assert sorted(silent.recent_returns) == sorted(first.episode_return[-100:])
-    assert sorted(busy.recent_returns) == sorted(second.episode_return[-100:])
+    assert sorted(found[1]) == sorted(first.episode_return[-100:])
+    assert sorted(found[2]) == sorted(second.episode_return[-100:])
 
 
 def test_return_that_is_no_number_does_not_hide_smallest_and_largest(tmp_path: Path) -> None:
@@ -195,20 +197,22 @@ def test_return_that_is_no_number_does_not_hide_smallest_and_largest(tmp_path: P
     columns.episode_return[:3] = [np.nan, 5.0, -5.0]
     columns.episode_return[3:] = 0.0
     write(path, [RecordBatch(1.0, 1.0, episodes=columns)])
-    past = restored(path)
-    assert (past.return_min, past.return_max) == (-5.0, 5.0)
-    assert np.isnan(past.return_sum)
+    sums = restored(path).sums
+    assert (sums.return_min, sums.return_max) == (-5.0, 5.0)
+    assert np.isnan(sums.return_sum)
 
 
-def test_events_come_back_with_the_number_of_the_next(tmp_path: Path) -> None:
+def test_events_come_back_in_their_order(tmp_path: Path) -> None:
     path = tmp_path / "run.duckdb"
     events = [event(1), event(2, 1.5, 3), event(3, 2.5)]
     write(
         path, [RecordBatch(1.0, 1.0, events=events[:1]), RecordBatch(3.0, 3.0, events=events[1:])]
     )
-    past = restored(path)
-    assert list(past.events) == events
-    assert past.next_event_number == 4
+    assert list(restored(path).events) == events
+    with closing(query.open_read_only(path)) as connection:
+        assert query.events_of(connection) == tuple(events)
+        assert query.events_of(connection, 2) == tuple(events[1:])
+        assert query.events_of(connection, 0) == ()
 
 
 def test_history_comes_in_bounded_batches_sorted_by_time(tmp_path: Path) -> None:
@@ -310,7 +314,7 @@ def test_wal_torn_by_a_crash_gives_back_what_was_committed_before(tmp_path: Path
     wal.write_bytes(wal.read_bytes() + b"\x17torn")
     past = restored(path)
     assert past.last_t_s == 2.0
-    assert past.ending_counts.sum() == 10
+    assert query.figures(path).num_episodes_lifetime == 10
 
 
 def test_thing_that_is_no_file_is_told_without_renaming_it(tmp_path: Path) -> None:

@@ -329,8 +329,8 @@ def test_long_failure_keeps_no_more_batches_than_its_bound(
     one.close(END)
     past = restore(path)
     assert past is not None
-    assert (past.next_event_number, past.last_t_s) == (101, 99.0)
-    assert past.ending_counts.sum() == 100
+    assert (past.events[-1].number, past.last_t_s) == (100, 99.0)
+    assert query.figures(path).num_episodes_lifetime == 100
 
 
 def test_commit_whose_outcome_was_unknown_is_not_repeated(
@@ -439,8 +439,8 @@ def test_file_of_schema_1_becomes_one_of_the_newest_and_is_gone_on_with(
     write_schema_1(path)
     past = restore(path)
     assert past is not None
-    assert past.run_id == run_row().run_id
-    assert past.ending_counts.sum() == 3
+    assert query.figures(path).run_id == run_row().run_id
+    assert query.figures(path).num_episodes_lifetime == 3
     assert past.last_t_s == 2.5
     assert past.commanded == RequestedState(num_workers=2, keep=True)
     one = recorders()
@@ -534,7 +534,7 @@ os._exit(0)
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
     past = restore(path)
     assert past is not None
-    assert past.ending_counts.sum() == 3
+    assert query.figures(path).num_episodes_lifetime == 3
 
 
 def test_killed_recorder_leaves_every_committed_row_and_loses_less_than_a_second(
@@ -561,9 +561,9 @@ def test_killed_recorder_leaves_every_committed_row_and_loses_less_than_a_second
     past = restore(path)
     assert past is not None
     kept = len(past.events)
-    assert past.ending_counts.sum() == 20 * kept
+    assert query.figures(path).num_episodes_lifetime == 20 * kept
     assert past.workers[0].totals.num_episodes == 20 * kept
-    assert past.next_event_number == kept + 1
+    assert past.events[-1].number == kept
     assert not past.is_closed
     assert past.last_t_s == pytest.approx(0.01 * kept)
     assert not [number for number, at_s in handed_over if number > kept and killed_s - at_s > 1.0]
@@ -711,7 +711,7 @@ def test_wall_clock_that_is_set_back_is_seen_in_the_anchor_only(
     past = restore(path)
     assert past is not None
     assert past.last_t_s == 2.0
-    assert past.ending_counts.sum() == 10
+    assert query.figures(path).num_episodes_lifetime == 10
 
 
 def test_recorder_lets_go_of_what_it_has_written(

@@ -213,10 +213,13 @@ def test_restored_run_goes_on_where_the_machine_was(tmp_path: Path) -> None:
     run.command(reader, Verb.STOP)
     run.turns(TURN_S, reader)
     past = past_of(tmp_path, run)
-    assert past.commanded == run.machine.commanded
-    assert (past.commanded.paused_workers, past.commanded.ended_by) == ((2,), EndedBy.USER)
-    assert past.num_restarts == 1
-    assert past.events[-1].kind is EventKind.RUN_STOPPING
+    assert past.recorded.commanded == run.machine.commanded
+    assert (past.recorded.commanded.paused_workers, past.recorded.commanded.ended_by) == (
+        (2,),
+        EndedBy.USER,
+    )
+    assert past.recorded.num_restarts == 1
+    assert past.recorded.events[-1].kind is EventKind.RUN_STOPPING
 
 
 def test_restarts_are_counted_alike_by_everybody_who_tells_of_them(tmp_path: Path) -> None:
@@ -238,7 +241,7 @@ def test_restarts_are_counted_alike_by_everybody_who_tells_of_them(tmp_path: Pat
     with closing(open_read_only(path)) as connection:
         exported = figures_table(connection, path)["num_restarts"]
     shown = (details(path).num_restarts, exported, snapshot(path).figures.num_restarts)
-    assert (past.num_restarts, *shown) == (1, 1, 1, 1)
+    assert (past.recorded.num_restarts, *shown) == (1, 1, 1, 1)
     assert snapshot(path, 1.0).figures.num_restarts == 0
 
 
@@ -252,8 +255,8 @@ def test_stops_of_single_workers_outlive_their_supervisor(tmp_path: Path) -> Non
     run.until(lambda: run.worker(4).is_gone and run.worker(1).is_gone, reader)
     until_published(run)
     past = past_of(tmp_path, run)
-    assert past.commanded.stopped_workers == (1, 3, 4)
-    machine = RunMachine(RunSpec(), past.commanded, incarnations=past.incarnations)
+    assert past.recorded.commanded.stopped_workers == (1, 3, 4)
+    machine = RunMachine(RunSpec(), past.recorded.commanded, incarnations=past.incarnations)
     made = [each for each in machine.start(0.0) if isinstance(each, CreateWorker)]
     assert [(each.worker_index, each.incarnation) for each in made] == [(2, 1)]
     assert {machine.activity_of(machine.workers[index]) for index in (1, 3, 4)} == {
@@ -313,7 +316,7 @@ def test_swapped_policy_is_what_a_restarted_supervisor_and_a_reader_of_the_file_
     run.until(lambda: reader.answers[number], reader)
     run.turns(2.0, reader)
     until_published(run)
-    assert past_of(tmp_path, run).commanded.version == PolicyVersion(policy, 1)
+    assert past_of(tmp_path, run).recorded.commanded.version == PolicyVersion(policy, 1)
     path = next(tmp_path.glob("*.duckdb"))
     now, early = snapshot(path), snapshot(path, 1.0)
     assert (now.policy, now.weights_seq_no) == (policy, 1)
@@ -324,4 +327,4 @@ def test_run_without_a_swap_goes_on_with_the_policy_of_its_spec(tmp_path: Path) 
     run = SupervisedRun(2)
     run.turns(2.0)
     until_published(run)
-    assert past_of(tmp_path, run).commanded.version == PolicyVersion()
+    assert past_of(tmp_path, run).recorded.commanded.version == PolicyVersion()
