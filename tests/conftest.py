@@ -30,19 +30,29 @@ if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
 settings.register_profile(
     "two_cores", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("long", settings.get_profile("two_cores"), max_examples=1500)
 settings.load_profile("two_cores")
 
 _MARKS: dict[str, Callable[[str], bool]] = {
     "ray": lambda fixture: fixture.startswith("ray_"),
     "window": lambda fixture: fixture in ("qtbot", "qapp"),
+    "long": lambda fixture: fixture == "long_round",
 }
 _SETTLE_S = 5.0
 _MAX_PROCESSES = 4
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out what needs a real Ray")
+    parser.addoption("--long", action="store_true", help="also rounds that take over 20 s")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "ray: uses a real local Ray (by its fixtures)")
     config.addinivalue_line("markers", "window: uses Qt (by its fixtures)")
+    config.addinivalue_line("markers", "long: takes over 20 s (by its fixtures)")
+    if config.getoption("--long"):
+        settings.load_profile("long")
 
 
 def pytest_unconfigure() -> None:
@@ -59,7 +69,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         for mark, is_meant in _MARKS.items():
@@ -68,6 +78,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = _group(item)
         if group:
             item.add_marker(pytest.mark.xdist_group(group))
+    left_out = [
+        mark
+        for mark, is_left_out in (
+            ("ray", config.getoption("--quick")),
+            ("long", not config.getoption("--long")),
+        )
+        if is_left_out
+    ]
+    deselected = [item for item in items if any(map(item.get_closest_marker, left_out))]
+    config.hook.pytest_deselected(items=deselected)
+    items[:] = [item for item in items if item not in deselected]
     # What takes longest begins first.
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
@@ -168,6 +189,11 @@ def raydash_warnings() -> Iterator[list[str]]:
     logger.removeHandler(handler)
     if handler.lines:
         pytest.fail("unexpected warnings:\n" + "\n".join(handler.lines), pytrace=False)
+
+
+@pytest.fixture
+def long_round() -> None:
+    """Whoever asks for it takes over 20 s, and runs with `scripts/test --long` only."""
 
 
 @pytest.fixture
