@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication
 
 from raydash.core.messages import ClusterStatus
 from raydash.core.spec import ClusterSpec, RunSpec
-from raydash.core.states import ClusterPhase, EndedBy
+from raydash.core.states import ClusterPhase, EndedBy, EngineState
 from raydash.link.engine_process import DEFAULT_COMMAND, EngineProcess
 from raydash.link.session import Session
 from raydash.terminal.commands.display import why_no_window
@@ -190,7 +190,7 @@ class _Ender(QObject):
 
     def _failure(self, cluster: ClusterStatus) -> bool:
         gone = (ClusterPhase.FAILED, ClusterPhase.LOST)
-        return self._session.engine.state == "failed" or cluster.phase in gone
+        return self._session.engine.state is EngineState.FAILED or cluster.phase in gone
 
     def _take_screenshot(self) -> None:
         if self._screenshot is None:

@@ -1,4 +1,4 @@
-"""The states of a run and of its workers.
+"""The states of a run and of its workers, and of the engine and cluster that a window uses.
 
 Run::
 
@@ -21,6 +21,14 @@ Worker::
 An `idle` worker has nothing to do for the moment: in a run that learns, it waits for the learner,
 or for other workers to finish their part of a generation. `stalled` (a silent worker) and
 `unreachable` (a node that does not answer) are derived for display.
+
+Engine, as the window that started it sees it::
+
+    starting --> ready --> reconnecting --> ready ...     it died, another was started
+                   |            |
+                   +--> hung ---+                         it was silent for too long: killed
+                                +--> failed               it keeps dying, or speaks another protocol
+    any --> stopped                                       the window ended it
 """
 
 from enum import IntEnum, StrEnum
@@ -100,6 +108,22 @@ class Ending(IntEnum):
     TRUNCATED = 1
     BOTH = 2
     ERROR = 3
+
+
+class EngineState(StrEnum):
+    """How a window's engine is doing."""
+
+    STARTING = "starting"
+    READY = "ready"
+    RECONNECTING = "reconnecting"
+    HUNG = "hung"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+    @property
+    def is_recovering(self) -> bool:
+        """It was lost, and another one is on its way."""
+        return self in (EngineState.RECONNECTING, EngineState.HUNG)
 
 
 class ClusterPhase(StrEnum):

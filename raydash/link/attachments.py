@@ -10,6 +10,7 @@ from collections.abc import Callable
 from PySide6.QtCore import QObject
 
 from raydash.core.messages import Answer, AttachRun, FollowRuns
+from raydash.core.states import EngineState
 from raydash.link.library import Ask, Callback
 from raydash.link.store import Store
 
@@ -51,7 +52,7 @@ class Attachments(QObject):
         self.mark_attached(run_id)
 
         def on_answer(answer: Answer) -> None:
-            if answer.fault is not None and self._store.engine_state == "ready":
+            if answer.fault is not None and self._store.engine_state is EngineState.READY:
                 self._attached.discard(run_id)
                 self._store.interrupt(run_id, answer.fault.sentence())
             run = self._store.runs.get(run_id)

@@ -1,12 +1,6 @@
 """Runs the window's engine as a child process. QtCore only; never imports ray.
 
-States::
-
-    starting --> ready --> reconnecting --> ready ...     it died, another was started
-                   |            |
-                   +--> hung ---+                         no frame for `hang_timeout_s`: killed
-                                +--> failed               it keeps dying, or speaks another protocol
-    any --> stopped                                       `shut_down`
+`raydash.core.states` has a diagram of its states.
 """
 
 import os
@@ -30,6 +24,7 @@ from raydash.core.messages import (
     Pong,
     ToEngine,
 )
+from raydash.core.states import EngineState
 from raydash.protocol.codec import CodecError, decode, encode
 from raydash.protocol.frames import FrameError, FrameReader, frame
 from raydash.version import __version__
@@ -67,19 +62,19 @@ class EngineProcess(QObject):
     Each command is answered exactly once: by the engine, or here if the engine dies first.
 
     Attributes:
-        state: `starting`, `ready`, `reconnecting`, `hung`, `failed` or `stopped`.
+        state: How the engine is doing.
         fault: Why the state is `failed`, else why the previous engine died, or None.
         latency_ms: From the newest answered ping to its answer; NaN before the first.
 
     Signals:
         message_received(object): A message other than Hello and Pong.
-        state_changed(str): `state` has a new value.
+        state_changed(EngineState): `state` has a new value.
         lost(Fault): An engine died that should not have.
         stopped: `shut_down` is complete, and no child is left.
     """
 
     message_received = Signal(object)
-    state_changed = Signal(str)
+    state_changed = Signal(object)
     lost = Signal(object)
     stopped = Signal()
 
@@ -92,7 +87,7 @@ class EngineProcess(QObject):
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self.state = "starting"
+        self.state = EngineState.STARTING
         self.fault: Fault | None = None
         self.latency_ms = float("nan")
         self._clock = clock
@@ -137,15 +132,15 @@ class EngineProcess(QObject):
 
     def retry(self) -> None:
         """Start another engine after `failed`; earlier deaths no longer count."""
-        if self.state == "failed":
+        if self.state is EngineState.FAILED:
             self._quick_deaths = 0
-            self._set_state("reconnecting")
+            self._set_state(EngineState.RECONNECTING)
             self._launch()
 
     def send(self, message: ToEngine) -> None:
         """Send a message. If no engine is ready for a command, it is answered here with a fault."""
         if not isinstance(message, Hello | Ping | Goodbye):
-            if self.state != "ready":
+            if self.state is not EngineState.READY:
                 self._answer_with_fault(message, "The engine is not there to take the command")
                 return
             self._pending_commands[message.command_id] = message
@@ -206,7 +201,7 @@ class EngineProcess(QObject):
 
     def _say_goodbye(self) -> None:
         """Say goodbye before closing the input, or the window would seem to have died."""
-        if self.state == "ready":
+        if self.state is EngineState.READY:
             self._write(Goodbye())
         self._process.closeWriteChannel()
 
@@ -216,12 +211,12 @@ class EngineProcess(QObject):
         if now - self._last_tick_s > self._timings.ping_s + 2.0:
             self._last_frame_s = now
         self._last_tick_s = now
-        greeted = self.state == "ready"
+        greeted = self.state is EngineState.READY
         limit = self._timings.hang_timeout_s if greeted else self._timings.hello_timeout_s
         if now - self._last_frame_s > limit and self._kill_reason is None:
             what = "The engine does not answer any more" if greeted else "The engine said nothing"
             self._kill(Fault(what, f"no sign of life for {limit:g} s"))
-            self._set_state("hung")
+            self._set_state(EngineState.HUNG)
         elif greeted and not self._awaits_pong:
             self._awaits_pong = True
             self._ping_number += 1
@@ -263,10 +258,10 @@ class EngineProcess(QObject):
                     fatal=True,
                 )
             case Hello():
-                self._set_state("ready")
+                self._set_state(EngineState.READY)
             case _ if self._kill_reason is not None:
                 pass
-            case _ if self.state != "ready":
+            case _ if self.state is not EngineState.READY:
                 self._kill(Fault("The engine did not greet first"))
             case Pong(number):
                 if number == self._ping_number:
@@ -305,7 +300,7 @@ class EngineProcess(QObject):
             self._finish_stopping()
             return
         uptime_s = self._clock() - self._started_s
-        never_greeted = self.state != "ready" and self.state != "hung"
+        never_greeted = self.state not in (EngineState.READY, EngineState.HUNG)
         if expected:
             self._quick_deaths = 0
         elif uptime_s < self._timings.quick_death_s or never_greeted:
@@ -317,7 +312,7 @@ class EngineProcess(QObject):
         )
         fault = None if expected else self._fault_of_exit(reason, gives_up=gives_up)
         self.fault = fault
-        self._set_state("failed" if gives_up else "reconnecting")
+        self._set_state(EngineState.FAILED if gives_up else EngineState.RECONNECTING)
         if fault is not None:
             self.lost.emit(fault)
         self._fail_pending_commands(expected=expected)
@@ -350,11 +345,11 @@ class EngineProcess(QObject):
         self.message_received.emit(Answer(command.command_id, fault))
 
     def _finish_stopping(self) -> None:
-        self._set_state("stopped")
+        self._set_state(EngineState.STOPPED)
         self.stopped.emit()
 
-    def _set_state(self, state: str) -> None:
-        if state != self.state:
+    def _set_state(self, state: EngineState) -> None:
+        if state is not self.state:
             self.state = state
             self.state_changed.emit(state)
 

@@ -23,6 +23,7 @@ from raydash.core.messages import (
     QueryHistory,
     WriteReport,
 )
+from raydash.core.states import EngineState
 from raydash.link.store import Store
 
 Callback = Callable[[Answer], None]
@@ -91,18 +92,18 @@ class LibraryClient(QObject):
     def open_when_ready(self, recording: str) -> None:
         """Show a recording as soon as there is an engine."""
         self._recording_to_open = recording
-        if self._store.engine_state == "ready":
+        if self._store.engine_state is EngineState.READY:
             self.on_engine_ready()
 
     def _request_list(self) -> None:
         def on_answer(answer: Answer) -> None:
             # If there is no engine yet, `on_engine_ready` asks the next one.
-            if answer.fault is not None and self._store.engine_state != "ready":
+            if answer.fault is not None and self._store.engine_state is not EngineState.READY:
                 return
             if answer.fault is not None:
                 self._is_subscribed = False
 
-        quiet = self._store.engine_state != "ready"
+        quiet = self._store.engine_state is not EngineState.READY
         self._ask(lambda number: ListRecordings(number), on_answer, quiet=quiet)
 
     # --- recordings on the screen -------------------------------------------------------------

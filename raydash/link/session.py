@@ -24,7 +24,7 @@ from raydash.core.messages import (
     Verb,
 )
 from raydash.core.spec import ClusterSpec, PolicySpec, RunSpec
-from raydash.core.states import ClusterPhase, EndedBy
+from raydash.core.states import ClusterPhase, EndedBy, EngineState
 from raydash.link.attachments import Attachments
 from raydash.link.engine_process import EngineProcess
 from raydash.link.env_checker import EnvChecker
@@ -168,7 +168,7 @@ class Session(QObject):
         self._requested_cluster = None
         self._start_when_up = None
         self.ask(lambda number: CancelConnect(number), quiet=True)
-        if self.engine.state == "ready":
+        if self.engine.state is EngineState.READY:
             self.engine.expect_exit()
         self.store.set_cluster(ClusterStatus(ClusterPhase.ABSENT))
 
@@ -176,7 +176,7 @@ class Session(QObject):
         """Connect to the same cluster with a new engine, after it was lost or never came up."""
         self._requested_cluster = self.cluster_spec
         self._on_hold = False
-        if self.engine.state == "failed":
+        if self.engine.state is EngineState.FAILED:
             self.engine.retry()
         else:
             self._replace_engine()
@@ -186,7 +186,11 @@ class Session(QObject):
         self.engine.replace()
 
     def _connect(self) -> None:
-        if self.engine.state != "ready" or self._requested_cluster is None or self._on_hold:
+        if (
+            self.engine.state is not EngineState.READY
+            or self._requested_cluster is None
+            or self._on_hold
+        ):
             return
         spec = self._requested_cluster
         self.ask(lambda number: Connect(number, spec), self._on_connect_answered, quiet=True)
@@ -194,7 +198,7 @@ class Session(QObject):
 
     def _on_connect_answered(self, answer: Answer) -> None:
         if answer.fault is not None:
-            if self._requested_cluster is not None and self.engine.state == "ready":
+            if self._requested_cluster is not None and self.engine.state is EngineState.READY:
                 self._set_cluster_failed(answer.fault)
                 self.fault_raised.emit(answer.fault)
             return
@@ -497,11 +501,11 @@ class Session(QObject):
             self.fault_raised.emit(answer.fault)
         self.store.receive(answer)
 
-    def _on_engine_state(self, state: str) -> None:
-        if state != "ready":
+    def _on_engine_state(self, state: EngineState) -> None:
+        if state is not EngineState.READY:
             self._forget_connection()
         self.store.set_engine_state(state)
-        if state == "ready":
+        if state is EngineState.READY:
             if self._engine_was_lost:
                 self._engine_was_lost = False
                 self.recovered.emit()

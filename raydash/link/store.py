@@ -27,7 +27,7 @@ from raydash.core.messages import (
     RunSummary,
 )
 from raydash.core.spec import RunSpec
-from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
+from raydash.core.states import Activity, ClusterPhase, EndedBy, EngineState, RunState
 from raydash.core.updates import MAX_EVENTS, Generations, RunInfo, RunUpdate
 
 _CLOCK_SLACK_S = 1.0
@@ -196,7 +196,7 @@ class Store(QObject):
         super().__init__(parent)
         self.clock = clock
         self.cluster = ClusterStatus(ClusterPhase.ABSENT)
-        self.engine_state = "starting"
+        self.engine_state = EngineState.STARTING
         self.health: EngineHealth | None = None
         self.env_ids: tuple[str, ...] = ()
         self.wrapper_names: tuple[str, ...] = ()
@@ -235,9 +235,9 @@ class Store(QObject):
             self.overlaid = run_ids
             self.overlaid_changed.emit()
 
-    def set_engine_state(self, state: str) -> None:
-        """Set the state of the engine process: see `EngineProcess.state`."""
-        if state != self.engine_state:
+    def set_engine_state(self, state: EngineState) -> None:
+        """Set the state of the engine."""
+        if state is not self.engine_state:
             self.engine_state = state
             self.engine_changed.emit()
 

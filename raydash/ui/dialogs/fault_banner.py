@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 
 from raydash.core.faults import Fault
 from raydash.core.spec import RunSpec
-from raydash.core.states import ClusterPhase, EndedBy
+from raydash.core.states import ClusterPhase, EndedBy, EngineState
 from raydash.link.session import Session
 
 
@@ -80,7 +80,7 @@ class FaultBanner(QFrame):
     def show_fault(self, fault: Fault) -> None:
         """Show a fault in place of the one before."""
         self._fault = fault
-        self._is_transient = self._session.store.engine_state in ("reconnecting", "hung")
+        self._is_transient = self._session.store.engine_state.is_recovering
         self._what.setText(fault.what.rstrip("."))
         self._why.setText(why_and_remedy(fault))
         self._why.setVisible(bool(self._why.text()))
@@ -95,7 +95,7 @@ class FaultBanner(QFrame):
 
     def _refresh_buttons(self) -> None:
         store = self._session.store
-        engine_failed = store.engine_state == "failed"
+        engine_failed = store.engine_state is EngineState.FAILED
         cluster_gone = store.cluster.phase in (ClusterPhase.LOST, ClusterPhase.FAILED)
         self._relaunch.setText("Retry" if engine_failed or self._attaches() else "Relaunch")
         self._relaunch.setVisible(engine_failed or cluster_gone)

@@ -8,6 +8,7 @@ from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 
 from raydash.core.messages import Answer, Verb
 from raydash.core.spec import SpecError
+from raydash.core.states import EngineState
 from raydash.link.session import Session
 from raydash.ui.dialogs.trust_dialog import when_trusted
 from raydash.ui.form.run_form import RunForm, keys_of
@@ -120,7 +121,7 @@ class Actions(QObject):
             self._allow(action, why_verb_cannot(each.verb, context), help_text)
 
     def _why_cannot_check(self) -> str:
-        if self._session.store.engine_state != "ready":
+        if self._session.store.engine_state is not EngineState.READY:
             return "the engine is not there yet"
         try:
             self._form.checkable_spec()

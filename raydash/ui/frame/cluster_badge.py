@@ -6,7 +6,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from raydash.core.messages import ClusterStatus
-from raydash.core.states import ClusterPhase
+from raydash.core.states import ClusterPhase, EngineState
 from raydash.link.session import Session
 from raydash.ui.kit import words
 from raydash.ui.kit.card import ElidedLabel
@@ -23,13 +23,13 @@ _PHASE_WORDS = {
 }
 
 
-def cluster_words(status: ClusterStatus, engine_state: str) -> str:
+def cluster_words(status: ClusterStatus, engine_state: EngineState) -> str:
     """The state of the cluster in one line."""
-    if engine_state in ("reconnecting", "hung"):
+    if engine_state.is_recovering:
         return "reconnecting to the engine"
-    if engine_state == "failed":
+    if engine_state is EngineState.FAILED:
         return "no engine"
-    if engine_state == "starting":
+    if engine_state is EngineState.STARTING:
         return "starting the engine"
     if status.phase is not ClusterPhase.UP:
         return status.text or _PHASE_WORDS[status.phase]
@@ -85,11 +85,14 @@ class ClusterBadge(QWidget):
         """Show the cluster's present state."""
         status, engine = self._session.store.cluster, self._session.store.engine_state
         theme = self._themes.theme
-        ready = engine == "ready"
-        busy = engine in ("starting", "reconnecting", "hung") or status.phase.is_busy
+        ready = engine is EngineState.READY
+        busy = engine is EngineState.STARTING or engine.is_recovering or status.phase.is_busy
         up = ready and status.phase is ClusterPhase.UP
         absent = ready and status.phase is ClusterPhase.ABSENT
-        bad = engine == "failed" or status.phase in (ClusterPhase.LOST, ClusterPhase.FAILED)
+        bad = engine is EngineState.FAILED or status.phase in (
+            ClusterPhase.LOST,
+            ClusterPhase.FAILED,
+        )
         colour = theme.good if up else theme.bad if bad else theme.warn if busy else theme.muted
         self._dot.setStyleSheet(f"color: {colour}")
         self._text.set_text(cluster_words(status, engine))

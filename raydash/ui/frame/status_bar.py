@@ -5,17 +5,18 @@ import math
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
+from raydash.core.states import EngineState
 from raydash.link.session import Session
 from raydash.ui.kit import words
 from raydash.ui.kit.card import ElidedLabel
 from raydash.ui.kit.draw_clock import DrawClock
 
 _ENGINE_WORDS = {
-    "starting": "engine starting",
-    "reconnecting": "engine reconnecting",
-    "hung": "engine hung",
-    "failed": "engine failed",
-    "stopped": "engine stopped",
+    EngineState.STARTING: "engine starting",
+    EngineState.RECONNECTING: "engine reconnecting",
+    EngineState.HUNG: "engine hung",
+    EngineState.FAILED: "engine failed",
+    EngineState.STOPPED: "engine stopped",
 }
 
 
@@ -62,7 +63,7 @@ class StatusBar(QWidget):
         store = self._session.store
         latency_ms, health = self._session.engine.latency_ms, store.health
         engine = _ENGINE_WORDS.get(store.engine_state, "engine")
-        if store.engine_state == "ready":
+        if store.engine_state is EngineState.READY:
             engine += f" {latency_ms:.0f}{words.NBSP}ms" if math.isfinite(latency_ms) else " ready"
         self._engine.set_text(engine)
         if health is not None:

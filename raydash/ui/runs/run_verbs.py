@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from raydash.core.machine.permissions import why_cannot_start, why_run_cannot
 from raydash.core.messages import PROTOCOL_VERSION, Verb
-from raydash.core.states import RunState
+from raydash.core.states import EngineState, RunState
 from raydash.link.session import Session
 from raydash.ui.kit.icons import IconName
 
@@ -123,7 +123,7 @@ def run_context(session: Session, run_id: str) -> RunContext:
     foreign = spoken is not None and spoken.protocol_version != PROTOCOL_VERSION
     state = latest.state if latest else live.state if live else None
     return RunContext(
-        engine_ready=store.engine_state == "ready",
+        engine_ready=store.engine_state is EngineState.READY,
         connected=session.is_connected,
         can_connect=session.can_connect,
         state=state,

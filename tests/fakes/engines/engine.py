@@ -14,7 +14,7 @@ from raydash.core.messages import (
     RunSummary,
 )
 from raydash.core.spec import PolicySpec
-from raydash.core.states import Activity, ClusterPhase, RunState
+from raydash.core.states import Activity, ClusterPhase, EngineState, RunState
 from raydash.core.updates import RunUpdate
 from tests.fakes.updates.updates import RUN_ID, make_info, make_update
 
@@ -37,13 +37,13 @@ class FakeEngine(QObject):
     """
 
     message_received = Signal(object)
-    state_changed = Signal(str)
+    state_changed = Signal(object)
     lost = Signal(object)
     stopped = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self.state = "starting"
+        self.state = EngineState.STARTING
         self.fault: Fault | None = None
         self.latency_ms = 3.0
         self.pid = 4711
@@ -64,15 +64,15 @@ class FakeEngine(QObject):
 
     def replace(self) -> None:
         self.calls.append("replace")
-        self.become("reconnecting")
+        self.become(EngineState.RECONNECTING)
 
     def retry(self) -> None:
         self.calls.append("retry")
-        self.become("reconnecting")
+        self.become(EngineState.RECONNECTING)
 
     def shut_down(self) -> None:
         self.calls.append("shut_down")
-        self.become("stopped")
+        self.become(EngineState.STOPPED)
         self.stopped.emit()
 
     def kill_child(self) -> None:
@@ -80,8 +80,8 @@ class FakeEngine(QObject):
 
     # --- what a test does ---------------------------------------------------------------------
 
-    def become(self, state: str) -> None:
-        if state != self.state:
+    def become(self, state: EngineState) -> None:
+        if state is not self.state:
             self.state = state
             self.state_changed.emit(state)
 
@@ -96,7 +96,7 @@ class FakeEngine(QObject):
 
     def come_up(self, *live: RunSummary) -> None:
         """Greet, and connect to a cluster with those live runs."""
-        self.become("ready")
+        self.become(EngineState.READY)
         self.say(UP)
         self.say(RunList(live))
         self.answer()

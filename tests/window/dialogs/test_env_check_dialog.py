@@ -15,6 +15,7 @@ from raydash.core.env_check import AgentSpaces, CheckPhase, EnvCheck, EnvProblem
 from raydash.core.faults import Fault
 from raydash.core.messages import CancelCheck, CheckEnv, EnvChecked, EnvCheckPhase
 from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec, StopSpec, WrapperSpec
+from raydash.core.states import EngineState
 from raydash.link.engine_process import EngineProcess
 from raydash.link.session import Session
 from raydash.ui.frame.main_window import MainWindow
@@ -45,7 +46,7 @@ FOUND = EnvCheck(
 @pytest.fixture
 def ready(window: MainWindow, engine: FakeEngine) -> MainWindow:
     """A window with a ready engine and without a cluster."""
-    engine.become("ready")
+    engine.become(EngineState.READY)
     engine.sent.clear()
     return window
 
@@ -98,7 +99,7 @@ def test_check_needs_an_engine_and_an_environment_that_can_be_asked_for(
 ) -> None:
     assert "the engine is not there yet" in action(window).toolTip()
     assert not action(window).isEnabled()
-    engine.become("ready")
+    engine.become(EngineState.READY)
     assert action(window).isEnabled()
     kwargs = window.form.findChild(QLineEdit, "form_env_kwargs")
     assert kwargs is not None

@@ -21,7 +21,7 @@ from raydash.core.spec import (
     RunSpec,
     StopSpec,
 )
-from raydash.core.states import Activity, ClusterPhase, RunState
+from raydash.core.states import Activity, ClusterPhase, EngineState, RunState
 from raydash.link.session import Session
 from raydash.ui.form.command_line import command_from_spec
 from raydash.ui.frame.main_window import MainWindow
@@ -166,7 +166,7 @@ def test_worker_menu_says_why_not(window: MainWindow, running: Session, engine: 
 def test_buttons_rest_while_the_engine_is_away(
     window: MainWindow, running: Session, engine: FakeEngine
 ) -> None:
-    engine.become("reconnecting")
+    engine.become(EngineState.RECONNECTING)
     for name in ("pause", "stop", "drain"):
         assert not action(window, name).isEnabled()
         assert "the run itself is not affected" in action(window, name).toolTip()

@@ -18,6 +18,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from PySide6.QtCore import QTimer
+from raydash.core.states import EngineState
 from raydash import app
 from raydash.core.spec import RunSpec
 
@@ -45,7 +46,7 @@ sessions = []
 is_seen = {
     "": lambda session: True,
     "a run": lambda session: session.store.shown is not None and session.store.shown.latest,
-    "a failed engine": lambda session: session.engine.state == "failed",
+    "a failed engine": lambda session: session.engine.state is EngineState.FAILED,
 }[options.pop("quit_after_seeing", "")]
 app.Session, app.QTimer = NotedSession, PatientTimer
 

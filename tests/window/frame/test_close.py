@@ -6,7 +6,7 @@ from pytestqt.qtbot import QtBot
 
 from raydash.core.messages import CommandRun, RunList, StartRun, Verb
 from raydash.core.spec import RunSpec
-from raydash.core.states import EndedBy, RunState
+from raydash.core.states import EndedBy, EngineState, RunState
 from raydash.link.session import Session
 from raydash.ui.dialogs.close_dialog import CloseDialog
 from raydash.ui.frame.main_window import MainWindow
@@ -139,7 +139,7 @@ def test_second_close_while_runs_are_stopping_changes_nothing(
 
 
 def test_run_is_stopped_once_the_engine_is_back(own: MainWindow, engine: FakeEngine) -> None:
-    engine.become("reconnecting")
+    engine.become(EngineState.RECONNECTING)
     own.stop_and_close()
     engine.come_up(summary(OWN))
     stops = [command for command in engine.sent if isinstance(command, CommandRun)]

@@ -15,7 +15,7 @@ from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault
 from raydash.core.messages import ClusterStatus
 from raydash.core.spec import ClusterSpec, EnvSpec, RunSpec
-from raydash.core.states import ClusterPhase, RunState
+from raydash.core.states import ClusterPhase, EngineState, RunState
 from raydash.link.engine_process import EngineProcess, Timings
 from raydash.link.session import Session
 from raydash.protocol.spec_file import toml_from_spec
@@ -147,7 +147,7 @@ def test_data_stay_on_screen_while_the_engine_is_away(
     window: MainWindow, running: Session, engine: FakeEngine
 ) -> None:
     window.clock.tick()
-    engine.become("reconnecting")
+    engine.become(EngineState.RECONNECTING)
     engine.lost.emit(Fault("The engine died", "killed by signal 9", detail="last words"))
     window.clock.tick()
     assert window.bottom.workers.model.rowCount() == 8
@@ -185,11 +185,11 @@ def test_fault_is_told_in_words_with_details_one_click_away(
 @pytest.mark.parametrize(
     ("status", "engine_state", "words"),
     [
-        (UP, "ready", "local cluster · 1\u00a0node · 2\u00a0CPUs · token auth"),
-        (ClusterStatus(ClusterPhase.LAUNCHING, "starting Ray"), "ready", "starting Ray"),
-        (ClusterStatus(ClusterPhase.LOST), "ready", "cluster lost"),
-        (ClusterStatus(ClusterPhase.ABSENT), "ready", "no cluster"),
-        (ClusterStatus(ClusterPhase.ABSENT), "failed", "no engine"),
+        (UP, EngineState.READY, "local cluster · 1\u00a0node · 2\u00a0CPUs · token auth"),
+        (ClusterStatus(ClusterPhase.LAUNCHING, "starting Ray"), EngineState.READY, "starting Ray"),
+        (ClusterStatus(ClusterPhase.LOST), EngineState.READY, "cluster lost"),
+        (ClusterStatus(ClusterPhase.ABSENT), EngineState.READY, "no cluster"),
+        (ClusterStatus(ClusterPhase.ABSENT), EngineState.FAILED, "no engine"),
         (
             ClusterStatus(
                 ClusterPhase.UP,
@@ -199,13 +199,13 @@ def test_fault_is_told_in_words_with_details_one_click_away(
                 num_cpus=96,
                 num_gpus=2,
             ),
-            "ready",
+            EngineState.READY,
             "attached to 10.0.0.5:6379 · 3\u00a0nodes · 96\u00a0CPUs · 2\u00a0GPUs · no auth",
         ),
     ],
 )
 def test_badge_says_how_the_cluster_is(
-    status: ClusterStatus, engine_state: str, words: str
+    status: ClusterStatus, engine_state: EngineState, words: str
 ) -> None:
     assert cluster_words(status, engine_state) == words
 
@@ -213,14 +213,14 @@ def test_badge_says_how_the_cluster_is(
 def test_connecting_can_be_cancelled_and_taken_up_again(
     window: MainWindow, session: Session, engine: FakeEngine
 ) -> None:
-    engine.become("ready")
+    engine.become(EngineState.READY)
     engine.say(ClusterStatus(ClusterPhase.LAUNCHING, "starting Ray"))
     button = window.badge.findChild(QAbstractButton, "cluster_button")
     assert button is not None
     assert button.text() == "Cancel"
     button.click()
-    engine.become("reconnecting")
-    engine.become("ready")
+    engine.become(EngineState.RECONNECTING)
+    engine.become(EngineState.READY)
     assert window.badge.text() == "no cluster"
     assert button.text() == "Connect"
     button.click()

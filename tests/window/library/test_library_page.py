@@ -24,7 +24,7 @@ from raydash.core.messages import (
     RunList,
     WriteReport,
 )
-from raydash.core.states import RunState
+from raydash.core.states import EngineState, RunState
 from raydash.link.session import Session
 from raydash.ui.frame.main_window import MainWindow
 from raydash.ui.library import lines
@@ -514,7 +514,7 @@ def test_a_spec_for_another_cluster_offers_to_attach_to_it(
     if attach is not None:
         attach.click()
         assert engine.calls[-1] == "replace"
-        engine.become("ready")
+        engine.become(EngineState.READY)
         connect = engine.sent[-1]
         assert isinstance(connect, Connect)
         assert connect.cluster.address == "10.0.0.5:6379"

@@ -4,7 +4,7 @@ import pytest
 
 from raydash.core.messages import AttachRun, Command, Connect, FollowRuns, RunList, StartRun
 from raydash.core.spec import RunSpec
-from raydash.core.states import RunState
+from raydash.core.states import EngineState, RunState
 from raydash.link.session import Session
 from tests.fakes.engines.engine import FakeEngine, summary
 
@@ -89,7 +89,7 @@ def test_a_live_run_of_others_is_attached_when_it_is_overlaid(
 def test_a_new_engine_reads_all_live_runs_again_as_closely_as_before(
     two: Session, engine: FakeEngine
 ) -> None:
-    engine.become("reconnecting")
+    engine.become(EngineState.RECONNECTING)
     engine.sent.clear()
     engine.come_up(summary(FIRST), summary(SECOND))
     kinds = [type(command) for command in engine.sent]

@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from raydash.core.messages import Answer, CancelConnect, Connect, EnvRegistry
 from raydash.core.spec import ClusterSpec
+from raydash.core.states import EngineState
 from raydash.link.engine_process import EngineProcess, Timings, child_environment
 from tests.fakes.places import ROOT
 
@@ -34,7 +35,7 @@ class Watched:
     def __init__(self, engine: EngineProcess) -> None:
         self.engine = engine
         self.messages: list[object] = []
-        self.states: list[str] = []
+        self.states: list[EngineState] = []
         self.faults: list[object] = []
         engine.message_received.connect(self.messages.append)
         engine.state_changed.connect(self.states.append)
@@ -48,7 +49,7 @@ Make = Callable[..., Watched]
 
 
 def has_stopped(engine: EngineProcess) -> bool:
-    return engine.state == "stopped"
+    return engine.state is EngineState.STOPPED
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_engine_is_ready_after_both_hellos_and_its_messages_arrive(
     make: Make, qtbot: QtBot
 ) -> None:
     watched = make()
-    qtbot.waitUntil(lambda: watched.engine.state == "ready", timeout=30_000)
+    qtbot.waitUntil(lambda: watched.engine.state is EngineState.READY, timeout=30_000)
     qtbot.waitUntil(
         lambda: any(isinstance(m, EnvRegistry) for m in watched.messages), timeout=30_000
     )
@@ -89,7 +90,7 @@ def test_engine_is_ready_after_both_hellos_and_its_messages_arrive(
 
 def test_command_is_answered_once_by_the_engine(make: Make, qtbot: QtBot) -> None:
     watched = make()
-    qtbot.waitUntil(lambda: watched.engine.state == "ready", timeout=30_000)
+    qtbot.waitUntil(lambda: watched.engine.state is EngineState.READY, timeout=30_000)
     watched.engine.send(Connect(1, ClusterSpec()))
     qtbot.waitUntil(lambda: watched.answers() == [Answer(1)], timeout=30_000)
 
@@ -104,10 +105,13 @@ def test_command_sent_while_no_engine_is_there_is_answered_with_a_fault(make: Ma
 
 def test_killed_engine_is_replaced_by_another(make: Make, qtbot: QtBot) -> None:
     watched = make()
-    qtbot.waitUntil(lambda: watched.engine.state == "ready", timeout=30_000)
+    qtbot.waitUntil(lambda: watched.engine.state is EngineState.READY, timeout=30_000)
     first = watched.engine.pid
     os.kill(first, 9)
-    qtbot.waitUntil(lambda: watched.states == ["ready", "reconnecting", "ready"], timeout=30_000)
+    qtbot.waitUntil(
+        lambda: watched.states == [EngineState.READY, EngineState.RECONNECTING, EngineState.READY],
+        timeout=30_000,
+    )
     assert watched.engine.pid != first
     assert "killed by signal 9" in watched.faults[0].why  # type: ignore[attr-defined]
 
@@ -116,7 +120,7 @@ def test_command_in_flight_when_the_engine_dies_is_answered_locally(
     make: Make, qtbot: QtBot
 ) -> None:
     watched = make("--mode", "die_on_command")
-    qtbot.waitUntil(lambda: watched.engine.state == "ready", timeout=30_000)
+    qtbot.waitUntil(lambda: watched.engine.state is EngineState.READY, timeout=30_000)
     watched.engine.send(Connect(7, ClusterSpec()))
     qtbot.waitUntil(lambda: len(watched.answers()) == 1, timeout=30_000)
     (answer,) = watched.answers()
@@ -137,7 +141,9 @@ def test_engine_that_sends_a_bad_frame_is_replaced_and_the_reason_said(
     make: Make, qtbot: QtBot, tmp_path: Path, mode: str, words: str
 ) -> None:
     watched = make("--mode", mode, "--once", str(tmp_path / "once"))
-    qtbot.waitUntil(lambda: watched.states[-2:] == ["reconnecting", "ready"], timeout=30_000)
+    qtbot.waitUntil(
+        lambda: watched.states[-2:] == [EngineState.RECONNECTING, EngineState.READY], timeout=30_000
+    )
     (fault,) = watched.faults
     assert words in fault.why  # type: ignore[attr-defined]
 
@@ -145,7 +151,11 @@ def test_engine_that_sends_a_bad_frame_is_replaced_and_the_reason_said(
 def test_hung_engine_is_killed_and_replaced(make: Make, qtbot: QtBot, tmp_path: Path) -> None:
     watched = make("--mode", "hang", "--once", str(tmp_path / "once"), hang_timeout_s=0.6)
     qtbot.waitUntil(
-        lambda: watched.states[:4] == ["ready", "hung", "reconnecting", "ready"], timeout=30_000
+        lambda: (
+            watched.states[:4]
+            == [EngineState.READY, EngineState.HUNG, EngineState.RECONNECTING, EngineState.READY]
+        ),
+        timeout=30_000,
     )
     assert "no sign of life" in watched.faults[0].why  # type: ignore[attr-defined]
 
@@ -154,7 +164,7 @@ def test_engine_of_another_protocol_is_refused_and_not_started_again(
     make: Make, qtbot: QtBot
 ) -> None:
     watched = make("--mode", "other_version")
-    qtbot.waitUntil(lambda: watched.engine.state == "failed", timeout=30_000)
+    qtbot.waitUntil(lambda: watched.engine.state is EngineState.FAILED, timeout=30_000)
     assert watched.engine.fault is not None
     assert "protocol 999" in watched.engine.fault.why
     assert watched.engine.pid == 0
@@ -164,7 +174,7 @@ def test_engine_that_dies_early_again_and_again_ends_in_failed_with_its_last_wor
     make: Make, qtbot: QtBot
 ) -> None:
     watched = make("--mode", "die")
-    qtbot.waitUntil(lambda: watched.engine.state == "failed", timeout=30_000)
+    qtbot.waitUntil(lambda: watched.engine.state is EngineState.FAILED, timeout=30_000)
     assert len(watched.faults) == QUICK.max_quick_deaths
     fault = watched.engine.fault
     assert fault is not None
@@ -175,14 +185,14 @@ def test_engine_that_dies_early_again_and_again_ends_in_failed_with_its_last_wor
 
 def test_retry_after_failed_starts_another_engine(make: Make, qtbot: QtBot, tmp_path: Path) -> None:
     watched = make("--mode", "other_version", "--once", str(tmp_path / "once"))
-    qtbot.waitUntil(lambda: watched.engine.state == "failed", timeout=30_000)
+    qtbot.waitUntil(lambda: watched.engine.state is EngineState.FAILED, timeout=30_000)
     watched.engine.retry()
-    qtbot.waitUntil(lambda: watched.engine.state == "ready", timeout=30_000)
+    qtbot.waitUntil(lambda: watched.engine.state is EngineState.READY, timeout=30_000)
 
 
 def test_missing_program_fails_in_words(make: Make, qtbot: QtBot) -> None:
     watched = make(command=("/nonexistent/python",))
-    qtbot.waitUntil(lambda: watched.engine.state == "failed", timeout=30_000)
+    qtbot.waitUntil(lambda: watched.engine.state is EngineState.FAILED, timeout=30_000)
     assert watched.engine.fault is not None
     assert watched.engine.fault.what == "The engine could not be started"
 
@@ -191,10 +201,13 @@ def test_engine_asked_to_end_by_cancel_is_replaced_without_a_fault(
     make: Make, qtbot: QtBot
 ) -> None:
     watched = make()
-    qtbot.waitUntil(lambda: watched.engine.state == "ready", timeout=30_000)
+    qtbot.waitUntil(lambda: watched.engine.state is EngineState.READY, timeout=30_000)
     watched.engine.send(CancelConnect(3))
     watched.engine.expect_exit()
-    qtbot.waitUntil(lambda: watched.states == ["ready", "reconnecting", "ready"], timeout=30_000)
+    qtbot.waitUntil(
+        lambda: watched.states == [EngineState.READY, EngineState.RECONNECTING, EngineState.READY],
+        timeout=30_000,
+    )
     assert watched.answers() == [Answer(3)]
     assert not watched.faults
 
@@ -203,9 +216,12 @@ def test_replaced_engine_ends_in_good_order_and_nothing_counts_as_lost(
     make: Make, qtbot: QtBot
 ) -> None:
     watched = make()
-    qtbot.waitUntil(lambda: watched.engine.state == "ready", timeout=30_000)
+    qtbot.waitUntil(lambda: watched.engine.state is EngineState.READY, timeout=30_000)
     watched.engine.replace()
-    qtbot.waitUntil(lambda: watched.states == ["ready", "reconnecting", "ready"], timeout=30_000)
+    qtbot.waitUntil(
+        lambda: watched.states == [EngineState.READY, EngineState.RECONNECTING, EngineState.READY],
+        timeout=30_000,
+    )
     assert not watched.faults
 
 
@@ -213,7 +229,7 @@ def test_engine_that_ignores_the_end_of_its_input_is_killed_after_the_grace(
     make: Make, qtbot: QtBot
 ) -> None:
     watched = make("--mode", "deaf_to_the_end")
-    qtbot.waitUntil(lambda: watched.engine.state == "ready", timeout=30_000)
+    qtbot.waitUntil(lambda: watched.engine.state is EngineState.READY, timeout=30_000)
     with qtbot.waitSignal(watched.engine.stopped, timeout=30_000):
         watched.engine.shut_down()
     assert watched.engine.pid == 0

@@ -12,7 +12,7 @@ from raydash.core.messages import (
     OpenRecording,
     QueryHistory,
 )
-from raydash.core.states import RunState
+from raydash.core.states import EngineState, RunState
 from raydash.link.session import Session
 from tests.fakes.engines.engine import FakeEngine, summary
 from tests.fakes.recordings.library import history_range, make_library, opened, recorded
@@ -40,8 +40,8 @@ def test_the_library_is_asked_for_once_and_again_of_the_next_engine(
     assert len(sent(engine, ListRecordings)) == 1
     engine.say(make_library(3))
     assert session.store.library == make_library(3)
-    engine.become("reconnecting")
-    engine.become("ready")
+    engine.become(EngineState.RECONNECTING)
+    engine.become(EngineState.READY)
     assert len(sent(engine, ListRecordings)) == 2
 
 
@@ -50,7 +50,7 @@ def test_a_library_asked_for_before_the_engine_is_there_comes_later_without_a_fa
 ) -> None:
     session.library.watch()
     engine.answer(Fault("The engine is not there to take the command"))
-    engine.become("ready")
+    engine.become(EngineState.READY)
     assert len(sent(engine, ListRecordings)) == 2
     assert not faults
 

@@ -20,7 +20,7 @@ from raydash.core.messages import (
     Verb,
 )
 from raydash.core.spec import ClusterSpec, EnvSpec, RunSpec
-from raydash.core.states import Activity, ClusterPhase, EndedBy, RunState
+from raydash.core.states import Activity, ClusterPhase, EndedBy, EngineState, RunState
 from raydash.link.session import Session
 from tests.fakes.engines.engine import UP, FakeEngine, summary
 from tests.fakes.recordings.library import opened
@@ -54,7 +54,7 @@ def started(session: Session, engine: FakeEngine) -> None:
 
 def test_connect_is_sent_once_the_engine_is_ready(session: Session, engine: FakeEngine) -> None:
     assert engine.sent == []
-    engine.become("ready")
+    engine.become(EngineState.READY)
     assert engine.sent == [Connect(1, ClusterSpec())]
 
 
@@ -94,7 +94,7 @@ def test_run_asked_for_at_the_start_is_tried_while_the_cluster_comes_up(
     session: Session, engine: FakeEngine
 ) -> None:
     session.start_when_up(SPEC)
-    engine.become("ready")
+    engine.become(EngineState.READY)
     assert engine.sent[-1] == StartRun(2, SPEC)
     engine.say(UP)
     engine.answer(to=1)
@@ -107,14 +107,14 @@ def test_run_asked_for_at_the_start_waits_for_the_next_cluster_if_none_came_up(
     session: Session, engine: FakeEngine, faults: list[Fault]
 ) -> None:
     session.start_when_up(SPEC)
-    engine.become("ready")
+    engine.become(EngineState.READY)
     failed = Fault("Ray did not start")
     engine.answer(failed, to=1)
     engine.answer(failed, to=2)
     assert faults == [failed]
     session.relaunch()
-    engine.become("starting")
-    engine.become("ready")
+    engine.become(EngineState.STARTING)
+    engine.become(EngineState.READY)
     assert isinstance(engine.sent[-1], StartRun)
 
 
@@ -125,7 +125,7 @@ def test_a_planned_cluster_comes_when_a_run_is_started_and_not_before(
     session.start()
     planned = ClusterSpec(num_gpus=1.0)
     session.plan_cluster(planned)
-    engine.become("ready")
+    engine.become(EngineState.READY)
     assert engine.sent == []
     assert can_connect(session)
     session.start_run(SPEC)
@@ -144,7 +144,7 @@ def test_a_recording_that_is_still_written_is_followed_on_its_cluster(
     session = Session(engine, hands)  # type: ignore[arg-type]
     session.start()
     join_if_live(session)
-    engine.become("ready")
+    engine.become(EngineState.READY)
     session.library.open(RUN_ID)
     engine.say(opened(RUN_ID, 100.0))  # as its file was then, it was running
     engine.answer(run_id=RUN_ID)
@@ -163,7 +163,7 @@ def test_bad_input_is_reported_while_the_cluster_still_comes_up(
     session: Session, engine: FakeEngine, faults: list[Fault]
 ) -> None:
     session.start_when_up(SPEC)
-    engine.become("ready")
+    engine.become(EngineState.READY)
     fault = Fault("There is no such environment", keys=("env.id",), bad_input=True)
     engine.answer(fault, to=2)
     assert faults == [fault]
@@ -196,7 +196,7 @@ def test_new_engine_connects_to_the_same_cluster_and_attaches_live_runs_again(
     running: Session, engine: FakeEngine, faults: list[Fault]
 ) -> None:
     lost = Fault("The engine died", "killed by signal 9")
-    engine.become("reconnecting")
+    engine.become(EngineState.RECONNECTING)
     engine.lost.emit(lost)
     assert faults == [lost]
     assert not running.is_connected
@@ -211,7 +211,7 @@ def test_new_engine_connects_to_the_same_cluster_and_attaches_live_runs_again(
 def test_run_that_the_new_engine_cannot_find_is_interrupted(
     running: Session, engine: FakeEngine
 ) -> None:
-    engine.become("reconnecting")
+    engine.become(EngineState.RECONNECTING)
     engine.come_up()
     engine.answer(Fault("There is no such run"))
     assert running.store.shown is not None
@@ -230,13 +230,13 @@ def test_lost_cluster_interrupts_runs_but_keeps_their_data_and_waits_for_relaunc
     assert len(run.recent) > 0
     assert run.latest is not None
     assert set(run.latest.workers.activity) == {Activity.STOPPED}
-    engine.become("reconnecting")
-    engine.become("ready")
+    engine.become(EngineState.RECONNECTING)
+    engine.become(EngineState.READY)
     assert engine.sent == []
     assert running.store.cluster.phase is ClusterPhase.LOST
     running.relaunch()
     assert engine.calls[-1] == "replace"
-    engine.become("ready")
+    engine.become(EngineState.READY)
     assert isinstance(engine.sent[-1], Connect)
 
 
@@ -244,7 +244,7 @@ def test_failed_connect_raises_its_fault_once(
     session: Session, engine: FakeEngine, faults: list[Fault]
 ) -> None:
     fault = Fault("Nobody listens there")
-    engine.become("ready")
+    engine.become(EngineState.READY)
     engine.say(ClusterStatus(ClusterPhase.FAILED, fault=fault))
     engine.answer(fault)
     assert faults == [fault]
@@ -254,14 +254,14 @@ def test_failed_connect_raises_its_fault_once(
 def test_cancelled_connect_leaves_the_cluster_absent_and_a_fresh_engine_idle(
     session: Session, engine: FakeEngine, faults: list[Fault]
 ) -> None:
-    engine.become("ready")
+    engine.become(EngineState.READY)
     engine.say(ClusterStatus(ClusterPhase.LAUNCHING))
     session.cancel_connect()
     assert isinstance(engine.sent[-1], CancelConnect)
     assert engine.calls[-1] == "expect_exit"
     engine.answer(Fault("Cancelled"), to=1)
-    engine.become("reconnecting")
-    engine.become("ready")
+    engine.become(EngineState.RECONNECTING)
+    engine.become(EngineState.READY)
     assert len(engine.sent) == 2
     assert session.store.cluster.phase is ClusterPhase.ABSENT
     assert faults == []
@@ -271,7 +271,7 @@ def test_other_cluster_gets_a_new_engine(running: Session, engine: FakeEngine) -
     other = ClusterSpec(address="10.0.0.5:6379")
     running.connect_cluster(other)
     assert engine.calls[-1] == "replace"
-    engine.become("ready")
+    engine.become(EngineState.READY)
     assert engine.sent[-1].cluster == other  # type: ignore[union-attr]
 
 

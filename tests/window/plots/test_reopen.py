@@ -19,7 +19,7 @@ from raydash.core.messages import (
     StartRun,
     Verb,
 )
-from raydash.core.states import ClusterPhase, EndedBy, RunState
+from raydash.core.states import ClusterPhase, EndedBy, EngineState, RunState
 from raydash.link.session import Session
 from raydash.ui.frame.main_window import MainWindow
 from raydash.ui.kit import words
@@ -415,7 +415,7 @@ def test_an_interrupted_run_is_started_again_from_its_spec_on_a_new_cluster(
     again.click()
     assert engine.calls[-1] == "replace"
     assert window.form.spec().name == spec.name
-    engine.become("ready")
+    engine.become(EngineState.READY)
     engine.say(UP)
     starts = [command for command in engine.sent if isinstance(command, StartRun)]
     assert [command.spec for command in starts] == [spec]
