@@ -12,10 +12,11 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QSocketNotifier, QTimer
 from PySide6.QtWidgets import QApplication
 
+from raydash.child_process import ENGINE_COMMAND
 from raydash.core.messages import ClusterStatus
 from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.core.states import ClusterPhase, EndedBy, EngineState
-from raydash.link.engine_process import DEFAULT_COMMAND, EngineProcess
+from raydash.link.engine_process import EngineProcess
 from raydash.link.session import Session
 from raydash.terminal.commands.display import why_no_window
 from raydash.terminal.commands.options import source_dirs
@@ -38,7 +39,7 @@ def run_window(
     show_library: bool = False,
     quit_after_s: float | None = None,
     screenshot: Path | None = None,
-    engine_command: Sequence[str] = DEFAULT_COMMAND,
+    engine_command: Sequence[str] = ENGINE_COMMAND,
     on_first_paint: Callable[[], None] | None = None,
 ) -> int:
     """Open the window and run it to its end.

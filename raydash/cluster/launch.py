@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from raydash.child_process import ProcessEnd
 from raydash.cluster import leases, processes, ray_words
 from raydash.cluster.cluster_file import (
     ClusterRecord,
@@ -284,7 +285,7 @@ def _spawn_guardian(folder: Path, guardian_lock: FileLock) -> None:
         raise FaultError(
             Fault(
                 "The cluster's guardian did not start",
-                ray_words.describe_exit(code),
+                f"it {ProcessEnd(code).words}",
                 "Look at the log below",
                 detail,
             ),

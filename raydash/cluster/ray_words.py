@@ -4,9 +4,10 @@ Standard library only: the guardian imports it.
 """
 
 import re
-import signal
 from dataclasses import dataclass
 from pathlib import Path
+
+from raydash.child_process import ProcessEnd
 
 _PARTS = {
     "gcs_server": "Ray's control store (gcs_server)",
@@ -70,17 +71,6 @@ _START_FAILURES: tuple[tuple[str, Explanation], ...] = (
 )
 
 
-def describe_exit(code: int) -> str:
-    """Describe how a process ended."""
-    if code >= 0:
-        return f"ended with code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return "crashed (SIGSEGV)" if name == "SIGSEGV" else f"was killed ({name})"
-
-
 def explain_start_failure(code: int | None, log: str) -> Explanation:
     """Explain why `ray start` failed, from the tail of its log and its exit code.
 
@@ -93,7 +83,7 @@ def explain_start_failure(code: int | None, log: str) -> Explanation:
         return Explanation(
             "Ray was not up in time", "Look at the log below; the machine may be busy"
         )
-    return Explanation(f"`ray start` {describe_exit(code)}", "Look at the log below")
+    return Explanation(f"`ray start` {ProcessEnd(code).words}", "Look at the log below")
 
 
 def explain_death(code: int, exit_log: str) -> Explanation:
@@ -103,10 +93,12 @@ def explain_death(code: int, exit_log: str) -> Explanation:
         code: Exit code of `ray start --block`.
         exit_log: Text of Ray's own `ray_process_exit.log`.
     """
-    ends = dict.fromkeys(_EXIT.findall(exit_log))
-    parts = [f"{_PARTS.get(part, part)} {describe_exit(int(number))}" for part, number in ends]
-    reason = " and ".join(parts) if parts else f"the Ray process itself {describe_exit(code)}"
-    killed = "SIGKILL" in reason
+    ends = [
+        (_PARTS.get(part, part), ProcessEnd(int(code_of_part)))
+        for part, code_of_part in dict.fromkeys(_EXIT.findall(exit_log))
+    ] or [("the Ray process itself", ProcessEnd(code))]
+    reason = " and ".join(f"{part} {end.words}" for part, end in ends)
+    killed = any(end.signal_name == "SIGKILL" for _, end in ends)
     remedy = "Relaunch" + ("; if it happens again, memory may have run out" if killed else "")
     return Explanation(reason, remedy)
 

@@ -4,13 +4,17 @@
 """
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
-from raydash import paths
+from raydash.child_process import (
+    ENGINE_COMMAND,
+    ProcessEnd,
+    child_environment,
+    other_protocol_fault,
+)
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault
 from raydash.core.messages import (
@@ -30,7 +34,6 @@ from raydash.protocol.frames import FrameError, FrameReader, frame
 from raydash.version import __version__
 
 STDERR_BYTES = 64 * 1024
-DEFAULT_COMMAND = (sys.executable, "-m", "raydash.engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class EngineProcess(QObject):
         self,
         clock: Clock,
         *,
-        command: Sequence[str] = DEFAULT_COMMAND,
+        command: Sequence[str] = ENGINE_COMMAND,
         timings: Timings | None = None,
         parent: QObject | None = None,
     ) -> None:
@@ -91,6 +94,7 @@ class EngineProcess(QObject):
         self.fault: Fault | None = None
         self.latency_ms = float("nan")
         self._clock = clock
+        self._hello = Hello(PROTOCOL_VERSION, __version__, os.getpid())
         self._command = tuple(command)
         self._timings = timings or Timings()
         self._reader = FrameReader()
@@ -107,7 +111,10 @@ class EngineProcess(QObject):
         self._pinged_s = 0.0
 
         self._process = QProcess(self)
-        self._process.setProcessEnvironment(child_environment())
+        environment = QProcessEnvironment()
+        for name, value in child_environment().items():
+            environment.insert(name, value)
+        self._process.setProcessEnvironment(environment)
         self._process.readyReadStandardOutput.connect(self._on_output)
         self._process.readyReadStandardError.connect(self._on_stderr)
         self._process.finished.connect(self._on_finished)
@@ -192,7 +199,7 @@ class EngineProcess(QObject):
         self._awaits_pong = False
         self._started_s = self._last_frame_s = self._last_tick_s = self._clock()
         self._process.start(self._command[0], list(self._command[1:]))
-        self._write(Hello(PROTOCOL_VERSION, __version__, os.getpid()))
+        self._write(self._hello)
         self._ping_timer.start(round(self._timings.ping_s * 1000))
 
     def _write(self, message: ToEngine) -> None:
@@ -247,16 +254,9 @@ class EngineProcess(QObject):
         self._last_frame_s = self._clock()
         match message:
             case Hello(protocol_version=version) if version != PROTOCOL_VERSION:
-                self._kill(
-                    Fault(
-                        "The engine speaks another protocol than this window",
-                        f"the engine is raydash {message.raydash_version} (protocol {version}), "
-                        f"the window is raydash {__version__} "
-                        f"(protocol {PROTOCOL_VERSION})",
-                        "Install one version for both, then press Retry",
-                    ),
-                    fatal=True,
-                )
+                remedy = "Install one version for both, then press Retry"
+                fault = other_protocol_fault(message, self._hello, "window", remedy=remedy)
+                self._kill(fault, fatal=True)
             case Hello():
                 self._set_state(EngineState.READY)
             case _ if self._kill_reason is not None:
@@ -284,7 +284,7 @@ class EngineProcess(QObject):
         reason = self._kill_reason
         if reason is None:
             crashed = status == QProcess.ExitStatus.CrashExit
-            why = f"killed by signal {exit_code}" if crashed else f"exit code {exit_code}"
+            why = f"it {ProcessEnd(-exit_code if crashed else exit_code).words}"
             if not self._reader.is_between_frames:
                 why += ", in the middle of a message"
             reason = Fault("The engine died", why)
@@ -352,17 +352,6 @@ class EngineProcess(QObject):
         if state is not self.state:
             self.state = state
             self.state_changed.emit(state)
-
-
-def child_environment() -> QProcessEnvironment:
-    """Make the engine's environment: ours, with byte-code in our cache to import faster.
-
-    PYTHONDONTWRITEBYTECODE is dropped: with it every Ray process would compile everything again.
-    """
-    environment = QProcessEnvironment.systemEnvironment()
-    environment.remove("PYTHONDONTWRITEBYTECODE")
-    environment.insert("PYTHONPYCACHEPREFIX", str(paths.cache_dir() / "pycache"))
-    return environment
 
 
 def _timer(parent: QObject, slot: Callable[[], object], *, single: bool = True) -> QTimer:

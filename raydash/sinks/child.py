@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from raydash.child_process import ProcessEnd
 from raydash.core.clock import Clock
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
@@ -246,8 +247,8 @@ class SinkChild:
         self._kill_group()
         has_explained = bool(self._reported & _EXPLAINED_EXITS)
         if not has_explained and (code != 0 or not self._is_ending):
-            why = f"signal {-code}" if code < 0 else f"exit code {code}"
-            self._report(Trouble(Cause.DIED, f"its process died ({why})", self._log.tail()))
+            words = f"its process {ProcessEnd(code).words}"
+            self._report(Trouble(Cause.DIED, words, self._log.tail()))
         left_out = self._num_left_out + self._num_replaced
         self._log.write(f"ended; {left_out} points were left out\n".encode())
         for pipe in self._pipes():

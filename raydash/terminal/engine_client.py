@@ -8,18 +8,21 @@ import contextlib
 import math
 import os
 import select
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from raydash import paths
+from raydash.child_process import (
+    ENGINE_COMMAND,
+    ProcessEnd,
+    child_environment,
+    other_protocol_fault,
+)
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import (
@@ -37,7 +40,6 @@ from raydash.protocol.codec import CodecError, decode, encode
 from raydash.protocol.frames import FrameError, FrameReader, frame
 from raydash.version import __version__
 
-DEFAULT_COMMAND = (sys.executable, "-m", "raydash.engine")
 LOG_TAIL_BYTES = 16 * 1024
 _READ_BYTES = 256 * 1024
 _POLL_S = 0.2
@@ -45,13 +47,6 @@ _POLL_S = 0.2
 
 class EngineGoneError(FaultError):
     """The engine died, hung or sent nonsense. Runs are not affected; another one may be started."""
-
-
-def child_environment(base: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Make the engine's environment: ours, with byte-code in our cache to import faster."""
-    environment = {k: v for k, v in base.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPYCACHEPREFIX"] = str(paths.cache_dir() / "pycache")
-    return environment
 
 
 class EngineClient:
@@ -99,7 +94,7 @@ class EngineClient:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
-                list(command or DEFAULT_COMMAND),
+                list(command or ENGINE_COMMAND),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
@@ -239,19 +234,13 @@ class EngineClient:
     # --- frames and faults --------------------------------------------------------------------
 
     def _greet(self, timeout_s: float) -> Hello:
-        self._write(Hello(PROTOCOL_VERSION, __version__, os.getpid()))
+        ours = Hello(PROTOCOL_VERSION, __version__, os.getpid())
+        self._write(ours)
         match self.receive(timeout_s):
             case Hello(protocol_version=version) as hello if version == PROTOCOL_VERSION:
                 return hello
-            case Hello(protocol_version=version, raydash_version=theirs):
-                raise EngineGoneError(
-                    Fault(
-                        "The engine speaks another protocol than this command",
-                        f"the engine is raydash {theirs} (protocol {version}), this is raydash "
-                        f"{__version__} (protocol {PROTOCOL_VERSION})",
-                        "Install one version for both",
-                    )
-                )
+            case Hello() as theirs:
+                raise EngineGoneError(other_protocol_fault(theirs, ours, "command"))
             case None:
                 why = f"it said nothing for {timeout_s:g} s"
             case other:
@@ -304,8 +293,7 @@ class EngineClient:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._gone_error("The engine closed its output", "it was then ended")
-        ended = f"ended by {signal.Signals(-code).name}" if code < 0 else ""
-        why = ended or f"its exit code was {code}"
+        why = f"it {ProcessEnd(code).words}"
         if not self._reader.is_between_frames:
             why += ", in the middle of a message"
         return self._gone_error("The engine died", why)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from raydash.child_process import ProcessEnd, child_environment
 from raydash.core.analysis.policy_evaluation import PolicyEvaluation
 from raydash.core.clock import Clock
 from raydash.core.env_check import (
@@ -32,7 +33,6 @@ from raydash.core.spec import (
     RolloutSpec,
 )
 from raydash.core.trust import why_untrusted
-from raydash.paths import cache_dir
 
 TIME_LIMIT_S = 20.0
 EVALUATION_TIME_LIMIT_S = 3600.0
@@ -278,8 +278,6 @@ def _run_child(
 
     Once the child plays episodes, it may take `episodes_limit_s` for them.
     """
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(cache_dir() / "pycache")}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     # Files and not pipes: a pipe can fill up, and a grandchild that inherits it keeps it open.
     with (
         tempfile.TemporaryFile() as request_file,
@@ -296,7 +294,7 @@ def _run_child(
             stdin=request_file,
             stdout=answer_file,
             stderr=log,
-            env=environment,
+            env=child_environment(),
             start_new_session=True,
         )
         phase = ""
@@ -326,7 +324,7 @@ def _run_child(
         answer_file.seek(0)
         log.seek(max(0, log.seek(0, os.SEEK_END) - _MAX_DETAIL))
         answers, words = _parsed(answer_file.read()), log.read().decode(errors="replace")
-    return answers, late or _how_it_ended(code), words
+    return answers, late or f"It {ProcessEnd(code).words}", words
 
 
 def _wait(pid: int, time_limit_s: float, cancelled: Callable[[], bool], clock: Clock) -> str:
@@ -353,12 +351,3 @@ def _parsed(output: bytes) -> list[dict[str, Any]]:
             # The child ended in the middle of this line.
             break
     return answers
-
-
-def _how_it_ended(code: int) -> str:
-    if code < 0:
-        try:
-            return f"It was ended by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"It was ended by signal {-code}"
-    return f"It left with exit code {code}"

@@ -18,7 +18,7 @@ QT_SIDE = {"PySide6", "pyqtgraph", "shiboken6"}
 WINDOW_SIDE = ["app", "ui", "link"]
 TERMINAL = ["cli", "terminal"]
 CLUSTER_SIDE = ["engine", "supervise", "trial", "learn", "worker", "record", "sinks", "cluster"]
-BOTH = ["protocol", "core", "paths", "version"]
+BOTH = ["protocol", "core", "paths", "child_process", "version"]
 
 _CHILD = """
 import importlib, json, sys
@@ -117,7 +117,7 @@ def test_cluster_side_imports_where_there_is_no_qt() -> None:
     assert parts_of(loaded) <= {*CLUSTER_SIDE, *BOTH}
 
 
-@pytest.mark.parametrize("part", ["core", "protocol", "paths"])
+@pytest.mark.parametrize("part", ["core", "protocol", "paths", "child_process"])
 def test_shared_parts_load_neither_ray_nor_qt(part: str) -> None:
     assert not tops(imported([part])) & (RAY_SIDE | QT_SIDE)
 

@@ -89,7 +89,7 @@ def engine() -> None:
 
     It speaks frames on stdin and stdout, and ends with its input.
     """
-    from raydash.terminal.engine_client import DEFAULT_COMMAND, child_environment
+    from raydash.child_process import ENGINE_COMMAND, child_environment
 
     # A new interpreter in the same process, because byte-code settings are read at its start.
-    os.execve(DEFAULT_COMMAND[0], DEFAULT_COMMAND, child_environment())
+    os.execve(ENGINE_COMMAND[0], ENGINE_COMMAND, child_environment())

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from typing import Any
 
+from raydash.child_process import child_environment
 from raydash.protocol.codec import decode, encode
 from raydash.protocol.frames import FrameReader, frame
-from raydash.terminal.engine_client import child_environment
 
 CEILING_S = 30.0
 

@@ -122,7 +122,7 @@ BAD = {
     "missing": ("wandb is not installed", "pip install 'raydash[wandb]'"),
     "cannot-start": ("api_key not configured", "wandb login"),
     "fails": ("did not take figures", "no connection at step"),
-    "crashes": ("signal 6",),
+    "crashes": ("crashed (SIGABRT)",),
     "hangs": ("has not answered",),
 }
 

@@ -28,7 +28,7 @@ CONSTRUCTOR = '{"where": "constructor"}'
 @pytest.fixture(autouse=True)
 def _nothing_is_started(private_dirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every engine a program that does not exist, so that starting one fails."""
-    monkeypatch.setattr("raydash.terminal.engine_client.DEFAULT_COMMAND", ("/nonexistent",))
+    monkeypatch.setattr("raydash.terminal.engine_client.ENGINE_COMMAND", ("/nonexistent",))
 
 
 def typed(*words: str) -> Result:

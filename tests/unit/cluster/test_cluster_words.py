@@ -147,7 +147,7 @@ def test_a_node_is_compared_package_by_package() -> None:
         ("RuntimeError: can't start new thread", "processes or threads"),
         ("OSError: [Errno 24] Too many open files", "open files"),
         ("PermissionError: [Errno 13] Permission denied", "not write"),
-        ("something new", "ended with code 1"),
+        ("something new", "ended with exit code 1"),
     ],
 )
 def test_a_failed_start_is_explained_by_its_log(log: str, reason: str) -> None:
@@ -159,7 +159,7 @@ def test_a_death_is_explained_by_rays_own_exit_log() -> None:
     words = ray_words.explain_death(1, log)
     assert words.reason == (
         "Ray's control store (gcs_server) was killed (SIGKILL)"
-        " and Ray's node manager (raylet) ended with code 1"
+        " and Ray's node manager (raylet) ended with exit code 1"
     )
     assert "memory" in words.remedy
     assert ray_words.explain_death(-11, "").reason == "the Ray process itself crashed (SIGSEGV)"

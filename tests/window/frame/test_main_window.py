@@ -148,7 +148,7 @@ def test_data_stay_on_screen_while_the_engine_is_away(
 ) -> None:
     window.clock.tick()
     engine.become(EngineState.RECONNECTING)
-    engine.lost.emit(Fault("The engine died", "killed by signal 9", detail="last words"))
+    engine.lost.emit(Fault("The engine died", "it was killed (SIGKILL)", detail="last words"))
     window.clock.tick()
     assert window.bottom.workers.model.rowCount() == 8
     assert window.badge.text() == "reconnecting to the engine"

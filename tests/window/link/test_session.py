@@ -195,7 +195,7 @@ def test_command_is_pending_until_it_is_answered(running: Session, engine: FakeE
 def test_new_engine_connects_to_the_same_cluster_and_attaches_live_runs_again(
     running: Session, engine: FakeEngine, faults: list[Fault]
 ) -> None:
-    lost = Fault("The engine died", "killed by signal 9")
+    lost = Fault("The engine died", "it was killed (SIGKILL)")
     engine.become(EngineState.RECONNECTING)
     engine.lost.emit(lost)
     assert faults == [lost]
