@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject
 
 from raydash.core.messages import Answer, AttachRun, FollowRuns
 from raydash.core.states import EngineState
-from raydash.link.library import Ask, Callback
+from raydash.link.pending_commands import Ask, Callback
 from raydash.link.store import Store
 
 

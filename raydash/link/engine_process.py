@@ -19,9 +19,6 @@ from raydash.core.clock import Clock
 from raydash.core.faults import Fault
 from raydash.core.messages import (
     PROTOCOL_VERSION,
-    Answer,
-    CancelConnect,
-    Command,
     Goodbye,
     Hello,
     Ping,
@@ -62,8 +59,6 @@ class Timings:
 class EngineProcess(QObject):
     """Keeps one engine running and talks to it. Everything happens on the caller's event loop.
 
-    Each command is answered exactly once: by the engine, or here if the engine dies first.
-
     Attributes:
         state: How the engine is doing.
         fault: Why the state is `failed`, else why the previous engine died, or None.
@@ -73,12 +68,14 @@ class EngineProcess(QObject):
         message_received(object): A message other than Hello and Pong.
         state_changed(EngineState): `state` has a new value.
         lost(Fault): An engine died that should not have.
+        exited: An engine is gone, for whatever reason, and answers no command any more.
         stopped: `shut_down` is complete, and no child is left.
     """
 
     message_received = Signal(object)
     state_changed = Signal(object)
     lost = Signal(object)
+    exited = Signal()
     stopped = Signal()
 
     def __init__(
@@ -99,7 +96,6 @@ class EngineProcess(QObject):
         self._timings = timings or Timings()
         self._reader = FrameReader()
         self._stderr = bytearray()
-        self._pending_commands: dict[int, Command] = {}
         self._kill_reason: Fault | None = None
         self._is_fatal = False
         self._exit_expected = False
@@ -145,13 +141,9 @@ class EngineProcess(QObject):
             self._launch()
 
     def send(self, message: ToEngine) -> None:
-        """Send a message. If no engine is ready for a command, it is answered here with a fault."""
-        if not isinstance(message, Hello | Ping | Goodbye):
-            if self.state is not EngineState.READY:
-                self._answer_with_fault(message, "The engine is not there to take the command")
-                return
-            self._pending_commands[message.command_id] = message
-        self._write(message)
+        """Send a message, unless there is no child."""
+        if self._process.state() != QProcess.ProcessState.NotRunning:
+            self._process.write(frame(encode(message)))
 
     def replace(self) -> None:
         """End this engine in good order and start another at once; nothing counts as lost."""
@@ -199,17 +191,13 @@ class EngineProcess(QObject):
         self._awaits_pong = False
         self._started_s = self._last_frame_s = self._last_tick_s = self._clock()
         self._process.start(self._command[0], list(self._command[1:]))
-        self._write(self._hello)
+        self.send(self._hello)
         self._ping_timer.start(round(self._timings.ping_s * 1000))
-
-    def _write(self, message: ToEngine) -> None:
-        if self._process.state() != QProcess.ProcessState.NotRunning:
-            self._process.write(frame(encode(message)))
 
     def _say_goodbye(self) -> None:
         """Say goodbye before closing the input, or the window would seem to have died."""
         if self.state is EngineState.READY:
-            self._write(Goodbye())
+            self.send(Goodbye())
         self._process.closeWriteChannel()
 
     def _on_tick(self) -> None:
@@ -228,7 +216,7 @@ class EngineProcess(QObject):
             self._awaits_pong = True
             self._ping_number += 1
             self._pinged_s = now
-            self._write(Ping(self._ping_number))
+            self.send(Ping(self._ping_number))
 
     def _kill(self, reason: Fault, *, fatal: bool = False) -> None:
         self._kill_reason = reason
@@ -267,9 +255,6 @@ class EngineProcess(QObject):
                 if number == self._ping_number:
                     self._awaits_pong = False
                     self.latency_ms = (self._clock() - self._pinged_s) * 1000
-            case Answer(command_id):
-                if self._pending_commands.pop(command_id, None) is not None:
-                    self.message_received.emit(message)
             case _:
                 self.message_received.emit(message)
 
@@ -291,12 +276,12 @@ class EngineProcess(QObject):
         self._on_exit(reason)
 
     def _on_exit(self, reason: Fault) -> None:
-        """Report that the child is gone, answer its commands, and start another one or give up."""
+        """Report that the child is gone, and start another one or give up."""
         self._ping_timer.stop()
         self._kill_timer.stop()
         expected, self._exit_expected = self._exit_expected, False
         if self._stopping:
-            self._fail_pending_commands(expected=True)
+            self.exited.emit()
             self._finish_stopping()
             return
         uptime_s = self._clock() - self._started_s
@@ -315,7 +300,7 @@ class EngineProcess(QObject):
         self._set_state(EngineState.FAILED if gives_up else EngineState.RECONNECTING)
         if fault is not None:
             self.lost.emit(fault)
-        self._fail_pending_commands(expected=expected)
+        self.exited.emit()
         if not gives_up:
             waits = self._timings.backoff_s
             wait_s = waits[min(max(0, self._quick_deaths - 1), len(waits) - 1)]
@@ -331,18 +316,6 @@ class EngineProcess(QObject):
             else "Another engine is being started; the run itself is not affected"
         )
         return Fault(reason.what, why, remedy, self.stderr_tail)
-
-    def _fail_pending_commands(self, *, expected: bool) -> None:
-        pending_commands, self._pending_commands = self._pending_commands, {}
-        for command in pending_commands.values():
-            if expected and isinstance(command, CancelConnect):
-                self.message_received.emit(Answer(command.command_id))
-            else:
-                self._answer_with_fault(command, "The engine died before it answered")
-
-    def _answer_with_fault(self, command: Command, what: str) -> None:
-        fault = Fault(what, "the run itself is not affected", "Try again in a moment")
-        self.message_received.emit(Answer(command.command_id, fault))
 
     def _finish_stopping(self) -> None:
         self._set_state(EngineState.STOPPED)

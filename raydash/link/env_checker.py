@@ -8,7 +8,7 @@ from PySide6.QtCore import QObject, Signal
 from raydash.core.env_check import CheckPhase, EnvCheck
 from raydash.core.messages import Answer, CancelCheck, CheckEnv, EnvChecked, EnvCheckPhase
 from raydash.core.spec import RunSpec
-from raydash.link.library import Ask
+from raydash.link.pending_commands import Ask
 
 
 class EnvChecker(QObject):

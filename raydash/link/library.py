@@ -5,7 +5,6 @@ recording as a run among the others (`RunStore.is_recording`).
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 from PySide6.QtCore import QObject, Signal
 
@@ -13,7 +12,6 @@ from raydash.core.library import ExportFormat, LibrarySettings, Notes
 from raydash.core.messages import (
     Answer,
     ChangeLibrary,
-    Command,
     DeleteRecordings,
     EditNotes,
     ExportRecording,
@@ -24,23 +22,8 @@ from raydash.core.messages import (
     WriteReport,
 )
 from raydash.core.states import EngineState
+from raydash.link.pending_commands import Ask, Callback
 from raydash.link.store import Store
-
-Callback = Callable[[Answer], None]
-
-
-class Ask(Protocol):
-    """Sends a command; a fault in its answer is shown to the user unless `quiet` is set."""
-
-    def __call__(
-        self,
-        make: Callable[[int], Command],
-        callback: Callback | None = None,
-        *,
-        text: str = "",
-        quiet: bool = False,
-    ) -> int:
-        """Send the command that `make` makes from its id; `text` says what is going on then."""
 
 
 class LibraryClient(QObject):

@@ -16,7 +16,6 @@ from raydash.core.history.generation_series import GenerationSeries
 from raydash.core.history.series import HistorySeries
 from raydash.core.library import RecordedRun
 from raydash.core.messages import (
-    Answer,
     ClusterStatus,
     EngineHealth,
     EnvRegistry,
@@ -178,7 +177,6 @@ class Store(QObject):
         shown_run_changed: Another run is shown.
         overlaid_changed: Other runs are drawn beside the one on screen.
         library_changed: `library` has a new value.
-        answered(Answer): A command was answered.
     """
 
     cluster_changed = Signal()
@@ -190,7 +188,6 @@ class Store(QObject):
     shown_run_changed = Signal()
     overlaid_changed = Signal()
     library_changed = Signal()
-    answered = Signal(object)
 
     def __init__(self, clock: Clock, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -305,8 +302,6 @@ class Store(QObject):
                 self.library_changed.emit()
             case HistoryRange(run_id) if run_id in self.runs:
                 self.runs[run_id].take_detail(message)
-            case Answer():
-                self.answered.emit(message)
             case _:
                 pass
 

@@ -110,11 +110,11 @@ def _new_window(driver: WindowDriver) -> dict[str, float]:
     before = driver.session.store.shown
     assert before is not None
     wanted = len(before.recent)
-    own = set(driver.session.own_runs)
+    own = set(driver.session.own_runs.ids)
     driver.leave()
     began_s = time.monotonic()
     driver.open()
-    driver.session.own_runs |= own
+    driver.session.own_runs.ids |= own
 
     def is_whole() -> bool:
         run = driver.session.store.shown

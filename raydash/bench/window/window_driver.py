@@ -72,9 +72,9 @@ class WindowDriver:
             self.session.engine.send(StartRun(FOREIGN_ID, spec, simulated=True))
             self.wait(lambda: self.session.store.shown is not None)
             # Closing the window stops only its own runs, and the session did not start this one.
-            self.session.own_runs.add(self.session.store.shown_run_id)
+            self.session.own_runs.ids.add(self.session.store.shown_run_id)
         else:
-            self.session.start_when_up(spec)
+            self.session.own_runs.start_when_up(spec)
         wanted = spec.rollout.num_workers or 1
         self.wait(lambda: self.num_in(1, 2) == wanted)
         run = self.session.store.shown

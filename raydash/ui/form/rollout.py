@@ -9,6 +9,7 @@ from typing_extensions import override
 from raydash.core.machine.permissions import why_run_cannot
 from raydash.core.messages import Verb
 from raydash.core.spec import MAX_ENVS_PER_WORKER, MAX_WORKERS, MODES, VECTORIZATIONS, RunSpec
+from raydash.link.pending_commands import VERB_TEXTS
 from raydash.link.session import Session
 from raydash.ui.form.part import FormPart
 from raydash.ui.form.values import number_in
@@ -143,7 +144,7 @@ class RolloutPart(FormPart):
         self._apply.setVisible(differs and not self._why_cannot_scale())
         pending = self._session.pending_verb(Verb.SCALE)
         self._apply.setEnabled(not pending)
-        self._apply.setText("Scaling…" if pending else "Apply")
+        self._apply.setText(VERB_TEXTS[Verb.SCALE] if pending else "Apply")
         if latest is not None:
             self._apply.setToolTip(
                 f"Change the run from {latest.num_workers} to {wanted} workers now"

@@ -9,6 +9,7 @@ from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from raydash.core.messages import Answer, Verb
 from raydash.core.spec import SpecError
 from raydash.core.states import EngineState
+from raydash.link.pending_commands import STARTING_TEXT
 from raydash.link.session import Session
 from raydash.ui.dialogs.trust_dialog import when_trusted
 from raydash.ui.form.run_form import RunForm, keys_of
@@ -110,7 +111,7 @@ class Actions(QObject):
     def refresh(self) -> None:
         """Enable what can be done now; the tool tips of the others say why not."""
         context = action_context(self._session, self._form)
-        self.start.setText("Starting…" if context.starting else "Start")
+        self.start.setText(STARTING_TEXT if context.starting else "Start")
         self._allow(self.start, why_start_cannot(context), self._start_help())
         self._allow(self.check_env, self._why_cannot_check(), _CHECK_HELP)
         name = self._name_among_several()

@@ -40,11 +40,11 @@ from PySide6.QtWidgets import (
 )
 from typing_extensions import override
 
-from raydash.core.messages import Verb
 from raydash.core.records import agent_return_name
 from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.core.states import EndedBy
 from raydash.core.trust import untrusted
+from raydash.link.pending_commands import STARTING_TEXT, VERB_TEXTS
 from raydash.link.session import Session
 from raydash.ui.dialogs.close_dialog import CloseDialog
 from raydash.ui.dialogs.connect_dialog import ConnectDialog
@@ -209,13 +209,9 @@ class MainWindow(QMainWindow):
         bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
         bar.setIconSize(QSize(16, 16))
         bar.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        verbs = self.actions_.verbs
         for action, longest in (
-            (self.actions_.start, "Starting…"),
-            (verbs[Verb.PAUSE], "Pausing…"),
-            (verbs[Verb.RESUME], "Resuming…"),
-            (verbs[Verb.STOP], "Stopping…"),
-            (verbs[Verb.DRAIN], "Draining…"),
+            (self.actions_.start, STARTING_TEXT),
+            *((action, VERB_TEXTS[verb]) for verb, action in self.actions_.verbs.items()),
         ):
             bar.addAction(action)
             button = bar.widgetForAction(action)
@@ -296,7 +292,7 @@ class MainWindow(QMainWindow):
         self.runs.commands.report_requested.connect(self.library.ask_report_of)
         self.library.said.connect(self.status.say)
         session.library.shown.connect(self.show_run_view)
-        session.run_started.connect(self.show_run_view)
+        session.own_runs.started.connect(self.show_run_view)
         self.strip.run_again_requested.connect(self.fill_form)
         self.examples.chosen.connect(self.fill_form)
         self.best_policy.run_requested.connect(self.fill_form)
@@ -311,7 +307,7 @@ class MainWindow(QMainWindow):
             lambda workers: self.overview.set_selected_workers(list(workers))
         )
         self._themes.changed.connect(self.overview.set_theme)
-        session.runs_stopped.connect(self._on_runs_settled)
+        session.own_runs.settled.connect(self._on_runs_settled)
         session.finished.connect(self._on_session_finished)
         session.store.shown_run_changed.connect(self._refresh_title)
         session.store.run_state_changed.connect(self._refresh_title)
@@ -338,7 +334,7 @@ class MainWindow(QMainWindow):
         """Start a run as soon as the cluster is up, if its policy may be loaded."""
         when_trusted(
             untrusted(spec.policy),
-            lambda policy: self._session.start_when_up(replace(spec, policy=policy)),
+            lambda policy: self._session.own_runs.start_when_up(replace(spec, policy=policy)),
             self,
         )
 
@@ -448,7 +444,7 @@ class MainWindow(QMainWindow):
         event.ignore()
         if self._is_closing:
             return
-        at_stake = self._session.runs_at_stake()
+        at_stake = self._session.own_runs.at_stake()
         if not at_stake:
             self._leave()
             return
@@ -464,11 +460,11 @@ class MainWindow(QMainWindow):
             return
         self._begin_to_close()
         self.status.say("stopping the runs of this window…")
-        self._session.stop_own_runs(ended_by)
+        self._session.own_runs.stop(ended_by)
 
     def _keep_and_close(self) -> None:
         self._begin_to_close()
-        self._session.keep_own_runs()
+        self._session.own_runs.keep()
 
     def _name_of(self, run_id: str) -> str:
         run = self._session.store.runs.get(run_id)

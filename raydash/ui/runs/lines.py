@@ -107,11 +107,11 @@ def run_lines(session: Session) -> tuple[RunLine, ...]:
     """Live runs, known runs and opened recordings, newest first."""
     store = session.store
     lines: dict[str, RunLine] = {
-        live.run_id: _live_line(live, is_own=live.run_id in session.own_runs)
+        live.run_id: _live_line(live, is_own=live.run_id in session.own_runs.ids)
         for live in store.live_runs
     }
     for run_id, run in store.runs.items():
-        is_own = run_id in session.own_runs
+        is_own = run_id in session.own_runs.ids
         is_closed = run.is_recording and run_id not in session.library.opened
         if run.latest is not None and not (is_closed and not is_own):
             lines[run_id] = _known_line(run, is_own=is_own)

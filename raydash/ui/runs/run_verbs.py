@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from raydash.core.machine.permissions import why_cannot_start, why_run_cannot
 from raydash.core.messages import PROTOCOL_VERSION, Verb
 from raydash.core.states import EngineState, RunState
+from raydash.link.pending_commands import VERB_TEXTS
 from raydash.link.session import Session
 from raydash.ui.kit.icons import IconName
 
@@ -16,7 +17,6 @@ class RunVerb:
     Attributes:
         verb: The verb of the command.
         text: On buttons and in menus.
-        doing: The text while it has not been answered yet.
         help: What it does.
         icon: Its icon, if it has one.
         keys: Its shortcut for the run on screen.
@@ -24,32 +24,23 @@ class RunVerb:
 
     verb: Verb
     text: str
-    doing: str
     help: str
     icon: IconName | None = None
     keys: str = ""
 
+    @property
+    def doing(self) -> str:
+        """The text while it has not been answered yet."""
+        return VERB_TEXTS[self.verb]
 
-PAUSE = RunVerb(
-    Verb.PAUSE, "Pause", "Pausing…", "Keep half-finished episodes", IconName.PAUSE, "Ctrl+P"
-)
-RESUME = RunVerb(
-    Verb.RESUME, "Resume", "Resuming…", "Go on after a pause", IconName.RESUME, "Ctrl+Shift+P"
-)
-STOP = RunVerb(
-    Verb.STOP, "Stop", "Stopping…", "End the run and close its recording", IconName.STOP, "Ctrl+."
-)
+
+PAUSE = RunVerb(Verb.PAUSE, "Pause", "Keep half-finished episodes", IconName.PAUSE, "Ctrl+P")
+RESUME = RunVerb(Verb.RESUME, "Resume", "Go on after a pause", IconName.RESUME, "Ctrl+Shift+P")
+STOP = RunVerb(Verb.STOP, "Stop", "End the run and close its recording", IconName.STOP, "Ctrl+.")
 DRAIN = RunVerb(
-    Verb.DRAIN,
-    "Drain",
-    "Draining…",
-    "Finish the episodes under way, then end the run",
-    IconName.DRAIN,
-    "Ctrl+D",
+    Verb.DRAIN, "Drain", "Finish the episodes under way, then end the run", IconName.DRAIN, "Ctrl+D"
 )
-KEEP = RunVerb(
-    Verb.KEEP, "Keep running", "Keeping…", "Let it go on when its last window has been closed"
-)
+KEEP = RunVerb(Verb.KEEP, "Keep running", "Let it go on when its last window has been closed")
 
 
 @dataclass(frozen=True, slots=True)

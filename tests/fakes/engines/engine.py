@@ -39,6 +39,7 @@ class FakeEngine(QObject):
     message_received = Signal(object)
     state_changed = Signal(object)
     lost = Signal(object)
+    exited = Signal()
     stopped = Signal()
 
     def __init__(self) -> None:

@@ -123,7 +123,7 @@ def test_a_run_that_is_over_can_be_closed_and_a_live_one_cannot(
     two.close_run(FIRST)
     assert FIRST not in two.store.runs
     assert two.store.overlaid == ()
-    assert two.live_own_runs() == (SECOND,)
+    assert two.own_runs.live() == (SECOND,)
 
 
 def test_a_run_is_placed_in_time_by_the_update_that_came_fastest(

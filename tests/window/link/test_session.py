@@ -85,7 +85,7 @@ def test_accepted_run_is_own_shown_and_not_attached_twice(
     assert session.is_starting_run
     engine.answer(run_id=OWN)
     engine.say(RunList((summary(OWN),)))
-    assert session.own_runs == {OWN}
+    assert session.own_runs.ids == {OWN}
     assert session.store.shown_run_id == OWN
     assert not any(isinstance(command, AttachRun) for command in engine.sent)
 
@@ -93,20 +93,20 @@ def test_accepted_run_is_own_shown_and_not_attached_twice(
 def test_run_asked_for_at_the_start_is_tried_while_the_cluster_comes_up(
     session: Session, engine: FakeEngine
 ) -> None:
-    session.start_when_up(SPEC)
+    session.own_runs.start_when_up(SPEC)
     engine.become(EngineState.READY)
     assert engine.sent[-1] == StartRun(2, SPEC)
     engine.say(UP)
     engine.answer(to=1)
     engine.answer(run_id=OWN, to=2)
-    assert session.own_runs == {OWN}
+    assert session.own_runs.ids == {OWN}
     assert sum(isinstance(command, StartRun) for command in engine.sent) == 1
 
 
 def test_run_asked_for_at_the_start_waits_for_the_next_cluster_if_none_came_up(
     session: Session, engine: FakeEngine, faults: list[Fault]
 ) -> None:
-    session.start_when_up(SPEC)
+    session.own_runs.start_when_up(SPEC)
     engine.become(EngineState.READY)
     failed = Fault("Ray did not start")
     engine.answer(failed, to=1)
@@ -134,7 +134,7 @@ def test_a_planned_cluster_comes_when_a_run_is_started_and_not_before(
     engine.say(UP)
     engine.answer(to=1)
     engine.answer(run_id=OWN, to=2)
-    assert session.own_runs == {OWN}
+    assert session.own_runs.ids == {OWN}
     session.deleteLater()
 
 
@@ -162,7 +162,7 @@ def test_a_recording_that_is_still_written_is_followed_on_its_cluster(
 def test_bad_input_is_reported_while_the_cluster_still_comes_up(
     session: Session, engine: FakeEngine, faults: list[Fault]
 ) -> None:
-    session.start_when_up(SPEC)
+    session.own_runs.start_when_up(SPEC)
     engine.become(EngineState.READY)
     fault = Fault("There is no such environment", keys=("env.id",), bad_input=True)
     engine.answer(fault, to=2)
@@ -179,7 +179,7 @@ def test_refused_run_raises_its_fault_and_calls_back(
     engine.answer(fault)
     assert faults == [fault]
     assert answers[0].fault == fault
-    assert session.own_runs == set()
+    assert session.own_runs.ids == set()
 
 
 def test_command_is_pending_until_it_is_answered(running: Session, engine: FakeEngine) -> None:
@@ -190,6 +190,35 @@ def test_command_is_pending_until_it_is_answered(running: Session, engine: FakeE
     engine.answer()
     assert running.pending == {}
     assert not running.pending_verb(Verb.PAUSE)
+
+
+def test_command_without_an_engine_fails_at_once_and_is_not_sent(
+    session: Session, engine: FakeEngine, faults: list[Fault]
+) -> None:
+    answers: list[Answer] = []
+    session.command(Verb.PAUSE, run_id=RUN_ID, callback=answers.append)
+    assert engine.sent == []
+    assert session.pending == {}
+    (answer,) = answers
+    assert answer.fault is not None
+    assert "run itself is not affected" in answer.fault.sentence()
+    assert faults == [answer.fault]
+
+
+def test_command_that_the_engine_left_unanswered_fails_once_when_it_is_gone(
+    running: Session, engine: FakeEngine, faults: list[Fault]
+) -> None:
+    answers: list[Answer] = []
+    number = running.command(Verb.PAUSE, callback=answers.append)
+    engine.become(EngineState.RECONNECTING)
+    engine.exited.emit()
+    (answer,) = answers
+    assert answer.fault is not None
+    assert answer.fault.what == "The engine died before it answered"
+    assert running.pending == {}
+    engine.answer(to=number)
+    engine.exited.emit()
+    assert (answers, faults) == ([answer], [answer.fault])
 
 
 def test_new_engine_connects_to_the_same_cluster_and_attaches_live_runs_again(
@@ -267,6 +296,34 @@ def test_cancelled_connect_leaves_the_cluster_absent_and_a_fresh_engine_idle(
     assert faults == []
 
 
+def test_connecting_again_after_cancel_waits_for_the_next_engine(
+    session: Session, engine: FakeEngine, faults: list[Fault]
+) -> None:
+    other = ClusterSpec(address="10.0.0.5:6379")
+    engine.become(EngineState.READY)
+    session.cancel_connect()
+    session.connect_cluster(other)
+    assert isinstance(last_of(engine), CancelConnect), "this engine connects no more"
+    engine.answer(Fault("Cancelled"), to=1)
+    engine.become(EngineState.RECONNECTING)
+    engine.become(EngineState.READY)
+    assert engine.sent[-1].cluster == other  # type: ignore[union-attr]
+    assert faults == []
+
+
+def test_what_a_replaced_engine_still_says_of_its_cluster_does_not_count(
+    session: Session, engine: FakeEngine, faults: list[Fault]
+) -> None:
+    engine.become(EngineState.READY)
+    session.connect_cluster(ClusterSpec(address="10.0.0.5:6379"))
+    engine.say(UP)
+    engine.answer(Fault("Nobody listens there"), to=1)
+    assert session.store.cluster.phase is ClusterPhase.ABSENT
+    assert faults == []
+    engine.come_up()
+    assert session.is_connected
+
+
 def test_other_cluster_gets_a_new_engine(running: Session, engine: FakeEngine) -> None:
     other = ClusterSpec(address="10.0.0.5:6379")
     running.connect_cluster(other)
@@ -279,16 +336,16 @@ def test_stopping_own_runs_waits_for_the_last_word_of_each(
     session: Session, engine: FakeEngine, qtbot: QtBot
 ) -> None:
     started(session, engine)
-    with qtbot.waitSignal(session.runs_stopped, timeout=30_000):
-        session.stop_own_runs(EndedBy.SIGNAL)
+    with qtbot.waitSignal(session.own_runs.settled, timeout=30_000):
+        session.own_runs.stop(EndedBy.SIGNAL)
         assert engine.sent[-1] == CommandRun(3, OWN, Verb.STOP, ended_by=EndedBy.SIGNAL)
         engine.answer()
         engine.update(OWN, state=RunState.STOPPED, snapshot=False, last=True)
 
 
 def test_runs_of_others_are_left_alone(running: Session, engine: FakeEngine, qtbot: QtBot) -> None:
-    with qtbot.waitSignal(running.runs_stopped, timeout=30_000):
-        running.stop_own_runs()
+    with qtbot.waitSignal(running.own_runs.settled, timeout=30_000):
+        running.own_runs.stop()
     assert engine.sent == []
 
 
@@ -296,7 +353,7 @@ def test_kept_runs_are_told_before_the_window_goes(
     session: Session, engine: FakeEngine, qtbot: QtBot
 ) -> None:
     started(session, engine)
-    with qtbot.waitSignal(session.runs_stopped, timeout=30_000):
-        session.keep_own_runs()
+    with qtbot.waitSignal(session.own_runs.settled, timeout=30_000):
+        session.own_runs.keep()
         assert engine.sent[-1] == CommandRun(3, OWN, Verb.KEEP)
         engine.answer()

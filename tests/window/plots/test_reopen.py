@@ -100,8 +100,8 @@ def test_no_command_reaches_a_recording_and_the_buttons_say_why(
     reopened.bottom.workers.draw()
     reopened.bottom.workers.select((1,))
     assert reopened.bottom.workers.workers_that_can(Verb.PAUSE) == ((), "this is a recording")
-    session.own_runs.add(RUN)
-    assert RUN not in session.live_own_runs()
+    session.own_runs.ids.add(RUN)
+    assert RUN not in session.own_runs.live()
 
 
 def test_dragging_the_slider_shows_the_run_as_it_was_then(
