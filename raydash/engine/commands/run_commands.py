@@ -274,6 +274,7 @@ class RunCommands:
             self._answer_attach_commands(reader)
         if reader.is_over:
             self._drop_reader(reader, is_gone=True)
+            self._show_recording(reader)  # for an attach that came too late for a snapshot
             return
         self._answer_lost(
             reader.pending.pop_lost_before(reader.incarnation), "its supervisor was restarted"
@@ -325,7 +326,7 @@ class RunCommands:
         self._loop.run_in_background(work, then)
 
     def _show_recording(self, reader: RunReader) -> None:
-        """Answer from the run's file, because nothing was read before its supervisor left."""
+        """Answer those who wait for a snapshot from the file, because the supervisor has left."""
 
         def work() -> None:
             from raydash.engine.runs.final_snapshot import await_closed

@@ -305,6 +305,26 @@ def test_a_run_whose_supervisor_has_just_left_is_shown_from_its_file(
     assert not scene.commands.attach_if_live(8, RUN_ID), "or the library would ask us again"
 
 
+def test_attaching_again_in_the_moment_in_which_a_run_ends_is_answered_from_its_file(
+    scene: Scene, wait_until: Callable[..., None]
+) -> None:
+    scene.list_live(Handle(scene.run))
+    scene.commands.attach(1, RUN_ID)
+    rounds(scene, 2)
+    scene.commands.command(CommandRun(2, RUN_ID, Verb.STOP))
+    scene.run.turns(2.0)
+    scene.loop.turn()  # the pull that gets the last update is out now
+    scene.commands.attach(3, RUN_ID)
+
+    def library_was_asked() -> bool:
+        scene.loop.turn()
+        return bool(scene.read_from_file)
+
+    wait_until(library_was_asked)
+    assert scene.read_from_file == [OpenRecording(3, RUN_ID)]
+    assert [answer.command_id for answer in scene.wire.of(Answer)] == [1, 2]
+
+
 class SilentReference:
     """The reference of a call that Ray never answers."""
 
