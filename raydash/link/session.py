@@ -52,7 +52,7 @@ class Session(QObject):
 
     Signals:
         fault_raised(Fault): Something went wrong that the user should read.
-        recovered: The engine is back after it was lost.
+        recovered: An engine is ready again after another one was gone.
         pending_changed: A command of the user was sent or answered.
         finished: `shut_down` is complete.
     """
@@ -185,6 +185,7 @@ class Session(QObject):
 
     def _on_cluster_lost(self, status: ClusterStatus) -> None:
         self._connection.on_cluster_lost()
+        self.engine.expect_exit()  # it does not outlive its cluster, which is no second fault
         self.attachments.clear()
         self.store.set_cluster(status)
         fault = status.fault or Fault("The cluster was lost")

@@ -269,6 +269,13 @@ def test_lost_cluster_interrupts_runs_but_keeps_their_data_and_waits_for_relaunc
     assert isinstance(engine.sent[-1], Connect)
 
 
+def test_end_of_the_engine_that_lost_its_cluster_is_expected_and_no_fault_of_its_own(
+    running: Session, engine: FakeEngine
+) -> None:
+    engine.say(ClusterStatus(ClusterPhase.LOST))
+    assert engine.calls[-1] == "expect_exit"
+
+
 def test_failed_connect_raises_its_fault_once(
     session: Session, engine: FakeEngine, faults: list[Fault]
 ) -> None:
