@@ -13,8 +13,8 @@ from raydash.core.spec import EnvSpec, PolicySpec
 from raydash.core.states import Ending
 from raydash.worker.envs.environments import first_reset, make_env
 from raydash.worker.envs.seeds import evaluation_seed
+from raydash.worker.loops.account import MAX_FAILURES_IN_A_ROW, Incarnation
 from raydash.worker.loops.rollout import RolloutLoop
-from raydash.worker.loops.sliced import MAX_FAILURES_IN_A_ROW, Incarnation
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.policy import check_action, make_policy
 
@@ -64,7 +64,7 @@ def evaluate(
     started_s = time.perf_counter()
     chunks: list[RolloutChunk] = []
     while (left := num_episodes - sum(len(chunk.ending) for chunk in chunks)) > 0:
-        loop.max_episodes = min(left, loop.max_episodes)
+        loop.account.max_episodes = min(left, loop.account.max_episodes)
         chunks.append(loop.run(SLICE_S))
         if chunks[-1].failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
             last_error = chunks[-1].errors[-1]

@@ -19,10 +19,10 @@ from raydash.worker.envs.environments import first_reset, make_any_env, make_env
 from raydash.worker.envs.multi_agent import is_multi_agent
 from raydash.worker.envs.seeds import env_seeds, policy_seed
 from raydash.worker.envs.vector_environments import make_vector_env
+from raydash.worker.loops.account import Incarnation
 from raydash.worker.loops.candidates import CandidateLoop
 from raydash.worker.loops.multi_agent_rollout import MultiAgentLoop
 from raydash.worker.loops.rollout import RolloutLoop
-from raydash.worker.loops.sliced import Incarnation
 from raydash.worker.loops.vector_rollout import VectorRolloutLoop
 from raydash.worker.node.process import (
     log_paths,
@@ -97,7 +97,7 @@ class RolloutWorker:
         tag_output_and_lower_priority(self._run_id, f"worker {self._worker_index}")
         try:
             self._loop = self._make_loop()
-            self._loop.weights_seq_no = self._weights_seq_no
+            self._loop.account.weights_seq_no = self._weights_seq_no
             self._loop.prepare(lambda env, seed: first_reset(env, self._spec.env, seed))
         except FaultError as error:
             return self._failed(error.fault)
@@ -160,7 +160,7 @@ class RolloutWorker:
                 # Its file may have changed since it was imported: that is what swapping is for.
                 forget_module(policy.kind)
                 self._take_policy(policy, weights_seq_no)
-                self._loop.weights_seq_no = weights_seq_no
+                self._loop.account.weights_seq_no = weights_seq_no
             except FaultError as error:
                 fault = error.fault
             except Exception as error:

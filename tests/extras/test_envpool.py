@@ -18,7 +18,7 @@ from raydash.worker.actor import RolloutWorker
 from raydash.worker.envs.environments import first_reset
 from raydash.worker.envs.envpool_env import EnvPoolEnv
 from raydash.worker.envs.vector_environments import make_vector_env
-from raydash.worker.loops.sliced import Incarnation
+from raydash.worker.loops.account import Incarnation
 from raydash.worker.loops.vector_rollout import VectorRolloutLoop
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy

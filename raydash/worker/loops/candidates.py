@@ -8,7 +8,7 @@ candidates' or an evaluation's.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import length_hint
 from typing import Any
 
@@ -17,7 +17,6 @@ from typing_extensions import override
 
 from raydash.core.records import (
     Float64,
-    Int32,
     ObservationSums,
     Parameters,
     RolloutChunk,
@@ -25,8 +24,9 @@ from raydash.core.records import (
 )
 from raydash.worker.envs.environments import Env
 from raydash.worker.envs.seeds import candidate_seed, evaluation_seed
+from raydash.worker.loops.account import Incarnation
+from raydash.worker.loops.chunk_builder import ChunkBuilder
 from raydash.worker.loops.rollout import RolloutLoop
-from raydash.worker.loops.sliced import ChunkBuilder, Incarnation
 from raydash.worker.policies.network import Space, as_policy, flattener, forward_of
 from raydash.worker.policies.parameters import Layout
 from raydash.worker.policies.policy import Policy
@@ -34,15 +34,6 @@ from raydash.worker.policies.policy import Policy
 OBSERVATIONS_AT_ONCE = 4096
 """This many observations are stored before they are reduced to sums."""
 _NO_WORK = Work(0, (), ())
-
-
-@dataclass(frozen=True, slots=True)
-class _CurrentEpisode:
-    """The candidate or evaluation, and its generation, that the episode under way belongs to."""
-
-    weights_seq_no: int
-    evaluation: bool
-    candidate: int
 
 
 class ObservationBuffer:
@@ -109,10 +100,8 @@ class CandidateLoop(RolloutLoop):
         self._parameters: Parameters | None = None
         self._work = _NO_WORK
         self._to_begin: deque[tuple[int, int]] = deque()
-        self._current_episode: _CurrentEpisode | None = None
-        self._played: list[int] = []
-        self._chunk_kind: tuple[int, bool] = (0, False)
-        self._num_evaluation_steps = 0
+        self._begun: list[int] = []  # the candidate of each episode since the last chunk was made
+        self._weights_seq_no, self._evaluation = 0, False  # what the chunk's episodes belong to
 
     def has_parameters(self, weights_seq_no: int) -> bool:
         """Whether the parameters of a generation are here already."""
@@ -131,53 +120,53 @@ class CandidateLoop(RolloutLoop):
         if parameters is not None:
             self._parameters = parameters
 
-    # --- what differs from a plain loop
-
     @override
-    def _prepare_slice(self, builder: ChunkBuilder) -> bool:
-        self._played = []
-        if self._current_episode is None and not self._to_begin:
-            return False
-        if self._current_episode is not None:
-            self._chunk_kind = (
-                self._current_episode.weights_seq_no,
-                self._current_episode.evaluation,
-            )
-        else:
-            self._chunk_kind = (self._work.weights_seq_no, self._work.evaluation)
+    def run(self, budget_s: float, *, drain: bool = False) -> RolloutChunk:
+        """Finish the episode under way and play the assigned ones, for `budget_s` at most."""
+        if not self._begun:
             # The episode that `prepare` began belongs to no candidate.
-            self._between_episodes = True
-        return True
-
-    def _has_next(self) -> bool:
-        work = self._work
-        return bool(self._to_begin) and self._chunk_kind == (work.weights_seq_no, work.evaluation)
+            self.account.between_episodes = True
+            if self._to_begin:
+                work = self._work
+                self._weights_seq_no, self._evaluation = work.weights_seq_no, work.evaluation
+        chunk = super().run(budget_s, drain=drain)
+        num_finished = len(chunk.ending)
+        played, self._begun = self._begun[:num_finished], self._begun[num_finished:]
+        return replace(
+            chunk,
+            weights_seq_no=self._weights_seq_no,
+            candidate=np.array(played, np.int32),
+            evaluation=self._evaluation,
+            work_left=len(self._to_begin),
+            observations=self._observation_buffer.take_sums()
+            if self._observation_buffer is not None
+            else None,
+        )
 
     @override
     def _begin_episode(self, builder: ChunkBuilder, now_s: float) -> bool:
-        if self._current_episode is None:
-            if not self._has_next():
-                return False
-            self._set_up_episode()
+        work = self._work
+        belongs = (work.weights_seq_no, work.evaluation) == (self._weights_seq_no, self._evaluation)
+        if not self._to_begin or not belongs:
+            builder.is_over = True
+            return False
+        self._set_up_episode(work)
         return super()._begin_episode(builder, now_s)
 
-    @override
-    def _may_retry(self, builder: ChunkBuilder) -> bool:
-        return self._has_next() and super()._may_retry(builder)
-
-    def _set_up_episode(self) -> None:
+    def _set_up_episode(self, work: Work) -> None:
         """Take the next candidate from the work and set its policy and its seed."""
-        parameters, work = self._parameters, self._work
+        parameters = self._parameters
         assert parameters is not None
         candidate, episode = self._to_begin.popleft()
-        self._next_seed = (
+        self._begun.append(candidate)
+        self.account.is_evaluating = work.evaluation
+        self._keeper.next_seed = (
             evaluation_seed(self._run_seed, candidate, episode)
             if work.evaluation
             else candidate_seed(self._run_seed, work.weights_seq_no, episode)
         )
-        self._current_episode = _CurrentEpisode(work.weights_seq_no, work.evaluation, candidate)
         vector = parameters.best_guess if work.evaluation else parameters.candidates[candidate]
-        self._policy = self._policy_of(vector, parameters, gathers=not work.evaluation)
+        self.set_policy(self._policy_of(vector, parameters, gathers=not work.evaluation))
 
     def _policy_of(self, vector: Float64, parameters: Parameters, *, gathers: bool) -> Policy:
         weights = Layout(parameters.sizes).weights(vector, parameters.mean, parameters.std)
@@ -188,56 +177,6 @@ class CandidateLoop(RolloutLoop):
             seen, plain = self._observation_buffer, flatten
             flatten = seen if plain is np.asarray else lambda observation: seen(plain(observation))
         return as_policy(forward_of(weights, flatten), self._action_space)
-
-    @override
-    def _seed_of_remade(self) -> int | None:
-        return self._next_seed
-
-    @override
-    def _record(
-        self,
-        builder: ChunkBuilder,
-        now_s: float,
-        episode_return: float,
-        episode_len: int,
-        ending: int,
-    ) -> None:
-        super()._record(builder, now_s, episode_return, episode_len, ending)
-        assert self._current_episode is not None
-        self._played.append(self._current_episode.candidate)
-        if self._current_episode.evaluation:
-            self._num_by_ending[ending] -= 1
-            self._num_evaluation_steps += episode_len
-        self._current_episode = None
-
-    def _is_evaluating(self) -> bool:
-        return self._current_episode is not None and self._current_episode.evaluation
-
-    @override
-    def _num_env_steps(self) -> int:
-        uncounted = self._episode_len if self._is_evaluating() else 0
-        return super()._num_env_steps() - self._num_evaluation_steps - uncounted
-
-    @override
-    def _unfinished(self) -> tuple[Int32, Float64]:
-        if self._is_evaluating():
-            return np.zeros(1, np.int32), np.zeros(1)
-        return super()._unfinished()
-
-    @override
-    def _chunk(self, builder: ChunkBuilder) -> RolloutChunk:
-        chunk = super()._chunk(builder)
-        weights_seq_no, evaluation = self._chunk_kind
-        return replace(
-            chunk,
-            weights_seq_no=weights_seq_no,
-            candidate=np.array(self._played, np.int32),
-            evaluation=evaluation,
-            work_left=len(self._to_begin),
-            observations=self._observation_buffer.take_sums()
-            if self._observation_buffer is not None
-            else None,
-        )
 
 
 def _no_policy(_observation: Any) -> Any:

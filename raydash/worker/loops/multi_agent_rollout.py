@@ -9,26 +9,29 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from typing_extensions import override
 
-from raydash.core.records import AgentEpisodes, Float64, Int64
+from raydash.core.records import AgentEpisodes, Float64, Int64, RolloutChunk
 from raydash.worker.envs.multi_agent import Game
-from raydash.worker.loops.episode_loop import EpisodeLoop
-from raydash.worker.loops.sliced import (
+from raydash.worker.loops.account import (
     BOTH,
     ERROR,
     TERMINATED,
     TRUNCATED,
-    ChunkBuilder,
+    EpisodeAccount,
     Incarnation,
 )
-from raydash.worker.node.progress import HURRY
+from raydash.worker.loops.chunk_builder import ChunkBuilder
+from raydash.worker.loops.env_keeper import EnvKeeper
 
 
-class MultiAgentLoop(EpisodeLoop[Game]):
+class MultiAgentLoop:
     """Steps one multi-agent environment of one worker, slice by slice.
 
-    An episode's scalar is the mean over the last infos of those agents that have it.
+    It goes as in `RolloutLoop`, but the agents of a `Game` choose by themselves. An episode's
+    scalar is the mean over the last infos of those agents that have it.
+
+    Attributes:
+        account: Counts the steps and episodes, and makes the chunks.
     """
 
     def __init__(
@@ -39,24 +42,52 @@ class MultiAgentLoop(EpisodeLoop[Game]):
         Args:
             incarnation: The worker's incarnation.
             game: The environment, with the policies of its agents.
-            reset_seed: Seeds the first reset, as in `EpisodeLoop`.
+            reset_seed: Seeds the first reset (`EnvKeeper`).
             make_env: Makes a new environment after an error; may raise anything.
         """
-        super().__init__(incarnation, game, _no_policy, reset_seed=reset_seed, make_env=make_env)
+        self.account = EpisodeAccount(incarnation)
+        self._keeper = EnvKeeper(self.account, game, reset_seed=reset_seed, make_env=make_env)
         self._played: list[tuple[dict[str, float], dict[str, int]]] = []
         self._agent_steps: dict[str, int] = {}  # total over finished episodes
 
-    def _step_batch(self, builder: ChunkBuilder) -> bool:
+    def prepare(self, first_reset: Callable[[Game, Any], Any]) -> None:
+        """Do the first reset before the first slice, as `RolloutLoop.prepare` does."""
+        self._keeper.first_reset(first_reset)
+
+    def run(self, budget_s: float, *, drain: bool = False) -> RolloutChunk:
+        """Step for about `budget_s` of wall time, as `RolloutLoop.run` does."""
+        account = self.account
+        builder = account.begin_slice(budget_s, drain=drain)
+        while not builder.is_over:
+            if account.between_episodes:
+                self._begin_episode(builder, account.clock())
+            else:
+                self._step_batch(builder)
+        return account.chunk(builder, self._take_agents())
+
+    def close(self) -> None:
+        """Close the environment; raises whatever its `close` raises."""
+        self._keeper.close()
+
+    def _begin_episode(self, builder: ChunkBuilder, now_s: float) -> bool:
+        try:
+            self._keeper.reset(builder, now_s)
+        except Exception as error:
+            self._fail(builder, self._keeper.where, error)
+            return False
+        return True
+
+    def _step_batch(self, builder: ChunkBuilder) -> None:
         """Step once with timing and then several more times without."""
-        game, clock = self._env, self._clock
+        account, game = self.account, self._keeper.env
         assert game is not None
-        choose, step, cells = game.choose, game.step, self._progress.cells
-        resets_before_s = self._reset_time_s
+        clock, choose, step, size = account.clock, game.choose, game.step, account.batch_size
+        resets_before_s = account.reset_time_s
         num_steps, go_on = 0, True
         where = "policy"
         started_s = clock()
         try:
-            while go_on and num_steps < self._batch_size:
+            while go_on and num_steps < size:
                 where = "policy"
                 choose()
                 if not num_steps:
@@ -64,35 +95,35 @@ class MultiAgentLoop(EpisodeLoop[Game]):
                 where = "step"
                 step()
                 if not num_steps:
-                    self.failures_in_a_row = 0
-                    self._note_timed_step(builder, started_s, acted_s, clock())
+                    account.failures_in_a_row = 0
+                    account.note_timed_step(builder, started_s, acted_s, clock())
                 num_steps += 1
                 if game.is_over:
                     go_on = self._end_episode(builder, game)
         except Exception as error:
             self._fail(builder, where, error)
-            go_on = False
         ended_s = clock()
-        if self._env is not None and not self._between_episodes:
-            self._episode_len = game.num_steps
-            self._episode_return = math.fsum(game.returns.values())
-        self._tell_progress(self._num_env_steps(), self._episode_len)
-        stepping_s = ended_s - started_s - (self._reset_time_s - resets_before_s)
-        self._policy_time_s += stepping_s * self._policy_share
-        self._step_time_s += stepping_s * (1.0 - self._policy_share)
-        self._adapt_batch(num_steps, stepping_s)
-        return go_on and ended_s < builder.deadline_s and (builder.drain or not cells[HURRY])
+        if not account.between_episodes:
+            account.episode_len = game.num_steps
+            account.episode_return = math.fsum(game.returns.values())
+        account.tell_progress(account.num_env_steps, account.episode_len)
+        stepping_s = ended_s - started_s - (account.reset_time_s - resets_before_s)
+        account.add_stepping_time(stepping_s)
+        account.adapt_batch(num_steps, stepping_s)
+        account.end_slice_if_due(builder, ended_s)
 
     def _end_episode(self, builder: ChunkBuilder, game: Game) -> bool:
         """Record a finished episode and begin the next one unless the slice is over."""
-        now_s = self._clock()
+        account = self.account
+        now_s = account.clock()
         ending = TRUNCATED if not game.terminated else BOTH if game.truncated else TERMINATED
-        self._infos.add_agents(builder.num_episodes, game.last_infos.values())
+        account.infos.add_agents(builder.num_episodes, game.last_infos.values())
         self._note_agents(game, dict(game.returns))
         total = math.fsum(game.returns.values())
-        self._record(builder, now_s, total, game.num_steps, ending)
-        is_over = now_s >= builder.deadline_s or builder.num_episodes >= self.max_episodes
-        if builder.drain or is_over:
+        account.record(builder, now_s, total, game.num_steps, ending)
+        is_late = now_s >= builder.deadline_s or builder.num_episodes >= account.max_episodes
+        if builder.drain or is_late:
+            builder.is_over = True
             return False
         return self._begin_episode(builder, now_s)
 
@@ -101,27 +132,30 @@ class MultiAgentLoop(EpisodeLoop[Game]):
         for name, count in game.agent_steps.items():
             self._agent_steps[name] = self._agent_steps.get(name, 0) + count
 
-    @override
     def _fail(self, builder: ChunkBuilder, where: str, error: Exception) -> None:
-        now_s = self._clock()
-        self.failures_in_a_row += 1
+        """Record an episode that ended in an exception; the next one gets a new environment."""
+        account = self.account
+        now_s = account.clock()
+        account.failures_in_a_row += 1
         num_steps = 0
-        game = self._env
+        game = self._keeper.env
         if game is None or where in ("make", "reset"):
             self._played.append(({}, {}))
         else:
             num_steps = game.num_steps
             self._note_agents(game, dict.fromkeys(game.returns, math.nan))
-        self._record(builder, now_s, math.nan, num_steps, ERROR)
-        self._note_error(builder, now_s, where, error)
-        self._discard_env()
+        account.record(builder, now_s, math.nan, num_steps, ERROR)
+        builder.add_exception(now_s, where, error)
+        self._keeper.discard()
+        account.end_slice_unless_retried(builder)
 
-    @override
-    def _agents(self) -> AgentEpisodes:
+    def _take_agents(self) -> AgentEpisodes:
+        """Return what each agent did in the slice's finished episodes."""
         played, self._played = self._played, []
         steps = dict(self._agent_steps)
-        if self._env is not None and not self._between_episodes:
-            for name, count in self._env.agent_steps.items():
+        game = self._keeper.env
+        if game is not None and not self.account.between_episodes:
+            for name, count in game.agent_steps.items():
                 steps[name] = steps.get(name, 0) + count
         names = tuple(steps)
         places = {name: place for place, name in enumerate(names)}
@@ -132,7 +166,3 @@ class MultiAgentLoop(EpisodeLoop[Game]):
                 returns[row, places[name]] = total
                 counts[row, places[name]] = episode_steps[name]
         return AgentEpisodes(names, returns, counts, np.array(list(steps.values()), np.int64))
-
-
-def _no_policy(_observation: Any) -> Any:
-    raise RuntimeError("a game's agents choose by themselves")

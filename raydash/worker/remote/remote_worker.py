@@ -9,20 +9,18 @@ from raydash.core.clock import Clock
 from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import RolloutChunk
 from raydash.worker.envs.seeds import EnvSeeds, remade_seed
-from raydash.worker.loops.episode_counter import EpisodeCounter
-from raydash.worker.loops.sliced import (
+from raydash.worker.loops.account import (
     BOTH,
     ERROR,
     MAX_FAILURES_IN_A_ROW,
-    MAX_RESET_SAMPLES,
-    MAX_STEP_SAMPLES,
     RESETTING,
     STEPPING,
     TERMINATED,
     TRUNCATED,
-    ChunkBuilder,
+    EpisodeAccount,
     Incarnation,
 )
+from raydash.worker.loops.chunk_builder import ChunkBuilder
 from raydash.worker.node.progress import HURRY, PHASE, Phase, ProgressWriter
 from raydash.worker.policies.policy import Policy
 from raydash.worker.remote.moves import (
@@ -37,7 +35,7 @@ from raydash.worker.remote.moves import (
 from raydash.worker.words import one_line
 
 
-class RemoteWorker(EpisodeCounter):
+class RemoteWorker:
     """Sends one move after the other and counts the answers.
 
     A slice begins with the first call of the loop that requests this worker and ends with the chunk
@@ -45,6 +43,7 @@ class RemoteWorker(EpisodeCounter):
     goes on in the next one.
 
     Attributes:
+        account: Counts the steps and episodes, and makes the chunks.
         key: The worker and its incarnation.
         out: A move is out.
         is_open: Its environment is made.
@@ -76,7 +75,8 @@ class RemoteWorker(EpisodeCounter):
             info_keys: Keys of the scalars to keep from each episode's last info.
             version: The policy that it starts with.
         """
-        super().__init__(Incarnation(*key, clock, progress, info_keys))
+        self.account = EpisodeAccount(Incarnation(*key, clock, progress, info_keys))
+        self.account.weights_seq_no = version.weights_seq_no
         self.key = key
         self.out = False
         self.is_open = False
@@ -84,10 +84,11 @@ class RemoteWorker(EpisodeCounter):
         self.is_leaving = False
         self.version = version
         self.spaces: tuple[Any, Any] = (None, None)
-        self.weights_seq_no = version.weights_seq_no
         self._seeds = seeds
         self._transport = transport
         self._policy: Policy | None = None
+        self._observation: Any = None
+        self._num_remakes = 0
         self._slice: ChunkBuilder | None = None
         self._has_failed = False
         self._has_news = False
@@ -102,14 +103,14 @@ class RemoteWorker(EpisodeCounter):
     @property
     def progress_path(self) -> str:
         """The file from which its progress can be read; empty: there is none."""
-        return self._progress.path
+        return self.account.progress.path
 
     # --- from opening to closing --------------------------------------------------------------
 
     def open(self, handle: Any) -> None:
         """Ask for the environment to be made."""
         self.out = True
-        self._progress.cells[PHASE] = Phase.STARTING
+        self.account.progress.cells[PHASE] = Phase.STARTING
         self._transport.open(self.key, handle, self._seeds.reset)
 
     def on_opened(self, opened: Opened, policy: Policy) -> None:
@@ -119,18 +120,18 @@ class RemoteWorker(EpisodeCounter):
         self._policy = policy
         self.spaces = opened.observation_space, opened.action_space
         self._observation = opened.observation
-        self._episode_started_s = self._clock() - opened.reset_time_s
-        self._note_prepared(opened.reset_time_s)
+        self.account.episode_started_s = self.account.clock() - opened.reset_time_s
+        self.account.note_prepared(opened.reset_time_s)
 
     def set_policy(self, policy: Policy, weights_seq_no: int) -> None:
         """Use another policy from the next step on."""
         self._policy = policy
-        self.weights_seq_no = weights_seq_no
+        self.account.weights_seq_no = weights_seq_no
 
     def close(self) -> None:
         """Drop the environment and stop waiting for its answer."""
         self._transport.forget(self.key)
-        self._progress.close()
+        self.account.progress.close()
 
     # --- slices -------------------------------------------------------------------------------
 
@@ -142,21 +143,22 @@ class RemoteWorker(EpisodeCounter):
             drain: Finish the episode that is under way and begin no other.
             leave: Begin nothing, and only wait for an answer that is out.
         """
+        account = self.account
         self.is_requested = True
         self.is_leaving = leave
         if self._slice is None:
-            unseen_s = self._clock() - (self._ended_s or 0.0)
-            self._slice = self._begin_slice(budget_s, drain=drain)
+            unseen_s = account.seconds_since_slice()
+            self._slice = account.begin_slice(budget_s, drain=drain)
             self._has_news = False
             if self.out and self._held_answer is None:
                 self._sent_s += unseen_s  # between calls nothing looked for its answer
         self._slice.drain = drain
-        if self.out and self._between_episodes:
-            self._progress.cells[PHASE] = RESETTING
+        if self.out and account.between_episodes:
+            account.progress.cells[PHASE] = RESETTING
         held, self._held_answer = self._held_answer, None
         if held is not None:
             answer, came_s = held
-            now_s = self._clock()
+            now_s = account.clock()
             self._sent_s += now_s - came_s
             self._count_answer(answer, now_s)
 
@@ -166,21 +168,21 @@ class RemoteWorker(EpisodeCounter):
         return not self.out and not self._may_move()
 
     def _may_move(self) -> bool:
-        builder = self._slice
+        account, builder = self.account, self._slice
         if not self.is_requested or self.is_leaving or builder is None:
             return False
         if builder.drain:
-            return not self._is_drained()
+            return not account.is_drained
         return (
-            not self._progress.cells[HURRY]
-            and self.failures_in_a_row < MAX_FAILURES_IN_A_ROW
-            and builder.num_episodes < self.max_episodes
+            not account.progress.cells[HURRY]
+            and account.failures_in_a_row < MAX_FAILURES_IN_A_ROW
+            and builder.num_episodes < account.max_episodes
         )
 
     def advance(self) -> None:
         """Send the next move if one may be made."""
         while not self.out and self._may_move():
-            if self._between_episodes:
+            if self.account.between_episodes:
                 self._send_reset()
             else:
                 self._send_step()
@@ -191,18 +193,18 @@ class RemoteWorker(EpisodeCounter):
             return None
         builder, self._slice = self._slice, None
         self.is_requested = False
-        return self._chunk(builder)
+        return self.account.chunk(builder)
 
     # --- moves --------------------------------------------------------------------------------
 
     def _send_step(self) -> None:
         assert self._policy is not None
         assert self._slice is not None
-        started_s = self._clock()
+        started_s = self.account.clock()
         try:
             action = self._policy(self._observation)
-            self._sent_s = self._clock()
-            self._policy_time_s += self._sent_s - started_s
+            self._sent_s = self.account.clock()
+            self.account.policy_time_s += self._sent_s - started_s
             self._transport.step(self.key, action)
             self.out = True
         except Exception as error:
@@ -212,9 +214,10 @@ class RemoteWorker(EpisodeCounter):
             self._fail(Raised("policy", message, words))
 
     def _send_reset(self) -> None:
-        self._progress.cells[PHASE] = RESETTING
-        self._tell_progress(self._num_finished_steps, 0)
-        self._episode_started_s = self._sent_s = self._clock()
+        account = self.account
+        account.progress.cells[PHASE] = RESETTING
+        account.tell_progress(account.num_finished_steps, 0)
+        account.episode_started_s = self._sent_s = account.clock()
         self.out = True
         if self._has_failed:
             self._num_remakes += 1
@@ -240,50 +243,48 @@ class RemoteWorker(EpisodeCounter):
                 self._count_error(answer, now_s)
 
     def _count_reset(self, observation: Any, now_s: float) -> None:
-        self._has_failed = self._between_episodes = False
+        account, builder = self.account, self._slice
+        assert builder is not None
+        self._has_failed = account.between_episodes = False
+        self._has_news = True
         self._observation = observation
         reset_s = now_s - self._sent_s
-        self._reset_time_s += reset_s
-        self._has_news = True
-        builder = self._slice
-        if builder is not None and len(builder.reset_samples_s) < MAX_RESET_SAMPLES:
-            builder.reset_samples_s.append(reset_s)
-        self._progress.cells[PHASE] = STEPPING
+        account.reset_time_s += reset_s
+        builder.add_reset(reset_s)
+        account.progress.cells[PHASE] = STEPPING
 
     def _count_step(self, stepped: Stepped, now_s: float) -> None:
-        builder = self._slice
+        account, builder = self.account, self._slice
         assert builder is not None
         step_s = now_s - self._sent_s
-        self._step_time_s += step_s
-        if builder.first_step_s != builder.first_step_s:
-            builder.first_step_s = now_s
-        if len(builder.step_samples_s) < MAX_STEP_SAMPLES:
-            builder.step_samples_s.append(step_s)
+        account.step_time_s += step_s
+        builder.add_step(now_s, step_s)
         self._has_news = True
-        self.failures_in_a_row = 0
+        account.failures_in_a_row = 0
         self._observation, reward, terminated, truncated, info = stepped
-        self._episode_return += reward
-        self._episode_len += 1
-        self._tell_progress(self._num_env_steps(), self._episode_len)
+        account.episode_return += reward
+        account.episode_len += 1
+        account.tell_progress(account.num_env_steps, account.episode_len)
         if terminated or truncated:
             ending = TRUNCATED if not terminated else BOTH if truncated else TERMINATED
             if info:
-                self._infos.add(builder.num_episodes, info)
-            self._record(builder, now_s, self._episode_return, self._episode_len, ending)
+                account.infos.add(builder.num_episodes, info)
+            account.record(builder, now_s, account.episode_return, account.episode_len, ending)
 
     def _count_error(self, raised: Raised, now_s: float) -> None:
         if raised.where == "step":
-            self._step_time_s += now_s - self._sent_s
+            self.account.step_time_s += now_s - self._sent_s
         else:
-            self._reset_time_s += now_s - self._sent_s
+            self.account.reset_time_s += now_s - self._sent_s
         self._fail(raised)
 
     def _fail(self, raised: Raised) -> None:
         """Record an episode that ended in an exception; the next one gets a new environment."""
-        assert self._slice is not None
-        now_s = self._clock()
-        self.failures_in_a_row += 1
+        account, builder = self.account, self._slice
+        assert builder is not None
+        now_s = account.clock()
+        account.failures_in_a_row += 1
         self._has_failed = self._has_news = True
-        self._record(self._slice, now_s, math.nan, self._episode_len, ERROR)
-        self._keep_error(self._slice, now_s, raised.where, raised.message, raised.traceback)
-        self._tell_progress(self._num_env_steps(), 0)
+        account.record(builder, now_s, math.nan, account.episode_len, ERROR)
+        builder.add_error(now_s, raised.where, raised.message, raised.traceback)
+        account.tell_progress(account.num_env_steps, 0)

@@ -23,8 +23,8 @@ from raydash.trial.stateless import try_stateless
 from raydash.worker.actor import RolloutWorker
 from raydash.worker.envs.environments import first_reset, make_env
 from raydash.worker.envs.vector_environments import first_seed, make_vector_env
+from raydash.worker.loops.account import Incarnation
 from raydash.worker.loops.multi_agent_rollout import MultiAgentLoop
-from raydash.worker.loops.sliced import Incarnation
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.agents import AgentPolicies
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy

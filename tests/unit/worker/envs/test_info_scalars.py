@@ -15,8 +15,8 @@ from raydash.protocol.codec import decode, encode
 from raydash.worker.envs.environments import first_reset
 from raydash.worker.envs.info_scalars import InfoScalars, number_of
 from raydash.worker.envs.vector_environments import GuardedVectorEnv
+from raydash.worker.loops.account import MAX_EPISODES, Incarnation, episodes_that_fit
 from raydash.worker.loops.rollout import RolloutLoop
-from raydash.worker.loops.sliced import MAX_EPISODES, Incarnation, episodes_that_fit
 from raydash.worker.loops.vector_rollout import VectorRolloutLoop
 from raydash.worker.node.progress import ProgressWriter
 from tests.fakes.user_code.goals import GoalEnv

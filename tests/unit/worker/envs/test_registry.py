@@ -15,8 +15,8 @@ from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec, PolicySpec
 from raydash.core.states import Ending
 from raydash.worker.envs.environments import Env, first_reset, make_env, registry_ids
+from raydash.worker.loops.account import Incarnation
 from raydash.worker.loops.rollout import RolloutLoop
-from raydash.worker.loops.sliced import Incarnation
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.policy import make_policy
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from raydash.core.records import ObservationSums, Parameters, RolloutChunk, Work
 from raydash.core.states import Ending
 from raydash.worker.envs.seeds import candidate_seed, evaluation_seed
+from raydash.worker.loops.account import Incarnation
 from raydash.worker.loops.candidates import OBSERVATIONS_AT_ONCE, CandidateLoop, ObservationBuffer
-from raydash.worker.loops.sliced import Incarnation
 from raydash.worker.node.progress import HURRY, ProgressWriter
 from tests.fakes.clock import FakeClock
 

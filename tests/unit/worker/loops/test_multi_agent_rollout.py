@@ -20,8 +20,8 @@ from raydash.trial.trial import try_environment
 from raydash.worker.actor import RolloutWorker
 from raydash.worker.envs.environments import first_reset, make_any_env, make_env
 from raydash.worker.envs.multi_agent import MAX_AGENTS, OTHERS
+from raydash.worker.loops.account import MAX_FAILURES_IN_A_ROW, Incarnation
 from raydash.worker.loops.multi_agent_rollout import MultiAgentLoop
-from raydash.worker.loops.sliced import MAX_FAILURES_IN_A_ROW, Incarnation
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.agents import AgentPolicies
 from raydash.worker.policies.weights import Weights, write_weights
@@ -188,7 +188,7 @@ def test_environment_without_agents_fails_and_is_not_tried_for_ever() -> None:
     loop = loop_over(env, make=Nobody)
     env._raises_at = env.account.num_steps + 3
     chunk = loop.run(0.5)
-    assert loop.failures_in_a_row == MAX_FAILURES_IN_A_ROW
+    assert loop.account.failures_in_a_row == MAX_FAILURES_IN_A_ROW
     assert chunk.errors[-1].where == "reset"
     assert "env.agents is empty" in chunk.errors[-1].message
 

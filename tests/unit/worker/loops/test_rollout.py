@@ -19,15 +19,9 @@ from raydash.core.states import Ending
 from raydash.protocol.codec import encode
 from raydash.worker.envs.environments import first_reset, make_env
 from raydash.worker.envs.seeds import remade_seed
+from raydash.worker.loops.account import MAX_EPISODES, MAX_FAILURES_IN_A_ROW, Incarnation
+from raydash.worker.loops.chunk_builder import MAX_ERRORS, MAX_RESET_SAMPLES, MAX_STEP_SAMPLES
 from raydash.worker.loops.rollout import RolloutLoop
-from raydash.worker.loops.sliced import (
-    MAX_EPISODES,
-    MAX_ERRORS,
-    MAX_FAILURES_IN_A_ROW,
-    MAX_RESET_SAMPLES,
-    MAX_STEP_SAMPLES,
-    Incarnation,
-)
 from raydash.worker.node.progress import Phase, ProgressWriter, set_hurry
 from raydash.worker.policies.policy import make_policy
 from tests.fakes.user_code.envs import CountingEnv, FakeClock, RaisingEnv, ScriptedEnv, Step
@@ -289,7 +283,7 @@ def test_rewards_that_are_no_numbers_pass_into_the_return(reward: float) -> None
 def test_single_precision_rewards_are_summed_in_double_precision() -> None:
     script = [Step(reward=np.float32(0.1))] * 999 + [Step(reward=np.float32(0.1), terminated=True)]
     _, loop = scripted(script)
-    loop.max_episodes = 1
+    loop.account.max_episodes = 1
     chunk = loop.run(1.0)
     expected = 0.0
     for _ in range(1000):
@@ -356,7 +350,7 @@ def test_preparing_passes_on_the_fault_of_a_first_reset_that_raises() -> None:
     spec = EnvSpec("tests.fakes.user_code.envs:RaisingEnv", {"where": "reset"})
     with pytest.raises(FaultError, match="level file is missing"):
         loop.prepare(lambda env, seed: first_reset(env, spec, seed))
-    assert loop.totals().num_episodes == 0
+    assert loop.account.totals().num_episodes == 0
 
 
 def test_episode_lasts_from_its_reset_to_its_end_with_the_pause_between_slices() -> None:

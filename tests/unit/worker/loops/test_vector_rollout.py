@@ -19,7 +19,7 @@ from raydash.protocol.codec import encode
 from raydash.worker.envs.environments import first_reset
 from raydash.worker.envs.seeds import remade_seed
 from raydash.worker.envs.vector_environments import GuardedVectorEnv, VectorEnv, make_vector_env
-from raydash.worker.loops.sliced import MAX_EPISODES, MAX_FAILURES_IN_A_ROW, Incarnation
+from raydash.worker.loops.account import MAX_EPISODES, MAX_FAILURES_IN_A_ROW, Incarnation
 from raydash.worker.loops.vector_rollout import VectorRolloutLoop
 from raydash.worker.node.progress import ProgressWriter
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy

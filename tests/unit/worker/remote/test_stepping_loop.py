@@ -17,7 +17,7 @@ from raydash.core.records import RolloutChunk
 from raydash.core.spec import RunSpec, spec_from_table
 from raydash.core.states import Ending
 from raydash.worker.envs.seeds import env_seeds, remade_seed
-from raydash.worker.loops.sliced import MAX_FAILURES_IN_A_ROW
+from raydash.worker.loops.account import MAX_FAILURES_IN_A_ROW
 from raydash.worker.node.progress import (
     Phase,
     ProgressReader,
@@ -186,7 +186,7 @@ def test_any_interleaving_of_slices_drains_hurries_and_errors_gives_an_independe
     keys = [(index, 0) for index in range(1, len(scripts) + 1)]
     for budget_s, kinds, hurries in calls:
         for key, hurry in zip(keys, hurries, strict=False):
-            run.loop._workers[key]._progress.cells[4] = hurry
+            run.loop._workers[key].account.progress.cells[4] = hurry
         requests = [
             Request(key, kind) for key, kind in zip(keys, kinds, strict=False) if kind is not None
         ]
