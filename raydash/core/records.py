@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raydash.core.faults import Fault
-from raydash.core.named_columns import all_names, placed
+from raydash.core.history.named_columns import all_names, placed
 
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]

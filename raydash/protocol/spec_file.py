@@ -6,7 +6,8 @@ from typing import Any
 
 import tomli_w
 
-from raydash.core.spec import RunSpec, SpecError, Violation, spec_from_table, table_from_spec
+from raydash.core.spec import RunSpec, table_from_spec
+from raydash.core.spec_rules import SpecError, Violation, spec_from_table
 
 
 def table_from_toml(text: str) -> dict[str, Any]:

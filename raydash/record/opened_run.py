@@ -22,7 +22,8 @@ from raydash.core.records import (
     Int64,
     UInt8,
 )
-from raydash.core.spec import RunSpec, SpecError, spec_from_table
+from raydash.core.spec import RunSpec
+from raydash.core.spec_rules import SpecError, spec_from_table
 from raydash.core.states import Ending
 from raydash.core.updates import Generations, HistoryDelta
 from raydash.record.file.database import reading

@@ -12,7 +12,8 @@ from raydash.bench.report import print_progress, print_result
 from raydash.core.events import EventKind
 from raydash.core.faults import FaultError
 from raydash.core.messages import Answer, Connect, StartRun
-from raydash.core.spec import ClusterSpec, RunSpec, spec_from_table
+from raydash.core.spec import ClusterSpec, RunSpec
+from raydash.core.spec_rules import spec_from_table
 from raydash.core.states import EndedBy
 from raydash.core.updates import RunUpdate
 from raydash.terminal.engine_client import EngineClient

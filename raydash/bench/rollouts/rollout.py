@@ -28,7 +28,8 @@ from raydash.bench.report import median, print_progress, print_result, stolen_s
 from raydash.bench.rollouts.plain_loop import ENV_ID, NUM_ENVS
 from raydash.core.faults import FaultError
 from raydash.core.messages import Answer, CommandRun, Connect, StartRun, Verb
-from raydash.core.spec import ClusterSpec, spec_from_table
+from raydash.core.spec import ClusterSpec
+from raydash.core.spec_rules import spec_from_table
 from raydash.core.updates import RunUpdate
 from raydash.terminal.engine_client import EngineClient
 from raydash.worker.policies.weights import Weights, write_weights

@@ -11,7 +11,7 @@ import time
 from raydash.bench.report import median, percentile, print_progress, print_result
 from raydash.bench.window.window_driver import WindowDriver, driven_window
 from raydash.core.messages import Verb
-from raydash.core.spec import spec_from_table
+from raydash.core.spec_rules import spec_from_table
 from raydash.core.states import Activity, RunState
 
 WORKERS = 8

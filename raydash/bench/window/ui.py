@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt, QTimer
 
 from raydash.bench.report import median, percentile, print_result
 from raydash.bench.window.window_driver import driven_window
-from raydash.core.spec import spec_from_table
+from raydash.core.spec_rules import spec_from_table
 
 WORKERS = 256
 WARM_UP_S = 5.0

@@ -12,7 +12,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from raydash import app
-from raydash.core.spec import spec_from_table
+from raydash.core.spec_rules import spec_from_table
 from raydash.ui.frame.main_window import MainWindow
 
 POLL_MS = 10

@@ -15,7 +15,8 @@ import numpy as np
 
 from raydash.core.history.series import HistorySeries
 from raydash.core.records import Float64, Int64
-from raydash.core.spec import FIELDS, RunSpec
+from raydash.core.spec import RunSpec
+from raydash.core.spec_rules import FIELDS
 from raydash.core.updates import RunFigures
 
 CONFIDENCE = 0.95

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from raydash.core.history.histogram import Histogram
-from raydash.core.named_columns import all_names, placed
+from raydash.core.history.named_columns import all_names, placed
 from raydash.core.records import EpisodeColumns, EpisodeScalars, Float32, Float64, Int32, Int64
 from raydash.core.states import Ending
 from raydash.core.updates import HistoryDelta

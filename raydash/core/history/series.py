@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from raydash.core.named_columns import all_names, placed
+from raydash.core.history.named_columns import all_names, placed
 from raydash.core.records import Float32, Float64, Int64
 from raydash.core.updates import HistoryDelta
 

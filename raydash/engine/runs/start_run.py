@@ -16,7 +16,8 @@ from raydash import paths
 from raydash.cluster.capacity import why_too_many
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import RunSummary, StartRun
-from raydash.core.spec import PolicySpec, RunSpec, violations_of
+from raydash.core.spec import PolicySpec, RunSpec
+from raydash.core.spec_rules import violations_of
 from raydash.core.updates import RunUpdate
 from raydash.engine.cluster.connection import NAMESPACE, Connection
 from raydash.engine.owner import owner

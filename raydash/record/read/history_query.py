@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from raydash.core.history.histogram import Histogram
 from raydash.core.history.history import BUCKET_S, MAX_SCALARS
-from raydash.core.named_columns import all_names, placed
+from raydash.core.history.named_columns import all_names, placed
 from raydash.core.records import Float64, Int64
 from raydash.core.states import Ending
 from raydash.core.updates import HistoryDelta

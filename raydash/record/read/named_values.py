@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raydash.core.named_columns import all_names
+from raydash.core.history.named_columns import all_names
 from raydash.core.records import AGENT_RETURN_MEAN, Float64, Int64
 from raydash.core.updates import RECENT_EPISODES, AgentFigures, ScalarFigures
 from raydash.record.file.schema import Connection

@@ -9,7 +9,8 @@ from pathlib import Path
 from raydash.core.events import Event, EventKind
 from raydash.core.faults import Fault, FaultError
 from raydash.core.records import WorkerTotals
-from raydash.core.spec import PolicySpec, spec_from_table
+from raydash.core.spec import PolicySpec
+from raydash.core.spec_rules import spec_from_table
 from raydash.core.states import EndedBy, Ending, RunState
 from raydash.record.file.database import connect, reading
 from raydash.record.file.schema import Connection, SchemaError, check_readable, version_of

@@ -21,7 +21,8 @@ from raydash.core.machine.generation_plan import PastLearning
 from raydash.core.machine.requested_state import RequestedState
 from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import EpisodeColumns, Float64, Int32, Int64
-from raydash.core.spec import RunSpec, SpecError, spec_from_table
+from raydash.core.spec import RunSpec
+from raydash.core.spec_rules import SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending
 from raydash.core.updates import RECENT_EPISODES, Generations
 from raydash.record.file.database import connect, is_damage, reading, reading_fault, wal_of

@@ -23,7 +23,8 @@ from raydash.core.history.history import BUCKET_S, CAPACITY
 from raydash.core.library import RunSource
 from raydash.core.messages import PROTOCOL_VERSION
 from raydash.core.records import EpisodeColumns, Float64
-from raydash.core.spec import PolicySpec, RunSpec, SpecError, spec_from_table
+from raydash.core.spec import PolicySpec, RunSpec
+from raydash.core.spec_rules import SpecError, spec_from_table
 from raydash.core.states import EndedBy, Ending, RunState
 from raydash.core.updates import (
     MAX_EPISODES_PER_UPDATE,

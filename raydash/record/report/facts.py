@@ -15,7 +15,8 @@ from raydash.core.history.history import CAPACITY
 from raydash.core.history.series import HistorySeries
 from raydash.core.library import RunSource
 from raydash.core.records import Float64, Int64
-from raydash.core.spec import FIELDS, RunSpec
+from raydash.core.spec import RunSpec
+from raydash.core.spec_rules import FIELDS
 from raydash.core.states import RunState
 from raydash.core.updates import RECENT_EPISODES, RunFigures, RunInfo
 from raydash.record.file.database import reading

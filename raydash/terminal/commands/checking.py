@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from raydash.core.analysis.env_check_words import lines_of
 from raydash.core.faults import FaultError
-from raydash.core.spec import SpecError
+from raydash.core.spec_rules import SpecError
 from raydash.terminal.commands.options import fault_from_spec_error, source_dirs, spec_from_options
 from raydash.trial.trial import check_environment
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from raydash.core.analysis.policy_evaluation import PolicyEvaluation
 from raydash.core.faults import Fault, FaultError
-from raydash.core.spec import SpecError
+from raydash.core.spec_rules import SpecError
 from raydash.terminal.commands.options import (
     fault_from_spec_error,
     policy_options,

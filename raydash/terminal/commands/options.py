@@ -9,7 +9,8 @@ from typing import Any
 
 from raydash import paths
 from raydash.core.faults import Fault
-from raydash.core.spec import RunSpec, SpecError, Violation, spec_from_table
+from raydash.core.spec import RunSpec
+from raydash.core.spec_rules import SpecError, Violation, spec_from_table
 from raydash.protocol.spec_file import read_table
 
 _JSON = {

@@ -28,7 +28,8 @@ from raydash.core.messages import (
     StartRun,
     Verb,
 )
-from raydash.core.spec import RunSpec, SpecError
+from raydash.core.spec import RunSpec
+from raydash.core.spec_rules import SpecError
 from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.core.updates import RunInfo, RunUpdate
 from raydash.terminal.commands.faults import fault_text

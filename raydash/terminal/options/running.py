@@ -95,7 +95,7 @@ def gui(
     data_dir: DataDir = None,
 ) -> None:
     """Open the window. This is what happens without a command too."""
-    from raydash.core.spec import SpecError
+    from raydash.core.spec_rules import SpecError
     from raydash.terminal.commands.display import why_no_picture, why_no_window
     from raydash.terminal.commands.options import spec_from_options, unwritable_folder
 
@@ -276,7 +276,7 @@ def swap(
 
     It is tried first: one that does not fit changes nothing.
     """
-    from raydash.core.spec import SpecError
+    from raydash.core.spec_rules import SpecError
     from raydash.terminal.commands.listing import swap_policy
     from raydash.terminal.commands.options import policy_options, spec_from_options
     from raydash.terminal.commands.trust import agree

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from raydash.core.analysis.compare import Centre, figures_table, interval, spec_differences
-from raydash.core.spec import FIELDS
+from raydash.core.spec_rules import FIELDS
 from raydash.ui.compare import labels
 from raydash.ui.compare.curves import CompareChoice, ComparedRun, group_labels, groups_of
 from raydash.ui.kit import words

@@ -8,7 +8,8 @@ from PySide6.QtCore import QSignalBlocker
 from PySide6.QtWidgets import QComboBox, QLineEdit, QToolButton
 from typing_extensions import override
 
-from raydash.core.spec import RunSpec, Violation
+from raydash.core.spec import RunSpec
+from raydash.core.spec_rules import Violation
 from raydash.link.store import Store
 from raydash.ui.form.completion import NameCompleter, NamesLine
 from raydash.ui.form.part import FormPart

@@ -7,7 +7,8 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit
 from typing_extensions import override
 
-from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec, Violation
+from raydash.core.spec import LearnerSpec, PolicySpec, RunSpec
+from raydash.core.spec_rules import Violation
 from raydash.ui.form.command_line import plain_number
 from raydash.ui.form.part import FormPart
 from raydash.ui.form.values import number_in, sizes_in, table_in

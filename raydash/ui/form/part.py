@@ -22,7 +22,8 @@ from PySide6.QtWidgets import (
 )
 from typing_extensions import override
 
-from raydash.core.spec import FIELDS, RunSpec, Violation
+from raydash.core.spec import RunSpec
+from raydash.core.spec_rules import FIELDS, Violation
 from raydash.ui.kit.settings import settings
 
 _ARROW_PX = 16

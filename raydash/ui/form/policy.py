@@ -16,9 +16,8 @@ from raydash.core.spec import (
     POLICY_KINDS,
     PolicySpec,
     RunSpec,
-    SpecError,
-    spec_from_table,
 )
+from raydash.core.spec_rules import SpecError, spec_from_table
 from raydash.link.session import Session
 from raydash.ui.dialogs.trust_dialog import when_trusted
 from raydash.ui.form.part import FormPart

@@ -8,7 +8,8 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from raydash.core.faults import Fault
-from raydash.core.spec import RunSpec, SpecError, Violation, spec_from_table, table_from_spec
+from raydash.core.spec import RunSpec, table_from_spec
+from raydash.core.spec_rules import SpecError, Violation, spec_from_table
 from raydash.link.session import Session
 from raydash.ui.form.environment import EnvironmentPart
 from raydash.ui.form.learning import LearningPart, SearchPart

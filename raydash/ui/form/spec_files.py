@@ -8,7 +8,8 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from raydash.core.faults import Fault
-from raydash.core.spec import RunSpec, SpecError
+from raydash.core.spec import RunSpec
+from raydash.core.spec_rules import SpecError
 from raydash.protocol.spec_file import read_spec, toml_from_spec
 from raydash.ui.form.command_line import command_from_spec
 from raydash.ui.form.run_form import RunForm

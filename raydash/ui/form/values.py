@@ -5,7 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from raydash.core.spec import FIELDS, Violation, WrapperSpec
+from raydash.core.spec import WrapperSpec
+from raydash.core.spec_rules import FIELDS, Violation
 
 _KWARGS_ALLOWED = 'JSON such as {"gravity": 9.8}'
 _WRAPPERS_ALLOWED = 'names with commas between them, TimeLimit {"max_episode_steps": 200}'

@@ -7,7 +7,7 @@ from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 
 from raydash.core.messages import Answer, Verb
-from raydash.core.spec import SpecError
+from raydash.core.spec_rules import SpecError
 from raydash.core.states import EngineState
 from raydash.link.pending_commands import STARTING_TEXT
 from raydash.link.session import Session

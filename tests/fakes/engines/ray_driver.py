@@ -128,7 +128,7 @@ def _env_states(address: str) -> dict[str, Any]:
     import tempfile
 
     from raydash.core.messages import StartRun
-    from raydash.core.spec import spec_from_table
+    from raydash.core.spec_rules import spec_from_table
     from raydash.protocol.codec import encode
     from raydash.worker.remote.env_actor import EnvActor
 

@@ -26,7 +26,8 @@ from raydash.core.messages import (
     Verb,
 )
 from raydash.core.records import EpisodeColumns
-from raydash.core.spec import ClusterSpec, PolicySpec, RunSpec, spec_from_table
+from raydash.core.spec import ClusterSpec, PolicySpec, RunSpec
+from raydash.core.spec_rules import spec_from_table
 from raydash.core.states import Activity, ClusterPhase
 from raydash.core.updates import RunInfo, RunUpdate
 from raydash.terminal.engine_client import EngineClient

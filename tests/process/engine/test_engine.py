@@ -21,7 +21,7 @@ from raydash.core.messages import (
     StartRun,
     Verb,
 )
-from raydash.core.spec import spec_from_table
+from raydash.core.spec_rules import spec_from_table
 from raydash.protocol.codec import encode
 from raydash.protocol.frames import MAGIC, MAX_FRAME_BYTES, frame
 from tests.fakes.engines.raw_engine import CEILING_S, RawEngine

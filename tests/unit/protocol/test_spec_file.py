@@ -11,9 +11,9 @@ from raydash.core.spec import (
     RolloutSpec,
     RunSpec,
     SinksSpec,
-    SpecError,
     StopSpec,
 )
+from raydash.core.spec_rules import SpecError
 from raydash.protocol.spec_file import read_spec, spec_from_toml, toml_from_spec
 
 NUMBERS = st.floats(1e-3, 1e9)

@@ -14,7 +14,8 @@ import pytest
 from raydash.core.faults import FaultError
 from raydash.core.messages import StartRun
 from raydash.core.records import Parameters, RolloutChunk, Work, WorkerReady
-from raydash.core.spec import EnvSpec, LearnerSpec, PolicySpec, RunSpec, spec_from_table
+from raydash.core.spec import EnvSpec, LearnerSpec, PolicySpec, RunSpec
+from raydash.core.spec_rules import spec_from_table
 from raydash.core.states import Ending
 from raydash.learn.starting_point import try_learner
 from raydash.protocol.codec import decode, encode

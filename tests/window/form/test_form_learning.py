@@ -6,15 +6,8 @@ import pytest
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
-from raydash.core.spec import (
-    LearnerSpec,
-    PolicySpec,
-    RolloutSpec,
-    RunSpec,
-    SpecError,
-    StopSpec,
-    Violation,
-)
+from raydash.core.spec import LearnerSpec, PolicySpec, RolloutSpec, RunSpec, StopSpec
+from raydash.core.spec_rules import SpecError, Violation
 from raydash.ui.form.run_form import RunForm
 
 LEARNS = RunSpec(

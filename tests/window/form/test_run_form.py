@@ -29,10 +29,10 @@ from raydash.core.spec import (
     PolicySpec,
     RolloutSpec,
     RunSpec,
-    SpecError,
     StopSpec,
     WrapperSpec,
 )
+from raydash.core.spec_rules import SpecError
 from raydash.core.states import RunState
 from raydash.link.session import Session
 from raydash.protocol.spec_file import spec_from_toml, toml_from_spec

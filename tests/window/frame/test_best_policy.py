@@ -4,7 +4,8 @@ import pytest
 from PySide6.QtGui import QAction, QGuiApplication
 from pytestqt.qtbot import QtBot
 
-from raydash.core.spec import LearnerSpec, PolicySpec, StopSpec, violations_of
+from raydash.core.spec import LearnerSpec, PolicySpec, StopSpec
+from raydash.core.spec_rules import violations_of
 from raydash.link.session import Session
 from raydash.protocol.spec_file import read_spec
 from raydash.ui.form.examples import EXAMPLES, Example

@@ -9,7 +9,7 @@ from raydash import paths
 from raydash.core.analysis.run_table import RunFacts
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import Notes, RecordedRun, RunSource
-from raydash.core.spec import SpecError, spec_from_table
+from raydash.core.spec_rules import SpecError, spec_from_table
 from raydash.protocol.spec_file import toml_from_spec
 from raydash.record.file.folder import entry_of
 from raydash.record.library.index import line_of

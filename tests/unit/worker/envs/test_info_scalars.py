@@ -10,7 +10,8 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from raydash.core.records import RolloutChunk
-from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec, violations_of
+from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec
+from raydash.core.spec_rules import violations_of
 from raydash.protocol.codec import decode, encode
 from raydash.worker.envs.environments import first_reset
 from raydash.worker.envs.info_scalars import InfoScalars, number_of

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raydash.core.faults import FaultError
-from raydash.core.spec import PolicySpec, SpecError, spec_from_table
+from raydash.core.spec import PolicySpec
+from raydash.core.spec_rules import SpecError, spec_from_table
 from raydash.worker.policies.network import num_inputs, num_outputs
 from raydash.worker.policies.policy import check_action, make_policy
 from raydash.worker.policies.weights import Weights, read_weights, write_weights

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from raydash.core.faults import Fault
 from raydash.core.records import RolloutChunk
-from raydash.core.spec import RunSpec, spec_from_table
+from raydash.core.spec import RunSpec
+from raydash.core.spec_rules import spec_from_table
 from raydash.core.states import Ending
 from raydash.worker.envs.seeds import env_seeds, remade_seed
 from raydash.worker.loops.account import MAX_FAILURES_IN_A_ROW
