@@ -4,7 +4,6 @@ This is where bad input is found, and environments that hang or take their proce
 parent's side; the process itself is `child.py`. This side imports neither gymnasium nor Ray.
 """
 
-import json
 import os
 import select
 import signal
@@ -13,8 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
 
 from raydash.child_process import ProcessEnd, child_environment
 from raydash.core.analysis.policy_evaluation import PolicyEvaluation
@@ -22,7 +20,7 @@ from raydash.core.clock import Clock
 from raydash.core.env_check import (
     TIME_LIMIT_S as CHECK_TIME_LIMIT_S,
 )
-from raydash.core.env_check import AgentSpaces, CheckPhase, EnvCheck, EnvProblem
+from raydash.core.env_check import CheckPhase, EnvCheck
 from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.messages import EnvRegistry
 from raydash.core.spec import (
@@ -33,17 +31,31 @@ from raydash.core.spec import (
     RolloutSpec,
 )
 from raydash.core.trust import why_untrusted
+from raydash.trial.requests import (
+    CheckRequest,
+    EvaluateRequest,
+    Fails,
+    LastAnswer,
+    ListRequest,
+    PhaseBegins,
+    Request,
+    TryRequest,
+    Works,
+    decode_answers,
+    encode_request,
+)
 
 TIME_LIMIT_S = 20.0
 EVALUATION_TIME_LIMIT_S = 3600.0
 TORCH_TIME_LIMIT_S = 120.0
 """The first import of PyTorch, before its byte-code is cached, alone takes half a minute."""
 _POLL_S = 0.05
-_MAX_TRIED_TOGETHER = 2
 _PLAIN = RolloutSpec()
+_NO_POLICY = PolicySpec()
 _NO_LEARNER = LearnerSpec()
 _MAX_DETAIL = 8000
 _MAX_PHASES_BYTES = 4096
+_LATE, _CANCELLED = "late", "cancelled"
 _EPISODES = "episodes"
 _PHASES = {
     "start": "Python could not start",
@@ -58,6 +70,23 @@ _PHASES = {
     "timing": "stepping",
     "together": "stepping several together",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a child.
+
+    Attributes:
+        phase: The last one that began; `start`: none did.
+        answer: What it found; None: it did not get so far.
+        ending: `_LATE`, `_CANCELLED`, or how it ended in words.
+        log: The end of what it printed.
+    """
+
+    phase: str
+    answer: LastAnswer | None
+    ending: str
+    log: str
 
 
 def _never_cancelled() -> bool:
@@ -101,23 +130,16 @@ def try_environment(
     fault = why_untrusted(policy)
     if fault is not None:
         return fault
-    request = {
-        "env": asdict(env),
-        "policy": asdict(policy),
-        "learner": asdict(learner),
-        "seed": rollout.seed,
-        "num_envs": min(rollout.num_envs_per_worker, _MAX_TRIED_TOGETHER),
-        "vectorization": rollout.chosen_vectorization,
-        "mode": rollout.mode,
-        "source_dirs": list(source_dirs),
-    }
-    answers, ending, log = _run_child(request, time_limit_s, cancelled, clock)
-    last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
-    if ending == "cancelled":
+    request = TryRequest(env, policy, learner, rollout, tuple(source_dirs))
+    outcome = _run_child(request, time_limit_s, cancelled, clock)
+    if outcome.ending == _CANCELLED:
         return None
-    if "fault" in last:
-        return None if last["fault"] is None else _fault_from(last["fault"])
-    return _no_answer(env, policy, learner, str(last.get("phase")), ending, log, time_limit_s)
+    match outcome.answer:
+        case Works():
+            return None
+        case Fails(fault):
+            return fault
+    return _no_answer(outcome, time_limit_s, env, policy, learner)
 
 
 def check_environment(
@@ -147,25 +169,16 @@ def check_environment(
     Raises:
         FaultError: if the environment can't be made or reset, hangs, or takes its process down.
     """
-    request = {
-        "check": True,
-        "env": asdict(env),
-        "num_envs": rollout.num_envs_per_worker,
-        "vectorization": rollout.chosen_vectorization,
-        "source_dirs": list(source_dirs),
-    }
-    answers, ending, log = _run_child(request, time_limit_s, cancelled, clock, tell)
-    last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
-    if ending == "cancelled":
+    request = CheckRequest(env, rollout, tuple(source_dirs))
+    outcome = _run_child(request, time_limit_s, cancelled, clock, tell)
+    if outcome.ending == _CANCELLED:
         return None
-    if "check" in last:
-        problems = tuple(EnvProblem(**problem) for problem in last["check"].pop("problems"))
-        agents = tuple(AgentSpaces(**agent) for agent in last["check"].pop("agents"))
-        return EnvCheck(**last["check"], problems=problems, agents=agents)
-    if "fault" in last:
-        raise FaultError(_fault_from(last["fault"]))
-    phase = str(last.get("phase"))
-    raise FaultError(_no_answer(env, PolicySpec(), _NO_LEARNER, phase, ending, log, time_limit_s))
+    match outcome.answer:
+        case EnvCheck() as found:
+            return found
+        case Fails(fault):
+            raise FaultError(fault)
+    raise FaultError(_no_answer(outcome, time_limit_s, env))
 
 
 def evaluate_policy(
@@ -193,41 +206,28 @@ def evaluate_policy(
     Raises:
         FaultError: if environment or policy can't be made, do not fit, hang or keep raising.
     """
-    request = {
-        "env": asdict(env),
-        "policy": asdict(policy),
-        "evaluate": {"num_episodes": num_episodes, "seed": seed},
-        "source_dirs": list(source_dirs),
-    }
-    answers, ending, log = _run_child(
+    request = EvaluateRequest(env, policy, num_episodes, seed, tuple(source_dirs))
+    outcome = _run_child(
         request, TIME_LIMIT_S, _never_cancelled, clock, episodes_limit_s=time_limit_s
     )
-    last: dict[str, Any] = answers[-1] if answers else {"phase": "start"}
-    if "evaluation" in last:
-        return PolicyEvaluation(**last["evaluation"])
-    if "fault" in last:
-        raise FaultError(_fault_from(last["fault"]))
-    phase = str(last.get("phase"))
-    limit_s = time_limit_s if phase == _EPISODES else TIME_LIMIT_S
-    raise FaultError(_no_answer(env, policy, _NO_LEARNER, phase, ending, log, limit_s))
-
-
-def _fault_from(table: dict[str, Any]) -> Fault:
-    """Make a fault again of the JSON that the child made of it."""
-    kind = FaultKind(table["kind"])
-    return Fault(**{**table, "keys": tuple(table["keys"]), "kind": kind})
+    match outcome.answer:
+        case PolicyEvaluation() as found:
+            return found
+        case Fails(fault):
+            raise FaultError(fault)
+    limit_s = time_limit_s if outcome.phase == _EPISODES else TIME_LIMIT_S
+    raise FaultError(_no_answer(outcome, limit_s, env, policy))
 
 
 def _no_answer(
-    env: EnvSpec,
-    policy: PolicySpec,
-    learner: LearnerSpec,
-    phase: str,
-    ending: str,
-    log: str,
+    outcome: _Outcome,
     time_limit_s: float,
+    env: EnvSpec,
+    policy: PolicySpec = _NO_POLICY,
+    learner: LearnerSpec = _NO_LEARNER,
 ) -> Fault:
     """Return the fault of a child that ended, or hung, before it gave its last answer."""
+    phase, log = outcome.phase, outcome.log
     who, where = env.id, _PHASES.get(phase, "the trial")
     keys: tuple[str, ...] = ("env.id", "env.kwargs") if env.kwargs else ("env.id",)
     if phase == "policy":
@@ -235,7 +235,7 @@ def _no_answer(
         keys = ("policy.path",) if policy.path else ("policy.kind",)
     elif phase == "learner":
         who, keys = f"The learner {learner.kind}", ("learner.kind",)
-    if ending == "late":
+    if outcome.ending == _LATE:
         return Fault(
             what=f"{who} gave no answer within {time_limit_s:g} s",
             why=f"It hung in {where}",
@@ -246,7 +246,7 @@ def _no_answer(
         )
     return Fault(
         what=f"{who} took its process down in {where}",
-        why=ending,
+        why=outcome.ending,
         remedy="Try it alone in a terminal"
         + ("; its last words are in the details" if log.strip() else ""),
         detail=log,
@@ -260,31 +260,27 @@ def list_names(
     *, time_limit_s: float = TIME_LIMIT_S, cancelled: Callable[[], bool] = _never_cancelled
 ) -> EnvRegistry:
     """List the ids in Gymnasium's registry and its wrappers; empty if they could not be read."""
-    answers, _, _ = _run_child({"list": True}, time_limit_s, cancelled, time.monotonic)
-    last: dict[str, Any] = answers[-1] if answers else {}
-    return EnvRegistry(tuple(last.get("env_ids", ())), tuple(last.get("wrapper_names", ())))
+    outcome = _run_child(ListRequest(), time_limit_s, cancelled, time.monotonic)
+    return outcome.answer if isinstance(outcome.answer, EnvRegistry) else EnvRegistry(())
 
 
 def _run_child(
-    request: dict[str, Any],
+    request: Request,
     time_limit_s: float,
     cancelled: Callable[[], bool],
     clock: Clock,
     tell: Callable[[CheckPhase], None] = _ignore_phase,
     *,
     episodes_limit_s: float = 0.0,
-) -> tuple[list[dict[str, Any]], str, str]:
-    """Run the child; return its answers, how it ended (in words), and the end of its log.
-
-    Once the child plays episodes, it may take `episodes_limit_s` for them.
-    """
+) -> _Outcome:
+    """Run the child; once it plays episodes, it may take `episodes_limit_s` for them."""
     # Files and not pipes: a pipe can fill up, and a grandchild that inherits it keeps it open.
     with (
         tempfile.TemporaryFile() as request_file,
         tempfile.TemporaryFile() as answer_file,
         tempfile.TemporaryFile() as log,
     ):
-        request_file.write(json.dumps(request).encode())
+        request_file.write(encode_request(request))
         request_file.seek(0)
         child = subprocess.Popen(
             [
@@ -301,8 +297,7 @@ def _run_child(
 
         def newest_phase() -> str:
             # `pread`, because the child writes through the same open file and shares its offset.
-            answers = _parsed(os.pread(answer_file.fileno(), _MAX_PHASES_BYTES, 0))
-            return str(answers[-1].get("phase", "")) if answers else ""
+            return _read(os.pread(answer_file.fileno(), _MAX_PHASES_BYTES, 0))[0]
 
         def look() -> bool:
             nonlocal phase
@@ -314,7 +309,7 @@ def _run_child(
 
         try:
             late = _wait(child.pid, time_limit_s, look, clock)
-            if late == "late" and newest_phase() == _EPISODES:
+            if late == _LATE and newest_phase() == _EPISODES:
                 late = _wait(child.pid, episodes_limit_s, look, clock)
         finally:
             # The child is not reaped yet, so the group id is still its own. This also kills
@@ -323,31 +318,31 @@ def _run_child(
         code = child.wait()
         answer_file.seek(0)
         log.seek(max(0, log.seek(0, os.SEEK_END) - _MAX_DETAIL))
-        answers, words = _parsed(answer_file.read()), log.read().decode(errors="replace")
-    return answers, late or f"It {ProcessEnd(code).words}", words
+        (phase, found), words = _read(answer_file.read()), log.read().decode(errors="replace")
+    return _Outcome(phase, found, late or f"It {ProcessEnd(code).words}", words)
 
 
 def _wait(pid: int, time_limit_s: float, cancelled: Callable[[], bool], clock: Clock) -> str:
-    """Wait until a child ends, without reaping it; return empty, `late` or `cancelled`."""
+    """Wait until a child ends, without reaping it; return empty, `_LATE` or `_CANCELLED`."""
     until_s = clock() + time_limit_s
     descriptor = os.pidfd_open(pid)
     try:
         while not select.select([descriptor], [], [], _POLL_S)[0]:
             if cancelled():
-                return "cancelled"
+                return _CANCELLED
             if clock() > until_s:
-                return "late"
+                return _LATE
         return ""
     finally:
         os.close(descriptor)
 
 
-def _parsed(output: bytes) -> list[dict[str, Any]]:
-    answers: list[dict[str, Any]] = []
-    for line in output.splitlines():
-        try:
-            answers.append(json.loads(line))
-        except ValueError:
-            # The child ended in the middle of this line.
-            break
-    return answers
+def _read(output: bytes) -> tuple[str, LastAnswer | None]:
+    """Return the phase that began last, and what was found; None: nothing yet."""
+    phase, found = "start", None
+    for answer in decode_answers(output):
+        if isinstance(answer, PhaseBegins):
+            phase = answer.phase
+        else:
+            found = answer
+    return phase, found
