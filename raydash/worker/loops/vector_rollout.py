@@ -237,9 +237,7 @@ class VectorRolloutLoop:
         account.add_stepping_time(max(0.0, ended_s - started_s - resets_s))
         account.adapt_batch(num_calls, ended_s - started_s)
         if self._env is not None:
-            account.failures_in_a_row = self._count_failures() if self._has_failed else 0
-            if account.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-                builder.is_over = True
+            self._end_slice_if_failing(builder)
         account.end_slice_if_due(builder, ended_s)
 
     def _check_shapes(self, rewards: Any, terminated: Any, truncated: Any) -> None:
@@ -362,6 +360,14 @@ class VectorRolloutLoop:
             with suppress(Exception):  # it was broken before, and the cause has just been recorded
                 env.close()
         account.end_slice_unless_retried(builder)
+
+    def _end_slice_if_failing(self, builder: ChunkBuilder) -> None:
+        """End the slice if a sub-environment has failed too often in a row."""
+        failures = self.account.failures_in_a_row = (
+            self._count_failures() if self._has_failed else 0
+        )
+        if failures >= MAX_FAILURES_IN_A_ROW:
+            builder.is_over = True
 
     def _count_failures(self) -> int:
         """Return the most failures in a row of any sub-environment; a good step resets its own."""
