@@ -1,16 +1,15 @@
-"""The overlay plot of a comparison, on a card. It is a view of the draw clock.
+"""The overlay plot of a comparison, on a card.
 
-Live runs change ten times a second; their lines are drawn once a second, the cursor always. The
-chart is created after the first paint: it needs pyqtgraph, whose import takes a third of a second.
+Live runs change ten times a second; their lines are drawn once a second, the cursor always.
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QSize, Qt, QTimer
-from PySide6.QtGui import QColor, QPaintEvent
-from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QToolButton, QWidget
+from PySide6.QtCore import QSize
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
 from raydash.core.analysis.compare import Metric
@@ -18,11 +17,10 @@ from raydash.core.clock import Clock
 from raydash.ui.compare import labels
 from raydash.ui.compare.curves import CompareChoice, ComparedRun, CompareLine, CurveCache
 from raydash.ui.compare.read_out import Reading, ReadOut
-from raydash.ui.kit.card import Card
-from raydash.ui.kit.icons import IconName, icon
 from raydash.ui.kit.run_style import line_colour
-from raydash.ui.kit.theme import LIGHT, Theme
-from raydash.ui.plots.chart.legend_row import LegendItem, LegendRow
+from raydash.ui.kit.theme import Theme
+from raydash.ui.plots.chart.chart_card import BackButton, ChartCard
+from raydash.ui.plots.chart.legend_row import LegendItem
 
 if TYPE_CHECKING:
     from raydash.ui.compare.chart import CompareChart
@@ -33,18 +31,31 @@ NOTHING_SHOWN = "no run is shown: tick one in the list"
 NO_POINTS = "these runs have nothing to show here"
 
 
-class ComparePlot(Card):
+class ComparePlot(ChartCard["CompareChart"]):
     """Draws all compared runs in one plot.
 
     Attributes:
         lines: The lines that are drawn.
     """
 
+    wanted_size, least_size = QSize(640, 320), QSize(240, 120)
+
     def __init__(self, clock: Clock, parent: QWidget | None = None) -> None:
-        super().__init__("Curves", "", parent)
-        self.setObjectName("compare_plot")
-        self.theme = LIGHT
-        self.choice = CompareChoice()
+        back = BackButton("All", "compare_fit")
+        back.setAccessibleName("Show all of the curves again")
+        back.setToolTip("Show all of it again (double-click, Escape)")
+        choice = CompareChoice()
+        super().__init__(
+            "Curves",
+            "",
+            object_name="compare_plot",
+            unit=labels.UNITS[choice.metric],
+            message=NO_RUNS,
+            back=back,
+            parent=parent,
+        )
+        self.back.clicked.connect(lambda: self.canvas.reset())
+        self.choice = choice
         self.lines: list[CompareLine] = []
         self._clock = clock
         self._cache = CurveCache()
@@ -55,33 +66,6 @@ class ComparePlot(Card):
         self._drawn_versions: tuple[int, ...] = ()
         self._drawn_hover: object = None
         self._drawn_s = -np.inf
-        self._chart: CompareChart | None = None
-        self._was_painted = False
-        self._legend_row = LegendRow(labels.UNITS[self.choice.metric])
-        self._message = QLabel(NO_RUNS)
-        self._message.setProperty("role", "muted")
-        self._message.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._message.setWordWrap(True)
-        self._message.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._message.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self._message.setMinimumSize(240, 120)
-        self._fit = QToolButton()
-        self._fit.setObjectName("compare_fit")
-        self._fit.setText("All")
-        self._fit.setAccessibleName("Show all of the curves again")
-        self._fit.setToolTip("Show all of it again (double-click, Escape)")
-        self._fit.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self._fit.setIconSize(QSize(12, 12))
-        self._fit.setFixedHeight(20)
-        self._fit.setStyleSheet("padding: 0 5px; min-height: 0;")
-        self._fit.clicked.connect(lambda: self.canvas.fit())
-        self._fit.hide()
-        self.add_corner(self._fit)
-        self._chart_layout = QGridLayout()
-        self._chart_layout.addWidget(self._message, 0, 0)
-        self.body.setSpacing(0)
-        self.body.addWidget(self._legend_row)
-        self.body.addLayout(self._chart_layout, 1)
         self._read_out = ReadOut(self)
 
     # --- what the page sets ---
@@ -105,59 +89,30 @@ class ComparePlot(Card):
             self._highlighted = run_id
             self._stamp += 1
 
+    @override
     def set_theme(self, theme: Theme) -> None:
-        """Use the colours of another theme."""
-        self.theme = theme
-        self._legend_row.set_theme(theme)
+        super().set_theme(theme)
         self._read_out.set_theme(theme)
-        self._fit.setIcon(icon(IconName.FOLLOW, theme))
         self._stamp += 1
-        if self._chart is not None:
-            self._chart.set_theme(theme)
 
     # --- the chart ---
-
-    @property
-    def canvas(self) -> "CompareChart":
-        """The chart, which is created when it is first needed."""
-        if self._chart is None:
-            self._chart = self._make_chart()
-        return self._chart
-
-    @property
-    def empty_text(self) -> str:
-        """The message shown instead of lines; empty if there are lines."""
-        return "" if self._message.isHidden() else self._message.text()
 
     @property
     def read_out(self) -> str:
         """The values at the cursor, one per line of text; empty if none are read."""
         return self._read_out.text
 
-    def _make_chart(self) -> "CompareChart":
+    @override
+    def make_chart(self) -> "CompareChart":
         from raydash.ui.compare.chart import CompareChart
 
         chart = CompareChart()
-        chart.setObjectName("compare_plot_canvas")
         chart.setAccessibleName("Curves of the runs")
         chart.setAccessibleDescription(
             "Arrow keys read the values, plus and minus zoom, Escape shows all of it."
         )
-        chart.set_theme(self.theme)
         chart.touched.connect(self._on_touched)
-        self._chart_layout.addWidget(chart, 0, 0)
-        chart.show()
-        self._message.raise_()
-        self._chart_layout.activate()
         return chart
-
-    @override
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Create the chart once the card has been seen, for that takes a while."""
-        super().paintEvent(event)
-        if not self._was_painted:
-            self._was_painted = True
-            QTimer.singleShot(0, self, self.draw)
 
     # --- drawing ---
 
@@ -174,6 +129,7 @@ class ComparePlot(Card):
             )
         )
 
+    @override
     def draw(self) -> None:
         """Load the runs' data and show them."""
         chart = self.canvas
@@ -187,18 +143,13 @@ class ComparePlot(Card):
         self._drawn_hover = chart.hover
         self._show_readings(chart)
 
-    def take_paint_s(self) -> float:
-        """The seconds spent painting since the last call."""
-        return self._chart.take_paint_s() if self._chart is not None else 0.0
-
     def _show(self, chart: "CompareChart") -> None:
         self.lines = self._cache.lines(self._entries, self.choice)
         message = ""
         if not self.lines:
             message = NO_POINTS if any(entry.shown for entry in self._entries) else NOTHING_SHOWN
             message = message if self._entries else NO_RUNS
-        self._message.setText(message)
-        self._message.setVisible(bool(message))
+        self.show_message(message)
         self._legend_row.set_unit(labels.UNITS[self.choice.metric])
         legend = [
             LegendItem(QColor(line_colour(line.number, self.theme)), line.label)
@@ -261,7 +212,7 @@ class ComparePlot(Card):
         return tuple(entry.run.version for entry in self._entries)
 
     def _on_touched(self) -> None:
-        self._fit.setVisible(self._chart is not None and self._chart.is_zoomed)
+        self.back.setVisible(self._chart is not None and self._chart.is_zoomed)
 
 
 def _scaled(lines: Sequence[CompareLine], choice: CompareChoice) -> list[CompareLine]:

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections import deque
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 from PySide6.QtCore import QObject, QTimer
@@ -35,6 +36,37 @@ class ReportsPaintTime(Protocol):
 
     def take_paint_s(self) -> float:
         """The seconds spent painting since the last call."""
+
+
+class PaintTimer:
+    """Adds up how long a widget paints; a `with` around each painting.
+
+    ::
+
+        with self._paint_timer:
+            super().paintEvent(event)
+    """
+
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
+        self._clock = clock
+        self._began_s = 0.0
+        self._painted_s = 0.0
+
+    def __enter__(self) -> None:
+        self._began_s = self._clock()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._painted_s += self._clock() - self._began_s
+
+    def take_s(self) -> float:
+        """The seconds since the last call."""
+        painted_s, self._painted_s = self._painted_s, 0.0
+        return painted_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,12 @@ Qt's own delegate asks Python for eight roles of every cell and then goes throug
 20 ms for a full screen of workers, against 3 ms here.
 """
 
-import time
-
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QTableView
 from typing_extensions import override
 
+from raydash.ui.kit.draw_clock import PaintTimer
 from raydash.ui.kit.icons import draw_activity
 from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.tables.columns import COLUMN_OF, COLUMNS
@@ -79,16 +78,14 @@ class TimedTableView(QTableView):
 
     def __init__(self) -> None:
         super().__init__()
-        self._painted_s = 0.0
+        self._paint_timer = PaintTimer()
 
     def take_paint_s(self) -> float:
         """The seconds spent painting since the last call."""
-        painted_s, self._painted_s = self._painted_s, 0.0
-        return painted_s
+        return self._paint_timer.take_s()
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint, and measure how long it took."""
-        began_s = time.perf_counter()
-        super().paintEvent(event)
-        self._painted_s += time.perf_counter() - began_s
+        with self._paint_timer:
+            super().paintEvent(event)

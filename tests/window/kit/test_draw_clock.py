@@ -1,10 +1,11 @@
 from dataclasses import dataclass
 
+import pytest
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from raydash.ui.kit.draw_clock import DrawClock, DrawFigures
+from raydash.ui.kit.draw_clock import DrawClock, DrawFigures, PaintTimer
 from tests.window.conftest import ManualClock
 
 
@@ -111,3 +112,16 @@ def test_started_clock_ticks_until_it_is_stopped(qtbot: QtBot, hands: ManualCloc
     qtbot.waitUntil(lambda: other_view.drawings == 1, timeout=30_000)
     other_clock.stop()
     assert view.drawings == 1
+
+
+def test_paint_timer_adds_up_and_starts_again_when_asked() -> None:
+    now_s = iter([1.0, 1.5, 2.0, 2.25, 3.0, 3.5])
+    timer = PaintTimer(lambda: next(now_s))
+    for _ in range(2):
+        with timer:
+            pass
+    assert timer.take_s() == 0.75
+    assert timer.take_s() == 0.0
+    with pytest.raises(ZeroDivisionError), timer:
+        _ = 1 / 0
+    assert timer.take_s() == 0.5, "a painting that fails took its time, too"

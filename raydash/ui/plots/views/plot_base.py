@@ -2,9 +2,6 @@
 
 A plot is a `View` of the draw clock: `is_dirty` compares what was drawn last with what there is
 now; `draw` loads the visible part of the run and gives it to the chart's items.
-
-The chart is created right after the card was first painted, never before: it needs pyqtgraph, whose
-import would delay the window by a third of a second.
 """
 
 from pathlib import Path
@@ -12,27 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QPoint, QSize, Qt, QTimer
-from PySide6.QtGui import QColor, QGuiApplication, QPaintEvent
-from PySide6.QtWidgets import (
-    QFileDialog,
-    QGridLayout,
-    QLabel,
-    QMenu,
-    QMessageBox,
-    QSizePolicy,
-    QToolButton,
-    QWidget,
-)
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QColor, QGuiApplication
+from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QWidget
 from typing_extensions import override
 
 from raydash.link.store import RunStore
 from raydash.ui.kit import words
-from raydash.ui.kit.card import Card
 from raydash.ui.kit.icons import IconName, icon
 from raydash.ui.kit.run_style import line_colour
-from raydash.ui.kit.theme import LIGHT, Theme
-from raydash.ui.plots.chart.legend_row import LegendItem, LegendRow
+from raydash.ui.kit.theme import Theme
+from raydash.ui.plots.chart.chart_card import BackButton, ChartCard
+from raydash.ui.plots.chart.legend_row import LegendItem
 from raydash.ui.plots.shown.plotted_run import Part
 from raydash.ui.plots.shown.scope import Overlay, PlotScope, Range
 
@@ -47,25 +35,7 @@ FIRST_SECONDS = "the first seconds are being gathered"
 NO_STEP = "no env step yet: workers are starting"
 
 
-class _Message(QLabel):
-    """A message in the middle of a chart; it is as large as the chart and ignores the mouse."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.setProperty("role", "muted")
-        self.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.setWordWrap(True)
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumSize(180, 70)
-
-    @override
-    def sizeHint(self) -> QSize:
-        """The size of a chart."""
-        return QSize(420, 200)
-
-
-class Plot(Card):
+class Plot(ChartCard["Chart"]):
     """A plot over time. Subclasses say what they draw.
 
     Attributes:
@@ -98,10 +68,20 @@ class Plot(Card):
         scope: PlotScope | None = None,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(title, subtitle, parent)
-        self.setObjectName(object_name)
+        back = BackButton("Follow", f"{object_name}_follow")
+        back.setAccessibleName(f"Follow the run again in {title}")
+        back.setToolTip("Back to now, with a value axis that fits (double-click, Escape)")
+        super().__init__(
+            title,
+            subtitle,
+            object_name=object_name,
+            unit=unit,
+            message=NO_RUN,
+            back=back,
+            parent=parent,
+        )
+        self.back.clicked.connect(self.follow)
         self.scope = scope or PlotScope(self)
-        self.theme = LIGHT
         self.selected_workers: list[int] = []
         self._plain_subtitle = subtitle
         self._own_stamp = 0
@@ -110,28 +90,6 @@ class Plot(Card):
         self._applied_look: tuple[object, ...] = ()
         self._labelled = labelled
         self._whole_numbers = whole_numbers
-        self._chart: Chart | None = None
-        self._was_painted = False
-        self._legend_row = LegendRow(unit)
-        self._message = _Message(NO_RUN)
-        self._follow = QToolButton()
-        self._follow.setObjectName(f"{object_name}_follow")
-        self._follow.setText("Follow")
-        self._follow.setAccessibleName(f"Follow the run again in {title}")
-        self._follow.setToolTip("Back to now, with a value axis that fits (double-click, Escape)")
-        self._follow.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self._follow.setIconSize(QSize(12, 12))
-        self._follow.setFixedHeight(20)
-        self._follow.setStyleSheet("padding: 0 5px; min-height: 0;")
-        self._follow.clicked.connect(self.follow)
-        self._follow.hide()
-        self.add_corner(self._follow)
-        # The message lies over the chart, so that it can be seen before the chart exists.
-        self._chart_layout = QGridLayout()
-        self._chart_layout.addWidget(self._message, 0, 0)
-        self.body.setSpacing(0)
-        self.body.addWidget(self._legend_row)
-        self.body.addLayout(self._chart_layout, 1)
         self.scope.changed.connect(self._show_follow)
 
     # --- for subclasses ---
@@ -198,13 +156,9 @@ class Plot(Card):
         """Show another run."""
         self.scope.set_run(run)
 
+    @override
     def set_theme(self, theme: Theme) -> None:
-        """Use the colours of another theme."""
-        self.theme = theme
-        self._legend_row.set_theme(theme)
-        if self._chart is not None:
-            self._chart.set_theme(theme)
-        self._follow.setIcon(icon(IconName.FOLLOW, theme))
+        super().set_theme(theme)
         self._on_touched()
 
     def set_selected_workers(self, workers: list[int]) -> None:
@@ -230,29 +184,12 @@ class Plot(Card):
 
     # --- the chart ---
 
-    @property
-    def canvas(self) -> "Chart":
-        """The chart, which is created when it is first needed."""
-        if self._chart is None:
-            self._chart = self._make_chart()
-        return self._chart
-
-    @property
-    def has_chart(self) -> bool:
-        """Whether the chart exists; before that there is nothing to draw."""
-        return self._chart is not None
-
-    @property
-    def empty_text(self) -> str:
-        """The message shown instead of data; empty if there are data."""
-        return self._message.text()
-
-    def _make_chart(self) -> "Chart":
+    @override
+    def make_chart(self) -> "Chart":
         from raydash.ui.plots.chart.chart import Chart
 
-        name, title = self.objectName(), self.accessibleName()
+        title = self.accessibleName()
         chart = Chart(self.scope, labelled=self._labelled, whole_numbers=self._whole_numbers)
-        chart.setObjectName(f"{name}_canvas")
         chart.setAccessibleName(title)
         chart.setAccessibleDescription(
             f"{title}, {self._plain_subtitle}. "
@@ -262,20 +199,7 @@ class Plot(Card):
         chart.customContextMenuRequested.connect(self._on_menu_wanted)
         chart.touched.connect(self._on_touched)
         self.create_items(chart)
-        chart.set_theme(self.theme)
-        self._chart_layout.addWidget(chart, 0, 0)
-        chart.show()
-        self._message.raise_()
-        self._chart_layout.activate()  # what is drawn next needs its size
         return chart
-
-    @override
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Create the chart once the card has been seen, for that takes a while."""
-        super().paintEvent(event)
-        if not self._was_painted:
-            self._was_painted = True
-            QTimer.singleShot(0, self, self.draw)
 
     # --- drawing ---
 
@@ -283,6 +207,7 @@ class Plot(Card):
         """Whether a drawing would show something new."""
         return self._chart is not None and self._state(self._chart) != self._drawn
 
+    @override
     def draw(self) -> None:
         """Load the visible data and show them."""
         chart = self.canvas
@@ -294,10 +219,6 @@ class Plot(Card):
         self._legend_row.show_items(None if self.empty_text else self.legend())
         chart.show_cursor(has_data=not self.empty_text)
         self.set_subtitle(self._heading(chart, part))
-
-    def take_paint_s(self) -> float:
-        """The seconds spent painting since the last call."""
-        return self._chart.take_paint_s() if self._chart is not None else 0.0
 
     def current_subtitle(self) -> str:
         """The subtitle to show while no values are read."""
@@ -321,8 +242,7 @@ class Plot(Card):
         has_data = not message
         if has_data and not chart.y_locked:
             chart.y_range = self.value_limits()
-        self._message.setText(message)
-        self._message.setVisible(not has_data)
+        self.show_message(message)
         if has_data:
             self.set_data(chart)
         chart.show_data(has_data=has_data)
@@ -365,7 +285,7 @@ class Plot(Card):
         self._show_follow()
 
     def _show_follow(self) -> None:
-        self._follow.setVisible(
+        self.back.setVisible(
             not self.scope.following or (self._chart is not None and self._chart.y_locked)
         )
 
