@@ -7,7 +7,8 @@ from pytestqt.qtbot import QtBot
 from raydash.core.states import Activity, RunState
 from raydash.core.updates import RunFigures, RunUpdate
 from raydash.ui.figures.tile_text import TileText
-from raydash.ui.figures.tiles import TILES, FittedLabel, TilesRow, tile_texts
+from raydash.ui.figures.tile_words import TILES, tile_texts
+from raydash.ui.figures.tiles import FittedLabel, TilesRow
 from raydash.ui.kit import words
 from raydash.ui.kit.theme import DARK
 from tests.fakes.updates.updates import make_store_with_run, make_update

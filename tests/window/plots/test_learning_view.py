@@ -14,7 +14,7 @@ from raydash.core.states import RunState
 from raydash.core.updates import LearningFigures
 from raydash.link.session import Session
 from raydash.link.store import RunStore, Store
-from raydash.ui.figures.tiles import tile_texts
+from raydash.ui.figures.tile_words import tile_texts
 from raydash.ui.frame.main_window import MainWindow
 from raydash.ui.frame.overview import Overview
 from raydash.ui.kit import words

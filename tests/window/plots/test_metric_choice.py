@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QToolButton
 from pytestqt.qtbot import QtBot
 
 from raydash.link.store import RunStore, Store
-from raydash.ui.figures.tiles import tile_texts
+from raydash.ui.figures.tile_words import tile_texts
 from raydash.ui.kit import words
 from raydash.ui.kit.theme import DARK
 from raydash.ui.plots.views.metric_choice import EPISODE_RETURN, metric_words, metrics_of
