@@ -89,7 +89,7 @@ class Stage:
 
     def click_in_menu(self, run_id: str, name: str) -> None:
         """Choose from the menu of a run in the list."""
-        menu = self.window.runs.commands.menu(run_id, self.window.runs.list)
+        menu = self.window.runs.list_actions.menu(run_id, self.window.runs.list)
         found = menu.findChild(QAction, name)
         assert found is not None, f"there is no {name}"
         found.trigger()
@@ -118,7 +118,7 @@ class Stage:
     def overlay(self, *run_ids: str) -> None:
         """Lay these over the one on screen."""
         for run_id in run_ids:
-            self.window.runs.commands.overlay(run_id, True)
+            self.window.runs.list_actions.overlay(run_id, True)
 
     def save(self, name: str) -> Scene:
         """Take the picture `assets/NAME-{light,dark}.png`."""

@@ -11,8 +11,8 @@ from typing_extensions import override
 
 from raydash.link.session import Session
 from raydash.ui.kit.theme import ThemeManager
-from raydash.ui.runs.commands import RunCommands
 from raydash.ui.runs.lines import RunLine, run_lines
+from raydash.ui.runs.list_actions import RunListActions
 from raydash.ui.runs.numbers import RunNumbers
 from raydash.ui.runs.painter import LINE_PADDING, LINE_ROLE, RunLinePainter
 
@@ -30,14 +30,14 @@ class RunList(QListWidget):
         self,
         session: Session,
         themes: ThemeManager,
-        commands: RunCommands,
+        actions: RunListActions,
         numbers: RunNumbers,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._session = session
         self._themes = themes
-        self._commands = commands
+        self._actions = actions
         self._numbers = numbers
         self._painter = RunLinePainter(numbers, themes, self)
         self._pressed_box: QListWidgetItem | None = None
@@ -162,10 +162,10 @@ class RunList(QListWidget):
         return item if self._painter.box(self.visualItemRect(item)).contains(where) else None
 
     def _on_ticked(self, item: QListWidgetItem) -> None:
-        self._commands.overlay(str(item.data(_RUN_ID)), item.checkState() is Qt.CheckState.Checked)
+        self._actions.overlay(str(item.data(_RUN_ID)), item.checkState() is Qt.CheckState.Checked)
 
     def _on_chosen(self, item: QListWidgetItem) -> None:
-        self._commands.show(str(item.data(_RUN_ID)))
+        self._actions.show(str(item.data(_RUN_ID)))
 
     def _make_shown_current(self) -> None:
         item = self.item_of(self._session.store.shown_run_id)
@@ -176,14 +176,14 @@ class RunList(QListWidget):
     def _open_menu(self, position: QPoint) -> None:
         item = self.itemAt(position) or self.currentItem()
         if item is not None:
-            menu = self._commands.menu(str(item.data(_RUN_ID)), self)
+            menu = self._actions.menu(str(item.data(_RUN_ID)), self)
             menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
             menu.popup(self.viewport().mapToGlobal(position))
 
     def _close_current(self) -> None:
         item = self.currentItem()
         if item is not None:
-            self._commands.close(str(item.data(_RUN_ID)))
+            self._actions.close(str(item.data(_RUN_ID)))
 
     # --- painting -----------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The menu of a run in the list: what can be done to it, whether it is on screen or not."""
+"""What can be done to a run of the list, whether it is on screen or not."""
 
 from functools import partial
 
@@ -23,8 +23,8 @@ from raydash.ui.runs.run_verbs import (
 )
 
 
-class RunCommands(QObject):
-    """Commands for any run of the list.
+class RunListActions(QObject):
+    """Acts on any run of the list.
 
     Signals:
         run_again_requested(RunSpec): Put this run's spec into the form.

@@ -1,4 +1,4 @@
-"""The card of the runs: the list, its commands, and how many runs there are."""
+"""The card of the runs: the list, what can be done to its runs, and how many runs there are."""
 
 from PySide6.QtWidgets import QWidget
 
@@ -6,8 +6,8 @@ from raydash.link.session import Session
 from raydash.ui.kit import words
 from raydash.ui.kit.card import Card
 from raydash.ui.kit.theme import ThemeManager
-from raydash.ui.runs.commands import RunCommands
 from raydash.ui.runs.list import RunList
+from raydash.ui.runs.list_actions import RunListActions
 from raydash.ui.runs.numbers import RunNumbers
 
 
@@ -16,7 +16,7 @@ class RunsPanel(Card):
 
     Attributes:
         list: The list, with one line per run.
-        commands: What can be done to each run; the window connects its signals.
+        list_actions: What can be done to each run; the window connects its signals.
         numbers: The runs' numbers, from which their colours follow.
     """
 
@@ -26,8 +26,8 @@ class RunsPanel(Card):
         super().__init__("Runs", parent=parent)
         self._store = session.store
         self.numbers = RunNumbers()
-        self.commands = RunCommands(session, themes, self)
-        self.list = RunList(session, themes, self.commands, self.numbers)
+        self.list_actions = RunListActions(session, themes, self)
+        self.list = RunList(session, themes, self.list_actions, self.numbers)
         self.body.addWidget(self.list)
         for signal in (
             *(self._store.runs_changed, self._store.run_state_changed),

@@ -179,7 +179,7 @@ def test_a_run_that_is_not_on_screen_is_paused_resumed_and_stopped_from_the_list
     seen = [terminal.attach(run.run_id) for run in (first, second)]
 
     def ask(name: str) -> None:
-        menu = screen.window.runs.commands.menu(first.run_id, screen.window)
+        menu = screen.window.runs.list_actions.menu(first.run_id, screen.window)
         next(each for each in menu.actions() if each.objectName() == f"run_list_{name}").trigger()
 
     ask("pause")

@@ -187,7 +187,7 @@ def test_back_shows_the_live_run_and_the_recording_stays_in_the_list(
 def test_close_takes_the_recording_off_screen_and_list(
     reopened: MainWindow, session: Session
 ) -> None:
-    menu = reopened.runs.commands.menu(RUN, reopened)
+    menu = reopened.runs.list_actions.menu(RUN, reopened)
     close = next(each for each in menu.actions() if each.objectName() == "run_list_close")
     assert close.text() == "Close recording"
     close.trigger()

@@ -48,7 +48,7 @@ def overlaid(session: Session) -> tuple[str, ...]:
 
 
 def entry(window: MainWindow, run_id: str, name: str) -> QAction:
-    menu = window.runs.commands.menu(run_id, window)
+    menu = window.runs.list_actions.menu(run_id, window)
     return next(each for each in menu.actions() if each.objectName() == f"run_list_{name}")
 
 
