@@ -27,12 +27,10 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
     QHBoxLayout,
-    QHeaderView,
     QLineEdit,
     QMenu,
     QPushButton,
     QSplitter,
-    QTableView,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -54,6 +52,7 @@ from raydash.ui.library.dialogs import DeleteDialog, ExportDialog, LimitsDialog
 from raydash.ui.library.disk_bar import DiskBar
 from raydash.ui.library.lines import COLUMN_OF, COLUMNS, RecordingLine
 from raydash.ui.library.model import LibraryModel
+from raydash.ui.tables.row_table import RowTable
 
 _ROW_HEIGHT = 26
 _CELL_PADDING = 18
@@ -94,11 +93,11 @@ def shared_widths(least: Sequence[int], wanted: Sequence[int], room: int) -> lis
     return widths
 
 
-class _Table(QTableView):
+class _Table(RowTable):
     """A table that says in words why it is empty."""
 
     def __init__(self, themes: ThemeManager) -> None:
-        super().__init__()
+        super().__init__(_ROW_HEIGHT)
         self._themes = themes
         self.empty_text = ""
         self._user_sized = False
@@ -193,36 +192,74 @@ class LibraryPage(QWidget):
     # --- composition --------------------------------------------------------------------------
 
     def _compose(self) -> None:
-        self.search = QLineEdit()
-        self.search.setObjectName("library_search")
-        self.search.setAccessibleName("Search the library")
-        self.search.setPlaceholderText("Search: a word, tag:baseline, env:cartpole, state:failed")
-        self.search.setToolTip(
-            "Words that must all match, in title, name, environment, id, tags or notes; or "
-            "tag:x, env:y, state:z, owner:o, is:pinned (Ctrl+F)"
-        )
-        self.search.setClearButtonEnabled(True)
-        self.search.setMaximumWidth(460)
+        self.search = self._make_search()
         self._count = ElidedLabel()
         self._count.setObjectName("library_count")
         self._count.setProperty("role", "muted")
-        self._import = QToolButton()
-        self._import.setObjectName("library_import")
-        self._import.setText("Import…")
-        self._import.setAccessibleName("Import")
-        self._import.setToolTip(
+        self._import = self._make_import_button()
+        self.table = self._make_table()
+        head = QHBoxLayout()
+        head.setSpacing(12)
+        head.addWidget(self.search, 1)
+        head.addWidget(self._count)
+        head.addStretch(1)
+        head.addWidget(self._import)
+        card = Card("Library")
+        card.header.addLayout(head, 100)
+        card.body.setSpacing(8)
+        card.body.addWidget(self.table, 1)
+        card.body.addLayout(self._make_buttons())
+        card.body.addWidget(self.disk)
+        self._split = QSplitter(Qt.Orientation.Horizontal)
+        self._split.setHandleWidth(10)
+        self._split.setChildrenCollapsible(False)
+        self._split.addWidget(card)
+        self._split.addWidget(self.details)
+        self._split.setStretchFactor(0, 5)
+        self._split.setStretchFactor(1, 1)
+        self._split.setSizes([960, 270])
+        self.details.setMinimumWidth(250)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 6)
+        layout.addWidget(self._split)
+
+    def _make_search(self) -> QLineEdit:
+        search = QLineEdit()
+        search.setObjectName("library_search")
+        search.setAccessibleName("Search the library")
+        search.setPlaceholderText("Search: a word, tag:baseline, env:cartpole, state:failed")
+        search.setToolTip(
+            "Words that must all match, in title, name, environment, id, tags or notes; or "
+            "tag:x, env:y, state:z, owner:o, is:pinned (Ctrl+F)"
+        )
+        search.setClearButtonEnabled(True)
+        search.setMaximumWidth(460)
+        find = QShortcut(QKeySequence(QKeySequence.StandardKey.Find), self)
+        find.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        find.activated.connect(search.setFocus)
+        return search
+
+    def _make_import_button(self) -> QToolButton:
+        button = QToolButton()
+        button.setObjectName("library_import")
+        button.setText("Import…")
+        button.setAccessibleName("Import")
+        button.setToolTip(
             "Bring in runs of SB3 (monitor.csv), RLlib (progress.csv, result.json) or TensorBoard; "
             "files and folders can be dropped here too"
         )
-        self._import.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self._import.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        menu = QMenu(self._import)
+        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(button)
         menu.addAction("Files…", self._ask_files)
         menu.addAction("A folder…", self._ask_folder)
-        self._import.setMenu(menu)
-        self.table = self._make_table()
-        buttons = QHBoxLayout()
-        buttons.setSpacing(6)
+        button.setMenu(menu)
+        return button
+
+    def _make_buttons(self) -> QHBoxLayout:
+        """Make the row of buttons for what can be done with the selected recordings."""
+        row = QHBoxLayout()
+        row.setSpacing(6)
         for name, text, picture, reason, help_text, slot in (
             ("open", "Open", IconName.OPEN, lines.why_cannot_open,
              "Show it in the run view (double click)", self.open_selected),
@@ -242,35 +279,9 @@ class LibraryPage(QWidget):
             button.setAccessibleName(text)
             button.clicked.connect(slot)
             self._buttons[button] = (reason, help_text, picture)
-            buttons.addWidget(button)
-        buttons.addStretch(1)
-        head = QHBoxLayout()
-        head.setSpacing(12)
-        head.addWidget(self.search, 1)
-        head.addWidget(self._count)
-        head.addStretch(1)
-        head.addWidget(self._import)
-        card = Card("Library")
-        card.header.addLayout(head, 100)
-        card.body.setSpacing(8)
-        card.body.addWidget(self.table, 1)
-        card.body.addLayout(buttons)
-        card.body.addWidget(self.disk)
-        self._split = QSplitter(Qt.Orientation.Horizontal)
-        self._split.setHandleWidth(10)
-        self._split.setChildrenCollapsible(False)
-        self._split.addWidget(card)
-        self._split.addWidget(self.details)
-        self._split.setStretchFactor(0, 5)
-        self._split.setStretchFactor(1, 1)
-        self._split.setSizes([960, 270])
-        self.details.setMinimumWidth(250)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 6)
-        layout.addWidget(self._split)
-        find = QShortcut(QKeySequence(QKeySequence.StandardKey.Find), self)
-        find.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        find.activated.connect(self.search.setFocus)
+            row.addWidget(button)
+        row.addStretch(1)
+        return row
 
     def _make_table(self) -> _Table:
         table = _Table(self._themes)
@@ -278,22 +289,11 @@ class LibraryPage(QWidget):
         table.setAccessibleName("Recordings")
         table.setModel(self.model)
         table.setItemDelegate(LibraryCells(self.model, self._themes, table))
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        table.setShowGrid(False)
         table.setStyleSheet(_DENSE)
-        table.setWordWrap(False)
-        table.setCornerButtonEnabled(False)
-        table.setTabKeyNavigation(False)
         table.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         table.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        rows = table.verticalHeader()
-        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        rows.setDefaultSectionSize(_ROW_HEIGHT)
-        rows.hide()
         header = table.horizontalHeader()
-        header.setHighlightSections(False)
         header.setMinimumSectionSize(44)
         table.sortByColumn(COLUMN_OF["started"], Qt.SortOrder.DescendingOrder)
         table.setSortingEnabled(True)

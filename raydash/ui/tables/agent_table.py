@@ -15,13 +15,14 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from raydash.core.clock import Clock
 from raydash.core.updates import AgentFigures
 from raydash.link.session import Session
 from raydash.ui.kit import words
+from raydash.ui.tables.row_table import RowTable
 
 Index = QModelIndex | QPersistentModelIndex
 
@@ -172,23 +173,13 @@ class AgentTable(QWidget):
         self._sorted = QSortFilterProxyModel(self)
         self._sorted.setSourceModel(self.model)
         self._sorted.setSortRole(_SORT_ROLE)
-        self.view = QTableView()
+        self.view = RowTable(_ROW_HEIGHT)
         self.view.setObjectName("agent_table")
         self.view.setAccessibleName("Agents")
         self.view.setToolTip("Double-click an agent to see its curve in the return plot")
         self.view.setModel(self._sorted)
-        self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.view.setShowGrid(False)
-        self.view.setWordWrap(False)
-        self.view.setCornerButtonEnabled(False)
-        self.view.setTabKeyNavigation(False)
-        rows, header = self.view.verticalHeader(), self.view.horizontalHeader()
-        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        rows.setDefaultSectionSize(_ROW_HEIGHT)
-        rows.hide()
-        header.setHighlightSections(False)
+        header = self.view.horizontalHeader()
         header.setDefaultSectionSize(120)
         header.resizeSection(0, 240)
         self.view.setSortingEnabled(True)

@@ -6,13 +6,14 @@ Qt's own delegate asks Python for eight roles of every cell and then goes throug
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QTableView
+from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 from typing_extensions import override
 
 from raydash.ui.kit.draw_clock import PaintTimer
 from raydash.ui.kit.icons import draw_activity
 from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.tables.columns import COLUMN_OF, COLUMNS
+from raydash.ui.tables.row_table import RowTable
 from raydash.ui.tables.table_model import WorkerTableModel
 
 _ACTIVITY = COLUMN_OF["activity"]
@@ -73,11 +74,11 @@ class CellPainter(QStyledItemDelegate):
             painter.drawRect(rect.adjusted(0, 0, -1, -1))
 
 
-class TimedTableView(QTableView):
+class TimedTableView(RowTable):
     """A table view that measures how long it paints."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, row_height: int) -> None:
+        super().__init__(row_height)
         self._paint_timer = PaintTimer()
 
     def take_paint_s(self) -> float:

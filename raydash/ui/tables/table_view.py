@@ -8,7 +8,6 @@ from PySide6.QtCore import QItemSelection, QItemSelectionModel, QPoint, Qt, Sign
 from PySide6.QtGui import QAction, QFontMetrics, QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QHeaderView,
     QLineEdit,
     QMenu,
     QVBoxLayout,
@@ -73,60 +72,56 @@ class WorkerTable(QWidget):
         self._applicable: dict[int, bool] = {}
         self.model = WorkerTableModel(themes, self)
 
-        self.filter = QLineEdit()
-        self.filter.setPlaceholderText("Filter: stalled, node:10.0, 12")
-        self.filter.setClearButtonEnabled(True)
-        self.filter.setObjectName("worker_filter")
-        self.filter.setAccessibleName("Filter workers")
-        self.filter.setToolTip(
+        self.filter = self._make_filter()
+        self.view = self._make_view()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.view)
+        self.model.modelReset.connect(self._restore_selection)
+        themes.changed.connect(self.view.viewport().update)
+        self._restore_header()
+        self._choose_columns(None)
+        self.view.horizontalHeader().sectionResized.connect(self._on_section_resized)
+
+    def _make_filter(self) -> QLineEdit:
+        made = QLineEdit()
+        made.setPlaceholderText("Filter: stalled, node:10.0, 12")
+        made.setClearButtonEnabled(True)
+        made.setObjectName("worker_filter")
+        made.setAccessibleName("Filter workers")
+        made.setToolTip(
             "Words that must all match: an activity, a node, a worker's number, "
             "or column:text such as node:10.0 (Ctrl+F)"
         )
-        self.filter.setFixedWidth(230)
-        self.filter.textChanged.connect(self._on_filter)
+        made.setFixedWidth(230)
+        made.textChanged.connect(self._on_filter)
+        find = QShortcut(QKeySequence(QKeySequence.StandardKey.Find), self)
+        find.activated.connect(made.setFocus)
+        return made
 
-        self.view = TimedTableView()
-        self.view.setItemDelegate(CellPainter(self.model, themes, self))
-        self.view.setObjectName("worker_table")
-        self.view.setAccessibleName("Workers")
-        self.view.setModel(self.model)
-        self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.view.setShowGrid(False)
-        self.view.setStyleSheet(_DENSE)
-        self.view.setWordWrap(False)
-        self.view.setCornerButtonEnabled(False)
-        self.view.setTabKeyNavigation(False)
-        self.view.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.view.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        rows = self.view.verticalHeader()
-        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        rows.setDefaultSectionSize(_ROW_HEIGHT)
-        rows.hide()
-        header = self.view.horizontalHeader()
-        header.setHighlightSections(False)
+    def _make_view(self) -> TimedTableView:
+        view = TimedTableView(_ROW_HEIGHT)
+        view.setItemDelegate(CellPainter(self.model, self._themes, self))
+        view.setObjectName("worker_table")
+        view.setAccessibleName("Workers")
+        view.setModel(self.model)
+        view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        view.setStyleSheet(_DENSE)
+        view.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        view.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        header = view.horizontalHeader()
         header.setSectionsMovable(True)
         header.setMinimumSectionSize(40)
         for number, column in enumerate(COLUMNS):
             header.setSectionHidden(number, column.is_hidden)
         header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         header.customContextMenuRequested.connect(self._open_column_menu)
-        self.view.setSortingEnabled(True)
-        self.view.sortByColumn(COLUMN_OF["activity"], Qt.SortOrder.AscendingOrder)
-        self.view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        self.view.customContextMenuRequested.connect(self._open_worker_menu)
-        self.view.selectionModel().selectionChanged.connect(self._on_selection)
-        self.model.modelReset.connect(self._restore_selection)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.view)
-        find = QShortcut(QKeySequence(QKeySequence.StandardKey.Find), self)
-        find.activated.connect(self.filter.setFocus)
-        themes.changed.connect(self.view.viewport().update)
-        self._restore_header()
-        self._choose_columns(None)
-        header.sectionResized.connect(self._on_section_resized)
+        view.setSortingEnabled(True)
+        view.sortByColumn(COLUMN_OF["activity"], Qt.SortOrder.AscendingOrder)
+        view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        view.customContextMenuRequested.connect(self._open_worker_menu)
+        view.selectionModel().selectionChanged.connect(self._on_selection)
+        return view
 
     @property
     def selected(self) -> tuple[int, ...]:
