@@ -65,50 +65,49 @@ def run_window(
     if fault is not None:
         print(f"raydash: {fault.sentence()}", file=sys.stderr)
         return EXIT_FAILED
+    app = _application()
+    garbage = GarbageCollector(app)
+
+    engine = EngineProcess(time.monotonic, command=engine_command)
+    session = Session(engine, time.monotonic, source_dirs=source_dirs(spec_path))
+    # Before anything else, so that the engine starts while the window is being built.
+    session.start()
+    cluster = spec.cluster if spec else ClusterSpec()
+    cluster = replace(cluster, address=address) if address else cluster
+    _connect(session, cluster, is_needed=start or not recordings)
+
+    window = MainWindow(session, _themes(app))
+    _fill_form(window, spec, spec_path)
+    if start:
+        window.start_when_up(window.form.spec())
+    if show_library:
+        window.pages.show_library()
+    _show_recordings(recordings, window, session)
+    if on_first_paint is not None:
+        window.painted.connect(on_first_paint)
+    exit_code = _run_to_end(app, window, _Ender(app, window, session, screenshot), quit_after_s)
+    garbage.stop()
+    engine.kill_child()
+    return exit_code
+
+
+def _application() -> QApplication:
     app = QApplication.instance() or QApplication(["raydash"])
     assert isinstance(app, QApplication)
     app.setApplicationName("raydash")
     app.setApplicationVersion(__version__)
     app.setDesktopFileName("raydash")
     app.setQuitOnLastWindowClosed(False)
-    garbage = GarbageCollector(app)
+    return app
 
-    cluster = spec.cluster if spec else ClusterSpec()
-    engine = EngineProcess(time.monotonic, command=engine_command)
-    session = Session(engine, time.monotonic, source_dirs=source_dirs(spec_path))
-    # Before anything else, so that the engine starts while the window is being built.
-    session.start()
-    cluster = replace(cluster, address=address) if address else cluster
-    if recordings and not start and cluster.address is None:
-        session.plan_cluster(cluster)  # reading recordings needs no cluster
-        join_if_live(session)
-    else:
+
+def _connect(session: Session, cluster: ClusterSpec, *, is_needed: bool) -> None:
+    """Connect, unless a local cluster would be launched that nothing needs, such as a recording."""
+    if is_needed or cluster.address is not None:
         session.connect_cluster(cluster)
-
-    window = MainWindow(session, _themes(app))
-    if spec is not None:
-        window.form.set_spec(spec)
-    if spec_path is not None:
-        remember_spec(spec_path)
-    if start:
-        window.start_when_up(window.form.spec())
-    if show_library or len(recordings) > 1:
-        window.show_library()
-    if len(recordings) == 1:
-        session.library.open_when_ready(recordings[0])
-    elif recordings:
-        _compare_when_listed(window, session, recordings)
-    ender = _Ender(app, window, session, screenshot)
-    if on_first_paint is not None:
-        window.painted.connect(on_first_paint)
-    window.show()
-    if quit_after_s is not None:
-        QTimer.singleShot(round(quit_after_s * 1000), ender.on_time_up)
-    with _Signals(ender.on_signal):
-        app.exec()
-    garbage.stop()
-    engine.kill_child()
-    return ender.exit_code
+    else:
+        session.plan_cluster(cluster)
+        join_if_live(session)
 
 
 def join_if_live(session: Session) -> None:
@@ -132,6 +131,22 @@ def join_if_live(session: Session) -> None:
     session.library.shown.connect(on_shown)
 
 
+def _fill_form(window: MainWindow, spec: RunSpec | None, spec_path: Path | None) -> None:
+    if spec is not None:
+        window.form.set_spec(spec)
+    if spec_path is not None:
+        remember_spec(spec_path)
+
+
+def _show_recordings(recordings: Sequence[str], window: MainWindow, session: Session) -> None:
+    """Open the only one; go to the library with several, and compare them."""
+    if len(recordings) == 1:
+        session.library.open_when_ready(recordings[0])
+    elif recordings:
+        window.pages.show_library()
+        _compare_when_listed(window, session, recordings)
+
+
 def _compare_when_listed(window: MainWindow, session: Session, recordings: Sequence[str]) -> None:
     """Compare recordings as soon as the library is listed, in which their names are looked up."""
     store = session.store
@@ -145,7 +160,7 @@ def _compare_when_listed(window: MainWindow, session: Session, recordings: Seque
             for run in runs
             if run.run_id.startswith(name) or run.path == str(Path(name).absolute())
         ]
-        window.compare(tuple(dict.fromkeys(found)))
+        window.pages.compare(tuple(dict.fromkeys(found)))
 
     store.library_changed.connect(compare)
 
@@ -202,6 +217,18 @@ class _Ender(QObject):
         if not self._window.grab().save(str(path)):
             print(f"raydash: no picture could be saved as {path}", file=sys.stderr)
             self.exit_code = self.exit_code or EXIT_FAILED
+
+
+def _run_to_end(
+    app: QApplication, window: MainWindow, ender: _Ender, quit_after_s: float | None
+) -> int:
+    """Show the window until it has closed; gives the exit code."""
+    window.show()
+    if quit_after_s is not None:
+        QTimer.singleShot(round(quit_after_s * 1000), ender.on_time_up)
+    with _Signals(ender.on_signal):
+        app.exec()
+    return ender.exit_code
 
 
 class _Signals:

@@ -1,6 +1,8 @@
-"""The dialog for the address of a running Ray and the file with its token. It blocks nothing."""
+"""The dialogs about which cluster to use: an address and its token, or a spec's. None blocks."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
@@ -10,6 +12,7 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QLabel,
     QLineEdit,
+    QMessageBox,
     QPushButton,
     QWidget,
 )
@@ -115,3 +118,25 @@ class ConnectDialog(QDialog):
             )
         )
         self.accept()
+
+
+def ask_to_switch(path: Path, address: str, switch: Callable[[], None], parent: QWidget) -> None:
+    """Ask before switching to the cluster that an opened spec names.
+
+    Args:
+        path: The spec's file.
+        address: The address that it names.
+        switch: Called if the user agrees.
+        parent: The window.
+    """
+    box = QMessageBox(parent)
+    box.setObjectName("switch_cluster_dialog")
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    box.setWindowTitle("Another cluster")
+    box.setText(f"{path.name} is meant for the cluster at {address}.")
+    box.setInformativeText("Attach to it? Runs on the cluster that is up now go on there.")
+    box.addButton("Stay here", QMessageBox.ButtonRole.RejectRole)
+    attach = box.addButton("Attach", QMessageBox.ButtonRole.AcceptRole)
+    attach.setObjectName("switch_cluster_attach")
+    attach.clicked.connect(lambda: switch())
+    box.open()

@@ -15,9 +15,8 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QByteArray, QSettings, Signal
 from PySide6.QtGui import (
     QAction,
     QCloseEvent,
@@ -26,28 +25,15 @@ from PySide6.QtGui import (
     QPaintEvent,
     QResizeEvent,
 )
-from PySide6.QtWidgets import (
-    QMainWindow,
-    QMenu,
-    QMessageBox,
-    QSizePolicy,
-    QSplitter,
-    QStackedWidget,
-    QToolBar,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from raydash.core.records import agent_return_name
 from raydash.core.spec import ClusterSpec, RunSpec
 from raydash.core.states import EndedBy
 from raydash.core.trust import untrusted
-from raydash.link.pending_commands import STARTING_TEXT, VERB_TEXTS
 from raydash.link.session import Session
-from raydash.ui.dialogs.close_dialog import CloseDialog
-from raydash.ui.dialogs.connect_dialog import ConnectDialog
+from raydash.ui.dialogs.connect_dialog import ConnectDialog, ask_to_switch
 from raydash.ui.dialogs.env_check_dialog import EnvCheckDialog
 from raydash.ui.dialogs.fault_banner import FaultBanner
 from raydash.ui.dialogs.trust_dialog import when_trusted
@@ -55,29 +41,28 @@ from raydash.ui.form.examples import ExamplesButton
 from raydash.ui.form.run_form import RunForm
 from raydash.ui.form.spec_files import SpecFiles
 from raydash.ui.frame.actions import Actions
+from raydash.ui.frame.bars.cluster_badge import ClusterBadge
+from raydash.ui.frame.bars.recording_strip import RecordingStrip
+from raydash.ui.frame.bars.status_bar import StatusBar
+from raydash.ui.frame.bars.tool_bar import ToolBar
+from raydash.ui.frame.bars.view_controls import ViewControls
 from raydash.ui.frame.best_policy import BestPolicyButton
 from raydash.ui.frame.bottom_panel import BottomPanel
-from raydash.ui.frame.cluster_badge import ClusterBadge
+from raydash.ui.frame.closing import Closing
 from raydash.ui.frame.drawn import DrawnRuns
 from raydash.ui.frame.overview import Overview
-from raydash.ui.frame.recording_strip import RecordingStrip
-from raydash.ui.frame.status_bar import StatusBar
-from raydash.ui.frame.view_controls import ViewControls
-from raydash.ui.kit.card import Card
+from raydash.ui.frame.pages import Pages
+from raydash.ui.frame.run_view import RunView
 from raydash.ui.kit.draw_clock import DrawClock
 from raydash.ui.kit.icons import app_icon
 from raydash.ui.kit.settings import settings
-from raydash.ui.kit.tall_scroll import TallScroll
 from raydash.ui.kit.theme import Appearance, ThemeManager
-from raydash.ui.library.page import LibraryPage, can_be_imported
+from raydash.ui.library.page import can_be_imported
 from raydash.ui.plots.shown.detail import DetailFetcher
 from raydash.ui.runs.panel import RunsPanel
 
-if TYPE_CHECKING:
-    from raydash.ui.compare.page import ComparePage
-
 _GAP = 10
-_NARROW = 1500
+_NARROW_PX = 1500
 
 
 class MainWindow(QMainWindow):
@@ -103,8 +88,6 @@ class MainWindow(QMainWindow):
         self._session = session
         self._themes = themes
         self._was_painted = False
-        self._is_closing = False
-        self._is_closed = False
         self.clock = DrawClock(self)
 
         self.form = RunForm(session)
@@ -114,24 +97,30 @@ class MainWindow(QMainWindow):
         self.overview = Overview()
         self.overview.set_theme(themes.theme)
         self.overview.register_with(self.clock)
-        self.examples = ExamplesButton()
+        plots = self.overview.plots
         self.best_policy = BestPolicyButton(session.store)
-        self.overview.plots.learning.add_corner(self.best_policy)
+        plots.learning.add_corner(self.best_policy)
+        self.examples = ExamplesButton()
         self.controls = ViewControls(self.overview, themes)
         self.runs = RunsPanel(session, themes)
         DrawnRuns(session, self.overview, self.runs.numbers, self)
-        self.pages = QStackedWidget()
-        self._page_buttons: list[QToolButton] = []
-        self.library = LibraryPage(session, themes)
-        self._compare: ComparePage | None = None
+        DetailFetcher(session, plots.scope, lambda: plots.width_px, self)
         self.strip = RecordingStrip(session, themes)
         self.clock.register(self.strip)
-        plots = self.overview.plots
-        DetailFetcher(session, plots.scope, lambda: plots.width_px, self)
         self.bottom = BottomPanel(session, themes, self.clock)
+        self.run_view = RunView(
+            *(self.form, self.examples, self.runs),
+            *(self.strip, self.overview, self.bottom),
+        )
+        self.pages = Pages(
+            session, themes, self.clock, self.runs.numbers, self.actions_, self.run_view
+        )
+        self.library = self.pages.library
         self.env_check = EnvCheckDialog(session, self)
         self.badge = ClusterBadge(session, themes)
+        self.bar = ToolBar(self.actions_, self.controls, self.badge, self.files, self)
         self.status = StatusBar(session, self.clock)
+        self._closing = Closing(session, self)
         self._compose()
         self._connect()
         self._restore()
@@ -145,40 +134,12 @@ class MainWindow(QMainWindow):
         return self._session
 
     def _compose(self) -> None:
-        form_card = Card("Run")
-        form_card.add_corner(self.examples)
-        # Texts about mistakes can make the form taller than the window may become.
-        scroll = TallScroll(self.form, min_height=120)
-        form_card.body.addWidget(scroll)
-        left = QWidget()
-        column = QVBoxLayout(left)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(_GAP)
-        column.addWidget(form_card)
-        column.addWidget(self.runs, 1)
-        form_card.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        left.setMinimumWidth(250)
-
-        self._top = self._splitter(Qt.Orientation.Horizontal, left, self.overview, sizes=[284, 980])
-        self._whole = self._splitter(
-            Qt.Orientation.Vertical, self._top, self.bottom, sizes=[420, 220]
-        )
-        run_view = QWidget()
-        run_rows = QVBoxLayout(run_view)
-        run_rows.setContentsMargins(0, 0, 0, 0)
-        run_rows.setSpacing(_GAP)
-        run_rows.addWidget(self.strip)
-        run_rows.addWidget(self.overview.tiles)
-        run_rows.addWidget(self._whole, 1)
         centre = QWidget()
         rows = QVBoxLayout(centre)
         rows.setContentsMargins(12, 2, 12, 4)
         rows.setSpacing(_GAP)
         rows.addWidget(self.banner)
         rows.addWidget(self.pages, 1)
-        self.run_view = run_view
-        self.pages.addWidget(run_view)
-        self.pages.addWidget(self.library)
         outer = QWidget()
         frame = QVBoxLayout(outer)
         frame.setContentsMargins(0, 0, 0, 0)
@@ -186,84 +147,8 @@ class MainWindow(QMainWindow):
         frame.addWidget(centre, 1)
         frame.addWidget(self.status)
         self.setCentralWidget(outer)
-        self.addToolBar(self._tool_bar())
-
-    def _splitter(
-        self, orientation: Qt.Orientation, first: QWidget, second: QWidget, *, sizes: list[int]
-    ) -> QSplitter:
-        splitter = QSplitter(orientation)
-        splitter.setHandleWidth(_GAP)
-        splitter.setChildrenCollapsible(False)
-        splitter.addWidget(first)
-        splitter.addWidget(second)
-        is_row = orientation == Qt.Orientation.Horizontal
-        splitter.setStretchFactor(0, 0 if is_row else 3)
-        splitter.setStretchFactor(1, 1)
-        splitter.setSizes(sizes)
-        return splitter
-
-    def _tool_bar(self) -> QToolBar:
-        bar = QToolBar("Run")
-        bar.setObjectName("tool_bar")
-        bar.setMovable(False)
-        bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
-        bar.setIconSize(QSize(16, 16))
-        bar.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        for action, longest in (
-            (self.actions_.start, STARTING_TEXT),
-            *((action, VERB_TEXTS[verb]) for verb, action in self.actions_.verbs.items()),
-        ):
-            bar.addAction(action)
-            button = bar.widgetForAction(action)
-            assert button is not None
-            button.setObjectName(action.objectName().replace("action_", "button_"))
-            button.setAccessibleName(action.text())
-            # As wide as its longest text, so that nothing moves under the mouse.
-            button.setMinimumWidth(button.fontMetrics().horizontalAdvance(longest) + 36)
-            if action is self.actions_.start:
-                button.setProperty("primary", True)
-        bar.addSeparator()
-        bar.addWidget(self.controls)
-        bar.addSeparator()
-        for action in (self.actions_.library, self.actions_.compare):
-            bar.addAction(action)
-            button = bar.widgetForAction(action)
-            assert button is not None
-            button.setObjectName(action.objectName().replace("action_", "button_"))
-            button.setAccessibleName(action.text())
-            assert isinstance(button, QToolButton)
-            self._page_buttons.append(button)
-        bar.addWidget(self.badge)
-        bar.addWidget(self._menu_button())
-        return bar
-
-    def _menu_button(self) -> QToolButton:
-        acts = self.actions_
-        menu = QMenu(self)
-        menu.setToolTipsVisible(True)
-        menu.addAction(acts.open_spec)
-        recent = menu.addMenu("Recent specs")
-        recent.setToolTipsVisible(True)
-        recent.aboutToShow.connect(lambda: self.files.fill_recent(recent))
-        menu.addAction(acts.save_spec)
-        menu.addAction(acts.copy_command)
-        menu.addAction(acts.check_env)
-        menu.addSeparator()
-        menu.addActions([acts.attach, acts.local, acts.relaunch])
-        menu.addSeparator()
-        menu.addMenu("Appearance").addActions(acts.appearance.actions())
-        menu.addSeparator()
-        menu.addAction(acts.quit)
-        self.addActions(menu.actions())
-        button = QToolButton()
-        button.setObjectName("menu_button")
-        button.setText("☰")
-        button.setAccessibleName("Menu")
-        button.setToolTip("Specs, cluster, appearance")
-        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        button.setMenu(menu)
-        return button
+        self.addToolBar(self.bar)
+        self.addActions(self.bar.menu.actions())
 
     def _connect(self) -> None:
         acts, session = self.actions_, self._session
@@ -282,17 +167,12 @@ class MainWindow(QMainWindow):
         self.files.failed.connect(self.banner.show_fault)
         self.files.said.connect(self.status.say)
         self.files.opened.connect(self._offer_cluster)
-        acts.library.triggered.connect(self._on_library)
-        acts.compare.triggered.connect(self._on_compare)
         self.pages.currentChanged.connect(self._on_page)
-        self.library.compare_requested.connect(self.compare)
-        self.library.run_again_requested.connect(self.fill_form)
+        self.pages.run_again_requested.connect(self.fill_form)
+        self.pages.said.connect(self.status.say)
         self.runs.list_actions.run_again_requested.connect(self.fill_form)
-        self.runs.list_actions.compare_requested.connect(self.compare)
+        self.runs.list_actions.compare_requested.connect(self.pages.compare)
         self.runs.list_actions.report_requested.connect(self.library.ask_report_of)
-        self.library.said.connect(self.status.say)
-        session.library.shown.connect(self.show_run_view)
-        session.own_runs.started.connect(self.show_run_view)
         self.strip.run_again_requested.connect(self.fill_form)
         self.examples.chosen.connect(self.fill_form)
         self.best_policy.run_requested.connect(self.fill_form)
@@ -307,8 +187,10 @@ class MainWindow(QMainWindow):
             lambda workers: self.overview.set_selected_workers(list(workers))
         )
         self._themes.changed.connect(self.overview.set_theme)
-        session.own_runs.settled.connect(self._on_runs_settled)
-        session.finished.connect(self._on_session_finished)
+        self._closing.leaving.connect(self._on_leaving)
+        self._closing.shutting_down.connect(self.clock.stop)
+        self._closing.closed.connect(self.closed)
+        self._closing.said.connect(self.status.say)
         session.store.shown_run_changed.connect(self._refresh_title)
         session.store.run_state_changed.connect(self._refresh_title)
 
@@ -319,7 +201,7 @@ class MainWindow(QMainWindow):
 
     def fill_form(self, spec: RunSpec) -> None:
         """Put a run's spec into the form, to be changed and started; start nothing."""
-        self.show_run_view()
+        self.pages.show_run_view()
         self.form.set_spec(spec)
         self.form.setFocus()
         self.status.say(f"the form has the spec of {spec.name or spec.env.id}: press Start")
@@ -338,65 +220,8 @@ class MainWindow(QMainWindow):
             self,
         )
 
-    # --- pages --------------------------------------------------------------------------------
-
-    def show_run_view(self) -> None:
-        """Go to the page of the shown run, live or recorded."""
-        self.pages.setCurrentWidget(self.run_view)
-
-    def show_library(self) -> None:
-        """Go to the page of all recordings."""
-        self.pages.setCurrentWidget(self.library)
-
-    def compare(self, run_ids: tuple[str, ...]) -> None:
-        """Go to the compare page with these runs."""
-        page = self._compare_page()
-        recorded = {run_id: self._session.store.recorded(run_id) for run_id in run_ids}
-        titles = {run_id: run.title for run_id, run in recorded.items() if run is not None}
-        for run_id in run_ids:
-            self._session.library.load(run_id)
-        page.set_runs(run_ids, titles)
-        self.pages.setCurrentWidget(page)
-
-    def _compare_page(self) -> "ComparePage":
-        if self._compare is None:
-            # Imported only when it is needed, for it needs pyqtgraph.
-            from raydash.ui.compare.page import ComparePage
-
-            page = ComparePage(self._session, self._themes, self.runs.numbers)
-            page.register_with(self.clock)
-            page.run_again_requested.connect(self.fill_form)
-            page.report_requested.connect(self.library.ask_report_of)
-            page.closed.connect(self.show_library)
-            layout = page.layout()
-            if layout is not None:
-                layout.setContentsMargins(0, 4, 0, 6)  # the window has margins of its own
-            self.pages.addWidget(page)
-            self._compare = page
-        return self._compare
-
-    def _on_library(self) -> None:
-        if self.pages.currentWidget() is self.library:
-            self.show_run_view()
-        else:
-            self.show_library()
-        self._on_page()
-
-    def _on_compare(self) -> None:
-        if self._compare is None:
-            self.show_library()
-            self.status.say("select two runs or more, then press Compare")
-        elif self.pages.currentWidget() is self._compare:
-            self.show_run_view()
-        else:
-            self.pages.setCurrentWidget(self._compare)
-        self._on_page()
-
     def _on_page(self) -> None:
-        page = self.pages.currentWidget()
-        self.actions_.library.setChecked(page is self.library)
-        self.actions_.compare.setChecked(page is self._compare)
-        self.controls.setEnabled(page is self.run_view)
+        self.controls.setEnabled(self.pages.currentWidget() is self.run_view)
 
     def _check_env(self) -> None:
         """Check the environment that the form has now."""
@@ -417,17 +242,9 @@ class MainWindow(QMainWindow):
         wanted = self.form.spec().cluster
         if wanted.address is None or wanted.address == self._session.cluster_spec.address:
             return
-        box = QMessageBox(self)
-        box.setObjectName("switch_cluster_dialog")
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.setWindowTitle("Another cluster")
-        box.setText(f"{path.name} is meant for the cluster at {wanted.address}.")
-        box.setInformativeText("Attach to it? Runs on the cluster that is up now go on there.")
-        box.addButton("Stay here", QMessageBox.ButtonRole.RejectRole)
-        attach = box.addButton("Attach", QMessageBox.ButtonRole.AcceptRole)
-        attach.setObjectName("switch_cluster_attach")
-        attach.clicked.connect(lambda: self._session.connect_cluster(wanted))
-        box.open()
+        ask_to_switch(
+            path, wanted.address, lambda: self._session.connect_cluster(wanted), parent=self
+        )
 
     def _on_appearance(self, action: QAction) -> None:
         self._themes.set_appearance(action.data())
@@ -438,69 +255,23 @@ class MainWindow(QMainWindow):
     @override
     def closeEvent(self, event: QCloseEvent) -> None:
         """Ask if something would be lost; otherwise shut down in order, without blocking."""
-        if self._is_closed:
-            event.accept()
-            return
-        event.ignore()
-        if self._is_closing:
-            return
-        at_stake = self._session.own_runs.at_stake()
-        if not at_stake:
-            self._leave()
-            return
-        names = tuple(self._name_of(run_id) for run_id in at_stake)
-        dialog = CloseDialog(names, self)
-        dialog.stop_chosen.connect(self.stop_and_close)
-        dialog.keep_chosen.connect(self._keep_and_close)
-        dialog.open()
+        self._closing.on_close_event(event)
 
     def stop_and_close(self, ended_by: EndedBy = EndedBy.USER) -> None:
         """Stop the runs that this window started, then close."""
-        if self._is_closing:
-            return
-        self._begin_to_close()
-        self.status.say("stopping the runs of this window…")
-        self._session.own_runs.stop(ended_by)
+        self._closing.stop_runs(ended_by)
 
-    def _keep_and_close(self) -> None:
-        self._begin_to_close()
-        self._session.own_runs.keep()
-
-    def _name_of(self, run_id: str) -> str:
-        run = self._session.store.runs.get(run_id)
-        return (run.spec.name or run.spec.env.id) if run and run.spec else run_id
-
-    def _on_runs_settled(self) -> None:
-        if self._is_closing:
-            self._leave()
-
-    def _begin_to_close(self) -> None:
-        self._is_closing = True
+    def _on_leaving(self) -> None:
         self._save()
         self.leaving.emit()
-
-    def _leave(self) -> None:
-        if not self._is_closing:
-            self._begin_to_close()
-        self.clock.stop()
-        self._session.shut_down()
-
-    def _on_session_finished(self) -> None:
-        # Later, because Qt ignores another close while it handles a close event.
-        QTimer.singleShot(0, self._close_for_good)
-
-    def _close_for_good(self) -> None:
-        self._is_closed = True
-        self.close()
-        self.closed.emit()
 
     # --- remembered ---------------------------------------------------------------------------
 
     def _save(self) -> None:
         store = settings()
         store.setValue("window/geometry", self.saveGeometry())
-        store.setValue("window/top", self._top.saveState())
-        store.setValue("window/whole", self._whole.saveState())
+        store.setValue("window/top", self.run_view.upper.saveState())
+        store.setValue("window/whole", self.run_view.whole.saveState())
         self.bottom.workers.save_header()
         store.sync()
 
@@ -512,21 +283,17 @@ class MainWindow(QMainWindow):
         if geometry := _bytes(store, "window/geometry"):
             self.restoreGeometry(geometry)
         if top := _bytes(store, "window/top"):
-            self._top.restoreState(top)
+            self.run_view.upper.restoreState(top)
         if whole := _bytes(store, "window/whole"):
-            self._whole.restoreState(whole)
+            self.run_view.whole.restoreState(whole)
 
     # --- events -------------------------------------------------------------------------------
 
     @override
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Drop the page buttons' names in a narrow window: the cluster's text needs the room."""
+        """Let the tool bar fit into the width."""
         super().resizeEvent(event)
-        narrow = self.width() < _NARROW
-        styles = Qt.ToolButtonStyle
-        style = styles.ToolButtonIconOnly if narrow else styles.ToolButtonTextBesideIcon
-        for button in self._page_buttons:
-            button.setToolButtonStyle(style)
+        self.bar.set_narrow(self.width() < _NARROW_PX)
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -548,11 +315,11 @@ class MainWindow(QMainWindow):
         path, runs = _dropped_toml(event), _dropped_runs(event)
         if path is not None:
             event.acceptProposedAction()
-            self.show_run_view()
+            self.pages.show_run_view()
             self.files.read(path)
         elif runs:
             event.acceptProposedAction()
-            self.show_library()
+            self.pages.show_library()
             self.library.import_paths(runs)
 
 

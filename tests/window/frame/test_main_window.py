@@ -20,7 +20,7 @@ from raydash.link.engine_process import EngineProcess, Timings
 from raydash.link.session import Session
 from raydash.protocol.spec_file import toml_from_spec
 from raydash.ui.dialogs.connect_dialog import ConnectDialog, why_address_cannot
-from raydash.ui.frame.cluster_badge import cluster_words
+from raydash.ui.frame.bars.cluster_badge import cluster_words
 from raydash.ui.frame.main_window import MainWindow
 from raydash.ui.kit import words
 from raydash.ui.kit.settings import recent_specs, settings
@@ -421,15 +421,15 @@ def _shown(session: Session, themes: ThemeManager, qtbot: QtBot) -> MainWindow:
 def test_geometry_splitters_and_columns_are_remembered(
     window: MainWindow, session: Session, themes: ThemeManager, qtbot: QtBot
 ) -> None:
-    window._whole.setSizes([430, 260])
+    window.run_view.whole.setSizes([430, 260])
     window.bottom.workers.view.setColumnHidden(3, True)
-    before = window._whole.sizes()
+    before = window.run_view.whole.sizes()
     with qtbot.waitSignal(window.closed, timeout=30_000):
         window.close()
     again = _shown(session, themes, qtbot)
     qtbot.waitExposed(again)
     assert settings().value("window/geometry")
-    assert again._whole.sizes() == pytest.approx(before, abs=30)
+    assert again.run_view.whole.sizes() == pytest.approx(before, abs=30)
     assert again.bottom.workers.view.isColumnHidden(3)
     again.clock.stop()
 

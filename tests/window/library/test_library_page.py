@@ -314,7 +314,7 @@ def test_compare_loads_the_chosen_runs_and_shows_them(
     page.select(chosen)
     button(page, "compare").click()
     assert [command.recording for command in engine.sent] == list(chosen)  # type: ignore[union-attr]
-    assert window.pages.currentWidget() is window._compare
+    assert window.pages.currentWidget() is window.pages.comparison
     assert window.actions_.compare.isChecked()
     window.actions_.compare.trigger()
     assert window.run_view.isVisible()

@@ -10,8 +10,8 @@ from pytestqt.qtbot import QtBot
 
 from raydash.core.states import RunState
 from raydash.link.store import RunStore, Store
+from raydash.ui.frame.bars.view_controls import ViewControls
 from raydash.ui.frame.overview import Overview
-from raydash.ui.frame.view_controls import ViewControls
 from raydash.ui.kit import words
 from raydash.ui.kit.run_style import line_colour
 from raydash.ui.kit.theme import DARK, LIGHT, ThemeManager

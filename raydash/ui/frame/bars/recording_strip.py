@@ -54,21 +54,8 @@ class RecordingStrip(QFrame):
         self._about = ElidedLabel(min_chars=18)
         self._about.setObjectName("recording_about")
         self._about.setProperty("role", "muted")
-        self.play = QPushButton()
-        self.play.setObjectName("scrub_play")
-        self.play.setCheckable(True)
-        self.play.setAccessibleName("Play")
-        self.play.setToolTip("Let the recording go on by itself")
-        self.play.setFixedWidth(32)
-        self.play.setStyleSheet("padding: 4px 0;")
-        self.play.toggled.connect(self._on_play)
-        self.speed = QComboBox()
-        self.speed.setObjectName("scrub_speed")
-        self.speed.setAccessibleName("Speed")
-        self.speed.setToolTip("How fast it goes on")
-        for speed in SPEEDS:
-            self.speed.addItem(f"{speed}×", speed)
-        self.speed.setCurrentIndex(1)
+        self.play = self._make_play_button()
+        self.speed = _speed_box()
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setObjectName("scrub_slider")
         self.slider.setAccessibleName("Moment of the recording")
@@ -109,6 +96,17 @@ class RecordingStrip(QFrame):
         themes.changed.connect(self._paint_icons)
         self._paint_icons()
         self.hide()
+
+    def _make_play_button(self) -> QPushButton:
+        play = QPushButton()
+        play.setObjectName("scrub_play")
+        play.setCheckable(True)
+        play.setAccessibleName("Play")
+        play.setToolTip("Let the recording go on by itself")
+        play.setFixedWidth(32)
+        play.setStyleSheet("padding: 4px 0;")
+        play.toggled.connect(self._on_play)
+        return play
 
     # --- what it shows ------------------------------------------------------------------------
 
@@ -228,3 +226,14 @@ class RecordingStrip(QFrame):
         button.setAccessibleName(text)
         button.clicked.connect(slot)
         return button
+
+
+def _speed_box() -> QComboBox:
+    box = QComboBox()
+    box.setObjectName("scrub_speed")
+    box.setAccessibleName("Speed")
+    box.setToolTip("How fast it goes on")
+    for speed in SPEEDS:
+        box.addItem(f"{speed}×", speed)
+    box.setCurrentIndex(1)
+    return box
