@@ -353,8 +353,8 @@ class ComparePage(QWidget):
         self.plot.set_theme(theme)
         for button, name in (
             (self.picture, IconName.SAVE),
-            (self.run_again, IconName.RELAUNCH),
-            (self.remove, IconName.KILL),
+            (self.run_again, IconName.RESTART),
+            (self.remove, IconName.CLOSE),
             (self.tables.copy, IconName.COPY),
         ):
             button.setIcon(icon(name, theme))

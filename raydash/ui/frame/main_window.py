@@ -54,7 +54,7 @@ from raydash.ui.frame.overview import Overview
 from raydash.ui.frame.pages import Pages
 from raydash.ui.frame.run_view import RunView
 from raydash.ui.kit.draw_clock import DrawClock
-from raydash.ui.kit.icons import app_icon
+from raydash.ui.kit.glyphs import app_icon
 from raydash.ui.kit.settings import settings
 from raydash.ui.kit.theme import Appearance, ThemeManager
 from raydash.ui.library.page import can_be_imported

@@ -16,7 +16,8 @@ from typing_extensions import override
 
 from raydash.core.messages import RunSummary
 from raydash.ui.kit import words
-from raydash.ui.kit.icons import IconName, icon, run_state_icon
+from raydash.ui.kit.glyphs import run_state_icon
+from raydash.ui.kit.icons import IconName, icon
 from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.library.lines import COLUMN_OF, COLUMNS, RecordingLine, matches, ordered
 

@@ -134,7 +134,7 @@ class RunListActions(QObject):
             lambda: self.run_again_requested.emit(spec),
             why_not="" if spec is not None else "its spec is not known yet: show it first",
             tip="Put its spec into the form; nothing is started",
-            picture=IconName.RELAUNCH,
+            picture=IconName.RESTART,
         )
         self._add(
             menu,

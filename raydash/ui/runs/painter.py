@@ -15,7 +15,7 @@ from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 from typing_extensions import override
 
-from raydash.ui.kit.icons import run_state_icon
+from raydash.ui.kit.glyphs import run_state_icon
 from raydash.ui.kit.run_style import draw_line
 from raydash.ui.kit.theme import Theme, ThemeManager
 from raydash.ui.runs.lines import RunLine

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 from typing_extensions import override
 
 from raydash.ui.kit.draw_clock import PaintTimer
-from raydash.ui.kit.icons import draw_activity
+from raydash.ui.kit.glyphs import draw_activity
 from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.tables.columns import COLUMN_OF, COLUMNS
 from raydash.ui.tables.row_table import RowTable

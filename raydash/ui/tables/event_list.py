@@ -24,7 +24,7 @@ from raydash.core.states import Activity
 from raydash.link.session import Session
 from raydash.ui.dialogs.fault_banner import show_details
 from raydash.ui.kit import words
-from raydash.ui.kit.icons import activity_icon
+from raydash.ui.kit.glyphs import activity_icon
 from raydash.ui.kit.theme import ThemeManager
 
 _ROOT = QModelIndex()

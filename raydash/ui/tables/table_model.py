@@ -17,7 +17,7 @@ from PySide6.QtCore import (
 from typing_extensions import override
 
 from raydash.core.updates import RunUpdate
-from raydash.ui.kit.icons import activity_icon
+from raydash.ui.kit.glyphs import activity_icon
 from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.tables.columns import COLUMN_OF, COLUMNS, WorkerRows
 

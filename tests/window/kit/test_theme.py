@@ -1,5 +1,6 @@
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +11,8 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from raydash.core.states import Activity, Ending, RunState
-from raydash.ui.kit.icons import IconName, activity_icon, app_icon, icon
+from raydash.ui.kit.glyphs import activity_icon, app_icon
+from raydash.ui.kit.icons import FOLDER, IconName, icon
 from raydash.ui.kit.theme import DARK, LIGHT, Appearance, Theme, apply, stylesheet
 
 # Viénot 1999: what a person without green-sensitive (or red-sensitive) cones sees, linear RGB.
@@ -116,3 +118,36 @@ def test_every_icon_is_painted_for_use_and_for_disuse(qapp: QApplication) -> Non
         assert usual != disabled
         assert any(usual.pixelColor(x, y).alpha() for x in range(16) for y in range(16))
     assert not app_icon().isNull()
+
+
+def test_every_icon_has_a_file_and_every_file_an_icon_and_a_licence() -> None:
+    assert {path.stem for path in FOLDER.glob("*.svg")} == set(IconName)
+    assert "ISC License" in (FOLDER / "LICENSE").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+@pytest.mark.parametrize("mode", [QIcon.Mode.Normal, QIcon.Mode.Disabled])
+@pytest.mark.parametrize("name", IconName)
+def test_icons_have_the_colours_of_the_theme(
+    qapp: QApplication, name: IconName, theme: Theme, mode: QIcon.Mode
+) -> None:
+    image = icon(name, theme).pixmap(QSize(48, 48), mode).toImage()
+    pixels = [image.pixelColor(x, y) for x in range(48) for y in range(48)]
+    inks = Counter(pixel.name() for pixel in pixels if pixel.alpha() == 255)
+    colour = theme.text if mode is QIcon.Mode.Normal else theme.disabled
+    assert inks.most_common(1)[0][0] == colour
+
+
+@pytest.mark.parametrize("size", [12, 16])
+@pytest.mark.parametrize("ratio", [1.0, 1.5, 2.0])
+def test_icons_are_drawn_at_the_very_size_that_a_screen_needs(
+    qapp: QApplication, size: int, ratio: float
+) -> None:
+    drawn = icon(IconName.PAUSE, DARK).availableSizes()
+    assert QSize(round(size * ratio), round(size * ratio)) in drawn
+
+
+def test_pause_is_two_bars_at_sixteen_pixels(qapp: QApplication) -> None:
+    image = icon(IconName.PAUSE, LIGHT).pixmap(16, 16).toImage()
+    row = [image.pixelColor(x, 8).alpha() > 127 for x in range(16)]
+    assert [is_ink for is_ink, _ in itertools.groupby(row)] == [False, True, False, True, False]
