@@ -83,7 +83,6 @@ class CompareChart(BaseChart):
         self._paint_lines()
         self.show_ranges()
 
-    @override
     def show_ranges(self) -> None:
         """Bring the view and the ticks up to date."""
         if not self.is_zoomed and self._lines:

@@ -12,10 +12,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import (
     QComboBox,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
-    QMessageBox,
     QPushButton,
     QSplitter,
     QVBoxLayout,
@@ -31,6 +29,7 @@ from raydash.ui.compare.curves import CompareChoice, ComparedRun, groups_of, lab
 from raydash.ui.compare.plot import REDRAW_S, ComparePlot
 from raydash.ui.compare.run_list import CompareRunList
 from raydash.ui.compare.tables_card import TablesCard
+from raydash.ui.dialogs.saving import ask_where, say_not_saved
 from raydash.ui.kit import words
 from raydash.ui.kit.card import Card
 from raydash.ui.kit.draw_clock import DrawClock
@@ -332,21 +331,11 @@ class ComparePage(QWidget):
         self.report_requested.emit(tuple(entry.run.run_id for entry in self._entries))
 
     def _on_picture(self) -> None:
-        dialog = QFileDialog(self, "Save the comparison", "", "Picture (*.png)")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix("png")
-        dialog.selectFile("comparison.png")
-        dialog.fileSelected.connect(self._on_picture_chosen)
-        dialog.open()
+        ask_where(self, "Save the comparison", "comparison.png", "Picture", self._on_picture_chosen)
 
     def _on_picture_chosen(self, path: str) -> None:
         if not self.save_picture(Path(path)):
-            text = f"{path} was not saved: no picture can be written there."
-            box = QMessageBox(QMessageBox.Icon.Warning, "Not saved", text)
-            box.setParent(self, Qt.WindowType.Dialog)
-            box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-            box.open()
+            say_not_saved(self, path, "no picture can be written there")
 
     def _on_theme(self) -> None:
         theme = self._themes.theme

@@ -41,9 +41,12 @@ class ComparePlot(ChartCard["CompareChart"]):
     wanted_size, least_size = QSize(640, 320), QSize(240, 120)
 
     def __init__(self, clock: Clock, parent: QWidget | None = None) -> None:
-        back = BackButton("All", "compare_fit")
-        back.setAccessibleName("Show all of the curves again")
-        back.setToolTip("Show all of it again (double-click, Escape)")
+        back = BackButton(
+            "compare_fit",
+            "All",
+            "Show all of the curves again",
+            "Show all of it again (double-click, Escape)",
+        )
         choice = CompareChoice()
         super().__init__(
             "Curves",

@@ -6,11 +6,12 @@ A view that is hidden or has nothing new costs one question per tick.
 import statistics
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 from PySide6.QtCore import QObject, QTimer
+from PySide6.QtGui import QPaintEvent
 
 from raydash.core.clock import Clock
 
@@ -39,29 +40,17 @@ class ReportsPaintTime(Protocol):
 
 
 class PaintTimer:
-    """Adds up how long a widget paints; a `with` around each painting.
-
-    ::
-
-        with self._paint_timer:
-            super().paintEvent(event)
-    """
+    """Adds up how long a widget paints."""
 
     def __init__(self, clock: Clock = time.perf_counter) -> None:
         self._clock = clock
-        self._began_s = 0.0
         self._painted_s = 0.0
 
-    def __enter__(self) -> None:
-        self._began_s = self._clock()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._painted_s += self._clock() - self._began_s
+    def time(self, paint: Callable[[QPaintEvent], None], event: QPaintEvent) -> None:
+        """Paint, and measure how long it takes."""
+        began_s = self._clock()
+        paint(event)
+        self._painted_s += self._clock() - began_s
 
     def take_s(self) -> float:
         """The seconds since the last call."""

@@ -41,6 +41,7 @@ from raydash.core.library import ExportFormat, LibrarySettings, Notes
 from raydash.core.messages import Answer
 from raydash.core.spec import RunSpec
 from raydash.link.session import Session
+from raydash.ui.dialogs.saving import ask_where
 from raydash.ui.kit import words
 from raydash.ui.kit.card import Card, ElidedLabel
 from raydash.ui.kit.icons import IconName, icon
@@ -486,14 +487,16 @@ class LibraryPage(QWidget):
 
     def ask_report_of(self, run_ids: tuple[str, ...]) -> None:
         """Ask where to write a report about these runs."""
-        dialog = QFileDialog(self.window(), "Report", str(Path.home()), "Web page (*.html)")
+        name = f"{run_ids[0]}.html" if len(run_ids) == 1 else "raydash-report.html"
+        dialog = ask_where(
+            self.window(),
+            "Report",
+            name,
+            "Web page",
+            lambda out: self._library.write_report(run_ids, out),
+            folder=str(Path.home()),
+        )
         dialog.setObjectName("library_report_dialog")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix("html")
-        dialog.selectFile(f"{run_ids[0]}.html" if len(run_ids) == 1 else "raydash-report.html")
-        dialog.fileSelected.connect(lambda out: self._library.write_report(run_ids, out))
-        dialog.open()
 
     def ask_limits(self) -> None:
         """Ask how much the library may hold."""

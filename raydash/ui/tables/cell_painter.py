@@ -87,6 +87,4 @@ class TimedTableView(RowTable):
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint, and measure how long it took."""
-        with self._paint_timer:
-            super().paintEvent(event)
+        self._paint_timer.time(super().paintEvent, event)

@@ -136,10 +136,6 @@ class BaseChart(pg.PlotWidget):
 
     # --- what is shown ---
 
-    def show_ranges(self) -> None:
-        """Bring the view up to date."""
-        raise NotImplementedError
-
     def _show_view(self, x: list[float], y: list[float]) -> None:
         """Show another range; x counts from the origin."""
         if self._view.viewRange() != [x, y]:
@@ -188,13 +184,7 @@ class BaseChart(pg.PlotWidget):
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint, and measure how long it took."""
-        with self._paint_timer:
-            super().paintEvent(event)
-            self.paint_over()
-
-    def paint_over(self) -> None:
-        """Paint something over the chart; by default nothing."""
+        self._paint_timer.time(super().paintEvent, event)
 
     # --- mouse and keys ---
 

@@ -3,7 +3,7 @@
 import pyqtgraph as pg
 from pyqtgraph.GraphicsScene.mouseEvents import MouseDragEvent
 from PySide6.QtCore import QEvent, QRectF, Qt
-from PySide6.QtGui import QColor, QFocusEvent, QMouseEvent, QPainter
+from PySide6.QtGui import QColor, QFocusEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QGraphicsSceneWheelEvent
 from typing_extensions import override
 
@@ -137,7 +137,6 @@ class Chart(BaseChart):
         self._show_ticks("left", self._value_ticks() if has_data else [])
         self._show_ticks("bottom", self._time_ticks() if self.scope.run else [])
 
-    @override
     def show_ranges(self) -> None:
         """Bring the view to the scope's range and to `y_range`."""
         # While a run is followed, times in the view count from now: then the view and, mostly, its
@@ -194,8 +193,9 @@ class Chart(BaseChart):
     # --- painting ---
 
     @override
-    def paint_over(self) -> None:
-        """Paint the focus ring."""
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the chart, and the focus ring over it."""
+        super().paintEvent(event)
         if self._shows_focus:
             with QPainter(self.viewport()) as painter:
                 painter.setPen(QColor(self._theme.accent))

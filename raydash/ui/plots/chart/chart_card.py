@@ -43,8 +43,10 @@ class _Message(QLabel):
 class BackButton(QToolButton):
     """Shows everything again after the user has moved a chart; hidden until then."""
 
-    def __init__(self, text: str, object_name: str) -> None:
+    def __init__(self, object_name: str, text: str, accessible_name: str, help_text: str) -> None:
         super().__init__()
+        self.setAccessibleName(accessible_name)
+        self.setToolTip(help_text)
         self.setObjectName(object_name)
         self.setText(text)
         self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -69,7 +71,7 @@ class ChartCard(Card, Generic[ChartKind]):
         object_name: Name of the card, from which its parts derive theirs.
         unit: Unit of the values.
         message: What is said while there is nothing to see.
-        back: The button that shows everything again.
+        back: Such a button.
         parent: The Qt parent.
     """
 

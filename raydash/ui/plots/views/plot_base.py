@@ -4,6 +4,7 @@ A plot is a `View` of the draw clock: `is_dirty` compares what was drawn last wi
 now; `draw` loads the visible part of the run and gives it to the chart's items.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor, QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QWidget
+from PySide6.QtWidgets import QMenu, QWidget
 from typing_extensions import override
 
 from raydash.link.store import RunStore
+from raydash.ui.dialogs.saving import ask_where, say_not_saved
 from raydash.ui.kit import words
 from raydash.ui.kit.icons import IconName, icon
 from raydash.ui.kit.run_style import line_colour
@@ -68,9 +70,12 @@ class Plot(ChartCard["Chart"]):
         scope: PlotScope | None = None,
         parent: QWidget | None = None,
     ) -> None:
-        back = BackButton("Follow", f"{object_name}_follow")
-        back.setAccessibleName(f"Follow the run again in {title}")
-        back.setToolTip("Back to now, with a value axis that fits (double-click, Escape)")
+        back = BackButton(
+            f"{object_name}_follow",
+            "Follow",
+            f"Follow the run again in {title}",
+            "Back to now, with a value axis that fits (double-click, Escape)",
+        )
         super().__init__(
             title,
             subtitle,
@@ -323,36 +328,24 @@ class Plot(ChartCard["Chart"]):
         QGuiApplication.clipboard().setPixmap(self.grab())
 
     def _on_picture_wanted(self) -> None:
-        self._ask_where("png", "Picture (*.png)").fileSelected.connect(self._on_picture_chosen)
+        self._ask_where("png", "Picture", self._on_picture_chosen)
 
     def _on_csv_wanted(self) -> None:
-        kinds = "Comma-separated values (*.csv)"
-        self._ask_where("csv", kinds).fileSelected.connect(self._on_csv_chosen)
+        self._ask_where("csv", "Comma-separated values", self._on_csv_chosen)
 
     def _on_picture_chosen(self, path: str) -> None:
         if not self.save_picture(Path(path)):
-            self._refuse(path, "no picture can be written there")
+            say_not_saved(self, path, "no picture can be written there")
 
     def _on_csv_chosen(self, path: str) -> None:
         try:
             Path(path).write_text(self.csv(), encoding="utf-8")
         except OSError as error:
-            self._refuse(path, error.strerror or str(error))
+            say_not_saved(self, path, error.strerror or str(error))
 
-    def _refuse(self, path: str, why: str) -> None:
-        box = QMessageBox(QMessageBox.Icon.Warning, "Not saved", f"{path} was not saved: {why}.")
-        box.setParent(self, Qt.WindowType.Dialog)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.open()
-
-    def _ask_where(self, suffix: str, kinds: str) -> QFileDialog:
-        dialog = QFileDialog(self, f"Save {self.accessibleName()}", "", kinds)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix(suffix)
-        dialog.selectFile(f"{self.objectName().removeprefix('plot_')}.{suffix}")
-        dialog.open()
-        return dialog
+    def _ask_where(self, suffix: str, kind: str, on_chosen: Callable[[str], None]) -> None:
+        name = f"{self.objectName().removeprefix('plot_')}.{suffix}"
+        ask_where(self, f"Save {self.accessibleName()}", name, kind, on_chosen)
 
 
 def csv_of(columns: Columns) -> str:
