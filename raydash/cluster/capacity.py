@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from raydash.cluster.launch import available_bytes
 from raydash.core.faults import Fault
 from raydash.core.messages import RunSummary
+from raydash.core.words import plain
 
 WORKER_BYTES = 100 * 1024 * 1024
 """About what an idle Ray worker with gymnasium takes."""
@@ -21,7 +22,7 @@ def why_too_many(num_workers: int, live: Sequence[RunSummary] = ()) -> Fault | N
     room = max(0, available // WORKER_BYTES - starting)
     if num_workers <= room:
         return None
-    free = f"{available / 1e9:.1f} GB are free"
+    free = f"{plain.size(available)} are free"
     if live:
         workers = sum(run.num_workers for run in live)
         free += f" beside the {workers} workers of the runs that go on"

@@ -30,6 +30,7 @@ from raydash.cluster.cluster_file import (
 )
 from raydash.cluster.temp_dir import make_temp_dir, remove_temp_dir
 from raydash.core.faults import Fault, FaultError
+from raydash.core.words import plain
 
 _POLL_S = 0.03
 _LOCK_TRIES = 5
@@ -402,8 +403,8 @@ def _check_memory(settings: GuardianSettings) -> None:
         raise FaultError(
             Fault(
                 "There is not enough memory to start Ray",
-                f"{free // 1_000_000} MB are available, {settings.min_free_bytes // 1_000_000} MB"
-                " are needed",
+                f"{plain.size(free)} are available, "
+                f"{plain.size(settings.min_free_bytes)} are needed",
                 "Close something large and try again",
             ),
         )

@@ -31,6 +31,7 @@ from raydash.core.spec import (
     StopSpec,
     WrapperSpec,
 )
+from raydash.core.words import plain
 
 MAX_WHOLE = 2**63 - 1
 """Larger numbers do not travel between processes."""
@@ -88,7 +89,7 @@ class Field:
         if self.begins:
             return "a text that begins with " + " or ".join(self.begins)
         if self.minimum is not None and self.maximum is not None:
-            return f"{noun} from {int(self.minimum):,} to {int(self.maximum):,}".replace(",", " ")
+            return f"{noun} from {plain.count(self.minimum)} to {plain.count(self.maximum)}"
         if self.minimum is not None:
             return f"{noun}, {self.minimum:g} or more"
         if self.above is not None:

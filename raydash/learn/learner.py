@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.records import Float64
-from raydash.worker.words import one_line
+from raydash.core.words.texts import one_line
 
 State = Mapping[str, NDArray[Any]]
 """Plain arrays of numbers, by name."""

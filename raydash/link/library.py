@@ -22,6 +22,7 @@ from raydash.core.messages import (
     WriteReport,
 )
 from raydash.core.states import EngineState
+from raydash.core.words import numbers
 from raydash.link.pending_commands import Ask, Callback
 from raydash.link.store import Store
 
@@ -218,9 +219,8 @@ class LibraryClient(QObject):
         """Delete recordings for good; opened ones are closed first."""
 
         def on_answer(answer: Answer) -> None:
-            count = len(run_ids)
             if answer.fault is None:
-                self.said.emit(f"deleted {count} recording{'' if count == 1 else 's'}")
+                self.said.emit(f"deleted {numbers.plural(len(run_ids), 'recording')}")
             if callback is not None:
                 callback(answer)
 

@@ -18,6 +18,7 @@ from raydash.core.clock import Clock
 from raydash.core.events import EventKind
 from raydash.core.faults import Fault
 from raydash.core.machine.stimuli import RecordEvent
+from raydash.core.words import plain
 from raydash.sinks.kinds import SinkKind
 from raydash.sinks.lines import (
     Answered,
@@ -131,7 +132,7 @@ class SinkChild:
             return
         waited_s = 0.0 if self._waiting_since_s is None else self._clock() - self._waiting_since_s
         if waited_s > self._silent_after_s and not self._is_ending:
-            self._report(Trouble(Cause.SILENT, f"it has not answered for {waited_s:.0f} s"))
+            self._report(Trouble(Cause.SILENT, f"it has not answered for {plain.rough(waited_s)}"))
         left_out = self._num_left_out + self._num_replaced
         if left_out >= SLOW_AFTER_ROWS:
             words = f"{left_out} points were left out so far"

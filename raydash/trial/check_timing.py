@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from raydash.core.env_check import EnvCheck, EnvProblem
-from raydash.worker.words import one_line
+from raydash.core.words.texts import one_line
 
 NUM_SPACE_CHECKS = 1000
 """For this many steps the observations are checked against their space."""

@@ -14,6 +14,7 @@ from raydash.core.clock import Clock
 from raydash.core.env_check import CheckPhase, EnvCheck, EnvProblem
 from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec
+from raydash.core.words import plain
 from raydash.trial.check_timing import (
     NUM_SPACE_CHECKS,
     Timing,
@@ -218,7 +219,7 @@ def _further_problems(found: EnvCheck, timing: Timing) -> list[EnvProblem]:
     """Name problems that the checkers do not look for."""
     odd = []
     if timing.num_bad_rewards:
-        what = f"{timing.num_bad_rewards:,} rewards were NaN or infinite".replace(",", " ")
+        what = f"{plain.count(timing.num_bad_rewards)} rewards were NaN or infinite"
         if found.multi_agent is not None:
             what = (
                 f"The return of an agent was NaN or infinite in {timing.num_bad_rewards} episodes"
@@ -239,6 +240,6 @@ def _further_problems(found: EnvCheck, timing: Timing) -> list[EnvProblem]:
             )
         )
     if (found.memory_growth_bytes or 0) > LEAK_BYTES:
-        grown = (found.memory_growth_bytes or 0) / 2**20
-        odd.append(EnvProblem(False, f"Memory grew by {grown:.0f} MiB within a second: a leak?"))
+        grown = plain.size(found.memory_growth_bytes or 0)
+        odd.append(EnvProblem(False, f"Memory grew by {grown} within a second: a leak?"))
     return odd

@@ -10,9 +10,9 @@ from gymnasium.utils import EzPickle
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec
+from raydash.core.words.texts import one_line
 from raydash.worker.envs.environments import make_env
 from raydash.worker.remote.dynamics import Dynamics, FunctionalDynamics, dynamics_of, pack_state
-from raydash.worker.words import one_line
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import StartRun
 from raydash.core.records import Parameters, PolicySet, Work, WorkerFault, WorkerReady
 from raydash.core.spec import PolicySpec
+from raydash.core.words.texts import one_line
 from raydash.protocol.codec import decode, encode
 from raydash.worker.envs.environments import first_reset, make_any_env, make_env
 from raydash.worker.envs.multi_agent import is_multi_agent
@@ -35,7 +36,6 @@ from raydash.worker.policies.agents import AgentPolicies
 from raydash.worker.policies.batch import BatchSpaces, make_batch_policy
 from raydash.worker.policies.network import num_inputs, num_outputs
 from raydash.worker.policies.policy import Policy, forget_module, make_policy
-from raydash.worker.words import one_line
 
 AnyLoop: TypeAlias = RolloutLoop | VectorRolloutLoop | MultiAgentLoop
 

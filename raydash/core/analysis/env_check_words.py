@@ -1,6 +1,7 @@
 """The result of an environment check in words, for terminal, dialog and clipboard alike. Pure."""
 
 from raydash.core.env_check import EnvCheck
+from raydash.core.words import plain
 
 _MAX_NAMED = 8
 _TURNS = {"parallel": "acting all at once", "aec": "taking turns"}
@@ -23,13 +24,15 @@ def rows_of(found: EnvCheck) -> list[tuple[str, str]]:
     if found.make_time_s is not None and found.multi_agent is None:
         limit = found.max_episode_steps
         rows += [
-            ("limit", "none known" if limit is None else f"{_grouped(limit)} steps an episode"),
+            ("limit", "none known" if limit is None else f"{plain.count(limit)} steps an episode"),
             ("vector form", "its own" if found.has_vector_entry_point else "sync only"),
             ("tasks mode", _state(found)),
         ]
     growth = found.memory_growth_bytes
-    grown = "" if growth is None else f", {growth / 2**20:+.1f} MiB in its last second"
-    rows.append(("memory", f"{(found.memory_bytes or 0) / 2**20:.0f} MiB{grown}"))
+    grown = ""
+    if growth is not None:
+        grown = f", {'+' * (growth >= 0)}{plain.size(growth)} in its last second"
+    rows.append(("memory", f"{plain.size(found.memory_bytes or 0)}{grown}"))
     return rows
 
 
@@ -37,7 +40,7 @@ def verdict_of(found: EnvCheck) -> str:
     """Sum up how the check went, in a few words: `1 error, 2 warnings`."""
     errors = sum(problem.is_error for problem in found.problems)
     counts = ((errors, "error"), (len(found.problems) - errors, "warning"))
-    parts = [f"{count} {noun}{'s' * (count > 1)}" for count, noun in counts if count]
+    parts = [plain.plural(count, noun) for count, noun in counts if count]
     return ", ".join(parts) or "no problems found"
 
 
@@ -79,16 +82,16 @@ def _speed(found: EnvCheck) -> str:
     rate = found.env_steps_per_s
     if rate is None:
         return "-"
-    text = f"{_grouped(rate)} steps/s with random actions"
+    text = f"{plain.decimal(rate)} steps/s with random actions"
     if found.num_agent_steps is not None and found.num_env_steps:
         actions = rate * found.num_agent_steps / found.num_env_steps
-        text += f", {_grouped(actions)} actions/s of all agents"
+        text += f", {plain.decimal(actions)} actions/s of all agents"
     return text
 
 
 def _together(found: EnvCheck) -> str:
     rate = found.together_env_steps_per_s
-    speed = "not possible" if rate is None else f"{_grouped(rate)} steps/s in all"
+    speed = "not possible" if rate is None else f"{plain.decimal(rate)} steps/s in all"
     return f"{found.num_envs} by {found.vectorization}: {speed}"
 
 
@@ -96,28 +99,20 @@ def _state(found: EnvCheck) -> str:
     if found.state_bytes is None:
         return "no: its state can't be carried (actors and lockstep step it)"
     what = "its state" if found.is_functional else "the whole environment"
-    size = f"{_grouped(found.state_bytes)} bytes"
+    size = plain.size(found.state_bytes)
     return f"each step carries {what}: {size}, {_time(found.state_time_s)} to pickle and unpickle"
 
 
 def _episodes(found: EnvCheck) -> str:
-    steps = f"{_grouped(found.num_env_steps)} steps"
+    steps = f"{plain.count(found.num_env_steps)} steps"
     if not found.num_episodes:
         return f"none ended in {steps}"
     return (
-        f"{_grouped(found.num_episodes)} in {steps}: {_grouped(found.num_terminated)} terminated, "
-        f"{_grouped(found.num_truncated)} truncated"
+        f"{plain.count(found.num_episodes)} in {steps}: "
+        f"{plain.count(found.num_terminated)} terminated, "
+        f"{plain.count(found.num_truncated)} truncated"
     )
 
 
-def _grouped(number: float) -> str:
-    return f"{number:,.0f}".replace(",", " ")
-
-
 def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
-        if seconds * scale >= 1.0:
-            return f"{seconds * scale:.3g} {unit}"
-    return f"{seconds * 1e6:.2g} µs"
+    return "-" if seconds is None else plain.short_time(seconds)

@@ -43,6 +43,7 @@ from raydash.core.records import (
 )
 from raydash.core.spec import RunSpec
 from raydash.core.updates import GenerationRow, LearningFigures
+from raydash.core.words import plain
 
 CONFIRMING_EPISODES = 100
 MAX_PORTION = 1000
@@ -510,7 +511,8 @@ class GenerationPlan:
             self._instructions.append(RecordEvent(EventKind.POLICY_NOT_SAVED, text))
             return
         self.best_policy = written.path
-        text = f"the policy improved: mean return {mean:.2f} over {episodes} evaluation episodes"
+        what = f"mean return {plain.decimal(mean)} over {episodes} evaluation episodes"
+        text = f"the policy improved: {what}"
         self._instructions.append(RecordEvent(EventKind.POLICY_IMPROVED, text, None, written.path))
 
     def give_up_saving(self, waited_s: float) -> None:
@@ -518,8 +520,9 @@ class GenerationPlan:
         number, (mean, episodes) = max(self._saving.items())
         self._saving.clear()
         text = (
-            f"the best policy was not saved (generation {number}, mean return {mean:.2f} over "
-            f"{episodes} evaluation episodes): the learner did not answer for {waited_s:g} s"
+            f"the best policy was not saved (generation {number}, mean return "
+            f"{plain.decimal(mean)} over {episodes} evaluation episodes): the learner did not "
+            f"answer for {waited_s:g} s"
         )
         if self.best_policy:
             text += "; the one before it is kept"

@@ -14,6 +14,7 @@ from typing import Any
 from raydash.cluster import launch, private_ray
 from raydash.core.faults import Fault
 from raydash.core.messages import ClusterStatus, RunSummary
+from raydash.core.words import plain
 from raydash.engine.cluster.connection import NAMESPACE, Connection
 from raydash.engine.runs.live_runs import ACTOR_PREFIX
 from raydash.protocol.codec import CodecError, decode
@@ -80,7 +81,7 @@ class ClusterWatch:
             if fault is None and silent_s > GCS_SILENT_S:
                 fault = Fault(
                     "The cluster does not answer",
-                    f"its control store has been silent for {silent_s:.0f} s",
+                    f"its control store has been silent for {plain.rough(silent_s)}",
                     "Reconnect when it is back; what was recorded is safe",
                 )
             if fault is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from raydash.core.states import Ending
+from raydash.core.words import plain
 from raydash.record.export.anchors import ClockAnchors
 from raydash.record.export.batches import batches
 from raydash.record.file.schema import Connection
@@ -43,7 +44,7 @@ def write(connection: Connection, target: Path, say: Callable[[str], None]) -> N
                 file.writelines(text)
     if num_errors:
         say(
-            f"{num_errors} episode{'s' if num_errors > 1 else ''} that ended in an error"
+            f"{plain.plural(num_errors, 'episode')} that ended in an error"
             f" {'have' if num_errors > 1 else 'has'} no return and"
             f" {'were' if num_errors > 1 else 'was'} left out"
         )

@@ -19,6 +19,7 @@ from pathlib import Path
 from raydash import paths
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import DiskUse, LibrarySettings, Notes, RecordedRun
+from raydash.core.words import plain
 from raydash.record.file.folder import RecordingEntry, scan, shown_name
 from raydash.record.file.notes import read_notes, validated, write_notes
 from raydash.record.library.index import Index
@@ -27,7 +28,6 @@ from raydash.record.library.retention import (
     doomed,
     read_settings,
     warning,
-    words_for_bytes,
     write_settings,
 )
 
@@ -274,7 +274,7 @@ class LibraryFolder:
                 return f"it counts as pinned, for {problem}" if problem else "it is pinned"
             refusal = _remove(entry)
         if not refusal:
-            size = words_for_bytes(entry.size_bytes)
+            size = plain.size(entry.size_bytes)
             self._log_deletion(f"deleted {run_id} ({size}): {reason}")
         return refusal
 

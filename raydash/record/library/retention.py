@@ -8,6 +8,7 @@ from pathlib import Path
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import LibrarySettings, RecordedRun
+from raydash.core.words import plain
 from raydash.record.file.json_file import read_table, write_table
 from raydash.record.file.times import unix_s
 
@@ -42,7 +43,7 @@ def doomed(
         if settings.keep_days is not None and now_s - _end_s(run) > settings.keep_days * _DAY_S:
             reason = f"older than {settings.keep_days:g} days"
         elif settings.keep_bytes is not None and size > settings.keep_bytes:
-            reason = f"beyond {words_for_bytes(settings.keep_bytes)}"
+            reason = f"beyond {plain.size(settings.keep_bytes)}"
         else:
             continue
         size -= run.size_bytes
@@ -97,7 +98,7 @@ def warning(folder: Path, library_bytes: int, limit_bytes: int | None) -> tuple[
     if limit_bytes is not None and library_bytes >= WARN_FROM * limit_bytes:
         share = library_bytes / limit_bytes
         warnings.append(
-            f"the library takes {share:.0%} of its limit of {words_for_bytes(limit_bytes)}: "
+            f"the library takes {plain.percent(share)} of its limit of {plain.size(limit_bytes)}: "
             "delete or prune recordings, or raise the limit"
         )
     place = folder
@@ -108,17 +109,8 @@ def warning(folder: Path, library_bytes: int, limit_bytes: int | None) -> tuple[
     except OSError as error:
         return 0, "; ".join([*warnings, f"the disk can't be asked: {error.strerror}"])
     if usage.free < max(MIN_FREE_BYTES, MIN_FREE_SHARE * usage.total):
-        warnings.append(f"the disk has only {words_for_bytes(usage.free)} free")
+        warnings.append(f"the disk has only {plain.size(usage.free)} free")
     return usage.free, "; ".join(warnings)
-
-
-def words_for_bytes(count: float) -> str:
-    """Format a number of bytes: 1234567 is `1.23 MB`."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
 
 
 def _end_s(run: RecordedRun) -> float:

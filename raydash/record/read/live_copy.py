@@ -18,6 +18,7 @@ from typing import TypeVar
 import duckdb
 
 from raydash.core.faults import Fault, FaultError, FaultKind
+from raydash.core.words import plain
 from raydash.record.file.database import connect, reading_fault, size_of, wal_of
 from raydash.record.file.schema import Connection
 from raydash.record.read.query import check_begun, open_read_only
@@ -93,7 +94,7 @@ def _open_copy(
         raise FaultError(
             Fault(
                 f"The live recording {path.name} is too large to be copied",
-                f"it has {size / 1e9:.1f} GB, and another process writes it",
+                f"it has {plain.size(size)}, and another process writes it",
                 "Watch the run on its own cluster, or open it when it has ended",
             )
         )

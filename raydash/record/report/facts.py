@@ -19,13 +19,13 @@ from raydash.core.spec import RunSpec
 from raydash.core.spec_rules import FIELDS
 from raydash.core.states import RunState
 from raydash.core.updates import RECENT_EPISODES, RunFigures, RunInfo
+from raydash.core.words.ticks import nice_step
 from raydash.record.file.database import reading
 from raydash.record.file.schema import Connection
 from raydash.record.read.details import RecordedDetails, details
 from raydash.record.read.episode_sums import EpisodeSums
 from raydash.record.read.query import RecordedFigures, check_begun, events_of, open_read_only
 from raydash.record.read.snapshot import RecordingReader
-from raydash.record.report.svg import nice_step
 
 REPORTED_EVENTS = 300
 _MAX_BINS = 50

@@ -7,11 +7,12 @@ from markupsafe import Markup
 
 from raydash.core.analysis.compare import Metric, XAxis, curve, group_curve, seed_groups
 from raydash.core.records import Float64
-from raydash.record.report import words
+from raydash.core.words import numbers
 from raydash.record.report.facts import Distribution, ReportedRun
 from raydash.record.report.svg import Axis, Band, Bars, Layer, Line, chart
 
 _POINTS = 300
+_LABEL_LENGTH = 24
 MAX_OVERLAID = 20
 _CLOCK = Axis("time since the run's start", is_clock=True, from_zero=True)
 
@@ -39,7 +40,7 @@ def overlay_pictures(
     for axis, x_axis in axes:
         heading = f"Episode return over {'time' if axis is XAxis.TIME else 'env steps'}"
         lines = [
-            Line(made_curve.x, made_curve.y, f"c{number}", words.clipped(label, 24))
+            Line(made_curve.x, made_curve.y, f"c{number}", _clipped(label))
             for number, (facts, label) in enumerate(zip(runs, labels, strict=True))
             if len(made_curve := curve(
                 facts.whole, Metric.EPISODE_RETURN_MEAN, axis,
@@ -61,7 +62,7 @@ def overlay_pictures(
             for member in group
         ]
         together, css = group_curve(curves), f"c{group[0]}"
-        label = f"{words.clipped(runs[group[0]].title, 24)}, n = {len(group)}"
+        label = f"{_clipped(runs[group[0]].title)}, n = {len(group)}"
         layers.append(Band(together.x, together.low, together.high, css))
         layers.append(Line(together.x, together.y, css, label))
     if layers:
@@ -95,9 +96,9 @@ def _returns(name: str, facts: ReportedRun) -> Markup | None:
     layers.append(Line(mean.x, mean.y, "mean", "mean"))
     figures = facts.figures
     description = (
-        f"Mean return over time, from {words.decimal(float(mean.y[0]))} to"
-        f" {words.decimal(float(mean.y[-1]))}; over the whole run"
-        f" {words.decimal(figures.episode_return_mean)}."
+        f"Mean return over time, from {numbers.decimal(float(mean.y[0]))} to"
+        f" {numbers.decimal(float(mean.y[-1]))}; over the whole run"
+        f" {numbers.decimal(figures.episode_return_mean)}."
     )
     return chart(f"{name}-return", "Episode return", description, _CLOCK, Axis("return"), layers)
 
@@ -119,7 +120,7 @@ def _endings(name: str, facts: ReportedRun) -> Markup | None:
         if column.any():
             layers.append(Bars(edges, floors, tops, kind, kind))
         floors = tops
-    description = ", ".join(f"{words.count(column.sum())} {kind}" for kind, column in kinds)
+    description = ", ".join(f"{numbers.count(column.sum())} {kind}" for kind, column in kinds)
     axis = Axis("episodes/s", from_zero=True)
     return chart(
         f"{name}-endings", "Endings per second", f"In all: {description}.", _CLOCK, axis, layers
@@ -136,7 +137,7 @@ def _throughput(name: str, facts: ReportedRun) -> Markup | None:
     )
     if not len(made) or not made.y.any():
         return None
-    description = f"Median {words.decimal(float(np.median(made.y)))} env steps per second."
+    description = f"Median {numbers.decimal(float(np.median(made.y)))} env steps per second."
     axis, line = Axis("env steps/s", from_zero=True), Line(made.x, made.y, "throughput")
     return chart(f"{name}-steps", "Env steps per second", description, _CLOCK, axis, [line])
 
@@ -150,9 +151,9 @@ def _distribution(
     bars = Bars(distribution.edges, np.zeros(len(counts)), counts, "mean")
     most = int(np.argmax(counts))
     description = (
-        f"{words.count(counts.sum())} episodes; the most, {words.count(counts[most])},"
-        f" from {words.decimal(float(distribution.edges[most]))}"
-        f" to {words.decimal(float(distribution.edges[most + 1]))}."
+        f"{numbers.count(counts.sum())} episodes; the most, {numbers.count(counts[most])},"
+        f" from {numbers.decimal(float(distribution.edges[most]))}"
+        f" to {numbers.decimal(float(distribution.edges[most + 1]))}."
     )
     key = what.partition(" ")[0]
     axis = Axis("episodes", whole=True, from_zero=True)
@@ -180,3 +181,8 @@ def _averaged(
     total = np.add.reduceat(np.where(known, column, 0.0) * weights, starts)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(total / np.add.reduceat(weights, starts))
+
+
+def _clipped(label: str) -> str:
+    """Shorten a name to what a legend has room for."""
+    return label if len(label) <= _LABEL_LENGTH else label[: _LABEL_LENGTH - 1] + "…"

@@ -15,8 +15,8 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from raydash.core.analysis.compare import figures_table, interval, seed_groups, spec_differences
 from raydash.core.faults import Fault, FaultError
+from raydash.core.words import figures, numbers, spans
 from raydash.record.export.staging import staged_output
-from raydash.record.report import words
 from raydash.record.report.facts import ReportedRun, read_facts, spec_rows
 from raydash.record.report.pictures import overlay_pictures, run_pictures
 from raydash.version import __version__
@@ -75,7 +75,9 @@ def render(
         pictures=[run_pictures(number, facts) for number, facts in enumerate(runs)],
         spec_rows=spec_rows,
         max_workers=MAX_WORKERS,
-        words=words,
+        numbers=numbers,
+        spans=spans,
+        spec_value=figures.spec_value,
         version=__version__,
         now=now,
         style=resources.files("raydash.record.report").joinpath("report.css").read_text("utf-8"),
@@ -115,9 +117,9 @@ def _figure_rows(runs: Sequence[ReportedRun]) -> list[tuple[str, list[tuple[str,
     table = figures_table([facts.figures for facts in runs], [facts.spec.env.id for facts in runs])
     return [
         (
-            words.FIGURES[row.key],
+            figures.LABELS[row.key],
             [
-                (words.figure(row.key, value), best)
+                (figures.figure(row.key, value), best)
                 for value, best in zip(row.values, row.best, strict=True)
             ],
         )
@@ -132,14 +134,14 @@ def _group_rows(runs: Sequence[ReportedRun]) -> list[tuple[str, list[tuple[str, 
     for group in seed_groups([facts.known_spec for facts in runs]):
         if len(group) < 2:
             continue
-        figures = []
+        cells = []
         for row in table:
             middle, low, high, n = interval([row.values[member] for member in group])
-            text = words.figure(row.key, middle)
+            text = figures.figure(row.key, middle)
             if n > 1:
-                text += f" [{words.figure(row.key, low)}, {words.figure(row.key, high)}]"
-            figures.append((words.FIGURES[row.key], text))
-        groups.append((f"{runs[group[0]].title}, n = {len(group)}", figures))
+                text += f" [{figures.figure(row.key, low)}, {figures.figure(row.key, high)}]"
+            cells.append((figures.LABELS[row.key], text))
+        groups.append((f"{runs[group[0]].title}, n = {len(group)}", cells))
     return groups
 
 

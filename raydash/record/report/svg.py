@@ -12,16 +12,13 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from raydash.core.records import Float64
-from raydash.record.report import words
+from raydash.core.words.ticks import Ticks, clock_ticks, nice_step, ticks_every, value_ticks
 
 WIDTH, HEIGHT = 640.0, 260.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 14.0, 34.0, 40.0
 _LEGEND_PX_PER_CHARACTER = 6.6
 _ROW, _MAX_ROWS = 16.0, 4
-_TIME_STEPS = (
-    *(0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800),
-    *(3600, 7200, 10800, 21600, 43200, 86400),
-)
+_MAX_X_TICKS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +115,10 @@ def chart(
         return np.asarray(height - _BOTTOM - (np.clip(y, low, high) - low) / (high - low) * inner_y)
 
     if x_axis.is_clock:
-        x_ticks = [(at, words.clock(at)) for at in _multiples(low_x, high_x, _time_step(high_x))]
+        x_ticks = clock_ticks(low_x, high_x, _MAX_X_TICKS)
     else:
-        x_step = nice_step((high_x - low_x) / 6, whole=x_axis.whole)
-        x_ticks = [(at, words.compact(at)) for at in _multiples(low_x, high_x, x_step)]
-    y_ticks = [(at, words.compact(at)) for at in _multiples(low, high, y_step)]
+        x_ticks = value_ticks(low_x, high_x, _MAX_X_TICKS, whole=x_axis.whole)
+    y_ticks = ticks_every(low, high, y_step)
     parts = [
         f'<svg class="chart" viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img"'
         f' aria-labelledby="{name}-t {name}-d" xmlns="http://www.w3.org/2000/svg">',
@@ -141,8 +137,8 @@ def chart(
 
 
 def _axes(
-    x_ticks: Sequence[tuple[float, str]],
-    y_ticks: Sequence[tuple[float, str]],
+    x_ticks: Ticks,
+    y_ticks: Ticks,
     to_x: Callable[[Float64], Float64],
     to_y: Callable[[Float64], Float64],
     x_axis: Axis,
@@ -234,7 +230,7 @@ def _path(x: Float64, y: Float64, *, lone: bool = False) -> str:
     return "M" + "L".join(points)
 
 
-# --- limits and ticks ----------------------------------------------------------------------------
+# --- limits --------------------------------------------------------------------------------------
 
 
 def _x_of(layer: Layer) -> Float64:
@@ -263,25 +259,3 @@ def _limits(columns: Sequence[Float64], from_zero: bool) -> tuple[float, float]:
         low, high = (low if from_zero else low - spread), high + spread
     # Near the largest double, the length of the range would be infinite.
     return max(low, -1e300), min(high, 1e300)
-
-
-def nice_step(rough: float, *, whole: bool = False) -> float:
-    """Find the smallest of 1, 2 or 5 times a power of ten that is not less than `rough`."""
-    if not rough > 0 or not math.isfinite(rough):
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next((f * power for f in (1.0, 2.0, 5.0) if f * power >= rough * (1 - 1e-9)), 10 * power)
-    return max(step, 1.0) if whole else step
-
-
-def _time_step(span_s: float) -> float:
-    rough = span_s / 6
-    for step in _TIME_STEPS:
-        if step >= rough * (1 - 1e-9):
-            return step
-    return math.ceil(rough / 86400) * 86400.0
-
-
-def _multiples(low: float, high: float, step: float) -> list[float]:
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [number * step for number in range(first, min(last, first + 50) + 1)]

@@ -15,6 +15,7 @@ import psutil
 
 from raydash import paths
 from raydash.cluster.launch import cluster_status
+from raydash.core.words import plain
 from raydash.terminal.commands.display import APT_LINE, missing_library, why_no_window
 from raydash.terminal.commands.options import why_wrong_platform
 
@@ -165,13 +166,13 @@ def _byte_code() -> Check:
 
 def _memory() -> Check:
     free = psutil.virtual_memory().available
-    text = f"{free / _GIB:.1f} GiB available; Ray takes 0.4, each worker 0.1 or more"
+    text = f"{plain.size(free)} available; Ray takes 400 MB, each worker 100 MB or more"
     return Check("memory", free > _GIB, text, "Close something, or use a larger machine")
 
 
 def _shared_memory() -> Check:
     free = shutil.disk_usage("/dev/shm").free
-    text = f"{free / 2**20:.0f} MiB free; Ray's object store takes up to 200"
+    text = f"{plain.size(free)} free; Ray's object store takes up to 200 MB"
     remedy = "Enlarge it, for Docker: --shm-size=512m"
     return Check("/dev/shm", free > 250 * 2**20, text, remedy)
 
@@ -188,7 +189,7 @@ def _folder(name: str, folder: Path, variable: str) -> Check:
     except OSError as error:
         return Check(name, False, f"{folder}: {error.strerror or error}", remedy)
     free = shutil.disk_usage(place).free
-    text = f"{folder}, {free / _GIB:.1f} GiB free"
+    text = f"{folder}, {plain.size(free)} free"
     return Check(name, free > _GIB // 2, text, remedy)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from raydash.core.analysis.policy_evaluation import PolicyEvaluation
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec_rules import SpecError
+from raydash.core.words import plain
 from raydash.terminal.commands.options import (
     fault_from_spec_error,
     policy_options,
     source_dirs,
     spec_from_options,
 )
-from raydash.terminal.commands.progress import grouped
 from raydash.trial.trial import evaluate_policy
 
 EXIT_DONE = 0
@@ -78,21 +78,24 @@ def evaluate_and_print(
 def lines_of(found: PolicyEvaluation) -> list[str]:
     """Format the figures of an evaluation for people, one per line."""
     rows = [("policy", found.policy), ("env", f"{found.env_id}, seed {found.seed}")]
-    if found.episode_return_mean is not None:
-        rows += [
-            (
-                "return",
-                f"mean {found.episode_return_mean:.2f}, min {found.episode_return_min:g}, "
-                f"max {found.episode_return_max:g}, deviation {found.episode_return_std:.2f}",
-            ),
-            ("length", f"mean {found.episode_len_mean:.1f} steps"),
-        ]
+    returns = (
+        ("mean", found.episode_return_mean),
+        ("min", found.episode_return_min),
+        ("max", found.episode_return_max),
+        ("deviation", found.episode_return_std),
+    )
+    parts = [f"{name} {plain.decimal(value)}" for name, value in returns if value is not None]
+    if parts:
+        rows.append(("return", ", ".join(parts)))
+    if found.episode_len_mean is not None:
+        rows.append(("length", f"mean {plain.decimal(found.episode_len_mean)} steps"))
     rows.append(
         (
             "episodes",
-            f"{grouped(found.num_episodes)}: terminated {grouped(found.num_episodes_terminated)}, "
-            f"truncated {grouped(found.num_episodes_truncated)}, "
-            f"error {grouped(found.num_episodes_error)}; in {found.elapsed_s:.1f} s",
+            f"{plain.count(found.num_episodes)}: "
+            f"terminated {plain.count(found.num_episodes_terminated)}, "
+            f"truncated {plain.count(found.num_episodes_truncated)}, "
+            f"error {plain.count(found.num_episodes_error)}; in {plain.duration(found.elapsed_s)}",
         )
     )
     if found.first_error:

@@ -19,8 +19,8 @@ from raydash.core.messages import (
 )
 from raydash.core.spec import ClusterSpec, PolicySpec
 from raydash.core.updates import RunUpdate
+from raydash.core.words import plain
 from raydash.engine.owner import owner
-from raydash.terminal.commands.progress import grouped
 from raydash.terminal.commands.run import EXIT_BAD_INPUT, EXIT_DONE
 from raydash.terminal.engine_client import EngineClient
 
@@ -221,9 +221,9 @@ def _table(runs: Sequence[RunSummary]) -> str:
             run.state.value,
             run.env_id,
             str(run.num_workers),
-            f"{run.elapsed_s:.0f} s",
-            grouped(run.num_env_steps_sampled_lifetime),
-            grouped(run.num_episodes_lifetime),
+            plain.duration(run.elapsed_s),
+            plain.count(run.num_env_steps_sampled_lifetime),
+            plain.count(run.num_episodes_lifetime),
             run.owner,
         )
         for run in runs

@@ -9,6 +9,7 @@ from raydash.core.clock import Clock
 from raydash.core.messages import ClusterStatus
 from raydash.core.states import Activity, RunState
 from raydash.core.updates import LearningFigures, RunUpdate
+from raydash.core.words import plain
 
 LINE_INTERVAL_S = 2.0
 REWRITE_INTERVAL_S = 0.1
@@ -66,15 +67,11 @@ def fit_parts(text: str, width: int) -> str:
     return text[:width]
 
 
-def grouped(number: float) -> str:
-    """Format 12345.6 as `12 346`."""
-    return f"{number:,.0f}".replace(",", " ")
-
-
 def cluster_line(status: ClusterStatus) -> str:
     """Format the phase of a cluster, with the seconds since it began."""
     where = f" at {status.address}" if status.address else ""
-    return f"cluster {status.phase.value}{where}  {status.elapsed_s:.1f} s  {status.text}".rstrip()
+    elapsed = plain.duration(status.elapsed_s)
+    return f"cluster {status.phase.value}{where}  {elapsed}  {status.text}".rstrip()
 
 
 def run_line(update: RunUpdate) -> str:
@@ -85,35 +82,38 @@ def run_line(update: RunUpdate) -> str:
     steps = figures.num_env_steps_sampled_lifetime
     if figures.num_episodes_lifetime:
         mean = figures.recent_return_mean
-        episodes = f"{grouped(figures.num_episodes_lifetime)} episodes  return " + (
-            f"{mean:.1f} (last {figures.recent_n})" if math.isfinite(mean) else "-"
+        episodes = f"{plain.plural(figures.num_episodes_lifetime, 'episode')}  return " + (
+            f"{plain.decimal(mean)} (last {figures.recent_n})" if math.isfinite(mean) else "-"
         )
     else:
         episodes = "no episode finished yet"
     state = "" if update.state is RunState.RUNNING else f"{update.state.value}  "
     return (
-        f"{state}{figures.elapsed_s:.1f} s  {grouped(steps)} steps  "
-        f"{grouped(figures.env_steps_per_s_10s)}/s  {episodes}  {_workers(update)}"
+        f"{state}{plain.duration(figures.elapsed_s)}  {plain.count(steps)} steps  "
+        f"{plain.decimal(figures.env_steps_per_s_10s)}/s  {episodes}  {_workers(update)}"
     )
 
 
 def _learning_line(update: RunUpdate, learning: LearningFigures) -> str:
     """Format the generation under way, the returns of the last ones, and the evaluation."""
     figures = update.figures
-    parts = [f"{figures.elapsed_s:.1f} s", f"generation {grouped(learning.weights_seq_no)}"]
+    parts = [
+        plain.duration(figures.elapsed_s),
+        f"generation {plain.count(learning.weights_seq_no)}",
+    ]
     if update.state is not RunState.RUNNING:
         parts.insert(0, update.state.value)
     if math.isfinite(learning.generation_return_mean):
-        parts.append(f"mean {learning.generation_return_mean:.1f}")
+        parts.append(f"mean {plain.decimal(learning.generation_return_mean)}")
     if math.isfinite(learning.best_episode_return_mean):
-        parts.append(f"best {learning.best_episode_return_mean:.1f}")
+        parts.append(f"best {plain.decimal(learning.best_episode_return_mean)}")
     if math.isfinite(learning.evaluation_episode_return_mean):
-        evaluation = f"evaluation {learning.evaluation_episode_return_mean:.1f}"
+        evaluation = f"evaluation {plain.decimal(learning.evaluation_episode_return_mean)}"
         if learning.target_return is not None:
-            evaluation += f" of {learning.target_return:g}"
+            evaluation += f" of {plain.decimal(learning.target_return)}"
         parts.append(evaluation)
-    steps = grouped(figures.num_env_steps_sampled_lifetime)
-    parts += [f"{steps} steps", f"{grouped(figures.env_steps_per_s_10s)}/s", _workers(update)]
+    steps = plain.count(figures.num_env_steps_sampled_lifetime)
+    parts += [f"{steps} steps", f"{plain.decimal(figures.env_steps_per_s_10s)}/s", _workers(update)]
     return _GAP.join(parts)
 
 

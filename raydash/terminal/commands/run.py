@@ -32,6 +32,7 @@ from raydash.core.spec import RunSpec
 from raydash.core.spec_rules import SpecError
 from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.core.updates import RunInfo, RunUpdate
+from raydash.core.words import plain
 from raydash.terminal.commands.faults import fault_text
 from raydash.terminal.commands.options import fault_from_spec_error, unwritable_folder
 from raydash.terminal.commands.progress import ProgressLine, cluster_line, run_line
@@ -354,7 +355,7 @@ class _HeadlessRun:
         for event in update.events:
             is_said_below = fault and event.kind is EventKind.RECORDING_FAILED
             if event.number > self._newest_event and event.kind.is_bad and not is_said_below:
-                self._progress.print_line(f"{event.t_s:.1f} s  {event.text}")
+                self._progress.print_line(f"{plain.duration(event.t_s)}  {event.text}")
                 if event.kind in _FAILURES:
                     self._failure = event.detail or self._failure
             self._newest_event = max(self._newest_event, event.number)

@@ -16,8 +16,8 @@ from raydash.core.updates import (
     RunUpdate,
     ScalarFigures,
 )
-from raydash.terminal.commands.progress import grouped
-from raydash.terminal.commands.recordings.words import number, plain
+from raydash.core.words import plain
+from raydash.terminal.commands.recordings.printing import printable
 
 _SHOWN_AGENTS = 16
 
@@ -79,8 +79,8 @@ class Summary:
         table = self.table()
         lines = [("run", f"{self.run_id}  {_ending_words(table)}")]
         if self.spec:
-            count = table["num_workers"]
-            workers = f"{count} worker{'' if count == 1 else 's'}, " if count else ""
+            count = self.update.num_workers if self.update else self.spec.rollout.num_workers
+            workers = f"{plain.plural(count, 'worker')}, " if count else ""
             lines.append(("env", f"{self.spec.env.id}, {workers}seed {table['seed']}"))
         if self.update:
             lines += _figure_lines(self.update.figures)
@@ -102,7 +102,7 @@ class Summary:
 def named_lines(scalars: ScalarFigures, agents: AgentFigures | None) -> list[tuple[str, str]]:
     """Format the means of named scalars and of agents over the whole run, for people."""
     lines = [
-        ("info", f"{plain(name)} mean {mean:.4g} of {grouped(count)} episodes")
+        ("info", f"{printable(name)} mean {plain.decimal(mean)} of {plain.count(count)} episodes")
         for name, mean, count in zip(scalars.names, scalars.mean, scalars.count, strict=True)
     ]
     if agents is not None:
@@ -113,7 +113,10 @@ def named_lines(scalars: ScalarFigures, agents: AgentFigures | None) -> list[tup
             strict=False,
         )
         lines += [
-            ("agent", f"{plain(name)} return mean {number(mean)}, {grouped(steps)} steps")
+            (
+                "agent",
+                f"{printable(name)} return mean {plain.decimal(mean)}, {plain.count(steps)} steps",
+            )
             for name, mean, steps in rows
         ]
         if (more := len(agents.names) - _SHOWN_AGENTS) > 0:
@@ -125,18 +128,17 @@ def learning_lines(learning: LearningFigures | None) -> list[tuple[str, str]]:
     """Format how much was learnt, for people; empty if nothing learns."""
     if learning is None:
         return []
-    count = learning.num_generations
-    text = f"{grouped(count)} generation{'' if count == 1 else 's'}"
+    text = plain.plural(learning.num_generations, "generation")
     if math.isfinite(learning.best_episode_return_mean):
-        text += f", best candidate {learning.best_episode_return_mean:.2f}"
+        text += f", best candidate {plain.decimal(learning.best_episode_return_mean)}"
     if math.isfinite(learning.evaluation_episode_return_mean):
         text += (
-            f"; evaluation {learning.evaluation_episode_return_mean:.2f}"
-            f" (mean of {grouped(learning.evaluation_n)} episodes)"
+            f"; evaluation {plain.decimal(learning.evaluation_episode_return_mean)}"
+            f" (mean of {plain.plural(learning.evaluation_n, 'episode')})"
         )
     lines = [("learnt", text)]
     if learning.best_policy:
-        lines.append(("policy", plain(learning.best_policy)))
+        lines.append(("policy", printable(learning.best_policy)))
     return lines
 
 
@@ -152,29 +154,30 @@ def _ending_words(table: dict[str, object]) -> str:
 
 def _figure_lines(figures: RunFigures) -> list[tuple[str, str]]:
     rate = env_steps_per_s(figures)
-    steps = grouped(figures.num_env_steps_sampled_lifetime)
+    steps = plain.count(figures.num_env_steps_sampled_lifetime)
     lines = [
         (
             "stepped",
-            f"{figures.elapsed_s:.1f} s, {steps} env steps"
-            + (f", {grouped(rate)} env steps/s" if rate is not None else ""),
+            f"{plain.duration(figures.elapsed_s)}, {steps} env steps"
+            + (f", {plain.decimal(rate)} env steps/s" if rate is not None else ""),
         ),
         (
             "episodes",
-            f"{grouped(figures.num_episodes_lifetime)}: "
-            f"terminated {grouped(figures.num_episodes_terminated_lifetime)}, "
-            f"truncated {grouped(figures.num_episodes_truncated_lifetime)}, "
-            f"error {grouped(figures.num_episodes_error_lifetime)}",
+            f"{plain.count(figures.num_episodes_lifetime)}: "
+            f"terminated {plain.count(figures.num_episodes_terminated_lifetime)}, "
+            f"truncated {plain.count(figures.num_episodes_truncated_lifetime)}, "
+            f"error {plain.count(figures.num_episodes_error_lifetime)}",
         ),
     ]
     if math.isfinite(figures.episode_return_mean):
+        low, high = figures.episode_return_min, figures.episode_return_max
         lines.append(
             (
                 "return",
-                f"mean {figures.episode_return_mean:.2f}, min {figures.episode_return_min:g}, "
-                f"max {figures.episode_return_max:g}; length mean {figures.episode_len_mean:.1f} "
-                "(whole run)",
+                f"mean {plain.decimal(figures.episode_return_mean)}, min {plain.decimal(low)}, "
+                f"max {plain.decimal(high)}; "
+                f"length mean {plain.decimal(figures.episode_len_mean)} (whole run)",
             )
         )
-    lines.append(("restarts", grouped(figures.num_restarts)))
+    lines.append(("restarts", plain.count(figures.num_restarts)))
     return lines

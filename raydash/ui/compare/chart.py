@@ -15,13 +15,13 @@ from typing_extensions import override
 
 from raydash.core.analysis.compare import XAxis
 from raydash.core.records import Float64
+from raydash.core.words.ticks import nice_limits, value_ticks
 from raydash.ui.compare.curves import CompareLine
 from raydash.ui.compare.labels import axis_ticks
 from raydash.ui.kit.run_style import is_dashed, is_strong, line_colour
 from raydash.ui.kit.theme import Theme
 from raydash.ui.plots.chart.base_chart import BaseChart, ChartView
 from raydash.ui.plots.chart.geometry import Bool, band_outline, concatenated
-from raydash.ui.plots.chart.ticks import nice_limits, value_ticks
 
 _RIGHT_PX = 14
 _BAND_ALPHA = 46

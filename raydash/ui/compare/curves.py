@@ -24,8 +24,9 @@ from raydash.core.analysis.learning_curve import LearningMetric, learning_curve
 from raydash.core.library import RunSource
 from raydash.core.records import Float64, Int64
 from raydash.core.spec import RunSpec
+from raydash.core.words.figures import spec_value
 from raydash.link.store import RunStore
-from raydash.ui.compare.labels import AnyMetric, spec_value
+from raydash.ui.compare.labels import AnyMetric
 from raydash.ui.kit.run_names import distinct_names
 from raydash.ui.plots.shown.plotted_run import settle_s
 

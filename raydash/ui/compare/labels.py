@@ -1,14 +1,12 @@
 """The texts of a comparison: metrics, axes, figures and values of specs. Pure."""
 
-import json
-import math
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
 
 from raydash.core.analysis.compare import Centre, Metric, XAxis
 from raydash.core.analysis.learning_curve import LearningMetric
-from raydash.ui.kit import words
-from raydash.ui.plots.chart.ticks import Ticks, clock_ticks, multiples, time_step, value_ticks
+from raydash.core.words import figures, numbers, spans
+from raydash.core.words.ticks import Ticks, clock_ticks, multiples, time_step, value_ticks
 
 AnyMetric = Metric | LearningMetric
 
@@ -54,20 +52,10 @@ SMOOTHINGS: Mapping[int, str] = {
 """By the largest number of points of a whole curve."""
 
 FIGURES: Mapping[str, str] = {
-    "episode_return_mean": "episode return, mean",
-    "recent_return_mean": "  of the last 100 episodes",
-    "episode_return_max": "  highest",
-    "episode_return_min": "  lowest",
-    "episode_len_mean": "episode length, mean",
-    "num_episodes_lifetime": "episodes",
-    "num_episodes_terminated_lifetime": "  terminated",
-    "num_episodes_truncated_lifetime": "  truncated",
-    "num_episodes_error_lifetime": "  ended in an error",
-    "num_env_steps_sampled_lifetime": "env steps",
-    "env_steps_per_s": "env steps/s, whole run",
-    "elapsed_s": "stepping time",
-    "num_restarts": "worker restarts",
+    key: label.lower() if label[0].isupper() else f"  {label}"
+    for key, label in figures.LABELS.items()
 }
+"""In small letters, so that those that belong to the one above them are indented instead."""
 
 
 def metric_of(word: str) -> AnyMetric:
@@ -80,44 +68,26 @@ def metric_value(metric: AnyMetric, value: float) -> str:
     """A value of a curve in words, as the curve shows it."""
     match metric:
         case Metric.ENV_STEPS_PER_S | Metric.EPISODES_PER_S:
-            return words.rate(value)
+            return numbers.rate(value)
         case Metric.TERMINATED_SHARE:
-            return f"{words.decimal(100 * value)}{words.NBSP}%"
+            return f"{numbers.decimal(100 * value)}{numbers.NBSP}%"
         case _:
-            return words.decimal(value)
-
-
-def figure_value(key: str, value: float) -> str:
-    """A figure of a run in words, by its key in `raydash.core.analysis.compare.FIGURES`."""
-    if not math.isfinite(value):
-        return words.UNKNOWN
-    if key == "elapsed_s":
-        return words.clock_time(value)
-    if key == "env_steps_per_s":
-        return words.rate(value)
-    return words.count(value) if key.startswith("num_") else words.decimal(value)
-
-
-def spec_value(value: object) -> str:
-    """A value of a spec in words; a missing one is an en dash."""
-    if value is None or value == "":
-        return words.UNKNOWN
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            return numbers.decimal(value)
 
 
 def axis_value(axis: XAxis, value: float, zone: tzinfo | None = None) -> str:
     """A place on the x axis in words."""
     match axis:
         case XAxis.TIME:
-            return words.run_clock(value)
+            return spans.clock(value)
         case XAxis.WALL_CLOCK:
             return datetime.fromtimestamp(value, zone).strftime("%Y-%m-%d %H:%M:%S")
         case XAxis.ENV_STEPS:
-            return words.plural(value, "env step")
+            return numbers.plural(value, "env step")
         case XAxis.EPISODES:
-            return words.plural(value, "episode")
+            return numbers.plural(value, "episode")
         case XAxis.GENERATION:
-            return f"generation {words.count(value)}"
+            return f"generation {numbers.count(value)}"
 
 
 def axis_ticks(

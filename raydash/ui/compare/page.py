@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 
 from raydash.core.analysis.compare import Centre, XAxis
 from raydash.core.analysis.learning_curve import LearningMetric
+from raydash.core.words import numbers
 from raydash.link.session import Session
 from raydash.link.store import RunStore
 from raydash.ui.compare import labels
@@ -30,7 +31,6 @@ from raydash.ui.compare.plot import REDRAW_S, ComparePlot
 from raydash.ui.compare.run_list import CompareRunList
 from raydash.ui.compare.tables_card import TablesCard
 from raydash.ui.dialogs.saving import ask_where, say_not_saved
-from raydash.ui.kit import words
 from raydash.ui.kit.card import Card
 from raydash.ui.kit.draw_clock import DrawClock
 from raydash.ui.kit.icons import IconName, icon
@@ -247,17 +247,17 @@ class ComparePage(QWidget):
 
     def _refresh_list(self) -> None:
         self._listed, self._listed_s = self._list_state(), self._store.clock()
-        numbers = {entry.run.run_id: entry.number for entry in self._entries}
+        number_of = {entry.run.run_id: entry.number for entry in self._entries}
         for group in groups_of([entry for entry in self._entries if entry.shown], self._choice):
             for entry in group:
-                numbers[entry.run.run_id] = group[0].number
+                number_of[entry.run.run_id] = group[0].number
         self.list.refresh(
             self._entries,
-            [numbers[entry.run.run_id] for entry in self._entries],
+            [number_of[entry.run.run_id] for entry in self._entries],
             self._themes.theme,
         )
         self._enable_choices()
-        self.runs_card.set_subtitle(words.count(len(self._entries)) if self._entries else "")
+        self.runs_card.set_subtitle(numbers.count(len(self._entries)) if self._entries else "")
         has_spec = self._selected_spec_run() is not None
         self.run_again.setEnabled(has_spec)
         self.remove.setEnabled(bool(self.list.current_run_id()))

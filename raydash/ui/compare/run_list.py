@@ -7,8 +7,9 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QWidget
 from typing_extensions import override
 
+from raydash.core.words import spans
 from raydash.ui.compare.curves import ComparedRun
-from raydash.ui.kit import words
+from raydash.ui.kit import run_words
 from raydash.ui.kit.run_style import line_icon
 from raydash.ui.kit.theme import Theme
 
@@ -101,8 +102,8 @@ def _state(entry: ComparedRun) -> str:
     latest = entry.run.latest
     if latest is None:
         return "is being opened…"
-    state = words.run_state(latest.state, paused=latest.paused)
-    return f"{state} · {words.span(latest.figures.elapsed_s)}"
+    state = run_words.run_state(latest.state, paused=latest.paused)
+    return f"{state} · {spans.rough(latest.figures.elapsed_s)}"
 
 
 def _tip(entry: ComparedRun) -> str:

@@ -18,9 +18,9 @@ from PySide6.QtWidgets import (
 
 from raydash.core.analysis.compare import Centre, figures_table, interval, spec_differences
 from raydash.core.spec_rules import FIELDS
+from raydash.core.words import figures, numbers
 from raydash.ui.compare import labels
 from raydash.ui.compare.curves import CompareChoice, ComparedRun, group_labels, groups_of
-from raydash.ui.kit import words
 from raydash.ui.kit.run_style import line_icon
 from raydash.ui.kit.theme import LIGHT, Theme
 
@@ -78,21 +78,21 @@ def figures_of(entries: Sequence[ComparedRun], choice: CompareChoice) -> Table:
             )
         rows.append((labels.FIGURES[row.key], row.key, cells))
     names = group_labels(groups)
-    numbers = [group[0].number for group in groups]
-    return Table(tuple(zip(names, numbers, strict=True)), tuple(rows))
+    columns = tuple((name, group[0].number) for name, group in zip(names, groups, strict=True))
+    return Table(columns, tuple(rows))
 
 
 def _figure_cell(key: str, value: float, *, best: bool) -> Cell:
     raw = "" if value != value else f"{value:.10g}"
-    return Cell(labels.figure_value(key, value), raw, best, "the best of these" if best else "")
+    return Cell(figures.figure(key, value), raw, best, "the best of these" if best else "")
 
 
 def _interval_cell(key: str, values: Sequence[float], centre: Centre) -> Cell:
     middle, low, high, n = interval(values, centre)
-    text = labels.figure_value(key, middle)
+    text = figures.figure(key, middle)
     if n < 2:
         return Cell(text, "" if middle != middle else f"{middle:.10g}")
-    ends = f"{labels.figure_value(key, low)}, {labels.figure_value(key, high)}"
+    ends = f"{figures.figure(key, low)}, {figures.figure(key, high)}"
     return Cell(
         f"{text}  [{ends}]",
         f"{middle:.10g} [{low:.10g}, {high:.10g}]",
@@ -108,7 +108,7 @@ def differences_of(entries: Sequence[ComparedRun]) -> Table:
     for each in found:
         field = FIELDS.get(each.key) or FIELDS[".".join(each.key.split(".")[:2])]
         cells = tuple(
-            Cell(labels.spec_value(value), strong=value != each.values[0]) for value in each.values
+            Cell(figures.spec_value(value), strong=value != each.values[0]) for value in each.values
         )
         rows.append((each.key, field.help, cells))
     return Table(tuple((entry.label, entry.number) for entry in shown), tuple(rows))
@@ -124,7 +124,7 @@ def as_tsv(table: Table) -> str:
 
 def _plain(text: str) -> str:
     """Remove tabs and line breaks, and keep a spreadsheet from taking the text for a formula."""
-    text = "" if text == words.UNKNOWN else " ".join(text.split())
+    text = "" if text == numbers.UNKNOWN else " ".join(text.split())
     return f"'{text}" if text[:1] in ("=", "+", "@") else text
 
 

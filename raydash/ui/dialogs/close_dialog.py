@@ -6,8 +6,8 @@ Stop them, or keep them running?
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from raydash.core.words import numbers
 from raydash.ui.dialogs.fault_banner import widen_for_bold
-from raydash.ui.kit import words
 
 
 class CloseDialog(QDialog):
@@ -28,7 +28,9 @@ class CloseDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         one = len(names) == 1
         is_are, it_them, its_their = ("is", "it", "its") if one else ("are", "them", "their")
-        title = QLabel(f"{words.plural(len(names), 'run')} of this window {is_are} still going on")
+        title = QLabel(
+            f"{numbers.plural(len(names), 'run')} of this window {is_are} still going on"
+        )
         title.setProperty("role", "title")
         text = QLabel(
             f"{', '.join(names)}\n\n"

@@ -24,9 +24,9 @@ from raydash.core.analysis.env_check_words import lines_of, rows_of, verdict_of
 from raydash.core.env_check import TIME_LIMIT_S, CheckPhase, EnvCheck, EnvProblem
 from raydash.core.faults import Fault
 from raydash.core.spec import RunSpec
+from raydash.core.words import numbers, spans
 from raydash.link.session import Session
 from raydash.ui.dialogs.fault_banner import show_details, why_and_remedy
-from raydash.ui.kit import words
 from raydash.ui.kit.card import ElidedLabel
 
 _PHASES = {
@@ -188,7 +188,7 @@ def _conditions(spec: RunSpec, num_live_runs: int) -> str:
         json.dumps(dict(env.kwargs)) if env.kwargs else "",
         *(wrapper.name for wrapper in env.wrappers),
         f"{rollout.num_envs_per_worker} together, {together}" if together != "none" else "",
-        f"timed beside {words.plural(num_live_runs, 'live run')}" if num_live_runs else "",
+        f"timed beside {numbers.plural(num_live_runs, 'live run')}" if num_live_runs else "",
     ]
     return " · ".join(part for part in parts if part)
 
@@ -205,7 +205,7 @@ class _Running(QWidget):
         self._phase.setObjectName("check_env_phase")
         about = QLabel(
             "In a process of its own, which is ended if it hangs, "
-            f"{words.span(TIME_LIMIT_S)} after its start. It shares the processor with runs that "
+            f"{spans.rough(TIME_LIMIT_S)} after its start. It shares the processor with runs that "
             "go on: each slows the other down for these seconds.",
             wordWrap=True,
         )
@@ -224,7 +224,7 @@ class _Running(QWidget):
 
     def show_phase(self, phase: CheckPhase | None, seconds: float) -> None:
         """Show the phase, and how long the check has taken so far."""
-        self._phase.setText(f"{_PHASES[phase]} · {words.long_span(seconds)}")
+        self._phase.setText(f"{_PHASES[phase]} · {spans.rough(seconds)}")
         reached = 0 if phase is None else list(CheckPhase).index(phase)
         self._bar.setValue(reached if phase is None else max(reached, self._bar.value()))
 

@@ -3,32 +3,32 @@
 import math
 
 from raydash.core.updates import LearningFigures, RunUpdate
+from raydash.core.words import numbers, spans
 from raydash.ui.figures.tile_text import TileText, join_parts, with_steady_width
-from raydash.ui.kit import words
 
 
 def evaluation_text(learning: LearningFigures) -> TileText:
     """The newest evaluation beside the target; green once the target is reached."""
     mean, target = learning.evaluation_episode_return_mean, learning.target_return
     best = learning.best_episode_return_mean
-    best_words = f"best candidate {words.decimal(best)}" if math.isfinite(best) else ""
-    aim = f"target {words.decimal(target)}" if target is not None else ""
+    best_words = f"best candidate {numbers.decimal(best)}" if math.isfinite(best) else ""
+    aim = f"target {numbers.decimal(target)}" if target is not None else ""
     if not math.isfinite(mean):
         waiting = "no evaluation yet"
         return TileText(
-            words.UNKNOWN,
+            numbers.UNKNOWN,
             (join_parts(waiting, aim, best_words), join_parts(waiting, aim), waiting),
             "muted",
         )
     is_reached = target is not None and mean >= target
-    over = f"{words.plural(learning.evaluation_n, 'episode')}"
+    over = f"{numbers.plural(learning.evaluation_n, 'episode')}"
     return TileText(
         with_steady_width(mean),
         (
             join_parts(f"mean of {over} of the best guess", aim, best_words),
             join_parts(f"mean of {over}", aim, best_words),
-            join_parts(f"n = {words.count(learning.evaluation_n)}", aim, best_words),
-            join_parts(f"n = {words.count(learning.evaluation_n)}", aim),
+            join_parts(f"n = {numbers.count(learning.evaluation_n)}", aim, best_words),
+            join_parts(f"n = {numbers.count(learning.evaluation_n)}", aim),
         ),
         "good" if is_reached else "text",
     )
@@ -37,9 +37,9 @@ def evaluation_text(learning: LearningFigures) -> TileText:
 def generation_text(update: RunUpdate, learning: LearningFigures) -> TileText:
     """The generation that is being played, its age, and how much of it has been played."""
     if not learning.weights_seq_no:
-        return TileText(words.UNKNOWN, ("the learner is starting",), "muted")
+        return TileText(numbers.UNKNOWN, ("the learner is starting",), "muted")
     extra = [
-        words.plural(number, noun)
+        numbers.plural(number, noun)
         for number, noun in (
             (learning.num_restarts, "restart"),
             (learning.num_stale, "stale result"),
@@ -48,17 +48,17 @@ def generation_text(update: RunUpdate, learning: LearningFigures) -> TileText:
     ]
     extras = [join_parts(*extra), join_parts(*extra[:1]), ""]
     if update.state.is_over:
-        finished = words.plural(learning.num_generations, "finished generation")
-        parameters = words.plural(learning.num_parameters, "parameter")
+        finished = numbers.plural(learning.num_generations, "finished generation")
+        parameters = numbers.plural(learning.num_parameters, "parameter")
         longest = [join_parts(finished, parameters, text) for text in extras]
-        return TileText(words.count(learning.num_generations), (*longest, finished))
-    age = f"{words.span(learning.weights_age_s)} old"
+        return TileText(numbers.count(learning.num_generations), (*longest, finished))
+    age = f"{spans.rough(learning.weights_age_s)} old"
     played = (
-        f"{words.count(learning.num_played)} of {words.count(learning.population)} played"
+        f"{numbers.count(learning.num_played)} of {numbers.count(learning.population)} played"
         if learning.population
         else ""
     )
     return TileText(
-        words.count(learning.weights_seq_no),
+        numbers.count(learning.weights_seq_no),
         (*(join_parts(age, played, text) for text in extras), played or age),
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from raydash.ui.kit import words
+from raydash.core.words import numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,10 @@ class TileText:
 
 def with_steady_width(value: float) -> str:
     """A mean, always with one decimal, so that its width stays the same as it changes."""
-    return (
-        f"{value:.1f}".replace("-", words.MINUS)
-        if 10 <= abs(value) < 1000
-        else words.decimal(value)
-    )
+    return numbers.signed(f"{value:.1f}") if 10 <= abs(value) < 1000 else numbers.decimal(value)
 
 
 def join_parts(*parts: str) -> str:
     """Join parts with dots, breaking lines only after a dot; long parts may break inside."""
-    held = [part if len(part) > 24 else part.replace(" ", words.NBSP) for part in parts if part]
-    return f"{words.NBSP}· ".join(held)
+    held = [part if len(part) > 24 else part.replace(" ", numbers.NBSP) for part in parts if part]
+    return f"{numbers.NBSP}· ".join(held)

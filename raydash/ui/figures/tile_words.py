@@ -9,9 +9,10 @@ import numpy as np
 from raydash.core.spec import IS_SUCCESS
 from raydash.core.states import Activity, RunState
 from raydash.core.updates import LearningFigures, RunFigures, RunUpdate, ScalarFigures
+from raydash.core.words import numbers, spans
 from raydash.ui.figures.learning_tiles import evaluation_text, generation_text
 from raydash.ui.figures.tile_text import TileText, join_parts, with_steady_width
-from raydash.ui.kit import words
+from raydash.ui.kit import run_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def tile_texts(update: RunUpdate | None, *, is_starting: bool = False) -> dict[s
         text = (
             ("the run is starting",) if is_starting else ("no run yet: press Start", "no run yet")
         )
-        nothing = TileText(words.UNKNOWN, text, "muted")
+        nothing = TileText(numbers.UNKNOWN, text, "muted")
         return {tile.key: nothing for tile in TILES}
     learning = update.learning or LearningFigures()
     return {
@@ -119,15 +120,15 @@ def tile_texts(update: RunUpdate | None, *, is_starting: bool = False) -> dict[s
 
 def _episode_return(figures: RunFigures, scalars: ScalarFigures) -> TileText:
     if not figures.recent_n or not math.isfinite(figures.recent_return_mean):
-        steps = words.plural(figures.num_env_steps_sampled_lifetime, "step")
-        return TileText(words.UNKNOWN, (f"no episode finished yet, {steps} so far",), "muted")
-    n = words.count(figures.recent_n)
-    low = words.decimal(figures.recent_return_min)
-    high = words.decimal(figures.recent_return_max)
+        steps = numbers.plural(figures.num_env_steps_sampled_lifetime, "step")
+        return TileText(numbers.UNKNOWN, (f"no episode finished yet, {steps} so far",), "muted")
+    n = numbers.count(figures.recent_n)
+    low = numbers.decimal(figures.recent_return_min)
+    high = numbers.decimal(figures.recent_return_max)
     success = ""
     if IS_SUCCESS in scalars.names:
         rate = float(scalars.recent_mean[scalars.names.index(IS_SUCCESS)])
-        success = f"success {words.percent(rate)}"
+        success = f"success {numbers.percent(rate)}"
     figures_text = join_parts(success, f"n = {n}", f"min {low}", f"max {high}")
     return TileText(
         with_steady_width(figures.recent_return_mean),
@@ -145,19 +146,19 @@ def _env_steps(update: RunUpdate) -> TileText:
     total = figures.num_env_steps_sampled_lifetime
     if update.state.is_over:
         mean = total / figures.elapsed_s if figures.elapsed_s > 0 else 0.0
-        over = f"mean of the whole run, {words.clock_time(figures.elapsed_s)}"
+        over = f"mean of the whole run, {spans.long_clock(figures.elapsed_s)}"
         return TileText(
-            words.count(mean),
-            (join_parts(over, f"{words.count(total)} steps"), over, "whole run"),
+            numbers.count(mean),
+            (join_parts(over, f"{numbers.count(total)} steps"), over, "whole run"),
         )
-    last_second = f"1{words.NBSP}s: {words.count(figures.env_steps_per_s_1s)}"
-    last_minute = f"60{words.NBSP}s: {words.count(figures.env_steps_per_s_60s)}"
-    span = f"last 10{words.NBSP}s"
+    last_second = f"1{numbers.NBSP}s: {numbers.count(figures.env_steps_per_s_1s)}"
+    last_minute = f"60{numbers.NBSP}s: {numbers.count(figures.env_steps_per_s_60s)}"
+    span = f"last 10{numbers.NBSP}s"
     return TileText(
-        words.count(figures.env_steps_per_s_10s),
+        numbers.count(figures.env_steps_per_s_10s),
         (
-            join_parts(span, last_second, last_minute, f"{words.count(total)} steps in total"),
-            join_parts(span, last_second, last_minute, f"{words.compact(total)} in total"),
+            join_parts(span, last_second, last_minute, f"{numbers.count(total)} steps in total"),
+            join_parts(span, last_second, last_minute, f"{numbers.compact(total)} in total"),
             join_parts(span, last_second, last_minute),
             join_parts(span, last_minute),
             span,
@@ -177,21 +178,20 @@ def _episodes(figures: RunFigures) -> TileText:
         return join_parts(*parts)
 
     return TileText(
-        words.count(figures.num_episodes_lifetime),
+        numbers.count(figures.num_episodes_lifetime),
         (
             join_parts(
-                kinds(words.count, both=True), f"{words.compact(figures.episodes_per_s_10s)} per s"
+                kinds(numbers.count, both=True),
+                f"{numbers.compact(figures.episodes_per_s_10s)} per s",
             ),
-            kinds(words.count, both=True),
-            kinds(words.count, both=False),
-            kinds(words.compact, both=False),
+            kinds(numbers.count, both=True),
+            kinds(numbers.count, both=False),
+            kinds(numbers.compact, both=False),
         ),
     )
 
 
 _TROUBLE = (Activity.STALLED, Activity.UNREACHABLE, Activity.FAILED, Activity.RESTARTING)
-
-
 _ACTIVITY_ORDER = (
     *_TROUBLE,
     Activity.PAUSED,
@@ -224,17 +224,17 @@ def _workers(update: RunUpdate) -> TileText:
         if activity is main or not counts[activity]:
             continue
         age_s = float(np.max(ages_s[activities == activity]))
-        others.append(f"{counts[activity]}{words.NBSP}{words.activity(activity, age_s)}")
+        others.append(f"{counts[activity]}{numbers.NBSP}{run_words.activity(activity, age_s)}")
     if update.pending:
         why = next(iter(update.pending.values()))
-        others.append(f"{len(update.pending)}{words.NBSP}not placed: {why}")
+        others.append(f"{len(update.pending)}{numbers.NBSP}not placed: {why}")
     tone = "text"
     if any(counts[activity] for activity in _TROUBLE):
         tone = "warn" if counts[Activity.STEPPING] else "bad"
     elif update.state is RunState.RUNNING and not update.paused and counts[Activity.PAUSED]:
         tone = "warn"
-    restarts = words.plural(update.figures.num_restarts, "restart")
-    everyone = f"all {words.plural(len(activities), 'worker')}"
+    restarts = numbers.plural(update.figures.num_restarts, "restart")
+    everyone = f"all {numbers.plural(len(activities), 'worker')}"
     if len(activities) == 1:
         everyone = "the only worker"
     small = (
@@ -242,7 +242,7 @@ def _workers(update: RunUpdate) -> TileText:
         if others
         else (join_parts(everyone, restarts), everyone)
     )
-    return TileText(f"{words.count(counts[main])} {main.word}", small, tone)
+    return TileText(f"{numbers.count(counts[main])} {main.word}", small, tone)
 
 
 def _time_share(update: RunUpdate) -> TileText:
@@ -255,10 +255,10 @@ def _time_share(update: RunUpdate) -> TileText:
     }
     if update.state.is_over or not any(share > 0 for share in shares.values()):
         why = "the run is over" if update.state.is_over else "nothing stepped in the last 10 s"
-        return TileText(words.UNKNOWN, (why,), "muted")
+        return TileText(numbers.UNKNOWN, (why,), "muted")
     main = max(shares, key=lambda name: shares[name])
-    parts = [f"{name} {words.percent(share)}" for name, share in shares.items() if name != main]
+    parts = [f"{name} {numbers.percent(share)}" for name, share in shares.items() if name != main]
     return TileText(
-        f"{main} {words.percent(shares[main])}",
-        (join_parts(*parts, f"last 10{words.NBSP}s"), join_parts(*parts)),
+        f"{main} {numbers.percent(shares[main])}",
+        (join_parts(*parts, f"last 10{numbers.NBSP}s"), join_parts(*parts)),
     )

@@ -8,10 +8,10 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from typing_extensions import override
 
+from raydash.core.words import numbers
 from raydash.link.store import RunStore
 from raydash.ui.figures.tile_text import TileText
 from raydash.ui.figures.tile_words import TILES, TileKind, tile_texts
-from raydash.ui.kit import words
 from raydash.ui.kit.card import ElidedLabel
 from raydash.ui.kit.theme import LIGHT, Theme
 
@@ -88,7 +88,7 @@ class Tile(QFrame):
         self._colour = ""
         label = ElidedLabel(kind.label)
         label.setProperty("role", "muted")
-        self.value = ElidedLabel(words.UNKNOWN)
+        self.value = ElidedLabel(numbers.UNKNOWN)
         self.value.setProperty("role", "value")
         self.value.setObjectName(f"{self.objectName()}_value")
         font = self.value.font()

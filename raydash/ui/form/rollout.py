@@ -9,6 +9,7 @@ from typing_extensions import override
 from raydash.core.machine.permissions import why_run_cannot
 from raydash.core.messages import Verb
 from raydash.core.spec import MAX_ENVS_PER_WORKER, MAX_WORKERS, MODES, VECTORIZATIONS, RunSpec
+from raydash.core.words import numbers
 from raydash.link.pending_commands import VERB_TEXTS
 from raydash.link.session import Session
 from raydash.ui.form.part import FormPart
@@ -109,7 +110,7 @@ class RolloutPart(FormPart):
     def summary(self) -> str:
         """The numbers of workers and environments, and a mode or seed that is not the default."""
         number = self._workers.value()
-        workers = f"{number} worker{'s' * (number != 1)}" if number else _ONE_PER_CORE
+        workers = numbers.plural(number, "worker") if number else _ONE_PER_CORE
         mode, seed, envs = self._mode.currentData(), self._seed.text().strip(), self._envs.value()
         chosen = [
             workers,

@@ -2,8 +2,8 @@
 
 from PySide6.QtWidgets import QStackedWidget, QTabBar, QWidget
 
+from raydash.core.words import numbers
 from raydash.link.session import Session
-from raydash.ui.kit import words
 from raydash.ui.kit.card import Card
 from raydash.ui.kit.draw_clock import DrawClock
 from raydash.ui.kit.theme import ThemeManager
@@ -102,7 +102,7 @@ class BottomPanel(Card):
             case 0:
                 text = self._summary
             case 1:
-                text = words.plural(len(run.events) if run else 0, "event")
+                text = numbers.plural(len(run.events) if run else 0, "event")
             case _:
                 text = self.agents.summary()
         is_one_of_many = run is not None and len(self._store.runs) > 1

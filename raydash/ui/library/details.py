@@ -19,7 +19,8 @@ from PySide6.QtWidgets import (
 from typing_extensions import override
 
 from raydash.core.library import MAX_NOTE, MAX_TAG, MAX_TAGS, MAX_TITLE, Notes
-from raydash.ui.kit import words
+from raydash.core.words import moments, numbers, spans
+from raydash.ui.kit import run_words
 from raydash.ui.kit.card import Card, ElidedLabel
 from raydash.ui.library.lines import RecordingLine, source_words
 
@@ -57,19 +58,19 @@ def why_tags_cannot(tags: tuple[str, ...]) -> str:
 def figures_of(line: RecordingLine, now: datetime) -> dict[str, str]:
     """The figures of a recording in words, by key."""
     run, known = line.run, line.figures_known
-    ended = words.outcome(run.state, run.ended_by) if not line.is_live else line.state_words
-    workers = f" · {words.plural(run.num_workers, 'worker')}" if run.num_workers else ""
+    ended = run_words.outcome(run.state, run.ended_by) if not line.is_live else line.state_words
+    workers = f" · {numbers.plural(run.num_workers, 'worker')}" if run.num_workers else ""
     source = "" if run.source.value == "raydash" else f" · {source_words(run.source)}"
     return {
         "outcome": ended,
-        "environment": (run.env_id or words.UNKNOWN) + workers,
-        "started": words.moment(run.started_utc, now),
-        "duration": words.long_span(line.elapsed_s) if known else words.UNKNOWN,
-        "steps": words.count(line.num_env_steps) if known else words.UNKNOWN,
-        "episodes": words.count(line.num_episodes) if known else words.UNKNOWN,
-        "return": words.decimal(run.episode_return_mean) if known else words.UNKNOWN,
-        "size": words.disk_size(run.size_bytes),
-        "from": (run.owner or words.UNKNOWN) + source,
+        "environment": (run.env_id or numbers.UNKNOWN) + workers,
+        "started": moments.moment(run.started_utc, now),
+        "duration": spans.duration(line.elapsed_s) if known else numbers.UNKNOWN,
+        "steps": numbers.count(line.num_env_steps) if known else numbers.UNKNOWN,
+        "episodes": numbers.count(line.num_episodes) if known else numbers.UNKNOWN,
+        "return": numbers.decimal(run.episode_return_mean) if known else numbers.UNKNOWN,
+        "size": numbers.size(run.size_bytes),
+        "from": (run.owner or numbers.UNKNOWN) + source,
     }
 
 

@@ -20,8 +20,8 @@ from PySide6.QtWidgets import (
 )
 
 from raydash.core.library import ExportFormat, LibrarySettings
+from raydash.core.words import numbers
 from raydash.ui.dialogs.fault_banner import widen_for_bold
-from raydash.ui.kit import words
 from raydash.ui.kit.card import ElidedLabel
 from raydash.ui.library.lines import RecordingLine
 
@@ -92,13 +92,13 @@ class DeleteDialog(_Dialog):
 
     def __init__(self, chosen: Sequence[RecordingLine], parent: QWidget | None = None) -> None:
         count, size = len(chosen), sum(line.run.size_bytes for line in chosen)
-        heading = f"Delete {words.plural(count, 'recording')}, {words.disk_size(size)}?"
+        heading = f"Delete {numbers.plural(count, 'recording')}, {numbers.size(size)}?"
         super().__init__("library_delete_dialog", "Delete recordings", heading, parent)
         grid = QGridLayout()
         grid.setHorizontalSpacing(16)
         grid.setVerticalSpacing(4)
         for row, line in enumerate(chosen[:MAX_NAMED]):
-            cells = (line.run.title, words.disk_size(line.run.size_bytes), line.run.run_id)
+            cells = (line.run.title, numbers.size(line.run.size_bytes), line.run.run_id)
             for column, text in enumerate(cells):
                 label = ElidedLabel(text, min_chars=12 if column != 1 else len(text))
                 label.setProperty("role", "" if column == 0 else "muted")

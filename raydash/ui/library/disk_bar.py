@@ -4,7 +4,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
 from raydash.core.messages import Library
-from raydash.ui.kit import words
+from raydash.core.words import numbers
 from raydash.ui.kit.card import ElidedLabel
 
 _STEPS = 1000
@@ -13,9 +13,9 @@ _STEPS = 1000
 def disk_words(library: Library) -> str:
     """The library's size, its limit if there is one, and the free space on its disk."""
     disk, limit = library.disk, library.settings.limit_bytes
-    taken = words.disk_size(disk.library_bytes)
-    of = f" of {words.disk_size(limit)}" if limit is not None else ""
-    return f"{taken}{of} · {words.disk_size(disk.free_bytes)} free on this disk"
+    taken = numbers.size(disk.library_bytes)
+    of = f" of {numbers.size(limit)}" if limit is not None else ""
+    return f"{taken}{of} · {numbers.size(disk.free_bytes)} free on this disk"
 
 
 def disk_share(library: Library) -> float:

@@ -8,7 +8,8 @@ from datetime import datetime
 from raydash.core.library import RecordedRun, RunSource
 from raydash.core.messages import RunSummary
 from raydash.core.states import RunState
-from raydash.ui.kit import words
+from raydash.core.words import moments, numbers, spans
+from raydash.ui.kit import run_words
 
 MAX_COMPARED = 20
 _SOURCES = {
@@ -43,7 +44,7 @@ class RecordingLine:
         """Its state as the table shows it."""
         if self.run.is_live and self.live is None:
             return "live elsewhere"
-        return words.run_state(self.state) if self.state else "unreadable"
+        return run_words.run_state(self.state) if self.state else "unreadable"
 
     @property
     def is_live(self) -> bool:
@@ -59,7 +60,7 @@ class RecordingLine:
     def execution(self) -> str:
         """How it is executed; empty if that is not known."""
         run = self.live or self.run
-        return words.execution(run.mode, run.policy, run.learner)
+        return run_words.execution(run.mode, run.policy, run.learner)
 
     @property
     def elapsed_s(self) -> float:
@@ -153,7 +154,7 @@ class LibraryColumn:
 
 
 def _known(text: str, line: RecordingLine) -> str:
-    return text if line.figures_known else words.UNKNOWN
+    return text if line.figures_known else numbers.UNKNOWN
 
 
 def _figure(value: float, line: RecordingLine) -> float | None:
@@ -182,7 +183,7 @@ COLUMNS: tuple[LibraryColumn, ...] = (
         "env",
         "Environment",
         "The environment's id",
-        lambda line, _now: line.run.env_id or words.UNKNOWN,
+        lambda line, _now: line.run.env_id or numbers.UNKNOWN,
         lambda line: line.run.env_id.lower() or None,
         "MountainCar-v0",
         grows=True,
@@ -191,7 +192,7 @@ COLUMNS: tuple[LibraryColumn, ...] = (
         "policy",
         "Policy",
         "What chooses the actions, what improves it, and the mode unless it is the usual one",
-        lambda line, _now: line.execution or words.UNKNOWN,
+        lambda line, _now: line.execution or numbers.UNKNOWN,
         lambda line: line.execution.lower() or None,
         "linear · cmaes",
         grows=True,
@@ -200,7 +201,7 @@ COLUMNS: tuple[LibraryColumn, ...] = (
         "started",
         "Started",
         "When it began, in local time",
-        lambda line, now: words.moment(line.run.started_utc, now),
+        lambda line, now: moments.moment(line.run.started_utc, now),
         lambda line: line.run.started_utc or None,
         "22 Nov 12:50",
     ),
@@ -208,7 +209,7 @@ COLUMNS: tuple[LibraryColumn, ...] = (
         "duration",
         "Duration",
         "Stepping time: without pauses",
-        lambda line, _now: _known(words.clock_time(line.elapsed_s), line),
+        lambda line, _now: _known(spans.long_clock(line.elapsed_s), line),
         lambda line: _figure(line.elapsed_s, line),
         "00:03:12",
         True,
@@ -217,7 +218,7 @@ COLUMNS: tuple[LibraryColumn, ...] = (
         "env_steps",
         "Env steps",
         "Env steps of the whole run",
-        lambda line, _now: _known(words.compact(line.num_env_steps), line),
+        lambda line, _now: _known(numbers.compact(line.num_env_steps), line),
         lambda line: _figure(line.num_env_steps, line),
         "1.20 M",
         True,
@@ -226,7 +227,7 @@ COLUMNS: tuple[LibraryColumn, ...] = (
         "episodes",
         "Episodes",
         "Episodes that ended, of the whole run",
-        lambda line, _now: _known(words.count(line.num_episodes), line),
+        lambda line, _now: _known(numbers.count(line.num_episodes), line),
         lambda line: _figure(line.num_episodes, line),
         "1 204 331",
         True,
@@ -235,7 +236,7 @@ COLUMNS: tuple[LibraryColumn, ...] = (
         "episode_return",
         "Return",
         "Mean return of all episodes of the run that ended well",
-        lambda line, _now: _known(words.decimal(line.run.episode_return_mean), line),
+        lambda line, _now: _known(numbers.decimal(line.run.episode_return_mean), line),
         lambda line: _figure(line.run.episode_return_mean, line),
         "-1 234",
         True,
@@ -253,7 +254,7 @@ COLUMNS: tuple[LibraryColumn, ...] = (
         "size",
         "Size",
         "On disk, with what lies beside it",
-        lambda line, _now: words.disk_size(line.run.size_bytes),
+        lambda line, _now: numbers.size(line.run.size_bytes),
         lambda line: float(line.run.size_bytes),
         "43.0 MB",
         True,

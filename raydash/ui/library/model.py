@@ -15,7 +15,8 @@ from PySide6.QtGui import QColor
 from typing_extensions import override
 
 from raydash.core.messages import RunSummary
-from raydash.ui.kit import words
+from raydash.core.words import moments
+from raydash.ui.kit import run_words
 from raydash.ui.kit.glyphs import run_state_icon
 from raydash.ui.kit.icons import IconName, icon
 from raydash.ui.kit.theme import ThemeManager
@@ -173,9 +174,9 @@ class LibraryModel(QAbstractTableModel):
     def _tool_tip(self, line: RecordingLine, number: int) -> str:
         match number:
             case _ if number == _STARTED:
-                return words.since(line.run.started_utc, _now())
+                return moments.since(line.run.started_utc, _now())
             case _ if number == _STATE:
-                return line.run.fault or words.outcome(line.state, line.run.ended_by)
+                return line.run.fault or run_words.outcome(line.state, line.run.ended_by)
             case _ if number == _TITLE:
                 pinned = "pinned: no rule deletes it" if line.run.notes.pinned else ""
                 parts = (line.run.title, line.run.run_id, line.run.owner, pinned)

@@ -40,9 +40,9 @@ from typing_extensions import override
 from raydash.core.library import ExportFormat, LibrarySettings, Notes
 from raydash.core.messages import Answer
 from raydash.core.spec import RunSpec
+from raydash.core.words import numbers
 from raydash.link.session import Session
 from raydash.ui.dialogs.saving import ask_where
-from raydash.ui.kit import words
 from raydash.ui.kit.card import Card, ElidedLabel
 from raydash.ui.kit.icons import IconName, icon
 from raydash.ui.kit.theme import ThemeManager
@@ -345,11 +345,11 @@ class LibraryPage(QWidget):
         self._refresh_details()
         self._refresh_buttons()
         shown, known = len(self.model.rows), self.model.num_lines
-        parts = [words.plural(known, "recording")]
+        parts = [numbers.plural(known, "recording")]
         if shown != known:
-            parts.append(f"{words.count(shown)} match")
+            parts.append(f"{numbers.count(shown)} match")
         if len(self._selected) > 1:
-            parts.append(f"{words.count(len(self._selected))} selected")
+            parts.append(f"{numbers.count(len(self._selected))} selected")
         self._count.set_text(" · ".join(parts) if self._store.library else "")
 
     def _refresh_details(self) -> None:
@@ -357,8 +357,8 @@ class LibraryPage(QWidget):
         if len(chosen) == 1:
             self.details.show_line(chosen[0], "")
             return
-        size = words.disk_size(sum(line.run.size_bytes for line in chosen))
-        many = f"{words.plural(len(chosen), 'recording')} selected, {size}"
+        size = numbers.size(sum(line.run.size_bytes for line in chosen))
+        many = f"{numbers.plural(len(chosen), 'recording')} selected, {size}"
         self.details.show_line(None, many if chosen else "Select a recording to see what it holds")
 
     def _refresh_buttons(self) -> None:

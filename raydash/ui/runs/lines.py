@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from raydash.core.library import RunSource
 from raydash.core.messages import RunSummary
 from raydash.core.states import RunState
+from raydash.core.words import numbers, spans
 from raydash.link.session import Session
 from raydash.link.store import RunStore
-from raydash.ui.kit import words
+from raydash.ui.kit import run_words
 from raydash.ui.kit.run_names import distinct_names
 
 
@@ -58,21 +59,21 @@ class RunLine:
         The icon shows how a recording ended, so the text does not.
         """
         whose = "" if self.is_own or self.is_recording else f" · {self.owner}"
-        state = words.run_state(self.state, paused=self.paused)
+        state = run_words.run_state(self.state, paused=self.paused)
         kind = "recording" if self.is_recording else state
-        return f"{kind} · {words.run_clock(self.elapsed_s)}{whose}"
+        return f"{kind} · {spans.clock(self.elapsed_s)}{whose}"
 
     @property
     def pace_words(self) -> str:
         """Env steps per second, or in total where the rate is not known."""
         if math.isfinite(self.steps_per_s):
-            return words.rate(self.steps_per_s)
-        return words.compact(self.num_env_steps) + " steps" if self.num_env_steps else ""
+            return numbers.rate(self.steps_per_s)
+        return numbers.compact(self.num_env_steps) + " steps" if self.num_env_steps else ""
 
     @property
     def return_words(self) -> str:
         """The mean return; empty before the first episode has ended."""
-        return words.decimal(self.return_mean) if math.isfinite(self.return_mean) else ""
+        return numbers.decimal(self.return_mean) if math.isfinite(self.return_mean) else ""
 
     @property
     def tip(self) -> str:
@@ -83,7 +84,7 @@ class RunLine:
         if math.isfinite(self.steps_per_s):
             is_over = self.state is not None and self.state.is_over
             lines.append(
-                f"env steps: {words.rate(self.steps_per_s)} over "
+                f"env steps: {numbers.rate(self.steps_per_s)} over "
                 f"{'the whole run' if is_over else 'the last 10 s'}"
             )
         if self.owner:
@@ -94,7 +95,7 @@ class RunLine:
     def spoken(self) -> str:
         """The line as a screen reader says it."""
         figures = (
-            words.run_state(self.state) if self.is_recording else "",
+            run_words.run_state(self.state) if self.is_recording else "",
             f"mean return {self.return_words}" if self.return_words else "",
             f"{self.pace_words}" if self.pace_words else "",
             "on screen" if self.is_shown else "overlaid" if self.is_drawn else "",
@@ -141,9 +142,9 @@ def _live_line(live: RunSummary, *, is_own: bool) -> RunLine:
         live.state,
         live.elapsed_s,
         live.owner,
-        f"{live.env_id}, {words.plural(live.num_workers, 'worker')}, since {live.started_utc}",
+        f"{live.env_id}, {numbers.plural(live.num_workers, 'worker')}, since {live.started_utc}",
         is_own,
-        execution=words.execution(live.mode, live.policy, live.learner),
+        execution=run_words.execution(live.mode, live.policy, live.learner),
         num_env_steps=live.num_env_steps_sampled_lifetime,
     )
 
@@ -152,14 +153,14 @@ def _execution(run: RunStore) -> str:
     is_ours = run.info is not None and run.info.source is RunSource.RAYDASH
     if run.spec is None or not is_ours:
         return ""
-    return words.execution(run.spec.rollout.mode, run.spec.policy.kind, run.spec.learner.kind)
+    return run_words.execution(run.spec.rollout.mode, run.spec.policy.kind, run.spec.learner.kind)
 
 
 def _known_line(run: RunStore, *, is_own: bool) -> RunLine:
     latest = run.latest
     assert latest is not None
     env_id = run.spec.env.id if run.spec else ""
-    detail = f"{env_id}, {words.plural(latest.num_workers, 'worker')}"
+    detail = f"{env_id}, {numbers.plural(latest.num_workers, 'worker')}"
     figures, state = latest.figures, latest.state
     elapsed_s, per_s = figures.elapsed_s, figures.env_steps_per_s_10s
     return_mean = figures.recent_return_mean
@@ -170,9 +171,9 @@ def _known_line(run: RunStore, *, is_own: bool) -> RunLine:
         return_mean = per_s = math.nan
     if run.is_recording and run.ended[0] is not None:
         state, elapsed_s = run.ended[0], run.recorded_until_s or elapsed_s
-        detail += f", recording, {words.outcome(*run.ended)}"
+        detail += f", recording, {run_words.outcome(*run.ended)}"
     elif state.is_over:
-        reason = latest.cause or words.ended_by(latest.ended_by)
+        reason = latest.cause or run_words.ended_by(latest.ended_by)
         detail += f", {state.value}: {reason}"
     return RunLine(
         run.run_id,

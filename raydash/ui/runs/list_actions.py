@@ -7,8 +7,8 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenu, QWidget
 
 from raydash.core.spec import RunSpec
+from raydash.core.words import numbers
 from raydash.link.session import Session
-from raydash.ui.kit import words
 from raydash.ui.kit.icons import IconName, icon
 from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.runs.run_verbs import (
@@ -139,7 +139,7 @@ class RunListActions(QObject):
         self._add(
             menu,
             "compare",
-            f"Compare {words.plural(len(chosen), 'run')}" if len(chosen) > 1 else "Compare",
+            f"Compare {numbers.plural(len(chosen), 'run')}" if len(chosen) > 1 else "Compare",
             lambda: self.compare_requested.emit(chosen),
             why_not="" if len(chosen) > 1 else "there is one run only; tick others",
             tip="Those that are drawn, and this one, over any axis and side by side",

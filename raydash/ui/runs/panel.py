@@ -2,8 +2,8 @@
 
 from PySide6.QtWidgets import QWidget
 
+from raydash.core.words import numbers
 from raydash.link.session import Session
-from raydash.ui.kit import words
 from raydash.ui.kit.card import Card
 from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.runs.list import RunList
@@ -39,7 +39,7 @@ class RunsPanel(Card):
         """Show how many runs there are, are live, and are drawn."""
         lines = self.list.lines
         live = sum(line.state is not None and not line.state.is_over for line in lines)
-        parts = [words.count(len(lines))] if len(lines) > 1 else []
+        parts = [numbers.count(len(lines))] if len(lines) > 1 else []
         parts += [f"{live} live"] if parts and live else []
         parts += [f"{len(self._store.overlaid) + 1} drawn"] if self._store.overlaid else []
         self.set_subtitle(" · ".join(parts))

@@ -20,8 +20,8 @@ from typing_extensions import override
 
 from raydash.core.clock import Clock
 from raydash.core.updates import AgentFigures
+from raydash.core.words import numbers
 from raydash.link.session import Session
-from raydash.ui.kit import words
 from raydash.ui.tables.row_table import RowTable
 
 Index = QModelIndex | QPersistentModelIndex
@@ -56,25 +56,25 @@ AGENT_COLUMNS = (
         "Return, mean",
         "The undiscounted sum of its own rewards in an episode: the mean over the whole run",
         lambda agents, row: float(agents.episode_return_mean[row]),
-        words.decimal,
+        numbers.decimal,
     ),
     AgentColumn(
         "Last 100",
         "The same, over its last 100 episodes by finish time, all workers pooled",
         lambda agents, row: float(agents.recent_return_mean[row]),
-        words.decimal,
+        numbers.decimal,
     ),
     AgentColumn(
         "Steps",
         "Its actions, lifetime",
         lambda agents, row: int(agents.num_steps[row]),
-        words.count,
+        numbers.count,
     ),
     AgentColumn(
         "Episodes",
         "In which it took part, lifetime; without those that ended in an error",
         lambda agents, row: int(agents.num_episodes[row]),
-        words.count,
+        numbers.count,
     ),
 )
 
@@ -149,7 +149,7 @@ class AgentModel(QAbstractTableModel):
         value = column.value(self._agents, row)
         if role == _SORT_ROLE:
             return -math.inf if np.isnan(value) else value
-        return words.UNKNOWN if np.isnan(value) else column.text(value)
+        return numbers.UNKNOWN if np.isnan(value) else column.text(value)
 
 
 class AgentTable(QWidget):
@@ -200,8 +200,8 @@ class AgentTable(QWidget):
         agents = self.agents
         if agents is None:
             return ""
-        steps = words.plural(int(agents.num_steps.sum()), "agent step")
-        return f"{words.plural(len(agents.names), 'agent')} · {steps}"
+        steps = numbers.plural(int(agents.num_steps.sum()), "agent step")
+        return f"{numbers.plural(len(agents.names), 'agent')} · {steps}"
 
     def is_dirty(self) -> bool:
         """Whether there is another run, or news of this one.

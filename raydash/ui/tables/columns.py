@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from raydash.core.states import Activity
 from raydash.core.updates import RunUpdate, WorkerColumns
-from raydash.ui.kit import words
+from raydash.core.words import numbers, spans
+from raydash.ui.kit import run_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _share(part: str) -> Callable[[WorkerRows], NDArray[np.generic]]:
 
 
 def _share_text(part: str) -> Callable[[WorkerRows, int], str]:
-    return lambda rows, row: words.percent_of(
+    return lambda rows, row: numbers.percent_of(
         float(getattr(rows.workers, part)[row]), float(rows.workers.num_episodes[row])
     )
 
@@ -116,16 +117,16 @@ def _versions(rows: WorkerRows) -> NDArray[np.generic]:
 
 def _mean_return(rows: WorkerRows, row: int) -> str:
     n = int(rows.workers.return_n[row])
-    mean = words.decimal(float(rows.workers.return_mean[row]))
-    return f"{mean}{words.NBSP}·{words.NBSP}{n}" if n else words.UNKNOWN
+    mean = numbers.decimal(float(rows.workers.return_mean[row]))
+    return f"{mean}{numbers.NBSP}·{numbers.NBSP}{n}" if n else numbers.UNKNOWN
 
 
 def _partial(rows: WorkerRows, row: int) -> str:
     steps = int(rows.workers.partial_len[row])
     if not steps:
-        return words.UNKNOWN
-    so_far = words.decimal(float(rows.workers.partial_return[row]))
-    return f"{so_far}{words.NBSP}in{words.NBSP}{words.count(steps)}"
+        return numbers.UNKNOWN
+    so_far = numbers.decimal(float(rows.workers.partial_return[row]))
+    return f"{so_far}{numbers.NBSP}in{numbers.NBSP}{numbers.count(steps)}"
 
 
 COLUMNS: tuple[WorkerColumn, ...] = (
@@ -142,7 +143,7 @@ COLUMNS: tuple[WorkerColumn, ...] = (
         "Activity",
         "What the worker is doing; a silent worker is stalled, with the time since its last word; "
         "an idle one waits for the learner, or for others to end their part of a generation.",
-        lambda rows, row: words.activity(rows.activity(row), rows.activity_age_s(row)),
+        lambda rows, row: run_words.activity(rows.activity(row), rows.activity_age_s(row)),
         lambda rows: _SEVERITY[rows.workers.activity],
         sample="stalled 999 s",
         is_number=False,
@@ -151,7 +152,7 @@ COLUMNS: tuple[WorkerColumn, ...] = (
         "node",
         "Node",
         "Address of the machine that it runs on.",
-        lambda rows, row: rows.node(row) or words.UNKNOWN,
+        lambda rows, row: rows.node(row) or numbers.UNKNOWN,
         _nodes_in_order,
         sample="10.0.0.111",
         is_number=False,
@@ -160,7 +161,7 @@ COLUMNS: tuple[WorkerColumn, ...] = (
         "pid",
         "Pid",
         "Its process id on that machine.",
-        lambda rows, row: str(rows.workers.pid[row]) if rows.workers.pid[row] else words.UNKNOWN,
+        lambda rows, row: str(rows.workers.pid[row]) if rows.workers.pid[row] else numbers.UNKNOWN,
         lambda rows: rows.workers.pid,
         sample="481234",
     ),
@@ -168,7 +169,7 @@ COLUMNS: tuple[WorkerColumn, ...] = (
         "env_steps_per_s",
         "Steps/s",
         "Environment steps per second, over the last 10 s.",
-        lambda rows, row: words.compact(float(rows.workers.env_steps_per_s[row])),
+        lambda rows, row: numbers.compact(float(rows.workers.env_steps_per_s[row])),
         lambda rows: rows.workers.env_steps_per_s,
         sample="3.16 k",
     ),
@@ -177,7 +178,7 @@ COLUMNS: tuple[WorkerColumn, ...] = (
         "Version",
         "Version of the parameters that its newest data were played with: the generation of a "
         "learner, or how often the policy was swapped.",
-        lambda rows, row: words.count(float(_versions(rows)[row])),
+        lambda rows, row: numbers.count(float(_versions(rows)[row])),
         _versions,
         sample="9 999",
         applies_to=lambda update: update.weights_seq_no > 0 or update.learning is not None,
@@ -194,7 +195,7 @@ COLUMNS: tuple[WorkerColumn, ...] = (
         "last_return",
         "Last",
         "Return of its newest finished episode: the undiscounted sum of its rewards.",
-        lambda rows, row: words.decimal(float(rows.workers.last_return[row])),
+        lambda rows, row: numbers.decimal(float(rows.workers.last_return[row])),
         lambda rows: rows.workers.last_return,
         sample="1 204.5",
     ),
@@ -210,7 +211,7 @@ COLUMNS: tuple[WorkerColumn, ...] = (
         "episodes",
         "Episodes",
         "Episodes that ended, all its incarnations together, errors included.",
-        lambda rows, row: words.count(float(rows.workers.num_episodes[row])),
+        lambda rows, row: numbers.count(float(rows.workers.num_episodes[row])),
         lambda rows: rows.workers.num_episodes,
         sample="1 204 331",
     ),
@@ -234,7 +235,7 @@ COLUMNS: tuple[WorkerColumn, ...] = (
         "errors",
         "Errors",
         "Episodes that ended in an exception.",
-        lambda rows, row: words.count(float(rows.workers.num_error[row])),
+        lambda rows, row: numbers.count(float(rows.workers.num_error[row])),
         lambda rows: rows.workers.num_error,
         sample="9 999",
     ),
@@ -252,7 +253,7 @@ COLUMNS: tuple[WorkerColumn, ...] = (
         "Step p95",
         "95 % of its sampled calls of env.step were faster than this. In the modes lockstep and "
         "tasks: of its steps there and back, as the stepping loop sees them.",
-        lambda rows, row: words.small_time(float(rows.workers.step_time_p95_s[row])),
+        lambda rows, row: spans.short_time(float(rows.workers.step_time_p95_s[row])),
         lambda rows: rows.workers.step_time_p95_s,
         sample="99.8 µs",
     ),
@@ -260,7 +261,7 @@ COLUMNS: tuple[WorkerColumn, ...] = (
         "cpu",
         "CPU",
         "Of one core.",
-        lambda rows, row: words.percent(float(rows.workers.cpu_percent[row]) / 100),
+        lambda rows, row: numbers.percent(float(rows.workers.cpu_percent[row]) / 100),
         lambda rows: rows.workers.cpu_percent,
         sample="100 %",
     ),
@@ -268,15 +269,15 @@ COLUMNS: tuple[WorkerColumn, ...] = (
         "memory",
         "Memory",
         "Resident memory of its process.",
-        lambda rows, row: words.bytes_size(float(rows.workers.rss_bytes[row])),
+        lambda rows, row: numbers.size(float(rows.workers.rss_bytes[row])),
         lambda rows: rows.workers.rss_bytes,
-        sample="112 MiB",
+        sample="117 MB",
     ),
     WorkerColumn(
         "data_age",
         "Age",
         "Time since its newest data came.",
-        lambda rows, row: words.span(float(rows.workers.data_age_s[row]) + rows.since_s),
+        lambda rows, row: spans.rough(float(rows.workers.data_age_s[row]) + rows.since_s),
         lambda rows: rows.workers.data_age_s,
         sample="999 s",
     ),

@@ -21,9 +21,9 @@ from typing_extensions import override
 
 from raydash.core.events import Event, EventKind
 from raydash.core.states import Activity
+from raydash.core.words import numbers, spans
 from raydash.link.session import Session
 from raydash.ui.dialogs.fault_banner import show_details
-from raydash.ui.kit import words
 from raydash.ui.kit.glyphs import activity_icon
 from raydash.ui.kit.theme import ThemeManager
 
@@ -60,9 +60,9 @@ _SIGNS = {
 
 def event_words(event: Event) -> str:
     """An event in one line: when, what, how often."""
-    times = f"  ×{words.count(event.count)}" if event.count > 1 else ""
+    times = f"  ×{numbers.count(event.count)}" if event.count > 1 else ""
     more = "  …" if event.detail else ""
-    return f"{words.clock_time(event.t_s)}   {event.text}{times}{more}"
+    return f"{spans.long_clock(event.t_s)}   {event.text}{times}{more}"
 
 
 class EventModel(QAbstractListModel):

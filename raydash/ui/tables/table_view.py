@@ -19,8 +19,8 @@ from raydash.core.machine.permissions import why_worker_cannot, worker_is_paused
 from raydash.core.messages import Verb
 from raydash.core.states import Activity
 from raydash.core.updates import RunUpdate
+from raydash.core.words import numbers
 from raydash.link.session import Session
-from raydash.ui.kit import words
 from raydash.ui.kit.icons import IconName, icon
 from raydash.ui.kit.settings import settings
 from raydash.ui.kit.theme import ThemeManager
@@ -199,7 +199,7 @@ class WorkerTable(QWidget):
     def _summary(self, latest: RunUpdate | None) -> str:
         if latest is None:
             return "none yet"
-        parts = [words.plural(self.model.num_workers, "worker")]
+        parts = [numbers.plural(self.model.num_workers, "worker")]
         if self.model.rowCount() != self.model.num_workers:
             parts.append(f"{self.model.rowCount()} match the filter")
         if self._selected:
@@ -278,7 +278,7 @@ class WorkerTable(QWidget):
         menu.setToolTipsVisible(True)
         count = len(self._selected)
         one = count == 1
-        title = f"Worker {self._selected[0]}" if one else words.plural(count, "worker")
+        title = f"Worker {self._selected[0]}" if one else numbers.plural(count, "worker")
         menu.addAction(title).setEnabled(False)
         menu.addSeparator()
         for verb, text, picture, help_text in WORKER_VERBS:

@@ -20,9 +20,9 @@ from gymnasium.envs.registration import load_env_creator, register, registry
 
 from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.spec import EnvSpec
+from raydash.core.words.texts import listed, one_line
 from raydash.worker.envs.multi_agent import is_multi_agent
 from raydash.worker.envs.wrappers import wrapped
-from raydash.worker.words import listed, one_line
 
 Env: TypeAlias = gymnasium.Env[Any, Any]
 

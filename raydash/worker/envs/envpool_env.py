@@ -16,8 +16,8 @@ from typing_extensions import override
 
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import EnvSpec
+from raydash.core.words.texts import listed, one_line
 from raydash.worker.envs.environments import ENVPOOL_PREFIX
-from raydash.worker.words import listed, one_line
 
 _OURS = (
     "num_envs",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from raydash.core.faults import Fault, FaultError, FaultKind
-from raydash.worker.words import listed, one_line
+from raydash.core.words.texts import listed, one_line
 
 
 def own_callable(word: str, named: str, key: str) -> Callable[..., Any]:

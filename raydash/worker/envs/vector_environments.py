@@ -19,10 +19,10 @@ from typing_extensions import override
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.spec import EnvSpec
+from raydash.core.words.texts import one_line
 from raydash.worker.envs.environments import Env, add_source_dirs, make_env, register_own
 from raydash.worker.envs.envpool_env import EnvPoolEnv
 from raydash.worker.envs.seeds import remade_seed
-from raydash.worker.words import one_line
 
 VectorEnv: TypeAlias = gymnasium.vector.VectorEnv[Any, Any, Any]
 

@@ -11,9 +11,9 @@ from gymnasium import wrappers as gym_wrappers
 
 from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.spec import WrapperSpec
+from raydash.core.words.texts import listed, one_line
 from raydash.worker.envs.multi_agent import is_multi_agent
 from raydash.worker.envs.own_code import own_callable
-from raydash.worker.words import listed, one_line
 
 _HINT_LIMIT = 12
 

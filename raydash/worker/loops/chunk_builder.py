@@ -4,7 +4,7 @@ import math
 import traceback
 
 from raydash.core.records import EnvError
-from raydash.worker.words import one_line
+from raydash.core.words.texts import one_line
 
 MAX_STEP_SAMPLES = 512
 MAX_RESET_SAMPLES = 64

@@ -11,7 +11,7 @@ import gymnasium
 from raydash.core.faults import Fault, FaultError
 from raydash.core.spec import PolicySpec
 from raydash.core.trust import why_untrusted
-from raydash.worker.words import one_line
+from raydash.core.words.texts import one_line
 
 Space: TypeAlias = "gymnasium.Space[Any]"
 Loaded = TypeVar("Loaded")

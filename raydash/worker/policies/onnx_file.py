@@ -15,9 +15,10 @@ import numpy.typing as npt
 from gymnasium.spaces import utils as spaces
 
 from raydash.core.faults import Fault, FaultError
+from raydash.core.words import plain
+from raydash.core.words.texts import one_line
 from raydash.worker.policies.files import missing_extra, path_of
 from raydash.worker.policies.network import num_inputs, num_outputs
-from raydash.worker.words import one_line
 
 Space: TypeAlias = "gymnasium.Space[Any]"
 Array: TypeAlias = npt.NDArray[Any]
@@ -131,8 +132,8 @@ class OnnxModel:
         if (is_whole and width == whole) or (answer.dtype.kind == "f" and width == scores):
             return is_whole
         raise self._refused(
-            f"{has}; for each observation {space} takes {_numbers(scores, 'number')}, "
-            f"or {_numbers(whole, 'whole number')}: the action itself"
+            f"{has}; for each observation {space} takes {plain.plural(scores, 'number')}, "
+            f"or {plain.plural(whole, 'whole number')}: the action itself"
         )
 
     def _refused(self, why: str) -> FaultError:
@@ -196,7 +197,3 @@ def _num_whole(space: Space) -> int:
 def _shown(dimensions: Sequence[Any]) -> str:
     names = [str(each) if isinstance(each, int | str) else "any" for each in dimensions]
     return f"({', '.join(names)})"
-
-
-def _numbers(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

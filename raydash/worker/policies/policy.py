@@ -11,6 +11,7 @@ import numpy as np
 
 from raydash.core.faults import Fault, FaultError, FaultKind
 from raydash.core.spec import PolicySpec
+from raydash.core.words.texts import one_line
 from raydash.worker.envs.environments import add_source_dirs
 from raydash.worker.envs.own_code import own_callable
 from raydash.worker.policies.network import as_policy, network_policy
@@ -18,7 +19,6 @@ from raydash.worker.policies.onnx_file import OnnxModel
 from raydash.worker.policies.rllib_checkpoint import RllibPolicy
 from raydash.worker.policies.sb3_file import Sb3Policy
 from raydash.worker.policies.weights import Weights, read_weights
-from raydash.worker.words import one_line
 
 Space: TypeAlias = "gymnasium.Space[Any]"
 Policy = Callable[[Any], Any]

@@ -12,6 +12,7 @@ from typing import Any
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import StartRun
 from raydash.core.records import WorkerFault, WorkerReady
+from raydash.core.words.texts import one_line
 from raydash.protocol.codec import decode, encode
 from raydash.worker.envs.environments import Env, first_reset, make_env
 from raydash.worker.envs.info_scalars import chosen_info
@@ -23,7 +24,6 @@ from raydash.worker.node.process import (
     tag_output_and_lower_priority,
 )
 from raydash.worker.remote.moves import Opened, Raised, Stepped, WasReset, pack
-from raydash.worker.words import one_line
 
 
 class EnvActor:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from raydash.core.faults import Fault
-from raydash.worker.words import one_line
+from raydash.core.words.texts import one_line
 
 MAX_TRACEBACK = 4000
 

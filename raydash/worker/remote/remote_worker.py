@@ -8,6 +8,7 @@ from typing import Any
 from raydash.core.clock import Clock
 from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import RolloutChunk
+from raydash.core.words.texts import one_line
 from raydash.worker.envs.seeds import EnvSeeds, remade_seed
 from raydash.worker.loops.account import (
     BOTH,
@@ -32,7 +33,6 @@ from raydash.worker.remote.moves import (
     WasReset,
     WorkerKey,
 )
-from raydash.worker.words import one_line
 
 
 class RemoteWorker:

@@ -16,12 +16,12 @@ from raydash.core.faults import Fault, FaultError
 from raydash.core.machine.stimuli import PolicyVersion
 from raydash.core.records import PolicySet, RolloutChunk, WorkerFault
 from raydash.core.spec import RunSpec
+from raydash.core.words.texts import one_line
 from raydash.worker.envs.seeds import env_seeds, policy_seed
 from raydash.worker.node.progress import HURRY, ProgressWriter
 from raydash.worker.policies.policy import Policy, forget_module, make_policy
 from raydash.worker.remote.moves import Answer, Lost, Opened, Raised, Refused, Transport, WorkerKey
 from raydash.worker.remote.remote_worker import RemoteWorker
-from raydash.worker.words import one_line
 
 SETTLE_S = 0.005
 """Once a worker that is awaited has come to rest, the other awaited ones get this long for it."""

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from raydash.core.faults import FaultError
 from raydash.core.spec import EnvSpec
+from raydash.core.words import plain
 from raydash.worker.envs.environments import add_source_dirs, make_env
 from raydash.worker.envs.info_scalars import chosen_info
 from raydash.worker.node.process import be_nice
@@ -126,12 +127,12 @@ class TaskTransport(RayTransport):
         return known
 
     def _note_costs(self) -> None:
-        whole_ms = 1000 * statistics.median(self._round_trips_s)
-        inside_ms = 1000 * statistics.median(self._inside_s)
+        whole_s = statistics.median(self._round_trips_s)
+        inside_s = statistics.median(self._inside_s)
         size = statistics.median(self._num_bytes)
         self._costs.append(
-            f"each step carries the state ({size:,.0f} bytes pickled) there and back: "
-            f"{whole_ms - inside_ms:.2f} ms of its {whole_ms:.2f} ms"
+            f"each step carries the state ({plain.size(size)} pickled) there and back: "
+            f"{plain.short_time(whole_s - inside_s)} of its {plain.short_time(whole_s)}"
         )
 
 

@@ -212,7 +212,7 @@ def test_state_outlives_the_process_that_made_it_in_stateless_tasks(
     assert np.isnan(run.latest.workers.rss_bytes).all()
     terminal.wait(lambda: EventKind.COST_FOUND in run.kinds(), "what carrying the state costs")
     cost = next(event for event in run.of() if event.kind is EventKind.COST_FOUND)
-    assert "bytes pickled" in cost.text
+    assert "B pickled" in cost.text
     last = terminal.stop(run)
     assert last.figures.num_restarts == 0
     assert_counted(run, folder, (1,))

@@ -115,7 +115,7 @@ def test_agent_none_of_whose_episodes_ended_well_has_a_dash_for_its_return() -> 
         episode_return_mean=np.array([2.5, np.nan]),
     )
     assert named_lines(ScalarFigures(), agents) == [
-        ("agent", "ada return mean 2.50, 1 200 steps"),
+        ("agent", "ada return mean 2.500, 1 200 steps"),
         ("agent", "bob return mean -, 0 steps"),
     ]
 

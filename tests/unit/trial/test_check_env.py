@@ -167,7 +167,7 @@ def test_lines_name_every_figure_and_every_problem() -> None:
     for words in (
         "12.3 µs median, 45.6 ms p95",
         "1.5 s median",
-        "-1.0 MiB",
+        "52.4 MB, -1.05 MB in its last second",
         "2 terminated, 1 truncated",
         "ERROR         it is broken",
         "warning       it is odd",

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raydash.core.history.series import HistorySeries
-from raydash.ui.kit import words
-from raydash.ui.plots.chart.ticks import step_ticks
-from raydash.ui.plots.shown.placing import BySteps, ByTime, StepCount
+from raydash.core.words import numbers
+from raydash.ui.plots.shown.placing import BySteps, ByTime, StepCount, step_ticks
 
 STEPS = st.lists(st.integers(0, 1000), min_size=1, max_size=30).filter(any)
 
@@ -74,7 +73,7 @@ def test_run_placed_by_time_is_shifted() -> None:
 
 def test_ticks_stand_at_round_numbers_of_steps() -> None:
     ticks = step_ticks(counted([1000] * 10), 0.0, 10.0, 5)
-    said = [(t_s, label.replace(words.NBSP, " ")) for t_s, label in ticks]
+    said = [(t_s, label.replace(numbers.NBSP, " ")) for t_s, label in ticks]
     assert said == [(0, "0 steps"), (2, "2 k"), (4, "4 k"), (6, "6 k"), (8, "8 k"), (10, "10 k")]
 
 

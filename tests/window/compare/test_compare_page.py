@@ -307,7 +307,7 @@ def test_the_cursor_reads_all_runs_the_largest_first(
     assert page.plot.is_dirty()
     draw()
     heading, *lines = page.plot.read_out.splitlines()
-    assert heading == "2:30"
+    assert heading == "2:29"  # the pixel is a bit before the middle, and clocks are rounded down
     assert len(lines) == 2  # the third was over by then
     values = [float(line.rpartition(": ")[2]) for line in lines]
     assert values == sorted(values, reverse=True)

@@ -136,12 +136,12 @@ def test_phases_and_seconds_are_told_while_it_runs(
     ready: MainWindow, engine: FakeEngine, hands: ManualClock
 ) -> None:
     asked = begun(ready, engine)
-    assert "Starting a process · 0\u00a0s" in words(ready)
+    assert "Starting a process · 0.0\u00a0s" in words(ready)
     hands.now_s += 3.0
     engine.say(EnvCheckPhase(asked.command_id, CheckPhase.CHECK))
-    assert "Looking for mistakes · 3\u00a0s" in words(ready)
+    assert "Looking for mistakes · 3.0\u00a0s" in words(ready)
     engine.say(EnvCheckPhase(asked.command_id + 7, CheckPhase.TIMING))  # of another check
-    assert "Looking for mistakes · 3\u00a0s" in words(ready)
+    assert "Looking for mistakes · 3.0\u00a0s" in words(ready)
     assert button(ready, "close").text() == "Cancel"
     assert not button(ready, "copy").isVisible()
 
@@ -158,7 +158,7 @@ def test_figures_and_problems_are_shown_and_can_be_copied(
         "Box(-1.0, 1.0, (2,), float32)",
         "12.3 µs median, 45.6 ms p95",
         "1.5 s median",
-        "50 MiB, +1.0 MiB in its last second",
+        "52.4 MB, +1.05 MB in its last second",
         "it is broken",
         "it is odd",
     ):

@@ -6,16 +6,16 @@ from pytestqt.qtbot import QtBot
 
 from raydash.core.states import Activity, RunState
 from raydash.core.updates import RunFigures, RunUpdate
+from raydash.core.words import numbers
 from raydash.ui.figures.tile_text import TileText
 from raydash.ui.figures.tile_words import TILES, tile_texts
 from raydash.ui.figures.tiles import FittedLabel, TilesRow
-from raydash.ui.kit import words
 from raydash.ui.kit.theme import DARK
 from tests.fakes.updates.updates import make_store_with_run, make_update
 
 
 def plain(text: str) -> str:
-    return text.replace(words.THIN, " ").replace(words.NBSP, " ")
+    return text.replace(numbers.THIN, " ").replace(numbers.NBSP, " ")
 
 
 def longest(text: TileText) -> str:
@@ -46,7 +46,7 @@ def test_return_says_its_span_and_n() -> None:
 def test_before_the_first_episode_the_steps_so_far_are_said() -> None:
     figures = RunFigures(num_env_steps_sampled_lifetime=812)
     text = tile_texts(replace(make_update(), figures=figures))["episode_return"]
-    assert text.value == words.UNKNOWN
+    assert text.value == numbers.UNKNOWN
     assert longest(text) == "no episode finished yet, 812 steps so far"
 
 
@@ -138,7 +138,7 @@ def test_small_print_is_never_cut_within_a_word(qtbot: QtBot, width: int) -> Non
         label.set_wordings(text.small)
         shown = label.text().removesuffix(" …")
         rests = [wording[len(shown) :] for wording in text.small if wording.startswith(shown)]
-        assert any(not rest or rest[0] in (" ", words.NBSP) for rest in rests)
+        assert any(not rest or rest[0] in (" ", numbers.NBSP) for rest in rests)
     assert text.small[0] == label.full_text()
 
 
@@ -148,7 +148,7 @@ def test_tiles_show_the_newest_update_when_they_are_drawn(qtbot: QtBot) -> None:
     row.set_theme(DARK)
     assert row.is_dirty()
     row.draw()
-    assert row.tiles["workers"].value.full_text() == words.UNKNOWN
+    assert row.tiles["workers"].value.full_text() == numbers.UNKNOWN
     _, run = make_store_with_run(64)
     row.set_run(run)
     assert row.is_dirty()

@@ -16,13 +16,13 @@ from raydash.core.faults import Fault
 from raydash.core.messages import ClusterStatus
 from raydash.core.spec import ClusterSpec, EnvSpec, RunSpec
 from raydash.core.states import ClusterPhase, EngineState, RunState
+from raydash.core.words import numbers
 from raydash.link.engine_process import EngineProcess, Timings
 from raydash.link.session import Session
 from raydash.protocol.spec_file import toml_from_spec
 from raydash.ui.dialogs.connect_dialog import ConnectDialog, why_address_cannot
 from raydash.ui.frame.bars.cluster_badge import cluster_words
 from raydash.ui.frame.main_window import MainWindow
-from raydash.ui.kit import words
 from raydash.ui.kit.settings import recent_specs, settings
 from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.plots.views.plot_base import FIRST_SECONDS
@@ -298,9 +298,9 @@ def test_the_number_beside_the_tabs_says_what_it_counts(
     window.bottom.events.draw()
     run = running.store.shown
     assert run is not None
-    assert window.bottom.subtitle() == f"8{words.NBSP}workers"
+    assert window.bottom.subtitle() == f"8{numbers.NBSP}workers"
     window.bottom.tabs.setCurrentIndex(1)
-    assert window.bottom.subtitle() == words.plural(len(run.events), "event")
+    assert window.bottom.subtitle() == numbers.plural(len(run.events), "event")
 
 
 def test_events_of_a_snapshot_replace_those_that_its_supervisor_never_recorded(

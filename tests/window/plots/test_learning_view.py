@@ -12,12 +12,12 @@ from pytestqt.qtbot import QtBot
 
 from raydash.core.states import RunState
 from raydash.core.updates import LearningFigures
+from raydash.core.words import numbers
 from raydash.link.session import Session
 from raydash.link.store import RunStore, Store
 from raydash.ui.figures.tile_words import tile_texts
 from raydash.ui.frame.main_window import MainWindow
 from raydash.ui.frame.overview import Overview
-from raydash.ui.kit import words
 from raydash.ui.kit.theme import DARK
 from raydash.ui.plots.shown.scope import DrawnRun
 from raydash.ui.plots.views.learning_plot import LearningPlot
@@ -35,7 +35,7 @@ Show = Callable[..., tuple[Overview, Store, RunStore]]
 
 
 def plain(text: str) -> str:
-    return text.replace(words.THIN, " ").replace(words.NBSP, " ")
+    return text.replace(numbers.THIN, " ").replace(numbers.NBSP, " ")
 
 
 @pytest.fixture
@@ -161,8 +161,8 @@ def test_generation_under_the_cursor_is_read_out(show: Show) -> None:
     said = read_at(plot, 15.0)
     worst, steps = columns.return_worst[row], columns.num_env_steps[row]
     assert said.startswith(
-        f"0:15 · generation 30 · 10 episodes evaluated · worst {plain(words.decimal(worst))} · "
-        f"{plain(words.count(steps))} steps · sigma "
+        f"0:15 · generation 30 · 10 episodes evaluated · worst {plain(numbers.decimal(worst))} · "
+        f"{plain(numbers.count(steps))} steps · sigma "
     )
     assert "evaluated" not in read_at(plot, 15.5)
 
@@ -173,12 +173,12 @@ def test_figures_under_the_cursor_stand_beside_their_colours(show: Show) -> None
     assert {item.value for item in plot.legend()} == {""}
     read_at(plot, 15.0)
     values = {item.text: item.value for item in plot.legend()}
-    assert values["mean"] == words.decimal(columns.return_mean[29])
-    assert values["best"] == words.decimal(columns.return_best[29])
-    assert values["evaluation"] == words.decimal(columns.evaluation_mean[29])
+    assert values["mean"] == numbers.decimal(columns.return_mean[29])
+    assert values["best"] == numbers.decimal(columns.return_best[29])
+    assert values["evaluation"] == numbers.decimal(columns.evaluation_mean[29])
     read_at(plot, 15.5)
     values = {item.text: item.value for item in plot.legend()}
-    assert values["evaluation"] == words.UNKNOWN
+    assert values["evaluation"] == numbers.UNKNOWN
 
 
 def test_values_hold_best_evaluations_and_target(show: Show) -> None:
@@ -326,7 +326,7 @@ def test_evaluation_stands_beside_its_target() -> None:
 
 def test_before_the_first_evaluation_the_tile_says_so() -> None:
     text = tile_texts(make_learning_update(t_s=1.0))["evaluation"]
-    assert text.value == words.UNKNOWN
+    assert text.value == numbers.UNKNOWN
     assert plain(text.small[0]).startswith("no evaluation yet · target 475 · best candidate ")
 
 

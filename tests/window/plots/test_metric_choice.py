@@ -8,9 +8,9 @@ import pytest
 from PySide6.QtWidgets import QToolButton
 from pytestqt.qtbot import QtBot
 
+from raydash.core.words import numbers
 from raydash.link.store import RunStore, Store
 from raydash.ui.figures.tile_words import tile_texts
-from raydash.ui.kit import words
 from raydash.ui.kit.theme import DARK
 from raydash.ui.plots.views.metric_choice import EPISODE_RETURN, metric_words, metrics_of
 from raydash.ui.plots.views.return_plot import ReturnPlot
@@ -143,4 +143,4 @@ def test_tile_says_how_many_succeed() -> None:
     update = make_update()
     figures = replace(update.figures, recent_n=100, recent_return_mean=10.0)
     text = tile_texts(with_names(replace(update, figures=figures)))["episode_return"].small[0]
-    assert "success 83 %" in text.replace(words.NBSP, " ")
+    assert "success 83 %" in text.replace(numbers.NBSP, " ")

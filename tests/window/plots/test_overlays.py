@@ -9,10 +9,10 @@ from PySide6.QtGui import QColor, QFont, QFontMetricsF, QStandardItemModel
 from pytestqt.qtbot import QtBot
 
 from raydash.core.states import RunState
+from raydash.core.words import numbers
 from raydash.link.store import RunStore, Store
 from raydash.ui.frame.bars.view_controls import ViewControls
 from raydash.ui.frame.overview import Overview
-from raydash.ui.kit import words
 from raydash.ui.kit.run_style import line_colour
 from raydash.ui.kit.theme import DARK, LIGHT, ThemeManager
 from raydash.ui.plots.chart.legend_row import LegendItem, _fitted
@@ -138,7 +138,7 @@ def test_env_steps_are_read_beside_the_clock(two: Scene) -> None:
     assert two.scope.step_count is not None
     steps = float(two.scope.step_count.steps_at(two.scope.cursor_s() or 0.0))
     said = two.overview.plots.throughput.subtitle()
-    assert said.startswith(f"{words.compact(steps)} steps · 2:30 · ")
+    assert said.startswith(f"{numbers.compact(steps)} steps · 2:30 · ")
 
 
 def test_a_recording_has_no_now_and_lies_at_its_start(scene: Scene) -> None:
@@ -274,11 +274,11 @@ def test_read_out_gives_the_values_of_all_runs_at_the_same_place(two: Scene) -> 
     bucket = int(50.0 / other.recent.bucket_s)
     mean, rate = (plot.legend() for plot in two.overlaid)
     read = {item.text: item.value for item in (*mean, *rate)[:3]}
-    assert read[OTHER] == words.decimal(float(other.recent.return_mean[bucket]))
+    assert read[OTHER] == numbers.decimal(float(other.recent.return_mean[bucket]))
     steps = float(other.recent.num_env_steps[bucket])
-    assert rate[1].value == words.decimal(steps / other.recent.bucket_s)
+    assert rate[1].value == numbers.decimal(steps / other.recent.bucket_s)
     two.scope.set_cursor(0.1)
-    assert two.overview.plots.throughput.legend()[1].value == words.UNKNOWN, "not begun by then"
+    assert two.overview.plots.throughput.legend()[1].value == numbers.UNKNOWN, "not begun by then"
 
 
 def test_another_run_is_seen_while_the_one_shown_has_nothing_yet(scene: Scene) -> None:

@@ -1,13 +1,9 @@
-"""The pure parts of plots: ticks, geometry, reductions."""
-
-import math
+"""The pure parts of plots: geometry, reductions."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.ui.kit import words
 from raydash.ui.plots.chart.geometry import (
     area_outline,
     band_outline,
@@ -17,78 +13,6 @@ from raydash.ui.plots.chart.geometry import (
     widest_gap,
 )
 from raydash.ui.plots.chart.reduce import group_sums, lowest_of_groups, upper_quantile
-from raydash.ui.plots.chart.ticks import (
-    ago_ticks,
-    clock_ticks,
-    nice_limits,
-    nice_step,
-    value_ticks,
-)
-
-FINITE = st.floats(-1e12, 1e12)
-
-
-def labels(ticks: list[tuple[float, str]]) -> list[str]:
-    return [label.replace(words.NBSP, " ").replace(words.MINUS, "-") for _, label in ticks]
-
-
-def test_ticks_say_how_long_ago() -> None:
-    assert labels(ago_ticks(540, 600, 600, 4)) == ["-60 s", "-45 s", "-30 s", "-15 s", "now"]
-    assert labels(ago_ticks(0, 600, 600, 2)) == ["-10 min", "-5 min", "now"]
-    assert labels(ago_ticks(300, 600, 600, 6))[:2] == ["-5 min", "-4 min"]
-    assert labels(ago_ticks(0, 7200, 7200, 4)) == ["-2 h", "-90 min", "-1 h", "-30 min", "now"]
-
-
-@pytest.mark.parametrize(
-    ("low_s", "high_s", "most", "said"),
-    [
-        (0, 600, 2, ["0:00", "5:00", "10:00"]),
-        (0, 7200, 2, ["0:00", "1:00:00", "2:00:00"]),
-        (-5, 1, 3, ["0:00"]),
-        (10, 11, 2, ["0:10.0", "0:10.5", "0:11.0"]),
-    ],
-)
-def test_ticks_on_the_run_clock_begin_at_its_start(
-    low_s: float, high_s: float, most: int, said: list[str]
-) -> None:
-    assert labels(clock_ticks(low_s, high_s, most)) == said
-
-
-def test_ticks_share_one_unit() -> None:
-    assert labels(value_ticks(0, 250_000, 5)) == ["0", "50 k", "100 k", "150 k", "200 k", "250 k"]
-    assert labels(value_ticks(0, 3e6, 6))[1] == "0.5 M"
-    assert labels(value_ticks(-1, 1, 2)) == ["-1", "0", "1"]
-    assert labels(value_ticks(0, 0.06, 3)) == ["0", "0.02", "0.04", "0.06"]
-
-
-def test_worker_numbers_have_no_decimals() -> None:
-    assert labels(value_ticks(0.5, 4.5, 10, whole=True)) == ["1", "2", "3", "4"]
-
-
-@given(FINITE, FINITE)
-def test_nice_limits_hold_the_values(one: float, other: float) -> None:
-    low, high = min(one, other), max(one, other)
-    nice_low, nice_high = nice_limits(low, high)
-    slack = 1e-6 * max(1.0, abs(low), abs(high))
-    assert nice_low <= low + slack
-    assert nice_high >= high - slack
-    assert nice_high > nice_low
-
-
-def test_limits_of_nothing_are_some() -> None:
-    assert nice_limits(math.nan, math.nan) == (0.0, 1.0)
-
-
-@given(st.floats(1e-9, 1e12))
-def test_nice_step_is_next_above(rough: float) -> None:
-    step = nice_step(rough)
-    assert rough * 0.999 <= step <= rough * 2.51
-
-
-@given(st.floats(0.5, 1e7), st.integers(1, 12))
-def test_ticks_are_never_too_many(span_s: float, most: int) -> None:
-    assert len(clock_ticks(0, span_s, most)) <= most + 2
-    assert len(ago_ticks(0, span_s, span_s, most)) <= most + 2
 
 
 def test_line_is_torn_at_wide_gaps_only() -> None:

@@ -13,9 +13,9 @@ from pytestqt.qtbot import QtBot
 
 from raydash.core.events import Event, EventKind
 from raydash.core.states import Ending, RunState
+from raydash.core.words import numbers
 from raydash.link.store import RunStore, Store
 from raydash.ui.frame.overview import Overview
-from raydash.ui.kit import words
 from raydash.ui.kit.draw_clock import DrawClock, ReportsPaintTime
 from raydash.ui.kit.theme import DARK, LIGHT
 from raydash.ui.plots.shown.plotted_run import settle_s
@@ -57,7 +57,7 @@ def draw(overview: Overview) -> None:
 
 
 def plain(text: str) -> str:
-    return text.replace(words.THIN, " ").replace(words.NBSP, " ")
+    return text.replace(numbers.THIN, " ").replace(numbers.NBSP, " ")
 
 
 def test_plots_can_be_found_and_are_named(show: Show) -> None:
@@ -111,7 +111,7 @@ def test_theme_changes_while_plots_are_shown(show: Show) -> None:
 def test_before_the_first_episode_the_steps_so_far_are_said(show: Show) -> None:
     overview, _, run = show(4, t_s=6.0, episodes=False)
     assert run.latest is not None
-    steps = words.count(run.latest.figures.num_env_steps_sampled_lifetime)
+    steps = numbers.count(run.latest.figures.num_env_steps_sampled_lifetime)
     for plot in (overview.plots.episode_return, overview.plots.endings):
         assert plot.empty_text == f"no episode finished yet, {steps} steps so far"
     assert overview.plots.throughput.empty_text == ""
@@ -323,10 +323,10 @@ def test_values_under_the_cursor_are_read_out_in_every_plot(show: Show) -> None:
     draw(overview)
     said = plain(overview.plots.episode_return.subtitle())
     row = 600
-    assert said.startswith(f"5:00 · mean {plain(words.decimal(run.recent.return_mean[row]))}")
+    assert said.startswith(f"5:00 · mean {plain(numbers.decimal(run.recent.return_mean[row]))}")
     assert f"n = {run.recent.return_n[row]}" in said
     assert "worker 3: " in said
-    per_s = words.count(run.recent.num_env_steps[row] / 0.5)
+    per_s = numbers.count(run.recent.num_env_steps[row] / 0.5)
     assert plain(overview.plots.throughput.subtitle()) == f"5:00 · {plain(per_s)} env steps/s"
     assert "terminated" in overview.plots.endings.subtitle()
     store.receive(make_update(8, seq=2, since_seq=1, t_s=601.0))

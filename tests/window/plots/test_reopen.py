@@ -1,7 +1,7 @@
 """A recording in the run view: read-only, with a time slider, and in detail where zoomed."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime
 from typing import TypeVar
 
 import numpy as np
@@ -20,9 +20,10 @@ from raydash.core.messages import (
     Verb,
 )
 from raydash.core.states import ClusterPhase, EndedBy, EngineState, RunState
+from raydash.core.words import moments
 from raydash.link.session import Session
 from raydash.ui.frame.main_window import MainWindow
-from raydash.ui.kit import words
+from raydash.ui.kit import run_words
 from raydash.ui.kit.draw_clock import View
 from raydash.ui.plots.shown.plotted_run import DetailRequest
 from raydash.ui.plots.shown.scope import PlotScope, Range
@@ -82,7 +83,7 @@ def test_the_strip_says_how_the_run_ended_when_it_began_and_how_long_it_took(
     strip = reopened.strip
     assert strip.isVisible()
     strip.draw()
-    begun = words.moment(NEWEST.isoformat(), datetime.now().astimezone())
+    begun = moments.moment(NEWEST.isoformat(), datetime.now().astimezone())
     shown = strip._about.full_text()
     assert shown == f"finished by episodes · {begun} · 10\u00a0min\u00a000\u00a0s"
     assert strip.time.text() == "10:00 / 10:00"
@@ -231,38 +232,7 @@ def test_a_run_that_ended_on_screen_can_be_scrubbed_once_it_is_opened(
 def test_how_a_run_ended_is_said_in_few_words(
     state: RunState | None, reason: EndedBy | None, said: str
 ) -> None:
-    assert words.outcome(state, reason) == said
-
-
-@pytest.mark.parametrize(
-    ("utc", "said"),
-    [
-        ("2026-11-22T11:50:00+00:00", "22 Nov 12:50"),
-        ("2026-11-22T11:50:00", "22 Nov 12:50"),
-        ("2025-12-31T23:30:00+00:00", "1 Jan 00:30"),
-        ("2024-12-31T20:30:00+00:00", "31 Dec 2024 21:30"),
-        ("yesterday", "–"),
-        ("", "–"),
-    ],
-)
-def test_a_moment_is_local_and_says_its_year_only_if_it_is_another(utc: str, said: str) -> None:
-    now = datetime(2026, 11, 23, 9, 0, tzinfo=timezone(timedelta(hours=1)))
-    assert words.moment(utc, now).replace(words.NBSP, " ") == said
-
-
-def test_an_age_under_a_clock_that_was_set_back_is_just_now() -> None:
-    now = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-    assert words.since("2026-11-22T13:00:00+00:00", now) == "just now"
-    said = words.since("2026-11-22T11:00:00+00:00", now).replace(words.NBSP, " ")
-    assert said == "1 h 00 min ago"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.4, "0 s"), (12.2, "12 s"), (192.0, "3 min 12 s"), (7500.0, "2 h 05 min")],
-)
-def test_a_duration_is_exact_while_it_is_short(seconds: float, said: str) -> None:
-    assert words.long_span(seconds).replace(words.NBSP, " ") == said
+    assert run_words.outcome(state, reason) == said
 
 
 # --- detail ---------------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from pytestqt.qtbot import QtBot
 from raydash.core.messages import CommandRun, RunList, StartRun, Verb
 from raydash.core.spec import RolloutSpec, RunSpec
 from raydash.core.states import RunState
+from raydash.core.words import numbers
 from raydash.link.session import Session
 from raydash.ui.compare.page import ComparePage
 from raydash.ui.frame.main_window import MainWindow
-from raydash.ui.kit import words
 from raydash.ui.runs.lines import RunLine, run_lines
 from raydash.ui.runs.numbers import RunNumbers
 from tests.fakes.engines.engine import FakeEngine, summary
@@ -76,7 +76,7 @@ def test_lines_are_newest_first_and_say_state_time_figures_and_whose_run_it_is(
     theirs, second, _ = lines
     assert theirs.state_words == "running · 10:00 · eve@there"
     assert (theirs.execution, second.execution) == ("random", "random")
-    assert theirs.pace_words == f"1{words.NBSP}M steps"
+    assert theirs.pace_words == f"1{numbers.NBSP}M steps"
     assert second.state_words == "running · 10:00"
     assert second.pace_words.endswith("k/s")
     assert float(second.return_words) > 100
@@ -257,7 +257,7 @@ def test_chosen_runs_are_compared_in_their_colours(
     session.overlay(FIRST, drawn=True)
     session.show_run(FIRST)
     found = entry(several, FIRST, "compare")
-    assert found.text() == f"Compare 2{words.NBSP}runs"
+    assert found.text() == f"Compare 2{numbers.NBSP}runs"
     found.trigger()
     page = several.pages.currentWidget()
     assert isinstance(page, ComparePage)

@@ -9,9 +9,9 @@ from PySide6.QtWidgets import QTabBar
 from pytestqt.qtbot import QtBot
 
 from raydash.core.events import Event, EventKind
+from raydash.core.words import numbers
 from raydash.link.session import Session
 from raydash.ui.frame.main_window import MainWindow
-from raydash.ui.kit import words
 from raydash.ui.kit.theme import ThemeManager
 from raydash.ui.tables.agent_table import AgentModel
 from raydash.ui.tables.event_list import EventModel
@@ -46,7 +46,7 @@ def cells(window: MainWindow) -> list[list[str]]:
     model = window.bottom.agents.view.model()
     return [
         [
-            str(model.index(row, column).data()).replace(words.THIN, " ")
+            str(model.index(row, column).data()).replace(numbers.THIN, " ")
             for column in range(model.columnCount())
         ]
         for row in range(model.rowCount())
@@ -67,7 +67,7 @@ def test_tab_is_there_for_multi_agent_runs_only(
     # Figures change no faster than people can read.
     qtbot.waitUntil(lambda: cells(window) == wanted, timeout=30_000)
     assert "2 agents · 3 000 agent steps" in (
-        window.bottom.subtitle().replace(words.THIN, " ").replace(words.NBSP, " ")
+        window.bottom.subtitle().replace(numbers.THIN, " ").replace(numbers.NBSP, " ")
     )
     show(window, running, ())
     assert not tabs.isTabVisible(2)
@@ -92,7 +92,7 @@ def test_agent_that_joins_gets_a_row_and_the_others_stay(qtbot: QtBot) -> None:
     with qtbot.assertNotEmitted(model.modelReset):
         model.show_agents(replace(three, episode_return_mean=np.array([1.0, np.nan, 3.0])))
     assert model.rowCount() == 3
-    assert [model.index(row, 1).data() for row in range(3)] == ["1", words.UNKNOWN, "3"]
+    assert [model.index(row, 1).data() for row in range(3)] == ["1", numbers.UNKNOWN, "3"]
     model.show_agents(two)
     assert model.rowCount() == 2
 

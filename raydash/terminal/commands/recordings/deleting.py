@@ -7,15 +7,14 @@ from pathlib import Path
 from raydash import paths
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import LibrarySettings, RecordedRun
+from raydash.core.words import plain
 from raydash.record.library.library import LibraryFolder, open_library
-from raydash.record.library.retention import words_for_bytes
-from raydash.terminal.commands.recordings.words import (
+from raydash.terminal.commands.recordings.printing import (
     aligned,
     clipped,
-    local_time,
     parse_bytes,
-    plain,
     print_text,
+    printable,
     state_words,
 )
 from raydash.terminal.commands.run import EXIT_BAD_INPUT, EXIT_CLUSTER_FAILED, EXIT_DONE
@@ -100,7 +99,7 @@ def _rules(
     keep_bytes = parse_bytes(max_size) if max_size is not None else None
     if max_size is not None and keep_bytes is None:
         raise FaultError(
-            Fault(f"--max-size {plain(max_size)} is no size", remedy="Say 10GB", bad_input=True)
+            Fault(f"--max-size {printable(max_size)} is no size", remedy="Say 10GB", bad_input=True)
         )
     if older_than is not None and not 0 < older_than < 1e9:
         raise FaultError(
@@ -118,7 +117,7 @@ def _find_runs(library: LibraryFolder, wanted: Sequence[str]) -> list[RecordedRu
         if run is None:
             raise FaultError(
                 Fault(
-                    f"{plain(path.name)} is not in the library, and nothing was deleted",
+                    f"{printable(path.name)} is not in the library, and nothing was deleted",
                     f"raydash deletes in {library.folder} only",
                     "Delete it like any other file",
                     bad_input=True,
@@ -146,11 +145,11 @@ def _table(rows: Sequence[tuple[RecordedRun, str]]) -> str:
     return aligned(
         [
             (
-                plain(run.run_id),
+                printable(run.run_id),
                 clipped(run.title, _TITLE_WIDTH),
                 state_words(run),
-                local_time(run.started_utc),
-                words_for_bytes(run.size_bytes),
+                plain.dated(run.started_utc),
+                plain.size(run.size_bytes),
                 reason,
             )
             for run, reason in rows
@@ -160,9 +159,8 @@ def _table(rows: Sequence[tuple[RecordedRun, str]]) -> str:
 
 
 def _amount(runs: Sequence[RecordedRun]) -> str:
-    count = len(runs)
-    size = words_for_bytes(sum(run.size_bytes for run in runs))
-    return f"{count} recording{'' if count == 1 else 's'} ({size})"
+    size = plain.size(sum(run.size_bytes for run in runs))
+    return f"{plain.plural(len(runs), 'recording')} ({size})"
 
 
 def _done_words(runs: Sequence[RecordedRun]) -> str:

@@ -7,7 +7,7 @@ from raydash import paths
 from raydash.core.library import ExportFormat
 from raydash.record.export.export import export
 from raydash.record.library.library import open_library
-from raydash.terminal.commands.recordings.words import print_notice
+from raydash.terminal.commands.recordings.printing import print_notice
 from raydash.terminal.commands.run import EXIT_BAD_INPUT, EXIT_DONE
 
 

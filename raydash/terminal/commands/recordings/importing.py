@@ -5,7 +5,7 @@ from pathlib import Path
 
 from raydash import paths
 from raydash.record.imports.imports import import_runs
-from raydash.terminal.commands.recordings.words import print_notice
+from raydash.terminal.commands.recordings.printing import print_notice
 from raydash.terminal.commands.run import EXIT_DONE
 
 

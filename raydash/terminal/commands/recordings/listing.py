@@ -5,20 +5,16 @@ from dataclasses import asdict
 
 from raydash import paths
 from raydash.core.library import DiskUse, RecordedRun
+from raydash.core.words import plain
 from raydash.record.library.library import open_library
-from raydash.record.library.retention import words_for_bytes
-from raydash.terminal.commands.progress import grouped
-from raydash.terminal.commands.recordings.words import (
+from raydash.terminal.commands.recordings.printing import (
     aligned,
     clipped,
-    duration,
     has_figures,
-    local_time,
     notes_table,
-    number,
-    plain,
     print_json,
     print_text,
+    printable,
     state_words,
 )
 from raydash.terminal.commands.run import EXIT_DONE
@@ -63,13 +59,13 @@ def list_recordings(
         print_text(_table(shown))
         for run in shown:
             if run.fault and not run.is_live:
-                print_text(f"{plain(run.run_id)}: {plain(run.fault)}")
+                print_text(f"{printable(run.run_id)}: {printable(run.fault)}")
     elif everything:
         print_text("no recording is like that")
     else:
-        print_text(f"no recording yet in {plain(disk.folder)}")
+        print_text(f"no recording yet in {printable(disk.folder)}")
     if len(shown) < len(everything):
-        print_text(f"{grouped(len(shown))} of {grouped(len(everything))} recordings")
+        print_text(f"{plain.count(len(shown))} of {plain.count(len(everything))} recordings")
     print_text(_disk_words(disk))
     return EXIT_DONE
 
@@ -118,17 +114,17 @@ def _table(runs: Sequence[RecordedRun]) -> str:
         known = has_figures(run)
         rows.append(
             (
-                plain(run.run_id),
+                printable(run.run_id),
                 clipped(run.title if run.title != run.run_id else "-", _TITLE_WIDTH),
                 state_words(run),
                 clipped(run.env_id or "-", _TITLE_WIDTH),
                 clipped(_policy_words(run) or "-", _POLICY_WIDTH),
-                local_time(run.started_utc),
-                duration(run.elapsed_s) if known else "-",
-                grouped(run.num_env_steps_sampled_lifetime) if known else "-",
-                grouped(run.num_episodes_lifetime) if known else "-",
-                number(run.episode_return_mean) if known else "-",
-                words_for_bytes(run.size_bytes),
+                plain.dated(run.started_utc),
+                plain.duration(run.elapsed_s) if known else "-",
+                plain.count(run.num_env_steps_sampled_lifetime) if known else "-",
+                plain.count(run.num_episodes_lifetime) if known else "-",
+                plain.decimal(run.episode_return_mean) if known else "-",
+                plain.size(run.size_bytes),
                 clipped(", ".join((*["pinned"] * run.notes.pinned, *run.notes.tags)), _TAGS_WIDTH),
             )
         )
@@ -143,7 +139,7 @@ def _policy_words(run: RecordedRun) -> str:
 
 def _disk_words(disk: DiskUse) -> str:
     words = (
-        f"{words_for_bytes(disk.library_bytes)} in {plain(disk.folder)}, "
-        f"{words_for_bytes(disk.free_bytes)} free"
+        f"{plain.size(disk.library_bytes)} in {printable(disk.folder)}, "
+        f"{plain.size(disk.free_bytes)} free"
     )
-    return f"{words}\nwarning: {plain(disk.warning)}" if disk.warning else words
+    return f"{words}\nwarning: {printable(disk.warning)}" if disk.warning else words

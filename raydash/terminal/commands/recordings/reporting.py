@@ -6,7 +6,7 @@ from pathlib import Path
 from raydash import paths
 from raydash.record.library.library import open_library
 from raydash.record.report.report import write_report
-from raydash.terminal.commands.recordings.words import print_text
+from raydash.terminal.commands.recordings.printing import print_text
 from raydash.terminal.commands.run import EXIT_DONE
 
 

@@ -6,26 +6,22 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from raydash import paths
-from raydash.core.analysis.run_table import RunFacts
+from raydash.core.analysis.run_table import RunFacts, env_steps_per_s
 from raydash.core.faults import Fault, FaultError
 from raydash.core.library import Notes, RecordedRun, RunSource
 from raydash.core.spec_rules import SpecError, spec_from_table
+from raydash.core.words import plain
 from raydash.protocol.spec_file import toml_from_spec
 from raydash.record.file.folder import entry_of
 from raydash.record.library.index import line_of
 from raydash.record.library.library import open_library
-from raydash.record.library.retention import words_for_bytes
 from raydash.record.read.details import RecordedDetails, details
-from raydash.terminal.commands.progress import grouped
-from raydash.terminal.commands.recordings.words import (
+from raydash.terminal.commands.recordings.printing import (
     aligned,
-    duration,
-    local_time,
     notes_table,
-    number,
-    plain,
     print_json,
     print_text,
+    printable,
 )
 from raydash.terminal.commands.run import EXIT_BAD_INPUT, EXIT_DONE
 from raydash.terminal.commands.summary import learning_lines, named_lines
@@ -85,7 +81,7 @@ def edit_notes(
     if run is None:
         raise FaultError(
             Fault(
-                f"{plain(path.name)} is not in the library",
+                f"{printable(path.name)} is not in the library",
                 f"notes are kept in {library.folder} only",
                 "Copy the recording there",
                 bad_input=True,
@@ -170,17 +166,17 @@ def _worker_tables(found: RecordedDetails) -> list[dict[str, object]]:
 def _text(run: RecordedRun, found: RecordedDetails | None) -> str:
     by = f" by {run.ended_by.value.replace('_', ' ')}" if run.ended_by else ""
     state = f"{run.state.value}{by}" if run.state else "can't be read"
-    lines = [("run", f"{plain(run.run_id)}  {state}"), ("title", plain(run.title))]
+    lines = [("run", f"{printable(run.run_id)}  {state}"), ("title", printable(run.title))]
     if run.env_id:
-        lines.append(("env", plain(run.env_id)))
+        lines.append(("env", printable(run.env_id)))
     if run.owner:
-        lines.append(("owner", plain(run.owner)))
-    lines.append(("started", local_time(run.started_utc)))
+        lines.append(("owner", printable(run.owner)))
+    lines.append(("started", plain.dated(run.started_utc)))
     if run.fault:
-        lines.append(("note", plain(run.fault)))
+        lines.append(("note", printable(run.fault)))
     if found:
         lines += _figure_lines(found)
-    lines.append(("recording", f"{plain(run.path)}, {words_for_bytes(run.size_bytes)}"))
+    lines.append(("recording", f"{printable(run.path)}, {plain.size(run.size_bytes)}"))
     text = "\n".join(f"{name:<10} {value}" for name, value in lines)
     parts = [text, _notes_text(run, run.notes, only_if_any=True)]
     if found:
@@ -195,52 +191,54 @@ def _text(run: RecordedRun, found: RecordedDetails | None) -> str:
 
 def _figure_lines(found: RecordedDetails) -> list[tuple[str, str]]:
     figures = found.figures
-    steps = grouped(figures.num_env_steps_sampled_lifetime)
-    rate = (
-        f", {grouped(figures.num_env_steps_sampled_lifetime / figures.elapsed_s)} env steps/s"
-        if figures.elapsed_s > 0
-        else ""
-    )
+    steps = plain.count(figures.num_env_steps_sampled_lifetime)
+    rate = env_steps_per_s(figures)
     lines = [
-        ("workers", f"{grouped(found.num_workers)}, seed {found.seed}"),
-        ("stepped", f"{duration(figures.elapsed_s)}, {steps} env steps{rate}"),
+        ("workers", f"{plain.count(found.num_workers)}, seed {found.seed}"),
+        (
+            "stepped",
+            f"{plain.duration(figures.elapsed_s)}, {steps} env steps"
+            + (f", {plain.decimal(rate)} env steps/s" if rate is not None else ""),
+        ),
         (
             "episodes",
-            f"{grouped(figures.num_episodes_lifetime)}: "
-            f"terminated {grouped(figures.num_episodes_terminated_lifetime)}, "
-            f"truncated {grouped(figures.num_episodes_truncated_lifetime)}, "
-            f"error {grouped(figures.num_episodes_error_lifetime)}",
+            f"{plain.count(figures.num_episodes_lifetime)}: "
+            f"terminated {plain.count(figures.num_episodes_terminated_lifetime)}, "
+            f"truncated {plain.count(figures.num_episodes_truncated_lifetime)}, "
+            f"error {plain.count(figures.num_episodes_error_lifetime)}",
         ),
         (
             "return",
-            f"mean {number(figures.episode_return_mean)}, "
-            f"min {number(figures.episode_return_min)}, "
-            f"max {number(figures.episode_return_max)}; "
-            f"length mean {number(figures.episode_len_mean, decimals=1)} (whole run)",
+            f"mean {plain.decimal(figures.episode_return_mean)}, "
+            f"min {plain.decimal(figures.episode_return_min)}, "
+            f"max {plain.decimal(figures.episode_return_max)}; "
+            f"length mean {plain.decimal(figures.episode_len_mean)} (whole run)",
         ),
-        ("restarts", grouped(found.num_restarts)),
+        ("restarts", plain.count(found.num_restarts)),
     ]
     lines += named_lines(found.scalars, found.agents)
     lines += learning_lines(found.learning)
     if figures.cause:
-        lines.append(("cause", plain(figures.cause)))
+        lines.append(("cause", printable(figures.cause)))
     if found.ended_utc:
-        lines.append(("ended", local_time(found.ended_utc)))
+        lines.append(("ended", plain.dated(found.ended_utc)))
     if found.cluster:
-        lines.append(("cluster", plain(found.cluster)))
+        lines.append(("cluster", printable(found.cluster)))
     for name, table in (("versions", found.versions), ("machine", found.machine)):
         if table:
-            lines.append((name, plain(", ".join(f"{key} {value}" for key, value in table.items()))))
+            lines.append(
+                (name, printable(", ".join(f"{key} {value}" for key, value in table.items())))
+            )
     return lines
 
 
 def _notes_text(run: RecordedRun, notes: Notes, *, only_if_any: bool = False) -> str:
     if only_if_any and notes == Notes():
         return ""
-    lines = [f"notes of {plain(run.run_id)}" + (" (pinned)" if notes.pinned else "")]
-    lines.append(f"  title  {plain(notes.title) or '-'}")
-    lines.append(f"  tags   {plain(', '.join(notes.tags)) or '-'}")
-    lines += [f"  {plain(line)}" for line in notes.text.splitlines()]
+    lines = [f"notes of {printable(run.run_id)}" + (" (pinned)" if notes.pinned else "")]
+    lines.append(f"  title  {printable(notes.title) or '-'}")
+    lines.append(f"  tags   {printable(', '.join(notes.tags)) or '-'}")
+    lines += [f"  {printable(line)}" for line in notes.text.splitlines()]
     return "\n".join(lines)
 
 
@@ -249,7 +247,7 @@ def _spec_text(found: RecordedDetails) -> str:
         toml = toml_from_spec(spec_from_table(found.spec))
     except SpecError:
         return "spec: it holds what this raydash does not know; see --json"
-    return "\n".join(["spec", *(f"  {plain(line)}" for line in toml.splitlines() if line)])
+    return "\n".join(["spec", *(f"  {printable(line)}" for line in toml.splitlines() if line)])
 
 
 def _incarnations_text(found: RecordedDetails) -> str:
@@ -258,9 +256,9 @@ def _incarnations_text(found: RecordedDetails) -> str:
     rows = [("SUPERVISOR", "FROM", "UTC", "NODE", "PROCESS")]
     for incarnation in found.incarnations:
         cells = (
-            f"{incarnation.started_s:.1f} s",
-            plain(incarnation.started_utc),
-            plain(incarnation.node),
+            plain.duration(incarnation.started_s),
+            printable(incarnation.started_utc),
+            printable(incarnation.node),
         )
         rows.append((str(incarnation.incarnation), *cells, str(incarnation.pid)))
     return aligned(rows)
@@ -276,12 +274,12 @@ def _workers_text(found: RecordedDetails) -> str:
         (
             str(worker.worker_index),
             str(worker.incarnation),
-            grouped(worker.totals.num_env_steps),
-            grouped(worker.totals.num_episodes),
-            grouped(worker.totals.num_error),
-            number(found.return_means[worker.worker_index]),
-            duration(worker.totals.step_time_s),
-            duration(worker.totals.busy_time_s),
+            plain.count(worker.totals.num_env_steps),
+            plain.count(worker.totals.num_episodes),
+            plain.count(worker.totals.num_error),
+            plain.decimal(found.return_means[worker.worker_index]),
+            plain.duration(worker.totals.step_time_s),
+            plain.duration(worker.totals.busy_time_s),
         )
         for worker in found.workers[:_SHOWN_WORKERS]
     ]
@@ -297,9 +295,9 @@ def _events_text(found: RecordedDetails) -> str:
     head = f"events (the last {len(found.events)})" if left_out else "events"
     rows = [
         (
-            f"  {event.t_s:.1f} s",
+            f"  {plain.duration(event.t_s)}",
             f"worker {event.worker_index}" if event.worker_index is not None else "",
-            plain(event.text) + (f"  ({event.count} times)" if event.count > 1 else ""),
+            printable(event.text) + (f"  ({event.count} times)" if event.count > 1 else ""),
         )
         for event in found.events
     ]

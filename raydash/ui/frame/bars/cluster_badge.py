@@ -7,8 +7,8 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from raydash.core.messages import ClusterStatus
 from raydash.core.states import ClusterPhase, EngineState
+from raydash.core.words import numbers, spans
 from raydash.link.session import Session
-from raydash.ui.kit import words
 from raydash.ui.kit.card import ElidedLabel
 from raydash.ui.kit.theme import ThemeManager
 
@@ -35,11 +35,11 @@ def cluster_words(status: ClusterStatus, engine_state: EngineState) -> str:
         return status.text or _PHASE_WORDS[status.phase]
     parts = [
         "local cluster" if status.launched else f"attached to {status.address}",
-        words.plural(status.num_nodes, "node"),
-        words.plural(status.num_cpus, "CPU"),
+        numbers.plural(status.num_nodes, "node"),
+        numbers.plural(status.num_cpus, "CPU"),
     ]
     if status.num_gpus:
-        parts.append(words.plural(status.num_gpus, "GPU"))
+        parts.append(numbers.plural(status.num_gpus, "GPU"))
     parts.append("token auth" if status.token_auth else "no auth")
     return " · ".join(parts)
 
@@ -116,7 +116,7 @@ class ClusterBadge(QWidget):
         self._refresh_seconds()
 
     def _refresh_seconds(self) -> None:
-        self._seconds.setText(f"{time.monotonic() - self._since_s:.1f}{words.NBSP}s")
+        self._seconds.setText(spans.duration(time.monotonic() - self._since_s))
 
     def _on_button(self) -> None:
         if self._session.store.cluster.phase.is_busy:

@@ -6,9 +6,10 @@ from PySide6.QtCore import QSignalBlocker, Qt, QTimer, Signal
 from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QPushButton, QSlider, QWidget
 
 from raydash.core.spec import RunSpec
+from raydash.core.words import moments, spans
 from raydash.link.session import Session
 from raydash.link.store import RunStore
-from raydash.ui.kit import words
+from raydash.ui.kit import run_words
 from raydash.ui.kit.card import ElidedLabel
 from raydash.ui.kit.icons import IconName, icon
 from raydash.ui.kit.theme import ThemeManager
@@ -22,9 +23,9 @@ def strip_words(run: RunStore, now: datetime) -> str:
     """How the run ended, when it began and how long it took."""
     assert run.info is not None
     parts = [
-        words.outcome(*run.ended) if run.ended[0] is not None else "",
-        words.moment(run.info.started_utc, now),
-        words.long_span(run.recorded_until_s or 0.0),
+        run_words.outcome(*run.ended) if run.ended[0] is not None else "",
+        moments.moment(run.info.started_utc, now),
+        spans.duration(run.recorded_until_s or 0.0),
     ]
     return " · ".join(part for part in parts if part)
 
@@ -161,8 +162,8 @@ class RecordingStrip(QFrame):
         run = self.run
         if run is None:
             return
-        until = words.run_clock(run.recorded_until_s or 0.0)
-        at = words.run_clock(self.slider.value() / _PER_S)
+        until = spans.clock(run.recorded_until_s or 0.0)
+        at = spans.clock(self.slider.value() / _PER_S)
         self.time.setText(f"{at} / {until}")
         self.time.setMinimumWidth(self.fontMetrics().horizontalAdvance(f"{until} / {until}") + 4)
 

@@ -6,8 +6,9 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from raydash.core.states import EngineState
+from raydash.core.words import numbers, spans
 from raydash.link.session import Session
-from raydash.ui.kit import words
+from raydash.ui.kit import run_words
 from raydash.ui.kit.card import ElidedLabel
 from raydash.ui.kit.draw_clock import DrawClock
 
@@ -64,14 +65,15 @@ class StatusBar(QWidget):
         latency_ms, health = self._session.engine.latency_ms, store.health
         engine = _ENGINE_WORDS.get(store.engine_state, "engine")
         if store.engine_state is EngineState.READY:
-            engine += f" {latency_ms:.0f}{words.NBSP}ms" if math.isfinite(latency_ms) else " ready"
+            is_known = math.isfinite(latency_ms)
+            engine += f" {spans.short_time(latency_ms / 1000)}" if is_known else " ready"
         self._engine.set_text(engine)
         if health is not None:
             self._engine.set_hint(
                 f"The time from the window to the engine and back. Pid {health.pid}, "
-                f"CPU {words.percent(health.cpu_percent / 100)}, "
-                f"memory {words.bytes_size(health.rss_bytes)}, "
-                f"loop late by up to {health.loop_delay_ms:.1f} ms, "
+                f"CPU {numbers.percent(health.cpu_percent / 100)}, "
+                f"memory {numbers.size(health.rss_bytes)}, "
+                f"loop late by up to {spans.short_time(health.loop_delay_ms / 1000)}, "
                 f"{health.num_log_lines_folded} log lines folded. Log: {health.log_path}"
             )
         run = store.shown
@@ -81,17 +83,18 @@ class StatusBar(QWidget):
             if run.is_recording:
                 data = ""  # the strip above says what it is
             elif latest.last or latest.state.is_over:
-                data = f" · run {words.run_state(latest.state)}"
+                data = f" · run {run_words.run_state(latest.state)}"
             else:
-                data = f" · data age {words.span(store.clock() - run.received_s)}"
+                data = f" · data age {spans.rough(store.clock() - run.received_s)}"
             recording = self._recording_words()
         figures = self._clock.figures()
         merged = sum(each.num_merged for each in store.runs.values())
         if health is not None:
             merged = max(merged, health.num_merged)
         draw = (
-            f" · draw {figures.median_ms:.0f}{words.NBSP}ms · {figures.frames_per_s}{words.NBSP}fps"
-            f" · {words.plural(merged, 'update')} merged"
+            f" · draw {spans.short_time(figures.median_ms / 1000)}"
+            f" · {figures.frames_per_s}{numbers.NBSP}fps"
+            f" · {numbers.plural(merged, 'update')} merged"
         )
         pending = sorted(set(self._session.pending.values()))
         self._data.set_text(data)
@@ -112,7 +115,7 @@ class StatusBar(QWidget):
         self._recording.set_hint(run.info.recording)
         parts = run.info.recording.rsplit("/", 2)
         name = parts[-2] if len(parts) == 3 and parts[-1] == "run.duckdb" else parts[-1]
-        size = f" {words.bytes_size(health.recording_bytes)}" if health.recording_bytes else ""
+        size = f" {numbers.size(health.recording_bytes)}" if health.recording_bytes else ""
         return f" · recording {name}{size}"
 
     def _label(self, name: str, accessible: str, *, min_chars: int = 4) -> ElidedLabel:

@@ -13,10 +13,10 @@ from PySide6.QtGui import QFontMetricsF, QKeyEvent, QMouseEvent, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy
 from typing_extensions import override
 
+from raydash.core.words.ticks import Ticks
 from raydash.ui.kit.draw_clock import PaintTimer
 from raydash.ui.kit.theme import LIGHT, Theme
 from raydash.ui.plots.chart.items import Axis, StrongLine
-from raydash.ui.plots.chart.ticks import Ticks
 
 pg.setConfigOptions(antialias=False, useOpenGL=False, imageAxisOrder="row-major")
 

@@ -8,11 +8,12 @@ from PySide6.QtWidgets import QGraphicsSceneWheelEvent
 from typing_extensions import override
 
 from raydash.core.events import Event
+from raydash.core.words.ticks import Ticks, ago_ticks, clock_ticks, value_ticks
 from raydash.ui.kit.theme import Theme
 from raydash.ui.plots.chart.base_chart import NOTCH, TOP_PX, ZOOM_PER_NOTCH, BaseChart, ChartView
 from raydash.ui.plots.chart.items import RoundPoints
 from raydash.ui.plots.chart.marks import Marks
-from raydash.ui.plots.chart.ticks import Ticks, ago_ticks, clock_ticks, step_ticks, value_ticks
+from raydash.ui.plots.shown.placing import step_ticks
 from raydash.ui.plots.shown.scope import PlotScope
 
 _RIGHT_PX = 12

@@ -5,7 +5,7 @@ from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF
 
 from raydash.core.events import Event, EventKind
-from raydash.ui.kit import words
+from raydash.ui.kit import run_words
 from raydash.ui.kit.theme import LIGHT, Theme
 
 Ranges = list[list[float]]
@@ -80,7 +80,7 @@ class Marks:
         row_ends = [0.0] * _NUM_ROWS
         num_used = 0
         for x, mark in marks:
-            text = words.mark_label(mark)
+            text = run_words.mark_label(mark)
             x_px, width = (x - low) / px, metrics.horizontalAdvance(text) + 6
             left = x_px + 4 if x_px + 4 + width <= area.width() else x_px - 4 - width
             row = next((row for row, end in enumerate(row_ends) if left >= end), None)

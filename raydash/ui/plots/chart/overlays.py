@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QPen
 
 from raydash.core.records import Float64
-from raydash.ui.kit import words
+from raydash.core.words import numbers
 from raydash.ui.kit.run_style import is_dashed, is_strong, line_colour
 from raydash.ui.kit.theme import Theme
 from raydash.ui.plots.chart.legend_row import LegendItem
@@ -102,7 +102,7 @@ class OverlaidCurves:
 
     def _read(self, overlay: Overlay, at_s: float) -> str:
         index = overlay.part.index_at(float(overlay.placement.from_axis(at_s)))
-        return words.decimal(self._value_of(overlay, index)) if index is not None else words.UNKNOWN
+        return numbers.UNKNOWN if index is None else numbers.decimal(self._value_of(overlay, index))
 
     def columns(self, name: str, middles_s: Float64) -> dict[str, Float64]:
         """Each run's values at these times on the axis, for a CSV file."""

@@ -1,4 +1,4 @@
-"""Convert between a run's own clock and the axis, which is the clock of the shown run. Pure."""
+"""Convert between a run's own clock, its env steps, and the axis: the shown run's clock. Pure."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -9,6 +9,11 @@ from typing_extensions import override
 
 from raydash.core.history.series import HistorySeries
 from raydash.core.records import Float64
+from raydash.core.words.numbers import NBSP
+from raydash.core.words.ticks import Ticks, value_ticks
+
+_NEAREST = 0.7
+"""The smallest distance between two ticks, as a share of what it is where they are even."""
 
 
 class StepCount:
@@ -51,6 +56,22 @@ class StepCount:
         inside = t_s[before] + share * (t_s[after] - t_s[before])
         more = np.maximum(steps - known[-1], 0.0) / self._rate
         return np.asarray(np.where(steps >= known[-1], t_s[-1] + more, inside))
+
+
+def step_ticks(count: StepCount, low_s: float, high_s: float, max_ticks: int) -> Ticks:
+    """Ticks at round numbers of env steps, placed at the times when the run had made them.
+
+    They are evenly spaced where the throughput is even; those that would come too close to the one
+    before are left out. The first label names the unit.
+    """
+    first, last = (float(steps) for steps in count.steps_at((max(0.0, low_s), high_s)))
+    ticks: Ticks = []
+    for steps, label in value_ticks(first, last, max_ticks, whole=True):
+        t_s = float(count.time_of(steps))
+        is_near = ticks and t_s - ticks[-1][0] < _NEAREST * (high_s - low_s) / max(1, max_ticks)
+        if low_s <= t_s <= high_s and not is_near:
+            ticks.append((t_s, label if ticks else f"{label}{NBSP}steps"))
+    return ticks
 
 
 class AxisPlacement(ABC):

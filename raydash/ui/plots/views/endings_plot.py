@@ -9,10 +9,11 @@ from typing_extensions import override
 from raydash.core.history.series import HistorySeries
 from raydash.core.records import Float64, Int64
 from raydash.core.states import Ending
-from raydash.ui.kit import words
+from raydash.core.words import numbers
+from raydash.core.words.ticks import nice_limits
+from raydash.ui.kit import run_words
 from raydash.ui.plots.chart.geometry import area_outline, bar_outline
 from raydash.ui.plots.chart.legend_row import LegendItem
-from raydash.ui.plots.chart.ticks import nice_limits
 from raydash.ui.plots.shown.plotted_run import Part
 from raydash.ui.plots.shown.scope import PlotScope
 from raydash.ui.plots.views.plot_base import Columns, Plot
@@ -54,7 +55,7 @@ class EndingsPlot(Plot):
         latest = self.scope.latest
         kinds = endings_of(part.series, part.rows)
         if latest is not None and not latest.figures.num_episodes_lifetime:
-            steps = words.count(latest.figures.num_env_steps_sampled_lifetime)
+            steps = numbers.count(latest.figures.num_env_steps_sampled_lifetime)
             return f"no episode finished yet, {steps} steps so far"
         width_px = self.canvas.area().width()
         starts, self._edges_s = part.grouped(width_px / _PX_PER_BAR)
@@ -93,7 +94,7 @@ class EndingsPlot(Plot):
 
     @override
     def legend(self) -> list[LegendItem]:
-        return [LegendItem(self.theme.ending(kind), words.ending(kind)) for kind in Ending]
+        return [LegendItem(self.theme.ending(kind), run_words.ending(kind)) for kind in Ending]
 
     @override
     def read_out(self, part: Part, index: int) -> str:
@@ -101,7 +102,7 @@ class EndingsPlot(Plot):
         row = slice(part.rows.start + index, part.rows.start + index + 1)
         width_s = float(part.edges_s[index + 1] - part.edges_s[index])
         parts = [
-            f"{words.ending(kind)} {words.rate(float(counts[0]) / width_s)}"
+            f"{run_words.ending(kind)} {numbers.rate(float(counts[0]) / width_s)}"
             for kind, counts in endings_of(part.series, row).items()
             if counts[0]
         ]
@@ -110,4 +111,4 @@ class EndingsPlot(Plot):
     @override
     def columns(self, part: Part) -> Columns:
         kinds = endings_of(part.series, part.rows)
-        return {f"num_episodes_{words.ending(kind)}": counts for kind, counts in kinds.items()}
+        return {f"num_episodes_{run_words.ending(kind)}": counts for kind, counts in kinds.items()}

@@ -9,10 +9,10 @@ from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
 from raydash.core.records import UInt8
-from raydash.ui.kit import words
+from raydash.core.words import numbers
+from raydash.core.words.ticks import nice_limits
 from raydash.ui.plots.chart.legend_row import LegendItem
 from raydash.ui.plots.chart.reduce import group_sums, lowest_of_groups, upper_quantile
-from raydash.ui.plots.chart.ticks import nice_limits
 from raydash.ui.plots.shown.plotted_run import Part
 from raydash.ui.plots.shown.scope import PlotScope
 from raydash.ui.plots.views.plot_base import NO_STEP, Columns, Plot
@@ -92,9 +92,9 @@ class ThroughputHeatmap(Plot):
         if not self._num_workers or self.empty_text:
             return ""
         if self._workers_per_row > 1:
-            each = words.plural(self._workers_per_row, "worker")
+            each = numbers.plural(self._workers_per_row, "worker")
             return f"a row is the slowest of {each}"
-        return words.plural(self._num_workers, "worker")
+        return numbers.plural(self._num_workers, "worker")
 
     @override
     def create_items(self, chart: "Chart") -> None:
@@ -132,11 +132,11 @@ class ThroughputHeatmap(Plot):
         if self.canvas.hover is not None:
             worker = round(self.canvas.value_at(self.canvas.hover.y()))
             if 1 <= worker <= len(per_s):
-                return f"worker {worker}: {words.compact(float(per_s[worker - 1]))} env steps/s"
+                return f"worker {worker}: {numbers.compact(float(per_s[worker - 1]))} env steps/s"
         slowest = int(np.argmin(per_s)) + 1
         return (
-            f"slowest worker {slowest}: {words.compact(float(per_s.min()))}, "
-            f"fastest {words.compact(float(per_s.max()))} env steps/s"
+            f"slowest worker {slowest}: {numbers.compact(float(per_s.min()))}, "
+            f"fastest {numbers.compact(float(per_s.max()))} env steps/s"
         )
 
     @override

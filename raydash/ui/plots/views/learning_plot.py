@@ -12,11 +12,11 @@ from typing_extensions import override
 from raydash.core.history.generation_series import GenerationSeries, grouped
 from raydash.core.records import Float64
 from raydash.core.updates import Generations, LearningFigures
-from raydash.ui.kit import words
+from raydash.core.words import numbers
+from raydash.core.words.ticks import nice_limits
 from raydash.ui.plots.chart.geometry import band_outline, split_at_gaps
 from raydash.ui.plots.chart.legend_row import LegendItem
 from raydash.ui.plots.chart.overlays import JoinedCurve, OverlaidCurves
-from raydash.ui.plots.chart.ticks import nice_limits
 from raydash.ui.plots.shown.plotted_run import Part
 from raydash.ui.plots.shown.scope import Overlay, PlotScope
 from raydash.ui.plots.views.plot_base import Plot, csv_of
@@ -218,7 +218,7 @@ class LearningPlot(Plot):
             LegendItem(QColor(self.theme.good), "evaluation", evaluation),
         ]
         if self._target is not None:
-            items.append(LegendItem(None, f"– – target {words.decimal(self._target)}"))
+            items.append(LegendItem(None, f"– – target {numbers.decimal(self._target)}"))
         return [*items, LegendItem(band_colour, "worst–best")]
 
     # --- what it says -------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class LearningPlot(Plot):
             return "", "", ""
         columns = self._series.columns
         figures = (columns.return_mean, columns.return_best, columns.evaluation_mean)
-        mean, best, evaluation = (words.decimal(float(column[row])) for column in figures)
+        mean, best, evaluation = (numbers.decimal(float(column[row])) for column in figures)
         return mean, best, evaluation
 
     @override
@@ -241,13 +241,13 @@ class LearningPlot(Plot):
         if row is None:
             return ""
         columns = self._series.columns
-        parts = [f"generation {words.count(columns.number[row])}"]
+        parts = [f"generation {numbers.count(columns.number[row])}"]
         if columns.evaluation_n[row]:
-            parts.append(f"{words.plural(columns.evaluation_n[row], 'episode')} evaluated")
-        parts.append(f"worst {words.decimal(columns.return_worst[row])}")
-        parts.append(words.plural(columns.num_env_steps[row], "step"))
+            parts.append(f"{numbers.plural(columns.evaluation_n[row], 'episode')} evaluated")
+        parts.append(f"worst {numbers.decimal(columns.return_worst[row])}")
+        parts.append(numbers.plural(columns.num_env_steps[row], "step"))
         if np.isfinite(columns.sigma[row]):
-            parts.append(f"sigma {words.decimal(columns.sigma[row])}")
+            parts.append(f"sigma {numbers.decimal(columns.sigma[row])}")
         return " · ".join(parts)
 
     @override

@@ -15,9 +15,9 @@ from PySide6.QtGui import QColor, QGuiApplication
 from PySide6.QtWidgets import QMenu, QWidget
 from typing_extensions import override
 
+from raydash.core.words import numbers, spans
 from raydash.link.store import RunStore
 from raydash.ui.dialogs.saving import ask_where, say_not_saved
-from raydash.ui.kit import words
 from raydash.ui.kit.icons import IconName, icon
 from raydash.ui.kit.run_style import line_colour
 from raydash.ui.kit.theme import Theme
@@ -274,15 +274,15 @@ class Plot(ChartCard["Chart"]):
         if part is not None and at_s is not None and not self.empty_text:
             mark = chart.mark_at_cursor()
             if mark is not None:
-                return f"{words.run_clock(mark.t_s)} · {mark.text}"
+                return f"{spans.clock(mark.t_s)} · {mark.text}"
             count = self.scope.step_count
-            clock = words.run_clock(max(at_s, 0.0))
+            clock = spans.clock(max(at_s, 0.0))
             if count is not None:
-                clock = f"{words.compact(float(count.steps_at(at_s)))} steps · {clock}"
+                clock = f"{numbers.compact(float(count.steps_at(at_s)))} steps · {clock}"
             message = self.reading(part, at_s)
             return f"{clock} · {message}" if message else clock
         if self.scope.frozen:
-            return f"frozen at {words.run_clock(self.scope.now_s)} · {self.current_subtitle()}"
+            return f"frozen at {spans.clock(self.scope.now_s)} · {self.current_subtitle()}"
         return self.current_subtitle()
 
     def _on_touched(self) -> None:

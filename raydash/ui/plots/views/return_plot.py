@@ -9,11 +9,11 @@ from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
 from raydash.core.records import Float64
-from raydash.ui.kit import words
+from raydash.core.words import numbers
+from raydash.core.words.ticks import nice_limits
 from raydash.ui.plots.chart.geometry import band_outline, concatenated, split_at_gaps, widest_gap
 from raydash.ui.plots.chart.legend_row import LegendItem
 from raydash.ui.plots.chart.overlays import JoinedCurve, OverlaidCurves
-from raydash.ui.plots.chart.ticks import nice_limits
 from raydash.ui.plots.shown.plotted_run import Part
 from raydash.ui.plots.shown.scope import Overlay, PlotScope
 from raydash.ui.plots.views.metric_choice import EPISODE_RETURN, MetricChoice, metric_words
@@ -161,7 +161,7 @@ class ReturnPlot(Plot):
         latest = self.scope.latest
         if latest is None or latest.figures.num_episodes_lifetime:
             return "no episode finished in this range"
-        steps = words.count(latest.figures.num_env_steps_sampled_lifetime)
+        steps = numbers.count(latest.figures.num_env_steps_sampled_lifetime)
         return f"no episode finished yet, {steps} steps so far"
 
     @override
@@ -246,20 +246,20 @@ class ReturnPlot(Plot):
         series, row = part.series, part.rows.start + index
         if self.shown_metric != EPISODE_RETURN:
             mean = float(series.scalar(self.shown_metric)[row])
-            return f"mean {words.decimal(mean)}" if np.isfinite(mean) else "no episode had it"
+            return f"mean {numbers.decimal(mean)}" if np.isfinite(mean) else "no episode had it"
         n = int(series.return_n[row])
         if not n:
             return "no episode ended"
         parts = [
-            f"mean {words.decimal(series.return_mean[row])}",
-            f"10–90 % {words.decimal(series.return_p10[row])}–"
-            f"{words.decimal(series.return_p90[row])}",
-            f"n = {words.count(n)}",
+            f"mean {numbers.decimal(series.return_mean[row])}",
+            f"10–90 % {numbers.decimal(series.return_p10[row])}–"
+            f"{numbers.decimal(series.return_p90[row])}",
+            f"n = {numbers.count(n)}",
         ]
         for worker in self.selected_workers[:3]:
             if worker <= series.worker_return_mean.shape[1]:
                 mean = float(series.worker_return_mean[row, worker - 1])
-                parts.append(f"worker {worker}: {words.decimal(mean)}")
+                parts.append(f"worker {worker}: {numbers.decimal(mean)}")
         return " · ".join(parts)
 
     @override

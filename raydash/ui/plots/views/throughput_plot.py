@@ -7,11 +7,11 @@ from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
 from raydash.core.records import Float64
-from raydash.ui.kit import words
+from raydash.core.words import numbers
+from raydash.core.words.ticks import nice_limits
 from raydash.ui.plots.chart.geometry import area_outline
 from raydash.ui.plots.chart.legend_row import LegendItem
 from raydash.ui.plots.chart.overlays import JoinedCurve, OverlaidCurves
-from raydash.ui.plots.chart.ticks import nice_limits
 from raydash.ui.plots.shown.plotted_run import Part
 from raydash.ui.plots.shown.scope import Overlay, PlotScope
 from raydash.ui.plots.views.plot_base import NO_STEP, Columns, Plot
@@ -110,7 +110,7 @@ class ThroughputPlot(Plot):
     def read_out(self, part: Part, index: int) -> str:
         width_s = float(part.edges_s[index + 1] - part.edges_s[index])
         steps = float(part.series.num_env_steps[part.rows.start + index])
-        return f"{words.count(steps / width_s)} env steps/s"
+        return f"{numbers.count(steps / width_s)} env steps/s"
 
     @override
     def columns(self, part: Part) -> Columns:

@@ -421,7 +421,7 @@ def test_a_learner_that_hangs_while_saving_holds_the_end_for_a_while_only() -> N
     assert (run.ended.state, run.ended.ended_by) == (RunState.FINISHED, EndedBy.TARGET)
     (event,) = [event for event in run.events() if event.kind is EventKind.POLICY_NOT_SAVED]
     assert event.text == (
-        "the best policy was not saved (generation 2, mean return 2001001.00 over 2 evaluation "
+        "the best policy was not saved (generation 2, mean return 2 001 001 over 2 evaluation "
         "episodes): the learner did not answer for 10 s"
     )
     assert run.plan.figures(run.t_s).best_policy == ""

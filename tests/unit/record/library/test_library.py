@@ -36,7 +36,7 @@ from raydash.record.file.rows import RecordBatch, RunEndRow
 from raydash.record.file.times import iso_utc
 from raydash.record.library import index as index_module
 from raydash.record.library.library import LibraryFolder
-from raydash.record.library.retention import doomed, read_settings, words_for_bytes, write_settings
+from raydash.record.library.retention import doomed, read_settings, write_settings
 from raydash.record.read.details import details
 from raydash.record.read.query import figures
 from raydash.record.write.recorder import Recorder
@@ -928,21 +928,6 @@ def test_disk_that_is_nearly_full_is_said(
     disk = library.disk()
     assert disk.free_bytes == free
     assert ("the disk has only" in disk.warning) is is_warned
-
-
-@pytest.mark.parametrize(
-    ("count", "words"),
-    [
-        (0, "0 bytes"),
-        (999, "999 bytes"),
-        (1000, "1 kB"),
-        (1_585_152, "1.59 MB"),
-        (5e10, "50 GB"),
-        (2e15, "2e+03 TB"),
-    ],
-)
-def test_sizes_are_said_with_three_digits(count: float, words: str) -> None:
-    assert words_for_bytes(count) == words
 
 
 def test_details_hold_what_the_recorder_was_given(data: Path) -> None:

@@ -21,13 +21,13 @@ from raydash.core.machine.requested_state import RequestedState
 from raydash.core.records import EpisodeColumns
 from raydash.core.spec import EnvSpec, RolloutSpec, RunSpec
 from raydash.core.states import EndedBy, Ending, RunState
+from raydash.core.words import numbers
 from raydash.record.file.database import connect
 from raydash.record.file.rows import RecordBatch, RunEndRow, RunRow
 from raydash.record.read.query import figures
-from raydash.record.report import words
 from raydash.record.report.facts import read_facts
 from raydash.record.report.report import render, write_report
-from raydash.record.report.svg import HEIGHT, WIDTH, Axis, Band, Bars, Line, chart, nice_step
+from raydash.record.report.svg import HEIGHT, WIDTH, Axis, Band, Bars, Line, chart
 from raydash.record.write.recorder import Recorder
 from raydash.terminal.commands.recordings.reporting import report_recordings
 from tests.fakes.recordings.finished_run import mixed_episodes, totals_of
@@ -163,8 +163,8 @@ def test_a_report_says_what_the_recording_says(write: Write, tmp_path: Path) -> 
         known.num_episodes_truncated_lifetime,
         known.num_episodes_error_lifetime,
     ):
-        assert words.count(number) in "".join(page.texts)
-    assert words.decimal(known.episode_return_mean) in "".join(page.texts)
+        assert numbers.count(number) in "".join(page.texts)
+    assert numbers.decimal(known.episode_return_mean) in "".join(page.texts)
     for said in ("CartPole-v1", "seed 7", "finished", "ada@bench", "numpy", "2026-11-24 08:00"):
         assert said in page.text, said
     titles = [svg.find("{http://www.w3.org/2000/svg}title") for svg in svgs(text)]
@@ -386,13 +386,6 @@ def test_the_command_finds_runs_in_the_library_and_calls_them_by_their_titles(
 # --- pictures ---
 
 
-@pytest.mark.parametrize(
-    ("rough", "step"), [(0.3, 0.5), (1.0, 1.0), (1.01, 2.0), (7.0, 10.0), (0.0, 1.0)]
-)
-def test_ticks_are_at_one_two_or_five(rough: float, step: float) -> None:
-    assert nice_step(rough) == pytest.approx(step)
-
-
 COLUMN = st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=20).map(
     np.array
 )
@@ -419,21 +412,6 @@ def test_any_numbers_give_a_picture_inside_its_frame(
         assert "nan" not in drawn
         for number in re.findall(r"-?\d+\.\d", drawn):
             assert -1 <= float(number) <= max(WIDTH, HEIGHT) + 1
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(0, "0:00"), (150, "2:30"), (3750, "1:02:30"), (0.5, "0:00.5")]
-)
-def test_moments_are_said_as_a_clock_shows_them(seconds: float, said: str) -> None:
-    assert words.clock(seconds) == said
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [(0.0, "0"), (2500.0, "2.5\u00a0k"), (-1e6, "\u22121\u00a0M"), (0.02, "0.02")],
-)
-def test_ticks_are_short(value: float, said: str) -> None:
-    assert words.compact(value) == said
 
 
 def test_all_endings_are_stacked(write: Write) -> None:

@@ -1,4 +1,4 @@
-"""Formats recordings for a terminal and for JSON, whatever files and people wrote into them."""
+"""Prints lines, tables and JSON about recordings, whatever files and people wrote into them."""
 
 import json
 import math
@@ -6,11 +6,8 @@ import re
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from raydash.core.library import RecordedRun
-from raydash.record.file.times import unix_s
-from raydash.terminal.commands.progress import grouped
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -32,14 +29,14 @@ def print_json(table: Mapping[str, object]) -> None:
     print(json.dumps(_finite(table), allow_nan=False))
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """Replace control characters, so that a name cannot move the cursor or change a colour."""
     return "".join(c if _is_plain(c) else "�" for c in text)
 
 
 def clipped(text: str, width: int) -> str:
     """Shorten a text to `width` columns, with an ellipsis where it was cut."""
-    text = plain(text)
+    text = printable(text)
     if width_of(text) <= width:
         return text
     while width_of(text) >= width:
@@ -63,32 +60,6 @@ def aligned(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset(
 def width_of(text: str) -> int:
     """Count the columns that a text takes in a terminal."""
     return sum(_columns(c) for c in text)
-
-
-def local_time(iso: str) -> str:
-    """Format an ISO time in the local time zone; `-` if it is no time."""
-    moment_s = unix_s(iso)
-    try:
-        return "-" if moment_s is None else f"{datetime.fromtimestamp(moment_s):%Y-%m-%d %H:%M}"
-    except (ValueError, OverflowError, OSError):
-        return "-"
-
-
-def duration(seconds: float) -> str:
-    """Format seconds as `7.3 s`, `12 min 5 s` or `3 h 20 min`."""
-    if not math.isfinite(seconds) or seconds < 0:
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{grouped(minutes // 60)} h {minutes % 60} min"
-
-
-def number(value: float, *, decimals: int = 2) -> str:
-    """Format a figure; `-` where there is none."""
-    return f"{value:.{decimals}f}" if math.isfinite(value) else "-"
 
 
 def parse_bytes(text: str) -> int | None:

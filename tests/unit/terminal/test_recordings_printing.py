@@ -4,13 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydash.terminal.commands.recordings.words import (
+from raydash.terminal.commands.recordings.printing import (
     aligned,
     clipped,
-    duration,
-    local_time,
     parse_bytes,
-    plain,
+    printable,
     width_of,
 )
 
@@ -19,14 +17,14 @@ from raydash.terminal.commands.recordings.words import (
 def test_clipped_text_fits_and_holds_no_control_characters(text: str, width: int) -> None:
     shown = clipped(text, width)
     assert width_of(shown) <= width
-    assert plain(shown) == shown
+    assert printable(shown) == shown
     assert not {c for c in shown if ord(c) < 32 or ord(c) == 127}
-    assert shown == plain(text) or shown.endswith("…")
+    assert shown == printable(text) or shown.endswith("…")
 
 
 @given(st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9)), min_size=1, max_size=6))
 def test_second_column_begins_at_one_place(rows: list[tuple[str, str]]) -> None:
-    shown = [(plain(first).replace(" ", "_"), "|") for first, _ in rows]
+    shown = [(printable(first).replace(" ", "_"), "|") for first, _ in rows]
     lines = aligned(shown).split("\n")
     assert len({width_of(line) for line in lines}) == 1
 
@@ -52,23 +50,3 @@ def test_second_column_begins_at_one_place(rows: list[tuple[str, str]]) -> None:
 )
 def test_sizes_are_understood(text: str, count: int | None) -> None:
     assert parse_bytes(text) == count
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.0, "0.0 s"),
-        (59.94, "59.9 s"),
-        (725.0, "12 min 5 s"),
-        (12_000.0, "3 h 20 min"),
-        (float("nan"), "-"),
-        (-1.0, "-"),
-    ],
-)
-def test_durations_are_said_in_words(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
-
-
-@pytest.mark.parametrize("moment", ["", "yesterday", "0001-01-01T00:00:00+14:00"])
-def test_what_is_no_time_is_a_dash(moment: str) -> None:
-    assert local_time(moment) == "-"
