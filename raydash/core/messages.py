@@ -21,6 +21,11 @@ field that is gone, renamed or of another type, or a new message. A new field wi
 none: unknown fields are ignored, and missing ones get their default."""
 
 
+SIMULATED = "simulated"
+"""What stands for the address of a cluster where there is none, and for the node of workers that
+have none."""
+
+
 class Verb(StrEnum):
     """What a command asks of a run or of some of its workers."""
 
@@ -69,7 +74,7 @@ class StartRun:
     Attributes:
         source_dirs: Folders from which the user's own modules are imported.
         keep: Do not end the run when its last window leaves.
-        simulated: Use simulated workers (bench and tests only).
+        simulated: Use simulated workers, as a simulated engine always does (else: bench and tests).
     """
 
     command_id: int
@@ -341,7 +346,7 @@ class ClusterStatus:
         text: One line for people ("starting Ray: waiting for the raylet").
         elapsed_s: Time since the connect began.
         launched: raydash launched it (True), or attached to it (False).
-        address: HOST:PORT, empty while unknown.
+        address: HOST:PORT, empty while unknown; `SIMULATED` without Ray.
         num_nodes: Nodes that are alive.
         num_cpus: Sum over all nodes.
         num_cpus_free: CPUs that no actor has reserved.
@@ -364,6 +369,11 @@ class ClusterStatus:
     token_auth: bool = False
     ray_version: str = ""
     fault: Fault | None = None
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether there is no Ray at all, and all workers are simulated."""
+        return self.address == SIMULATED
 
 
 @dataclass(frozen=True, slots=True)

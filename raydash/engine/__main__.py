@@ -1,4 +1,4 @@
-"""`python -m raydash.engine`: frames on stdin and stdout, everything else to the log."""
+"""`python -m raydash.engine [--simulated]`: frames on stdin and stdout, all else to the log."""
 
 import faulthandler
 import os
@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 
 from raydash import paths
+from raydash.engine.cluster.backend import Backend
 from raydash.engine.engine import Engine
 from raydash.engine.wire import claim_stdio
 
@@ -32,8 +33,20 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for old in sorted(folder.glob("engine-*.log"))[:-KEEP_LOGS]:
         old.unlink(missing_ok=True)
-    Engine(wire, str(log_path)).run()
-    return 0
+    Engine(wire, str(log_path), _backend()).run()
+    # Skip Ray's shutdown, which takes up to 5 s and can hang when the GCS is dead. It is not
+    # needed: the driver owns nothing, and the lease's lock is freed with the process.
+    os._exit(0)
+
+
+def _backend() -> Backend:
+    if "--simulated" in sys.argv[1:]:
+        from raydash.engine.simulated.backend import SimulatedBackend
+
+        return SimulatedBackend()
+    from raydash.engine.cluster.ray_backend import RayBackend
+
+    return RayBackend()
 
 
 if __name__ == "__main__":

@@ -10,12 +10,10 @@ Runs are handled in `RunCommands`, recordings in `LibraryCommands` and checks of
 import os
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
 
 from raydash import paths
-from raydash.cluster import launch, private_ray
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import (
     PROTOCOL_VERSION,
@@ -41,9 +39,7 @@ from raydash.core.messages import (
     StopCluster,
 )
 from raydash.core.states import ClusterPhase
-from raydash.engine.cluster.connection import Connection, Connector
-from raydash.engine.cluster.watch import ClusterWatch
-from raydash.engine.cluster.worker_output import WorkerOutput
+from raydash.engine.cluster.backend import Backend, Connection, Connector, Watch
 from raydash.engine.commands.check_commands import CheckCommands
 from raydash.engine.commands.library_commands import LibraryCommands
 from raydash.engine.commands.run_commands import RunCommands
@@ -59,9 +55,10 @@ STATUS_S = 0.25
 class Engine:
     """Reads messages from a wire and answers on it."""
 
-    def __init__(self, wire: Wire, log_path: str) -> None:
+    def __init__(self, wire: Wire, log_path: str, backend: Backend) -> None:
         self._wire = wire
         self._log_path = log_path
+        self._backend = backend
         self._got_goodbye = False
         self._connector: Connector | None = None
         self._connection: Connection | None = None
@@ -69,8 +66,7 @@ class Engine:
         self._status = ClusterStatus(ClusterPhase.ABSENT)
         self._connected = threading.Event()
         self._connect_fault: Fault | None = None
-        self._watch: ClusterWatch | None = None
-        self._worker_output: WorkerOutput | None = None
+        self._watch: Watch | None = None
         self._loop = MainLoop()
         self._library = LibraryCommands(
             paths.data_dir(),
@@ -80,6 +76,7 @@ class Engine:
         self._runs = RunCommands(
             wire,
             self._loop,
+            backend,
             is_connecting=lambda: self._connector is not None,
             await_connection=self._await_connection,
             watch=lambda: self._watch,
@@ -89,7 +86,7 @@ class Engine:
         self._process = psutil.Process()
 
     def run(self) -> None:
-        """Serve the window or terminal until the input ends; then exit the process."""
+        """Serve the window or terminal until the input ends; the process may end then."""
         self._wire.send(Hello(PROTOCOL_VERSION, __version__, os.getpid()))
         self._wire.start(
             on_message=lambda message: self._loop.post(lambda: self._on_message(message)),
@@ -106,19 +103,17 @@ class Engine:
             self._connector.cancel()
         self._checks.close()
         self._runs.close()
+        self._backend.close()
         self._wire.close()
         lease = self._connection.lease if self._connection else None
         if lease is not None and self._got_goodbye:
             lease.release()
-        # Skip Ray's shutdown, which takes up to 5 s and can hang when the GCS is dead. It is not
-        # needed: the driver owns nothing, and the lease's lock is freed with the process.
-        os._exit(0)
 
     # --- messages ----------------------------------------------------------------------------
 
     def _on_input_end(self, reason: str) -> None:
         if reason:
-            _log(f"engine: {reason}")
+            print(f"engine: {reason}", flush=True)
         self._loop.stop()
 
     def _on_message(self, message: object) -> None:
@@ -147,7 +142,7 @@ class Engine:
                 self._runs.follow(command_id, run_ids)
             case StopCluster(command_id=command_id):
                 self._loop.run_in_background(
-                    lambda: launch.stop_cluster(paths.state_dir()),
+                    self._backend.stop_cluster,
                     lambda _, fault: self._answer(command_id, fault),
                 )
             case QueryHistory():
@@ -180,7 +175,7 @@ class Engine:
             self._answer(message.command_id, fault)
             return
         self._connect_command_id = message.command_id
-        self._connector = Connector(
+        self._connector = self._backend.connector(
             message.cluster,
             on_status=lambda status: self._loop.post(lambda: self._set_status(status)),
             on_hang=lambda fault: self._fail_and_exit(fault),
@@ -219,7 +214,7 @@ class Engine:
             return
         self._connection = connection
         self._set_status(connection.status)
-        self._watch = ClusterWatch(
+        self._watch = self._backend.watch(
             connection,
             on_status=lambda status: self._loop.post(lambda: self._set_status(status)),
             on_runs=lambda runs, handles: self._loop.post(
@@ -228,8 +223,6 @@ class Engine:
             on_lost=lambda reason: self._loop.post(lambda: self._on_lost(reason)),
         )
         self._watch.start()
-        self._worker_output = WorkerOutput(Path(private_ray.logs_dir()), _log)
-        self._worker_output.start()
         self._answer(self._connect_command_id)
 
     def _await_connection(self) -> Connection:
@@ -274,13 +267,8 @@ class Engine:
                 loop_delay_ms=self._loop.pop_max_delay_s() * 1000,
                 supervisor_latency_ms=latency,
                 num_merged=self._runs.num_merged,
-                num_log_lines_folded=self._worker_output.num_folded if self._worker_output else 0,
+                num_log_lines_folded=self._watch.num_log_lines_folded if self._watch else 0,
                 log_path=self._log_path,
             )
         )
         self._loop.call_later(HEALTH_S, self._send_health)
-
-
-def _log(line: str) -> None:
-    """Print a line, which goes to the engine's log file (`wire.claim_stdio`)."""
-    print(line, flush=True)

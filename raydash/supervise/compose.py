@@ -1,4 +1,4 @@
-"""Puts a run's supervisor together: machine, pool of workers, probes, recording, earlier state."""
+"""Puts the supervisor of a run on Ray together: pool of workers, probes, recording, learner."""
 
 import contextlib
 import os
@@ -13,30 +13,26 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raydash.cluster import private_ray
-from raydash.core.machine.machine import RunMachine
 from raydash.core.machine.stimuli import PolicyVersion
-from raydash.core.messages import PROTOCOL_VERSION, StartRun
+from raydash.core.messages import StartRun
 from raydash.core.spec import RunSpec
-from raydash.core.updates import RunInfo, SupervisorHealth
 from raydash.learn.actor import LearnerProcess
 from raydash.protocol.codec import encode
-from raydash.record.file.folder import best_policy_of, learner_state_of, stimuli_of
+from raydash.record.file.folder import best_policy_of, learner_state_of
 from raydash.supervise.account.roster import NoProbes, Probes
-from raydash.supervise.account.run_account import RunAccount
+from raydash.supervise.assembly import assemble, run_info
 from raydash.supervise.keeping.recording import NoRecording, Past, open_recording, read_past
-from raydash.supervise.keeping.stimulus_log import StimulusLog
-from raydash.supervise.learning import Learning
 from raydash.supervise.placement import SupervisorPlacement
-from raydash.supervise.pools.learner_client import LearnerClient, RayLearner
+from raydash.supervise.pools.learner_client import LearnerClient
 from raydash.supervise.pools.pool import WorkerPool
 from raydash.supervise.pools.probes import NodeProbes
+from raydash.supervise.pools.ray_learner import RayLearner
 from raydash.supervise.pools.ray_pool import RayPool
 from raydash.supervise.pools.simulated import SimulatedPool
 from raydash.supervise.pools.stepping_pool import EnvHosts, SteppingPool
 from raydash.supervise.pools.task_hosts import TaskHosts
 from raydash.supervise.sinks import open_sinks
 from raydash.supervise.supervisor import Recording, Supervisor
-from raydash.version import __version__
 from raydash.worker.actor import RolloutWorker
 from raydash.worker.remote.env_actor import EnvActor
 from raydash.worker.remote.stepping_actor import SteppingActor
@@ -50,90 +46,33 @@ measures what recording costs."""
 
 def compose(start: StartRun, placement: SupervisorPlacement) -> tuple[Supervisor, bool]:
     """Make the supervisor of a run, without starting it; also says whether the run had ended."""
-    info = RunInfo(
-        run_id=placement.run_id,
-        owner=placement.owner,
-        started_utc=placement.started_utc,
-        recording=placement.recording,
-        log_dir=placement.log_dir,
-        node=ray.util.get_node_ip_address(),
-        raydash_version=__version__,
-        protocol_version=PROTOCOL_VERSION,
-        source_dirs=start.source_dirs,
-    )
+    info = run_info(start, placement, node=ray.util.get_node_ip_address())
     spec = start.spec
     past = Past() if start.simulated else read_past(Path(placement.recording))
     recorded = past.recorded
-    pid = os.getpid()
     recording: Recording = (
         NoRecording(past.fault)
         if start.simulated or recorded.is_closed or past.is_unreadable or UNRECORDED in os.environ
         else open_recording(
-            spec, info, past, clock=time.monotonic, pid=pid, cluster=placement.cluster
+            spec, info, past, clock=time.monotonic, pid=os.getpid(), cluster=placement.cluster
         )
     )
-    machine = _machine(start, placement, past)
     # The node's monotonic clock went on between two incarnations, unless the node was rebooted.
     started_s = min(placement.started_s, time.monotonic() - recorded.last_t_s)
     pool, probes = _pool_and_probes(start, placement, started_s)
-    learner = None if spec.learner.kind is None else _learner_client(start, placement)
-    learning = Learning(machine.plan, learner, recorded.generations)
-    account = RunAccount(
-        spec,
+    supervisor = assemble(
+        start,
+        placement,
         info,
-        machine,
-        learning,
-        ledger=past.ledger,
-        history=past.history,
-        events=recorded.events,
-    )
-    supervisor = Supervisor(
-        account,
-        machine=machine,
-        learning=learning,
+        past,
+        started_s=started_s,
         pool=pool,
         probes=probes,
         recording=recording,
-        clock=time.monotonic,
-        started_s=started_s,
-        health=SupervisorHealth(pid=pid, incarnation=recorded.num_incarnations),
-        earlier_fault=past.fault,
+        learner=None if spec.learner.kind is None else _learner_client(start, placement),
         sinks=None if recorded.is_closed else open_sinks(spec, info),
-        stimuli=_stimulus_log(spec, machine, placement, recorded.num_incarnations),
     )
     return supervisor, recorded.is_closed
-
-
-def _machine(start: StartRun, placement: SupervisorPlacement, past: Past) -> RunMachine:
-    recorded = past.recorded
-    requested = replace(
-        recorded.commanded,
-        num_workers=recorded.commanded.num_workers or placement.num_workers,
-        keep=start.keep or recorded.commanded.keep,
-    )
-    return RunMachine(
-        start.spec,
-        requested,
-        elapsed_s=recorded.elapsed_s,
-        num_env_steps=past.ledger.num_env_steps(),
-        num_episodes=past.ledger.num_episodes(),
-        incarnations=past.incarnations,
-        num_restarts=recorded.num_restarts,
-        learning=recorded.learning,
-    )
-
-
-def _stimulus_log(
-    spec: RunSpec, machine: RunMachine, placement: SupervisorPlacement, incarnation: int
-) -> StimulusLog:
-    recording = Path(placement.recording)
-    return StimulusLog(
-        placement.run_id,
-        spec,
-        machine,
-        path=stimuli_of(recording, incarnation),
-        earlier=stimuli_of(recording, incarnation - 1) if incarnation else None,
-    )
 
 
 def worker_demand(spec: RunSpec, *, launched: bool) -> dict[str, float]:

@@ -10,49 +10,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from typing_extensions import override
+
 from raydash import paths
 from raydash.cluster import launch, preflight
-from raydash.cluster.leases import Lease
 from raydash.cluster.ray_env import apply_driver_environment
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import ClusterStatus
 from raydash.core.spec import ClusterSpec
 from raydash.core.states import ClusterPhase
+from raydash.engine.cluster.backend import Connection, Connector
 
 INIT_TIMEOUT_S = 30.0
 NAMESPACE = "raydash"
+ACTOR_PREFIX = "run:"
+"""A supervisor has this before its run's id as its name in the namespace."""
 
 
 @dataclass(slots=True)
-class Connection:
-    """A connected driver.
-
-    Attributes:
-        status: The cluster's status when the connection was made.
-        launched: The launched cluster, or None when attached to another one.
-        token_path: The file with the cluster's token, if it has one.
-        node_id: Ray's id (hex) of the node that the engine is on.
-    """
-
-    status: ClusterStatus
-    launched: launch.LaunchedCluster | None
-    token_path: Path | None
-    node_id: str
-
-    @property
-    def lease(self) -> Lease | None:
-        """The engine's claim on a launched cluster."""
-        return self.launched.lease if self.launched else None
-
-    @property
-    def leases_dir(self) -> Path | None:
-        """The folder where supervisors take their leases, if the cluster was launched."""
-        return self.launched.leases_dir if self.launched else None
-
-
-@dataclass(slots=True)
-class Connector:
-    """One attempt to connect.
+class RayConnector(Connector):
+    """One attempt to connect a Ray driver.
 
     Attributes:
         spec: The cluster to connect to.
@@ -67,8 +44,8 @@ class Connector:
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _started_s: float = field(default_factory=time.monotonic)
 
+    @override
     def cancel(self) -> None:
-        """Make `connect` give up at the next opportunity."""
         self._cancelled.set()
 
     @property
@@ -76,18 +53,15 @@ class Connector:
         """Whether `cancel` was called."""
         return self._cancelled.is_set()
 
+    @override
     def connect(self) -> Connection:
-        """Launch the cluster or attach to it, and connect the driver.
-
-        Raises:
-            FaultError: if there is no connection; it says why.
-        """
+        """Launch the cluster or attach to it, and connect the driver."""
         if self.spec.address is None:
             return self._launch()
         return self._attach(self.spec.address)
 
+    @override
     def status(self, phase: ClusterPhase, text: str, fault: Fault | None = None) -> ClusterStatus:
-        """The status of this attempt, with the seconds since it began."""
         return ClusterStatus(
             phase,
             text,

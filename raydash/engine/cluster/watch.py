@@ -11,12 +11,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from typing_extensions import override
+
 from raydash.cluster import launch, private_ray
 from raydash.core.faults import Fault
 from raydash.core.messages import ClusterStatus, RunSummary
 from raydash.core.words import plain
-from raydash.engine.cluster.connection import NAMESPACE, Connection
-from raydash.engine.runs.live_runs import ACTOR_PREFIX
+from raydash.engine.cluster.backend import Connection, Watch
+from raydash.engine.cluster.connection import ACTOR_PREFIX, NAMESPACE
+from raydash.engine.cluster.worker_output import WorkerOutput
 from raydash.protocol.codec import CodecError, decode
 
 POLL_INTERVAL_S = 2.0
@@ -27,28 +30,22 @@ STATUS_TIMEOUT_S = 2.0
 GCS_SILENT_S = 15.0
 
 
-class ClusterWatch:
-    """Watches one connection until the engine ends.
+class ClusterWatch(Watch):
+    """Watches one connection to Ray, and has the output of workers on this node logged."""
 
-    Attributes:
-        latency_ms: How long the supervisors took to answer the newest poll; NaN before the first.
-    """
+    latency_ms = float("nan")
 
     def __init__(
         self,
         connection: Connection,
+        worker_output: WorkerOutput,
         *,
         on_status: Callable[[ClusterStatus], None],
         on_runs: Callable[[tuple[RunSummary, ...], dict[str, Any]], None],
         on_lost: Callable[[Fault], None],
     ) -> None:
-        """Prepare a watch.
-
-        It calls `on_status` when the cluster's figures have changed, `on_runs` after each poll
-        with the live runs and the handles of their supervisors (by run id), and `on_lost` once,
-        when the cluster is gone. All of them are called on the watch's threads.
-        """
-        self.latency_ms = float("nan")
+        """Prepare a watch; `Backend.watch` says what it calls when."""
+        self._worker_output = worker_output
         self._connection = connection
         self._on_status = on_status
         self._on_runs = on_runs
@@ -59,13 +56,19 @@ class ClusterWatch:
         self._summaries: dict[str, RunSummary] = {}
         self._lost = False
 
+    @property
+    @override
+    def num_log_lines_folded(self) -> int:
+        return self._worker_output.num_folded
+
+    @override
     def start(self) -> None:
-        """Start the two threads."""
+        self._worker_output.start()
         for body in (self._watch_alive, self._watch_gcs):
             threading.Thread(target=body, daemon=True).start()
 
+    @override
     def poll_now(self) -> None:
-        """Poll at once, because something has changed."""
         self._wake.set()
 
     def _report_lost(self, fault: Fault) -> None:

@@ -23,11 +23,10 @@ from raydash.core.messages import (
 )
 from raydash.core.spec import PolicySpec
 from raydash.core.updates import RunUpdate
-from raydash.engine.cluster.connection import Connection
-from raydash.engine.cluster.watch import ClusterWatch
+from raydash.engine.cluster.backend import Backend, Connection, Watch
 from raydash.engine.loop import MainLoop
 from raydash.engine.runs import start_run
-from raydash.engine.runs.live_runs import PullResult, RunReader, await_all, when_done
+from raydash.engine.runs.live_runs import PullResult, RunReader, when_done
 from raydash.engine.wire import Wire
 from raydash.protocol.codec import encode
 
@@ -49,10 +48,11 @@ class RunCommands:
         self,
         wire: Wire,
         loop: MainLoop,
+        backend: Backend,
         *,
         is_connecting: Callable[[], bool],
         await_connection: Callable[[], Connection],
-        watch: Callable[[], ClusterWatch | None],
+        watch: Callable[[], Watch | None],
         read_from_file: Callable[[QueryHistory | OpenRecording], None],
     ) -> None:
         """Prepare without any run.
@@ -63,6 +63,7 @@ class RunCommands:
         """
         self._wire = wire
         self._loop = loop
+        self._backend = backend
         self._is_connecting = is_connecting
         self._await_connection = await_connection
         self._watch = watch
@@ -105,12 +106,15 @@ class RunCommands:
 
     def close(self) -> None:
         """Tell all supervisors that this reader leaves."""
-        await_all([reader.leave() for reader in self._readers.values()], LEAVE_TIMEOUT_S)
+        references = [reader.leave() for reader in self._readers.values()]
+        self._backend.await_all(references, LEAVE_TIMEOUT_S)
 
     def start(self, message: StartRun) -> None:
         """Start a run in the background; its updates follow the answer."""
         self._loop.run_in_background(
-            lambda: start_run.start(message, self._await_connection, live=lambda: self._runs or ()),
+            lambda: start_run.start(
+                message, self._backend, self._await_connection, live=lambda: self._runs or ()
+            ),
             lambda started, fault: self._on_started(message.command_id, started, fault),
         )
 
@@ -143,7 +147,7 @@ class RunCommands:
             )
             return
         self._loop.run_in_background(
-            lambda: start_run.find_supervisor(run_id, self._await_connection()),
+            lambda: self._backend.find_supervisor(run_id, self._await_connection()),
             lambda found, fault: self._on_found(command_id, run_id, found, fault),
         )
 
@@ -196,7 +200,7 @@ class RunCommands:
         fault: Fault | None = None
         if payload is not None:
             self._wire.send_encoded(payload)
-        elif error is not None and start_run.is_actor_dead(error):
+        elif error is not None and self._backend.is_actor_dead(error):
             self._handles.pop(message.run_id, None)
             self._read_from_file(message)
             return
@@ -262,7 +266,7 @@ class RunCommands:
             return
         if pulled.error is not None:
             # A restarting supervisor is unavailable for a second or two; a dead one stays so.
-            is_dead = start_run.is_actor_dead(pulled.error)
+            is_dead = self._backend.is_actor_dead(pulled.error)
             if is_dead or reader.failures > MAX_FAILURES_IN_A_ROW:
                 self._on_reader_lost(reader, is_gone=is_dead)
                 return
@@ -380,8 +384,9 @@ class RunCommands:
             fault = Fault("Swap was not done", "the run is not known yet", "Try again in a moment")
             self._answer(message.command_id, fault, message.run_id)
             return
-        if snapshot.spec.learner.kind is not None:
-            self._submit(reader, message)  # its state machine refuses, and says why
+        if snapshot.spec.learner.kind is not None or self._backend.is_simulated:
+            # The state machine of a run that learns refuses, and says why.
+            self._submit(reader, message)
             return
 
         def then(_: None, fault: Fault | None) -> None:

@@ -5,7 +5,6 @@ that a new engine could not find again. Reading is event-driven: of each attache
 always under way, which returns when the supervisor has something new.
 """
 
-import functools
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -17,7 +16,6 @@ from raydash.core.updates import RunUpdate
 from raydash.engine.runs.pending_commands import PendingCommands
 from raydash.protocol.codec import decode, name_of
 
-ACTOR_PREFIX = "run:"
 PULL_WAIT_S = 1.0
 OVERDUE_S = 5.0
 """A supervisor answers a pull within 1 s, so one that takes this long is probably gone."""
@@ -57,7 +55,7 @@ class RunReader:
         reader_id: str,
         on_pulled: Callable[["RunReader", PullResult], None],
     ) -> None:
-        """Prepare without pulling; `on_pulled` will be called on one of Ray's threads."""
+        """Prepare without pulling; `on_pulled` will be called on a thread of the backend."""
         self.run_id = run_id
         self.handle = handle
         self.is_over = False
@@ -173,26 +171,10 @@ class RunReader:
 
 
 def when_done(reference: Any, then: Callable[[Any, BaseException | None], None]) -> None:
-    """Call `then` on one of Ray's threads with the value of a call, or with its exception."""
+    """Call `then` on a thread of the backend with the value of a call, or with its exception."""
 
     def done(future: "Future[Any]") -> None:
         error = future.exception()
         then(None if error else future.result(), error)
 
     reference.future().add_done_callback(done)
-
-
-def await_all(references: list[Any], timeout_s: float) -> None:
-    """Wait until all calls have ended in some way, for at most `timeout_s`."""
-    import ray
-
-    if references:
-        ray.wait(references, num_returns=len(references), timeout=timeout_s)
-
-
-@functools.cache
-def supervisor_class() -> Any:
-    """Import the supervisor's Ray actor class, late because that imports ray."""
-    from raydash.supervise.actor import remote_supervisor
-
-    return remote_supervisor()

@@ -1,4 +1,4 @@
-"""Starts the supervisor of a run. Everything that can be refused is refused before Ray is asked.
+"""Starts the supervisor of a run. Everything that can be refused is refused before that.
 
 Runs on a thread of the engine.
 """
@@ -16,20 +16,18 @@ from raydash import paths
 from raydash.cluster.capacity import why_too_many
 from raydash.core.faults import Fault, FaultError
 from raydash.core.messages import RunSummary, StartRun
-from raydash.core.spec import PolicySpec, RunSpec
+from raydash.core.spec import PolicySpec
 from raydash.core.spec_rules import violations_of
 from raydash.core.updates import RunUpdate
-from raydash.engine.cluster.connection import NAMESPACE, Connection
+from raydash.engine.cluster.backend import Backend, Connection
 from raydash.engine.owner import owner
-from raydash.engine.runs.live_runs import ACTOR_PREFIX, supervisor_class
-from raydash.protocol.codec import decode, encode
+from raydash.supervise.placement import SupervisorPlacement
 from raydash.trial.trial import try_environment
-
-HELLO_TIMEOUT_S = 60.0
 
 
 def start(
     message: StartRun,
+    backend: Backend,
     await_connection: Callable[[], Connection],
     *,
     live: Callable[[], Sequence[RunSummary]],
@@ -45,6 +43,7 @@ def start(
     Raises:
         FaultError: if the run is refused or cannot be started; nothing is left behind.
     """
+    message = replace(message, simulated=message.simulated or backend.is_simulated)
     spec = message.spec
     violations = violations_of(spec)
     if violations:
@@ -70,12 +69,14 @@ def start(
         if fault is not None:
             raise FaultError(replace(fault, bad_input=True))
     connection = await_connection()
-    num_workers = _num_workers(spec, connection)
+    num_workers = spec.rollout.num_workers or backend.default_num_workers(connection)
     if connection.launched is not None and not message.simulated:
         fault = why_too_many(num_workers, live())
         if fault is not None:
             raise FaultError(fault)
-    return _create(message, connection, num_workers)
+    run_id = new_run_id(spec.env.id)
+    placement = _placement(run_id, connection, num_workers)
+    return run_id, backend.create_supervisor(message, placement, connection)
 
 
 def try_policy(run: RunUpdate, policy: PolicySpec) -> None:
@@ -91,23 +92,7 @@ def try_policy(run: RunUpdate, policy: PolicySpec) -> None:
         raise FaultError(fault)
 
 
-def _num_workers(spec: RunSpec, connection: Connection) -> int:
-    if spec.rollout.num_workers is not None:
-        return spec.rollout.num_workers
-    if connection.launched is not None:
-        return len(os.sched_getaffinity(0))
-    import ray
-
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))
-
-
-def _create(message: StartRun, connection: Connection, num_workers: int) -> tuple[str, Any]:
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    from raydash.supervise.placement import SupervisorPlacement
-
-    run_id = new_run_id(message.spec.env.id)
+def _placement(run_id: str, connection: Connection, num_workers: int) -> SupervisorPlacement:
     folder = paths.data_dir() / "runs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +104,7 @@ def _create(message: StartRun, connection: Connection, num_workers: int) -> tupl
                 "Make it writable, or set RAYDASH_DATA_DIR",
             )
         ) from error
-    placement = SupervisorPlacement(
+    return SupervisorPlacement(
         run_id=run_id,
         owner=owner(),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -131,31 +116,6 @@ def _create(message: StartRun, connection: Connection, num_workers: int) -> tupl
         cluster="" if connection.launched else connection.status.address,
         num_workers=num_workers,
     )
-    handle: Any = None
-    try:
-        handle = (
-            supervisor_class()
-            .options(
-                name=ACTOR_PREFIX + run_id,
-                namespace=NAMESPACE,
-                lifetime="detached",
-                scheduling_strategy=NodeAffinitySchedulingStrategy(connection.node_id, soft=False),
-            )
-            .remote(encode(message), placement)
-        )
-        decode(ray.get(handle.hello.remote(), timeout=HELLO_TIMEOUT_S))
-    except Exception as error:
-        if handle is not None:
-            ray.kill(handle, no_restart=True)
-        raise FaultError(
-            Fault(
-                "The run's supervisor could not be started",
-                _last_line(error),
-                "Look at the engine's log; run raydash doctor",
-                detail=str(error),
-            )
-        ) from error
-    return run_id, handle
 
 
 def _scratch_dir(run_id: str, connection: Connection) -> str:
@@ -174,33 +134,6 @@ def new_run_id(env_id: str, now: datetime | None = None) -> str:
     return f"{stamp}-{word or 'env'}-{os.urandom(2).hex()}"
 
 
-def find_supervisor(run_id: str, connection: Connection) -> Any:
-    """Find the supervisor of a live run, for which it waits some seconds.
-
-    Raises:
-        FaultError: if there is none.
-    """
-    import ray
-
-    deadline_s = time.monotonic() + 3.0
-    while True:
-        try:
-            return ray.get_actor(ACTOR_PREFIX + run_id, namespace=NAMESPACE)
-        except ValueError as error:
-            if time.monotonic() > deadline_s:
-                raise FaultError(
-                    Fault(f"Run {run_id} is not live", "no supervisor has that name")
-                ) from error
-            time.sleep(0.2)
-
-
-def is_actor_dead(error: BaseException) -> bool:
-    """Whether this is Ray's exception for an actor that will not come back."""
-    import ray
-
-    return isinstance(error, ray.exceptions.ActorDiedError)
-
-
 def unexpected_fault(error: Exception) -> Fault:
     """Make a fault of an exception that nobody foresaw."""
     return Fault(
@@ -209,8 +142,3 @@ def unexpected_fault(error: Exception) -> Fault:
         "The engine's log may say more",
         detail="".join(traceback.format_exception(error)),
     )
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__

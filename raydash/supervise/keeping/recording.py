@@ -129,6 +129,10 @@ class DuckRecording(Recording):
             )
         )
 
+    def abandon(self) -> None:
+        """Close the file and leave the run open, as a crash of the supervisor would."""
+        self._recorder.close()
+
 
 def read_past(path: Path) -> Past:
     """Read what a recording, which need not exist, says of the run so far.
@@ -154,11 +158,11 @@ def read_past(path: Path) -> Past:
 
 def open_recording(
     spec: RunSpec, info: RunInfo, past: Past, *, clock: Clock, pid: int, cluster: str
-) -> Recording:
+) -> DuckRecording:
     """Begin to record a run, or go on after `past`.
 
-    `pid` is the supervisor's process id, and `cluster` the address of an attached cluster, or empty
-    on a launched one.
+    `pid` is the supervisor's process id, and `cluster` the address of an attached cluster, empty on
+    a launched one.
     """
     recorder = Recorder(Path(info.recording), clock=clock)
     incarnation = IncarnationRow(

@@ -1,4 +1,4 @@
-"""Simulated workers: a stand-in for actors, for the bench and for tests only.
+"""Simulated workers: a stand-in for actors, for runs without Ray, the bench and tests.
 
 They send the same reports as real workers, take as long as a request allows, and make up episodes
 like CartPole's whose totals are exact. Having no process and no environment, 256 of them show what
@@ -15,6 +15,7 @@ from typing_extensions import override
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault
 from raydash.core.machine.stimuli import DeathCause, PolicyVersion, WorkerClosed, WorkerDied
+from raydash.core.messages import SIMULATED
 from raydash.core.records import Int64, PolicySet, RolloutChunk, Work, WorkerReady, WorkerTotals
 from raydash.core.states import Ending
 from raydash.supervise.pools.pool import Report, WorkerPool
@@ -141,7 +142,7 @@ class SimulatedPool(WorkerPool):
             worker = self._workers[key] = _Worker(*key, self._seed)
             worker.weights_seq_no = self._versions.pop(key)
             reports.append(
-                WorkerReady(*key, pid=0, node="simulated", node_id="", seed=self._seed + key[0])
+                WorkerReady(*key, pid=0, node=SIMULATED, node_id="", seed=self._seed + key[0])
             )
         for worker in self._workers.values():
             while worker.due and worker.due[0][0] <= now:

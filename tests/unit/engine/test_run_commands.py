@@ -26,7 +26,8 @@ from raydash.core.messages import (
 )
 from raydash.core.spec import PolicySpec, RunSpec
 from raydash.core.updates import RunUpdate
-from raydash.engine.cluster.connection import Connection
+from raydash.engine.cluster.backend import Connection
+from raydash.engine.cluster.ray_backend import RayBackend
 from raydash.engine.commands.run_commands import RunCommands
 from raydash.engine.loop import MainLoop
 from raydash.engine.runs import live_runs
@@ -119,6 +120,18 @@ class ManualLoop(MainLoop):
             self._jobs.get()()
 
 
+class ActorDiedError(Exception):
+    """Stands in for Ray's exception of that name."""
+
+
+class BackendWithoutRay(RayBackend):
+    """Knows the exception of an actor that died, and needs no Ray for that."""
+
+    @override
+    def is_actor_dead(self, error: BaseException) -> bool:
+        return isinstance(error, ActorDiedError)
+
+
 def no_cluster() -> Connection:
     raise FaultError(Fault("There is no cluster"))
 
@@ -133,6 +146,7 @@ class Scene:
         self.commands = RunCommands(
             self.wire,  # type: ignore[arg-type]
             self.loop,
+            BackendWithoutRay(),
             is_connecting=lambda: False,
             await_connection=no_cluster,
             watch=lambda: None,
@@ -274,21 +288,10 @@ class DeadHandle(Handle):
         raise ActorDiedError
 
 
-class ActorDiedError(Exception):
-    """Stands in for Ray's exception of that name."""
-
-
 @pytest.mark.parametrize("through_library", [False, True])
 def test_a_run_whose_supervisor_has_just_left_is_shown_from_its_file(
-    scene: Scene,
-    monkeypatch: pytest.MonkeyPatch,
-    wait_until: Callable[..., None],
-    through_library: bool,
+    scene: Scene, wait_until: Callable[..., None], through_library: bool
 ) -> None:
-    monkeypatch.setattr(
-        "raydash.engine.runs.start_run.is_actor_dead",
-        lambda error: isinstance(error, ActorDiedError),
-    )
     scene.list_live(DeadHandle(scene.run))
     if through_library:
         assert scene.commands.attach_if_live(7, RUN_ID)
