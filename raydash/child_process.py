@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from raydash.core.messages import Hello
 
 ENGINE_COMMAND = (sys.executable, "-m", "raydash.engine")
+SIMULATED_ENGINE_COMMAND = (*ENGINE_COMMAND, "--simulated")
 _CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
 
 

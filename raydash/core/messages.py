@@ -11,7 +11,7 @@ from enum import StrEnum
 from raydash.core.env_check import TIME_LIMIT_S, CheckPhase, EnvCheck
 from raydash.core.faults import Fault
 from raydash.core.library import DiskUse, ExportFormat, LibrarySettings, Notes, RecordedRun
-from raydash.core.spec import ClusterSpec, EnvSpec, PolicySpec, RolloutSpec, RunSpec
+from raydash.core.spec import SIMULATED, ClusterSpec, EnvSpec, PolicySpec, RolloutSpec, RunSpec
 from raydash.core.states import ClusterPhase, EndedBy, RunState
 from raydash.core.updates import HistoryDelta, RunUpdate
 
@@ -19,11 +19,6 @@ PROTOCOL_VERSION = 3
 """Raise it when windows and runs of the version before would no longer understand each other: for a
 field that is gone, renamed or of another type, or a new message. A new field with a default needs
 none: unknown fields are ignored, and missing ones get their default."""
-
-
-SIMULATED = "simulated"
-"""What stands for the address of a cluster where there is none, and for the node of workers that
-have none."""
 
 
 class Verb(StrEnum):

@@ -4,7 +4,7 @@ What is allowed, and how a spec is made of tables, is in `spec_rules`.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 MAX_WORKERS = 10_000
@@ -163,6 +163,17 @@ class RunSpec:
     stop: StopSpec = field(default_factory=StopSpec)
     cluster: ClusterSpec = field(default_factory=ClusterSpec)
     sinks: SinksSpec = field(default_factory=SinksSpec)
+
+
+SIMULATED = "simulated"
+"""What the name of a run with simulated workers begins with. It also stands for the address of a
+cluster where there is none, and for the node of workers that have none."""
+
+
+def named_simulated(spec: RunSpec) -> RunSpec:
+    """Let the name of a run say that its workers are simulated."""
+    name = spec.name or spec.env.id
+    return replace(spec, name=name if name.startswith(SIMULATED) else f"{SIMULATED} {name}")
 
 
 def table_from_spec(spec: RunSpec) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import sys
 from datetime import UTC, datetime
 
 from raydash import paths
-from raydash.engine.cluster.backend import Backend
+from raydash.engine.cluster.ray_backend import RayBackend
 from raydash.engine.engine import Engine
-from raydash.engine.wire import claim_stdio
+from raydash.engine.wire import Wire, claim_stdio
 
 KEEP_LOGS = 20
 
@@ -33,20 +33,18 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for old in sorted(folder.glob("engine-*.log"))[:-KEEP_LOGS]:
         old.unlink(missing_ok=True)
-    Engine(wire, str(log_path), _backend()).run()
+    _engine(wire, str(log_path)).run()
     # Skip Ray's shutdown, which takes up to 5 s and can hang when the GCS is dead. It is not
     # needed: the driver owns nothing, and the lease's lock is freed with the process.
     os._exit(0)
 
 
-def _backend() -> Backend:
+def _engine(wire: Wire, log_path: str) -> Engine:
     if "--simulated" in sys.argv[1:]:
-        from raydash.engine.simulated.backend import SimulatedBackend
+        from raydash.engine.simulated.engine import simulated_engine
 
-        return SimulatedBackend()
-    from raydash.engine.cluster.ray_backend import RayBackend
-
-    return RayBackend()
+        return simulated_engine(wire, log_path)
+    return Engine(wire, log_path, RayBackend())
 
 
 if __name__ == "__main__":

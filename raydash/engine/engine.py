@@ -9,7 +9,9 @@ Runs are handled in `RunCommands`, recordings in `LibraryCommands` and checks of
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 
@@ -41,7 +43,11 @@ from raydash.core.messages import (
 from raydash.core.states import ClusterPhase
 from raydash.engine.cluster.backend import Backend, Connection, Connector, Watch
 from raydash.engine.commands.check_commands import CheckCommands
-from raydash.engine.commands.library_commands import LibraryCommands
+from raydash.engine.commands.library_commands import (
+    LibraryCommands,
+    LibraryFiles,
+    open_library,
+)
 from raydash.engine.commands.run_commands import RunCommands
 from raydash.engine.loop import MainLoop
 from raydash.engine.wire import Wire
@@ -55,11 +61,21 @@ STATUS_S = 0.25
 class Engine:
     """Reads messages from a wire and answers on it."""
 
-    def __init__(self, wire: Wire, log_path: str, backend: Backend) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        log_path: str,
+        backend: Backend,
+        *,
+        open_library: Callable[[Path], LibraryFiles] = open_library,
+    ) -> None:
+        """Prepare; `open_library` opens the library in a data folder."""
         self._wire = wire
         self._log_path = log_path
         self._backend = backend
         self._got_goodbye = False
+        self._has_ended = threading.Event()
+        self._registry_thread: threading.Thread | None = None
         self._connector: Connector | None = None
         self._connection: Connection | None = None
         self._connect_command_id = 0
@@ -72,6 +88,7 @@ class Engine:
             paths.data_dir(),
             send=wire.send,
             attach=lambda command_id, run_id: self._runs.attach_if_live(command_id, run_id),
+            open_library=open_library,
         )
         self._runs = RunCommands(
             wire,
@@ -92,11 +109,20 @@ class Engine:
             on_message=lambda message: self._loop.post(lambda: self._on_message(message)),
             on_end=lambda reason: self._loop.post(lambda: self._on_input_end(reason)),
         )
-        self._loop.run_in_background(list_names, self._on_registry)
+        self._registry_thread = self._loop.run_in_background(
+            lambda: list_names(cancelled=self._has_ended.is_set), self._on_registry
+        )
         self._process.cpu_percent()
         self._send_health()
         self._loop.run()
+        self._has_ended.set()
         self._shut_down()
+
+    def join(self) -> None:
+        """Wait for the threads that the end of the process would end, where it goes on."""
+        self._library.close()
+        if self._registry_thread is not None:
+            self._registry_thread.join()
 
     def _shut_down(self) -> None:
         if self._connector is not None:

@@ -31,6 +31,7 @@ class Wire:
         self._write_fd = write_fd
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_all, name="wire-out", daemon=True)
+        self._reader: threading.Thread | None = None
 
     @property
     def backlog(self) -> int:
@@ -43,10 +44,10 @@ class Wire:
         `on_end` gets the reason why reading has ended, which is empty if the input just ended.
         """
         self._writer.start()
-        reader = threading.Thread(
+        self._reader = threading.Thread(
             target=self._read_all, args=(on_message, on_end), name="wire-in", daemon=True
         )
-        reader.start()
+        self._reader.start()
 
     def send(self, message: object) -> None:
         """Queue a message."""
@@ -60,6 +61,11 @@ class Wire:
         """Write what is queued, for at most `timeout_s`."""
         self._outbox.put(None)
         self._writer.join(timeout_s)
+
+    def await_input_end(self) -> None:
+        """Wait until the other side has closed the input."""
+        if self._reader is not None:
+            self._reader.join()
 
     def _read_all(self, on_message: Callable[[Any], None], on_end: Callable[[str], None]) -> None:
         frames = FrameReader()

@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from raydash.core.messages import SIMULATED, CommandRun, RunSummary, StartRun, Verb
+from raydash.core.messages import CommandRun, RunSummary, StartRun, Verb
+from raydash.core.spec import SIMULATED
 from raydash.core.states import EndedBy
 from raydash.supervise.account.roster import NoProbes
 from raydash.supervise.assembly import assemble, run_info

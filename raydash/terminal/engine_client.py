@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import IO, Protocol
 
 from raydash.child_process import (
     ENGINE_COMMAND,
@@ -49,6 +50,43 @@ class EngineGoneError(FaultError):
     """The engine died, hung or sent nonsense. Runs are not affected; another one may be started."""
 
 
+class EngineChild(Protocol):
+    """What is needed of the engine's process, `subprocess.Popen`."""
+
+    pid: int
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end, and return the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: if it does not end in time.
+        """
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+StartChild = Callable[[Sequence[str], IO[bytes]], EngineChild]
+
+
+def start_process(command: Sequence[str], stderr: IO[bytes]) -> EngineChild:
+    """Start the engine as a child process."""
+    return subprocess.Popen(
+        list(command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env=child_environment(),
+        start_new_session=True,  # we answer the terminal's Ctrl-C, not the engine
+        bufsize=0,
+    )
+
+
 class EngineClient:
     """One engine, from its start to its end.
 
@@ -62,6 +100,7 @@ class EngineClient:
         self,
         command: Sequence[str] | None = None,
         *,
+        start: StartChild = start_process,
         clock: Clock = time.monotonic,
         hello_timeout_s: float = 30.0,
         silence_limit_s: float = 45.0,
@@ -72,6 +111,8 @@ class EngineClient:
         Args:
             command: The program to start, which speaks our frames on stdin and stdout; None starts
                 our engine.
+            start: Starts the program. It gets the command and the file for what it prints to
+                stderr.
             clock: The clock of all timeouts.
             hello_timeout_s: How long the engine may take to greet.
             silence_limit_s: An engine that is silent for this long while we listen counts as hung.
@@ -93,15 +134,7 @@ class EngineClient:
         # An unnamed file rather than a pipe: nobody has to read it, and nothing is left behind.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
         try:
-            self._process = subprocess.Popen(
-                list(command or ENGINE_COMMAND),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._stderr,
-                env=child_environment(),
-                start_new_session=True,  # we answer the terminal's Ctrl-C, not the engine
-                bufsize=0,
-            )
+            self._process = start(command or ENGINE_COMMAND, self._stderr)
         except OSError as error:
             self._stderr.close()
             raise EngineGoneError(

@@ -17,7 +17,17 @@ QT_SIDE = {"PySide6", "pyqtgraph", "shiboken6"}
 
 WINDOW_SIDE = ["app", "ui", "link"]
 TERMINAL = ["cli", "terminal"]
-CLUSTER_SIDE = ["engine", "supervise", "trial", "learn", "worker", "record", "sinks", "cluster"]
+CLUSTER_SIDE = [
+    "in_process",
+    "engine",
+    "supervise",
+    "trial",
+    "learn",
+    "worker",
+    "record",
+    "sinks",
+    "cluster",
+]
 BOTH = ["protocol", "core", "paths", "child_process", "version"]
 
 _CHILD = """

@@ -70,7 +70,8 @@ class LibraryFiles(Protocol):
         """Delete the recordings that exceed the limits, and return their run ids."""
 
 
-def _open_library(data_dir: Path) -> LibraryFiles:
+def open_library(data_dir: Path) -> LibraryFiles:
+    """Open the library in a data folder; imported late, because it needs DuckDB."""
     from raydash.record.library.library import open_library
 
     return open_library(data_dir)
@@ -86,7 +87,7 @@ class LibraryCommands:
         send: Callable[[object], None],
         attach: Callable[[int, str], bool],
         clock: Clock = time.monotonic,
-        open_library: Callable[[Path], LibraryFiles] = _open_library,
+        open_library: Callable[[Path], LibraryFiles] = open_library,
         poll_interval_s: float = POLL_INTERVAL_S,
     ) -> None:
         """Prepare without reading anything before the first command.

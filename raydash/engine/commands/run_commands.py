@@ -371,6 +371,10 @@ class RunCommands:
         if unreadable is not None:
             self._command_other_version(message, handle, unreadable)
             return
+        if message.verb is Verb.KEEP and self._backend.is_simulated:
+            fault = Fault("Keep was not done", "simulated runs end with their window")
+            self._answer(message.command_id, fault, message.run_id)
+            return
         reader = self._readers.get(message.run_id) or self._read(message.run_id, handle)
         if message.verb is Verb.SWAP and message.policy is not None:
             self._try_policy(reader, message, message.policy)

@@ -14,8 +14,8 @@ from typing import Any
 from typing_extensions import override
 
 from raydash.core.faults import Fault, FaultError
-from raydash.core.messages import SIMULATED, ClusterStatus, RunSummary, StartRun
-from raydash.core.spec import ClusterSpec, RunSpec
+from raydash.core.messages import ClusterStatus, RunSummary, StartRun
+from raydash.core.spec import SIMULATED, ClusterSpec, named_simulated
 from raydash.core.states import ClusterPhase
 from raydash.engine.cluster.backend import Backend, Connection, Connector, Watch
 from raydash.engine.simulated.local_actor import LocalActor, LocalActorDiedError
@@ -68,7 +68,7 @@ class SimulatedBackend(Backend):
     def create_supervisor(
         self, message: StartRun, placement: SupervisorPlacement, connection: Connection
     ) -> Any:
-        named = replace(message, spec=replace(message.spec, name=simulated_name(message.spec)))
+        named = replace(message, spec=named_simulated(message.spec))
         run_id = placement.run_id
         run = SimulatedRun(named, placement, on_end=lambda: self._on_end(run_id))
         actor = LocalActor(run, f"run-{run_id}", waiting=READER_METHODS)
@@ -118,12 +118,6 @@ class SimulatedBackend(Backend):
         with self._lock:
             _, actor = self._runs.pop(run_id)
         actor.close()
-
-
-def simulated_name(spec: RunSpec) -> str:
-    """Return the name of a simulated run, which says what it is."""
-    name = spec.name or spec.env.id
-    return name if name.startswith(SIMULATED) else f"{SIMULATED} {name}"
 
 
 class _NoConnector(Connector):

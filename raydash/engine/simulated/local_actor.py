@@ -63,7 +63,7 @@ class LocalActor:
         return LocalMethod(getattr(self._target, name), threads)
 
     def close(self) -> None:
-        """End the threads after the calls so far. All later calls fail."""
+        """End the threads, and wait until they have made the calls so far. Later calls fail."""
         self._in_order.close()
         self._waiters.close()
 
@@ -99,6 +99,8 @@ class _Threads:
             self._is_closed = True
             for _ in self._threads:
                 self._calls.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def _serve(self) -> None:
         while (item := self._calls.get()) is not None:

@@ -15,8 +15,8 @@ from typing_extensions import override
 from raydash.core.clock import Clock
 from raydash.core.faults import Fault
 from raydash.core.machine.stimuli import DeathCause, PolicyVersion, WorkerClosed, WorkerDied
-from raydash.core.messages import SIMULATED
 from raydash.core.records import Int64, PolicySet, RolloutChunk, Work, WorkerReady, WorkerTotals
+from raydash.core.spec import SIMULATED
 from raydash.core.states import Ending
 from raydash.supervise.pools.pool import Report, WorkerPool
 

@@ -69,6 +69,8 @@ def fit_parts(text: str, width: int) -> str:
 
 def cluster_line(status: ClusterStatus) -> str:
     """Format the phase of a cluster, with the seconds since it began."""
+    if status.is_simulated:
+        return "no cluster: the workers are simulated"
     where = f" at {status.address}" if status.address else ""
     elapsed = plain.duration(status.elapsed_s)
     return f"cluster {status.phase.value}{where}  {elapsed}  {status.text}".rstrip()

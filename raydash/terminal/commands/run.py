@@ -66,6 +66,8 @@ def run_headless(
     detach: bool = False,
     as_json: bool = False,
     trust_policy: bool = False,
+    is_simulated: bool = False,
+    start_timeout_s: float = _START_TIMEOUT_S,
     open_engine: OpenEngine = EngineClient,
     try_first: TryFirst = try_environment,
     out: TextIO | None = None,
@@ -80,6 +82,9 @@ def run_headless(
         detach: Leave as soon as the run was started; it is kept.
         as_json: Print exactly one JSON object to `out`, whatever happens.
         trust_policy: The user agreed to load a policy whose file can execute code.
+        is_simulated: The engine simulates workers: nothing is tried, and the recording is not
+            kept.
+        start_timeout_s: How long the engine may take to start the run.
         open_engine: Starts an engine and returns its client.
         try_first: Tries an environment before a cluster is launched for it.
         out: Gets the summary, the JSON object, or the id of a detached run; None is stdout.
@@ -105,7 +110,17 @@ def run_headless(
             _print_result(Summary(spec, fault=error.fault).json(), out, err)
         return EXIT_BAD_INPUT
     progress = ProgressLine(err, clock)
-    run = _HeadlessRun(spec, source_dirs, detach, open_engine, try_first, progress, clock)
+    run = _HeadlessRun(
+        spec,
+        source_dirs,
+        detach=detach,
+        is_simulated=is_simulated,
+        start_timeout_s=start_timeout_s,
+        open_engine=open_engine,
+        try_first=try_first,
+        progress=progress,
+        clock=clock,
+    )
     code = run.execute()
     summary = run.summary()
     text = summary.json() if as_json else run.run_id if detach else summary.text()
@@ -132,7 +147,10 @@ class _HeadlessRun:
         self,
         spec: RunSpec,
         source_dirs: tuple[str, ...],
+        *,
         detach: bool,
+        is_simulated: bool,
+        start_timeout_s: float,
         open_engine: OpenEngine,
         try_first: TryFirst,
         progress: ProgressLine,
@@ -142,6 +160,8 @@ class _HeadlessRun:
         self._spec = spec
         self._source_dirs = source_dirs
         self._detach = detach
+        self._is_simulated = is_simulated
+        self._start_timeout_s = start_timeout_s
         self._open_engine = open_engine
         self._try_first = try_first
         self._progress = progress
@@ -188,7 +208,7 @@ class _HeadlessRun:
             self._spec,
             self.run_id,
             self._latest,
-            self._info,
+            None if self._is_simulated else self._info,  # its recording is not kept
             state=RunState.INTERRUPTED if lost else None,
             ended_by=EndedBy.CLUSTER_LOST if lost else None,
             fault=self._fault,
@@ -236,7 +256,7 @@ class _HeadlessRun:
         self._progress.show(f"starting {self._spec.env.id}", "start")
         command = StartRun(0, self._spec, self._source_dirs, keep=self._detach)
         self.run_id = client.wait_answer(
-            client.send(command), _START_TIMEOUT_S, self._on_message
+            client.send(command), self._start_timeout_s, self._on_message
         ).run_id
         if self._detach:
             return
@@ -245,6 +265,8 @@ class _HeadlessRun:
     def _check_before_launch(self) -> None:
         """Refuse bad input before anything is started; where Ray runs already, the engine does."""
         fault = unwritable_folder()
+        if fault is None and self._is_simulated:
+            return
         if fault is None and self._spec.cluster.address is None:
             fault = why_too_many(self._spec.rollout.num_workers or 1)
         if fault is None and self._spec.cluster.address is None:

@@ -1,5 +1,6 @@
 """Commands that start runs, and look at, change or end what lives."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from raydash.terminal.options.shared import (
     Json,
     LiveAddress,
     PolicyPath,
+    Simulated,
     SpecPath,
     TrustPolicy,
     Vectorization,
@@ -61,6 +63,7 @@ class _Run(TyperCommand):
     epilog=examples(
         "raydash my_run.toml --start",
         "raydash gui --open 20261125-1 --open 20261124-3     compare two recordings",
+        "raydash gui --simulated 100                         look around without Ray",
     )
 )
 def gui(
@@ -78,6 +81,7 @@ def gui(
         ),
     ] = None,
     library: Annotated[bool, typer.Option("--library", help="Show the library first.")] = False,
+    simulated: Simulated = None,
     quit_after: Annotated[
         float | None,
         typer.Option(
@@ -95,33 +99,41 @@ def gui(
     data_dir: DataDir = None,
 ) -> None:
     """Open the window. This is what happens without a command too."""
+    from raydash.child_process import ENGINE_COMMAND, SIMULATED_ENGINE_COMMAND
     from raydash.core.spec_rules import SpecError
     from raydash.terminal.commands.display import why_no_picture, why_no_window
     from raydash.terminal.commands.options import spec_from_options, unwritable_folder
+    from raydash.terminal.commands.simulated import simulated_spec, temporary_data_dir
 
+    is_simulated = simulated is not None
     try:
         spec = spec_from_options(spec_path, {"cluster.address": address})
+        if simulated is not None:
+            others = {"--address": address, "--open": recordings, "--data-dir": data_dir}
+            spec = simulated_spec(spec, simulated, others)
     except SpecError as error:
         raise typer.Exit(refuse(*str(error).splitlines())) from None
     if quit_after is not None and not 0 <= quit_after <= MAX_QUIT_AFTER_S:
         said = f"--quit-after: {quit_after:g} is not from 0 to {MAX_QUIT_AFTER_S:.0f} seconds"
         raise typer.Exit(refuse(said))
-    fault = why_no_window() or unwritable_folder() or why_no_picture(screenshot)
-    if fault is not None:
-        raise typer.Exit(refuse(fault.sentence()))
+    with temporary_data_dir() if is_simulated else contextlib.nullcontext():
+        fault = why_no_window() or unwritable_folder() or why_no_picture(screenshot)
+        if fault is not None:
+            raise typer.Exit(refuse(fault.sentence()))
 
-    from raydash.app import run_window
+        from raydash.app import run_window
 
-    code = run_window(
-        spec=spec if spec_path else None,
-        spec_path=spec_path,
-        start=start,
-        address=address,
-        recordings=tuple(recordings or ()),
-        show_library=library,
-        quit_after_s=quit_after,
-        screenshot=screenshot,
-    )
+        code = run_window(
+            spec=spec if spec_path or is_simulated else None,
+            spec_path=spec_path,
+            start=start or is_simulated,
+            address=address,
+            recordings=tuple(recordings or ()),
+            show_library=library,
+            quit_after_s=quit_after,
+            screenshot=screenshot,
+            engine_command=SIMULATED_ENGINE_COMMAND if is_simulated else ENGINE_COMMAND,
+        )
     raise typer.Exit(code)
 
 
@@ -193,6 +205,15 @@ def run(
         ),
     ] = None,
     address: Address = None,
+    simulated: Simulated = None,
+    in_process: Annotated[
+        bool,
+        typer.Option(
+            "--in-process",
+            help="With --simulated: engine and supervisor are threads of this process, so that a "
+            "breakpoint can follow a command.",
+        ),
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Print the run's id and leave it running.")
     ] = False,
@@ -207,8 +228,11 @@ def run(
     conditions, and the first that is met ends the run. Ctrl-C stops the run and the summary still
     comes; a second Ctrl-C leaves at once.
     """
+    from raydash.core.spec import RunSpec
+    from raydash.core.spec_rules import SpecError, Violation
     from raydash.terminal.commands.options import policy_options, source_dirs, spec_from_options
     from raydash.terminal.commands.run import run_headless
+    from raydash.terminal.commands.simulated import run_simulated, simulated_spec
 
     options = {
         "env.id": env,
@@ -226,8 +250,22 @@ def run(
         "stop.target_return": target,
         "cluster.address": address,
     }
+    if simulated is not None:
+        others = {"--address": address, "--detach": detach, "--data-dir": data_dir}
+        code = run_simulated(
+            lambda: simulated_spec(spec_from_options(spec_path, options), simulated, others),
+            in_process=in_process,
+            as_json=as_json,
+        )
+        raise typer.Exit(code)
+
+    def read_spec() -> RunSpec:
+        if in_process:
+            raise SpecError((Violation("--in-process", "is given alone", "with --simulated"),))
+        return spec_from_options(spec_path, options)
+
     code = run_headless(
-        lambda: spec_from_options(spec_path, options),
+        read_spec,
         source_dirs=source_dirs(spec_path),
         detach=detach,
         as_json=as_json,

@@ -10,6 +10,7 @@ import typer
 
 from raydash.core.spec import POLICY_KINDS
 
+MAX_SIMULATED = 4096
 _ENV_HELP = "Gymnasium id, module:Id or package.module:callable"
 
 
@@ -105,6 +106,17 @@ Recording = Annotated[
 Recordings = Annotated[
     list[str],
     typer.Argument(metavar="RUN", help="Ids, unique beginnings of ids, titles, or files of runs."),
+]
+Simulated = Annotated[
+    int | None,
+    typer.Option(
+        "--simulated",
+        metavar="N",
+        min=1,
+        max=MAX_SIMULATED,
+        help="Look around or debug without Ray: N workers that are simulated. Nothing is kept.",
+        show_default=False,
+    ),
 ]
 DataDir = Annotated[
     str | None,
