@@ -51,7 +51,7 @@ class Closing(QObject):
         if self._stage is _Stage.CLOSING:
             return
         at_stake = self._session.own_runs.at_stake()
-        if not at_stake:
+        if not at_stake or self._session.store.cluster.is_simulated:
             self._begin()
             self._shut_down()
             return

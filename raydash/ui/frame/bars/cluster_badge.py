@@ -33,6 +33,8 @@ def cluster_words(status: ClusterStatus, engine_state: EngineState) -> str:
         return "starting the engine"
     if status.phase is not ClusterPhase.UP:
         return status.text or _PHASE_WORDS[status.phase]
+    if status.is_simulated:
+        return "simulated, no Ray"
     parts = [
         "local cluster" if status.launched else f"attached to {status.address}",
         numbers.plural(status.num_nodes, "node"),
@@ -42,6 +44,12 @@ def cluster_words(status: ClusterStatus, engine_state: EngineState) -> str:
         parts.append(numbers.plural(status.num_gpus, "GPU"))
     parts.append("token auth" if status.token_auth else "no auth")
     return " · ".join(parts)
+
+
+def _hint(status: ClusterStatus) -> str:
+    if status.is_simulated:
+        return "The workers are simulated; recordings are deleted when this window closes"
+    return f"Ray {status.ray_version} at {status.address}"
 
 
 class ClusterBadge(QWidget):
@@ -96,8 +104,7 @@ class ClusterBadge(QWidget):
         colour = theme.good if up else theme.bad if bad else theme.warn if busy else theme.muted
         self._dot.setStyleSheet(f"color: {colour}")
         self._text.set_text(cluster_words(status, engine))
-        hint = f"Ray {status.ray_version} at {status.address}" if up else ""
-        self._text.set_hint(hint)
+        self._text.set_hint(_hint(status) if up else "")
         if busy and not self._was_busy:
             self._since_s = time.monotonic()
         self._was_busy = busy
