@@ -56,6 +56,7 @@ from raydash.version import __version__
 
 HEALTH_S = 1.0
 STATUS_S = 0.25
+SIMULATED_REGISTRY_S = 3.0
 
 
 class Engine:
@@ -109,14 +110,20 @@ class Engine:
             on_message=lambda message: self._loop.post(lambda: self._on_message(message)),
             on_end=lambda reason: self._loop.post(lambda: self._on_input_end(reason)),
         )
-        self._registry_thread = self._loop.run_in_background(
-            lambda: list_names(cancelled=self._has_ended.is_set), self._on_registry
+        # A simulated run is there at once, and the process that lists names would hold it up.
+        self._loop.call_later(
+            SIMULATED_REGISTRY_S if self._backend.is_simulated else 0.0, self._list_names
         )
         self._process.cpu_percent()
         self._send_health()
         self._loop.run()
         self._has_ended.set()
         self._shut_down()
+
+    def _list_names(self) -> None:
+        self._registry_thread = self._loop.run_in_background(
+            lambda: list_names(cancelled=self._has_ended.is_set), self._on_registry
+        )
 
     def join(self) -> None:
         """Wait for the threads that the end of the process would end, where it goes on."""

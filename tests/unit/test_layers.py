@@ -17,17 +17,8 @@ QT_SIDE = {"PySide6", "pyqtgraph", "shiboken6"}
 
 WINDOW_SIDE = ["app", "ui", "link"]
 TERMINAL = ["cli", "terminal"]
-CLUSTER_SIDE = [
-    "in_process",
-    "engine",
-    "supervise",
-    "trial",
-    "learn",
-    "worker",
-    "record",
-    "sinks",
-    "cluster",
-]
+CLUSTER_SIDE = ["engine", "supervise", "trial", "learn", "worker", "record", "sinks", "cluster"]
+IN_PROCESS = ["in_process"]
 BOTH = ["protocol", "core", "paths", "child_process", "version"]
 
 _CHILD = """
@@ -94,7 +85,7 @@ def parts_of(modules: set[str]) -> set[str]:
 
 def test_every_part_of_raydash_is_on_a_side() -> None:
     found = {module.name for module in pkgutil.iter_modules([str(ROOT)])} - {"__main__", "bench"}
-    assert found == {*WINDOW_SIDE, *TERMINAL, *CLUSTER_SIDE, *BOTH}
+    assert found == {*WINDOW_SIDE, *TERMINAL, *CLUSTER_SIDE, *IN_PROCESS, *BOTH}
 
 
 def test_every_package_but_the_top_one_has_an_empty_init() -> None:
@@ -130,6 +121,14 @@ def test_cluster_side_imports_where_there_is_no_qt() -> None:
 @pytest.mark.parametrize("part", ["core", "protocol", "paths", "child_process"])
 def test_shared_parts_load_neither_ray_nor_qt(part: str) -> None:
     assert not tops(imported([part])) & (RAY_SIDE | QT_SIDE)
+
+
+def test_simulated_engine_imports_where_there_is_neither_ray_nor_gymnasium() -> None:
+    loaded = imported(
+        ["engine/simulated", "supervise/simulated_run", *IN_PROCESS],
+        blocked=(RAY_SIDE - {"duckdb"}) | QT_SIDE,
+    )
+    assert parts_of(loaded) <= {*CLUSTER_SIDE, *IN_PROCESS, "terminal", *BOTH}
 
 
 def test_core_loads_the_standard_library_and_numpy_only() -> None:

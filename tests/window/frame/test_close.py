@@ -1,11 +1,13 @@
 """Closing: the user is asked only if something would be lost, and has three choices."""
 
+from dataclasses import replace
+
 import pytest
 from PySide6.QtWidgets import QAbstractButton, QLabel
 from pytestqt.qtbot import QtBot
 
 from raydash.core.messages import CommandRun, RunList, StartRun, Verb
-from raydash.core.spec import RunSpec
+from raydash.core.spec import SIMULATED, RunSpec
 from raydash.core.states import EndedBy, EngineState, RunState
 from raydash.link.session import Session
 from raydash.ui.dialogs.close_dialog import CloseDialog
@@ -45,6 +47,16 @@ def test_window_without_runs_closes_without_a_question(
     assert dialog_of(window) is None
     assert engine.calls[-1] == "shut_down"
     assert not window.isVisible()
+
+
+def test_window_with_simulated_runs_closes_without_a_question(
+    own: MainWindow, session: Session, engine: FakeEngine, qtbot: QtBot
+) -> None:
+    engine.say(replace(session.store.cluster, address=SIMULATED))
+    with qtbot.waitSignal(own.closed, timeout=30_000):
+        own.close()
+    assert dialog_of(own) is None
+    assert engine.calls[-1] == "shut_down"
 
 
 def test_run_of_somebody_else_is_no_reason_to_ask(

@@ -191,6 +191,11 @@ def test_fault_is_told_in_words_with_details_one_click_away(
         (ClusterStatus(ClusterPhase.ABSENT), EngineState.READY, "no cluster"),
         (ClusterStatus(ClusterPhase.ABSENT), EngineState.FAILED, "no engine"),
         (
+            ClusterStatus(ClusterPhase.UP, address="simulated"),
+            EngineState.READY,
+            "simulated, no Ray",
+        ),
+        (
             ClusterStatus(
                 ClusterPhase.UP,
                 launched=False,
