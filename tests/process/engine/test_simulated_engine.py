@@ -295,7 +295,8 @@ class Blocker:
             raise ImportError(f"{name} is blocked")
 sys.meta_path.insert(0, Blocker())
 from raydash.core.messages import Connect, StartRun
-from raydash.core.spec import ClusterSpec, spec_from_table
+from raydash.core.spec import ClusterSpec
+from raydash.core.spec_rules import spec_from_table
 from raydash.core.updates import RunUpdate
 from raydash.in_process import open_engine
 with open_engine() as client:
