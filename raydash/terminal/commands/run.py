@@ -67,7 +67,6 @@ def run_headless(
     as_json: bool = False,
     trust_policy: bool = False,
     is_simulated: bool = False,
-    start_timeout_s: float = _START_TIMEOUT_S,
     open_engine: OpenEngine = EngineClient,
     try_first: TryFirst = try_environment,
     out: TextIO | None = None,
@@ -82,9 +81,7 @@ def run_headless(
         detach: Leave as soon as the run was started; it is kept.
         as_json: Print exactly one JSON object to `out`, whatever happens.
         trust_policy: The user agreed to load a policy whose file can execute code.
-        is_simulated: The engine simulates workers: nothing is tried, and the recording is not
-            kept.
-        start_timeout_s: How long the engine may take to start the run.
+        is_simulated: The engine simulates workers: nothing is tried, and no recording is kept.
         open_engine: Starts an engine and returns its client.
         try_first: Tries an environment before a cluster is launched for it.
         out: Gets the summary, the JSON object, or the id of a detached run; None is stdout.
@@ -111,15 +108,7 @@ def run_headless(
         return EXIT_BAD_INPUT
     progress = ProgressLine(err, clock)
     run = _HeadlessRun(
-        spec,
-        source_dirs,
-        detach=detach,
-        is_simulated=is_simulated,
-        start_timeout_s=start_timeout_s,
-        open_engine=open_engine,
-        try_first=try_first,
-        progress=progress,
-        clock=clock,
+        spec, source_dirs, detach, is_simulated, open_engine, try_first, progress, clock
     )
     code = run.execute()
     summary = run.summary()
@@ -147,10 +136,8 @@ class _HeadlessRun:
         self,
         spec: RunSpec,
         source_dirs: tuple[str, ...],
-        *,
         detach: bool,
         is_simulated: bool,
-        start_timeout_s: float,
         open_engine: OpenEngine,
         try_first: TryFirst,
         progress: ProgressLine,
@@ -161,7 +148,6 @@ class _HeadlessRun:
         self._source_dirs = source_dirs
         self._detach = detach
         self._is_simulated = is_simulated
-        self._start_timeout_s = start_timeout_s
         self._open_engine = open_engine
         self._try_first = try_first
         self._progress = progress
@@ -254,10 +240,10 @@ class _HeadlessRun:
         if client is None:
             return
         self._progress.show(f"starting {self._spec.env.id}", "start")
+        # Somebody who debugs a start may take any time.
+        timeout_s = math.inf if self._is_simulated else _START_TIMEOUT_S
         command = StartRun(0, self._spec, self._source_dirs, keep=self._detach)
-        self.run_id = client.wait_answer(
-            client.send(command), self._start_timeout_s, self._on_message
-        ).run_id
+        self.run_id = client.wait_answer(client.send(command), timeout_s, self._on_message).run_id
         if self._detach:
             return
         self._progress.print_line(f"run {self.run_id}")

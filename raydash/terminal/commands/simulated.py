@@ -1,7 +1,6 @@
 """What `--simulated N` means: which options it goes with, and where such runs are recorded."""
 
 import importlib
-import math
 import os
 import sys
 import tempfile
@@ -79,4 +78,4 @@ def run_simulated(read_spec: Callable[[], RunSpec], *, in_process: bool, as_json
         open_engine = importlib.import_module("raydash.in_process").open_engine
         out = sys.stdout
         with redirect_stdout(sys.stderr):  # an engine prints its log
-            return play(open_engine=open_engine, start_timeout_s=math.inf, out=out)
+            return play(open_engine=open_engine, out=out)

@@ -21,7 +21,6 @@ from raydash.terminal.options.shared import (
     Json,
     LiveAddress,
     PolicyPath,
-    Simulated,
     SpecPath,
     TrustPolicy,
     Vectorization,
@@ -30,8 +29,41 @@ from raydash.terminal.options.shared import (
     refuse,
 )
 
+MAX_SIMULATED = 4096
 MAX_QUIT_AFTER_S = 1_000_000.0
 """A Qt timer counts milliseconds in 32 bits."""
+
+QuitAfter = Annotated[
+    float | None,
+    typer.Option(
+        metavar="S",
+        help="Stop the window's runs and quit, S seconds after it was shown.",
+        show_default=False,
+    ),
+]
+Screenshot = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Save the window just before it quits.", show_default=False),
+]
+Simulated = Annotated[
+    int | None,
+    typer.Option(
+        "--simulated",
+        metavar="N",
+        min=1,
+        max=MAX_SIMULATED,
+        help="Look around or debug without Ray: N workers that are simulated. Nothing is kept.",
+        show_default=False,
+    ),
+]
+InProcess = Annotated[
+    bool,
+    typer.Option(
+        "--in-process",
+        help="With --simulated: engine and supervisor are threads of this process, so that a "
+        "breakpoint can follow a command.",
+    ),
+]
 
 commands = typer.Typer()
 cluster_commands = typer.Typer(
@@ -82,20 +114,8 @@ def gui(
     ] = None,
     library: Annotated[bool, typer.Option("--library", help="Show the library first.")] = False,
     simulated: Simulated = None,
-    quit_after: Annotated[
-        float | None,
-        typer.Option(
-            metavar="S",
-            help="Stop the window's runs and quit, S seconds after it was shown.",
-            show_default=False,
-        ),
-    ] = None,
-    screenshot: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Save the window just before it quits.", show_default=False
-        ),
-    ] = None,
+    quit_after: QuitAfter = None,
+    screenshot: Screenshot = None,
     data_dir: DataDir = None,
 ) -> None:
     """Open the window. This is what happens without a command too."""
@@ -206,14 +226,7 @@ def run(
     ] = None,
     address: Address = None,
     simulated: Simulated = None,
-    in_process: Annotated[
-        bool,
-        typer.Option(
-            "--in-process",
-            help="With --simulated: engine and supervisor are threads of this process, so that a "
-            "breakpoint can follow a command.",
-        ),
-    ] = False,
+    in_process: InProcess = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Print the run's id and leave it running.")
     ] = False,

@@ -10,7 +10,6 @@ import typer
 
 from raydash.core.spec import POLICY_KINDS
 
-MAX_SIMULATED = 4096
 _ENV_HELP = "Gymnasium id, module:Id or package.module:callable"
 
 
@@ -106,17 +105,6 @@ Recording = Annotated[
 Recordings = Annotated[
     list[str],
     typer.Argument(metavar="RUN", help="Ids, unique beginnings of ids, titles, or files of runs."),
-]
-Simulated = Annotated[
-    int | None,
-    typer.Option(
-        "--simulated",
-        metavar="N",
-        min=1,
-        max=MAX_SIMULATED,
-        help="Look around or debug without Ray: N workers that are simulated. Nothing is kept.",
-        show_default=False,
-    ),
 ]
 DataDir = Annotated[
     str | None,
